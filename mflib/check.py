@@ -1,0 +1,145 @@
+"""Every fault of a cohort folder, voxels included, and what a careful reader would want to know besides."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mflib import cohort as cohorts
+from mflib import preprocess
+from mflib import volume as volumes
+from mflib.cohort import Cohort, Fault, Folder, exclusions, files
+from mflib.cohort.tables import ANNOTATIONS, CLINICAL, PARTICIPANTS
+from mflib.preprocess import References, Settings
+from mflib.progress import Progress
+from mflib.volume import Annotation, Volume, VolumeError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one volume's voxels show: faults, notices, and a hash of the voxels."""
+
+    path: str
+    faults: tuple[Fault, ...] = ()
+    notices: tuple[str, ...] = ()
+    voxels_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The result of ``mflib check``.
+
+    Parameters
+    ----------
+    cohort : the cohort, None where its tables or headers are faulty
+    faults : what keeps the folder from being used
+    notices : what a reader of the study should know
+    """
+
+    cohort: Cohort | None
+    faults: list[Fault]
+    notices: list[str] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """The cohort in a few numbers; empty where there is none."""
+        if self.cohort is None:
+            return {}
+        segments, flow = self.cohort.segments, self.cohort.flow
+        excluded = flow[flow["stage"] == "excluded"]
+        return {
+            "name": self.cohort.name,
+            "synthetic": self.cohort.synthetic,
+            "screened": len(self.cohort.participants),
+            "excluded": dict(excluded[["reason", "participants"]].itertuples(index=False, name=None)),
+            "patients": int(segments["participant_id"].nunique()),
+            "segments": len(segments),
+            "with_infiltration": int(segments["label"].sum()),
+            "grades": {str(grade): int((segments["grade"] == grade).sum()) for grade in range(4)},
+        }
+
+
+def inspect(root: Path, settings: Settings | None = None) -> Inspection:
+    """Look at everything in a cohort folder, one volume in memory at a time."""
+    settings = settings or Settings()
+    folder = cohorts.read_folder(root)
+    findings = _look(folder, settings)
+    faults = folder.faults + [fault for finding in findings for fault in finding.faults] + _same_voxels(findings)
+    cohort = cohorts.assemble(folder) if not folder.faults else None
+    notices = [] if cohort is None else _table_notices(cohort)
+    return Inspection(cohort, faults, notices + [f"{f.path}: {notice}" for f in findings for notice in f.notices])
+
+
+def _look(folder: Folder, settings: Settings) -> list[Finding]:
+    """The findings of every volume whose header and annotation are sound."""
+    unusable = {fault.file for fault in folder.faults}
+    annotations = files.complete_annotations(folder.tables[ANNOTATIONS]) if folder.tables else {}
+    wrong_lines = {fault.row for fault in folder.faults if fault.file == ANNOTATIONS}
+    usable = {key: path for key, path in folder.volumes.items() if path not in unusable}
+    progress = Progress("volumes checked", len(usable))
+    findings = []
+    for key, path in usable.items():
+        line, annotation = annotations.get(key, (None, None))
+        findings.append(_finding(folder.root, path, None if line in wrong_lines else annotation, line, settings))
+        progress.advance()
+    return findings
+
+
+def _finding(root: Path, path: str, annotation: Annotation | None, line: int | None, settings: Settings) -> Finding:
+    try:
+        volume = volumes.read(root / path)
+    except VolumeError as error:
+        return Finding(path, (Fault(path, None, None, str(error), "a readable volume"),))
+    faults: list[Fault] = []
+    notices: list[str] = []
+    if annotation is not None:
+        references = preprocess.measure_references(volume, annotation, settings.patch_mm)
+        notices += references.flags
+        faults += [Fault(ANNOTATIONS, line, *wrong) for wrong in _wrong_points(volume, annotation, references, path)]
+    if volume.dynamic_range_db is None:
+        notices.append(f"no DynamicRangeDB in the sidecar, {settings.dynamic_range_db:g} dB will be assumed")
+    return Finding(path, tuple(faults), tuple(notices), hashlib.sha256(volume.voxels.tobytes()).hexdigest())
+
+
+def _wrong_points(
+    volume: Volume, annotation: Annotation, references: References, path: str
+) -> Iterator[tuple[str, str, str]]:
+    """Column, found and expected of reference points and ROI that cannot be what they are called."""
+    bone, shadow = volume.voxels[annotation.bone], volume.voxels[annotation.shadow]
+    if bone <= shadow or references.bone < references.shadow + preprocess.MINIMUM_CONTRAST:
+        found = f"grey {bone} at the bone ({references.bone:.0f} around it)"
+        found += f" and {shadow} at the shadow ({references.shadow:.0f} around it) in {path}"
+        yield "bone_i/j/k", found, f"the bone brighter by at least {preprocess.MINIMUM_CONTRAST}"
+    roi = volume.voxels[annotation.roi]
+    if roi.min() == roi.max():
+        yield "roi_i/j/k", f"a flat ROI (every voxel {roi.flat[0]}) in {path}", "more than one grey level"
+
+
+def _same_voxels(findings: list[Finding]) -> list[Fault]:
+    first: dict[str, str] = {}
+    faults = []
+    for finding in findings:
+        if finding.voxels_sha256 in first:
+            found = f"the same voxels as {first[finding.voxels_sha256]}"
+            faults.append(Fault(finding.path, None, None, found, "different voxels for each segment"))
+        elif finding.voxels_sha256 is not None:
+            first[finding.voxels_sha256] = finding.path
+    return faults
+
+
+def _table_notices(cohort: Cohort) -> list[str]:
+    patients = cohort.patients
+    excluded = exclusions({PARTICIPANTS: cohort.participants, CLINICAL: cohort.clinical})
+    notices = [f"{participant}: excluded, {reason}" for participant, reason in sorted(excluded.items())]
+    for column, limit in (("age", "18 to 80 years"), ("bmi", "below 28 kg/m2")):
+        unknown = patients.loc[patients[column].isna(), "participant_id"]
+        notices += [f"{participant}: no {column}, so {limit} cannot be judged; kept" for participant in unknown]
+    computed = patients["weight_kg"] / (patients["height_cm"] / 100) ** 2
+    for participant, stated, bmi in zip(patients["participant_id"], patients["bmi"], computed, strict=True):
+        if pd.notna(bmi) and pd.notna(stated) and abs(bmi - stated) > 0.5:
+            notices.append(f"{participant}: BMI {stated:.1f}, but height and weight give {bmi:.1f}")
+    return notices

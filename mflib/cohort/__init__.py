@@ -1,0 +1,193 @@
+"""The cohort folder: its tables, its volumes, who is in, who is out and why. See ``data/README.md``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mflib import volume as volumes
+from mflib.cohort import files, tables
+from mflib.cohort.tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, Fault
+from mflib.volume import KEY, LEVELS, Annotation, Volume
+
+MINIMUM_AGE, MAXIMUM_AGE, MAXIMUM_BMI = 18, 80, 28
+
+
+class CohortError(ValueError):
+    """A cohort folder with faults; ``faults`` holds every one of them."""
+
+    def __init__(self, root: Path, faults: list[Fault]) -> None:
+        self.faults = faults
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        super().__init__(f"{len(faults)} fault{'s' * (len(faults) != 1)} in the cohort folder {root.name}:\n{lines}")
+
+
+@dataclass(frozen=True, eq=False)
+class Folder:
+    """What was read of a cohort folder, sound or not.
+
+    Parameters
+    ----------
+    root : the folder
+    description : its ``dataset_description.json``
+    tables : the four tables by path, indexed by the line of the file; faulty cells are missing
+    volumes : path of each volume relative to ``root`` by its key
+    faults : everything that is wrong
+    """
+
+    root: Path
+    description: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+    volumes: dict[files.Key, str]
+    faults: list[Fault]
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """A cohort whose tables and headers are sound; voxels are read one volume at a time.
+
+    Parameters
+    ----------
+    root : the cohort folder
+    name : what the folder calls itself
+    synthetic : whether the volumes are simulated
+    participants : all screened participants
+    clinical, grades, annotations : the folder's tables, typed
+    patients : analysed patients, one row each, with their clinical values
+    segments : analysed segments, one row each, sorted by key: key, grade (0 to 3), label (grade > 0), path, annotation
+    flow : stage, participants, segments, reason: from the screened to the analysed
+    """
+
+    root: Path
+    name: str
+    synthetic: bool
+    participants: pd.DataFrame
+    clinical: pd.DataFrame
+    grades: pd.DataFrame
+    annotations: pd.DataFrame
+    patients: pd.DataFrame
+    segments: pd.DataFrame
+    flow: pd.DataFrame
+
+    def volume(self, segment: Mapping[str, Any]) -> Volume:
+        """Read the volume of one row of ``segments``."""
+        return volumes.read(self.root / segment["path"])
+
+    def annotation(self, segment: Mapping[str, Any]) -> Annotation:
+        """Reference points and ROI of one row of ``segments``."""
+        return Annotation.from_row(segment)
+
+    def digest(self) -> str:
+        """SHA-256 over the tables and the analysed volumes with their sidecars."""
+        paths = [files.DESCRIPTION, PARTICIPANTS, CLINICAL, GRADES, ANNOTATIONS, *self.segments["path"]]
+        total = hashlib.sha256()
+        for path in paths:
+            for file in (self.root / path, volumes.find_sidecar(self.root / path) if path.startswith("sub-") else None):
+                if file is not None and file.exists():
+                    total.update(f"{file.relative_to(self.root)} {_sha256(file)}\n".encode())
+        return total.hexdigest()
+
+
+def load(root: Path) -> Cohort:
+    """Read a cohort folder's tables and the headers of its volumes.
+
+    Raises
+    ------
+    CohortError
+        Anything is missing, doubled, out of range or contradictory; every fault is listed. ``mflib check`` looks at
+        the voxels too.
+    """
+    folder = read_folder(root)
+    if folder.faults:
+        raise CohortError(root, folder.faults)
+    return assemble(folder)
+
+
+def read_folder(root: Path) -> Folder:
+    """Read everything but voxels, sound or not."""
+    if not root.is_dir():
+        missing = Fault(str(root), None, None, "no such folder", "a cohort folder, see data/README.md")
+        return Folder(root, {}, {}, {}, [missing])
+    description, faults = files.read_description(root)
+    read_tables = {name: tables.read(root, name) for name in tables.SCHEMAS}
+    frames = {name: table for name, (table, _) in read_tables.items()}
+    faults += [fault for _, wrong in read_tables.values() for fault in wrong]
+    faults += [fault for name, table in frames.items() for fault in tables.doubled_keys(name, table)]
+    found, wrong = files.find_volumes(root)
+    faults += wrong
+    if not any(table.empty for table in frames.values()):
+        eligible = set(frames[PARTICIPANTS]["participant_id"].dropna()) - set(exclusions(frames))
+        faults += files.identity_faults(frames, found)
+        faults += files.segment_faults(frames, found, eligible)
+        faults += files.grade_faults(frames[GRADES])
+    faults += files.volume_faults(root, found, frames[ANNOTATIONS])
+    return Folder(root, description, frames, found, faults)
+
+
+def exclusions(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Reason of exclusion by participant: age and BMI as the paper's criteria, then the screening's own words.
+
+    A missing age or BMI excludes nobody.
+    """
+    reasons: dict[str, str] = {}
+    clinical = frames[CLINICAL].dropna(subset="participant_id")
+    if "screening" in clinical:
+        said = clinical.set_index("participant_id")["screening"].dropna()
+        reasons |= {str(participant): reason for participant, reason in said.items() if reason.lower() != "eligible"}
+    people = frames[PARTICIPANTS].dropna(subset="participant_id").set_index("participant_id")
+    criteria = {
+        f"BMI >= {MAXIMUM_BMI} kg/m2": people["bmi"] >= MAXIMUM_BMI,
+        f"older than {MAXIMUM_AGE} years": people["age"] > MAXIMUM_AGE,
+        f"younger than {MINIMUM_AGE} years": people["age"] < MINIMUM_AGE,
+    }
+    for reason, applies in criteria.items():
+        reasons |= dict.fromkeys(map(str, people.index[applies]), reason)
+    return reasons
+
+
+def assemble(folder: Folder) -> Cohort:
+    """The cohort in a folder without faults."""
+    frames = folder.tables
+    excluded = exclusions(frames)
+    paths = pd.DataFrame([[*key, path] for key, path in folder.volumes.items()], columns=[*KEY, "path"])
+    grades = frames[GRADES].rename(columns={"grade_final": "grade"})[[*KEY, "grade"]]
+    annotations = frames[ANNOTATIONS][[*tables.SCHEMAS[ANNOTATIONS].columns]]
+    segments = grades.merge(paths, on=KEY).merge(annotations, on=KEY)
+    segments = segments[~segments["participant_id"].isin(excluded)]
+    segments = segments.astype(dict.fromkeys(segments.select_dtypes("Int64"), int))
+    segments.insert(4, "label", (segments["grade"] > 0).astype(int))
+    order = pd.Categorical(segments["level"], LEVELS).codes
+    segments = segments.assign(order=order).sort_values(["participant_id", "order", "lat"]).drop(columns="order")
+    people = frames[PARTICIPANTS].merge(frames[CLINICAL], on="participant_id", suffixes=("", "_clinical"))
+    analysed = people["participant_id"].isin(segments["participant_id"])
+    return Cohort(
+        root=folder.root,
+        name=str(folder.description.get("Name", folder.root.name)),
+        synthetic=folder.description.get("Synthetic") is True,
+        participants=frames[PARTICIPANTS].reset_index(drop=True),
+        clinical=frames[CLINICAL].reset_index(drop=True),
+        grades=frames[GRADES][~frames[GRADES]["participant_id"].isin(excluded)].reset_index(drop=True),
+        annotations=frames[ANNOTATIONS].reset_index(drop=True),
+        patients=people[analysed].sort_values("participant_id").reset_index(drop=True),
+        segments=segments.reset_index(drop=True),
+        flow=_flow(people["participant_id"], excluded, segments),
+    )
+
+
+def _flow(screened: pd.Series, excluded: dict[str, str], segments: pd.DataFrame) -> pd.DataFrame:
+    counts = pd.Series(excluded, dtype="str").value_counts(sort=False).sort_index()
+    rows: list[tuple[str, int, int | None, str]] = [("screened", len(screened), None, "")]
+    rows += [("excluded", int(count), None, str(reason)) for reason, count in counts.items()]
+    rows += [("analysed", segments["participant_id"].nunique(), len(segments), "")]
+    flow = pd.DataFrame(rows, columns=["stage", "participants", "segments", "reason"])
+    return flow.astype({"segments": "Int64"})
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

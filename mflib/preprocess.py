@@ -1,0 +1,163 @@
+"""From a raw volume to comparable input: two-point gain normalisation, region of interest, z-score, resize."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.transform import resize
+
+from mflib.volume import Annotation, Volume
+
+SATURATED_BONE = 250
+BLACK_SHADOW = 5
+MINIMUM_CONTRAST = 20
+
+
+class PreprocessError(ValueError):
+    """A volume or annotation that cannot be normalised; the message says what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Targets of the gain normalisation.
+
+    Parameters
+    ----------
+    bright : grey level that the spinous process is mapped to
+    dark : grey level that its acoustic shadow is mapped to
+    patch_mm : half width of the box around each reference point, in mm
+    dynamic_range_db : dynamic range of the log compression assumed where a sidecar does not say, in dB
+    """
+
+    bright: int = 220
+    dark: int = 20
+    patch_mm: float = 1.0
+    dynamic_range_db: float = 55.0
+
+
+@dataclass(frozen=True)
+class References:
+    """Grey levels measured at the two reference points."""
+
+    bone: float
+    shadow: float
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Why the normalisation of this volume cannot be trusted; empty where it can."""
+        flags = []
+        if self.bone > SATURATED_BONE:
+            flags.append(f"saturated bone (grey {self.bone:.0f} > {SATURATED_BONE})")
+        if self.shadow < BLACK_SHADOW:
+            flags.append(f"black shadow (grey {self.shadow:.0f} < {BLACK_SHADOW})")
+        return tuple(flags)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The region of interest of one volume, before and after gain normalisation.
+
+    Parameters
+    ----------
+    raw, voxels : (ni, nj, nk) uint8, as recorded and gain-normalised
+    references : grey levels at the reference points
+    dynamic_range_db : effective dynamic range of ``voxels`` in dB. The normalisation stretches grey levels by a slope;
+        log decompression of ``voxels`` with the recorded range divided by that slope gives the recorded intensity
+        up to a constant factor.
+    """
+
+    raw: NDArray[np.uint8]
+    voxels: NDArray[np.uint8]
+    references: References
+    dynamic_range_db: float
+
+
+def measure_references(volume: Volume, annotation: Annotation, patch_mm: float) -> References:
+    """Grey levels of bone and shadow, robust to a click that is a voxel off and to clipped voxels.
+
+    Bone is a thin bright line across the beam: the brightest voxel along depth, median over the patch. The shadow is
+    noise: the median of its patch.
+    """
+    bone = np.median(volume.patch(annotation.bone, patch_mm).max(axis=1))
+    return References(float(bone), float(np.median(volume.patch(annotation.shadow, patch_mm))))
+
+
+def normalise_gain(voxels: NDArray[np.uint8], references: References, settings: Settings) -> NDArray[np.uint8]:
+    """Map bone to ``settings.bright`` and shadow to ``settings.dark``, linearly in grey level.
+
+    A change of gain shifts all grey levels of a log-compressed image by the same amount, so two points remove it.
+
+    Raises
+    ------
+    PreprocessError
+        The bone is not brighter than the shadow.
+    """
+    levels = settings.dark + slope(references, settings) * (np.arange(256) - references.shadow)
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)[voxels]
+
+
+def slope(references: References, settings: Settings) -> float:
+    """Grey levels after normalisation per grey level before.
+
+    Raises
+    ------
+    PreprocessError
+        The bone is not brighter than the shadow by at least ``MINIMUM_CONTRAST`` grey levels.
+    """
+    if references.bone < references.shadow + MINIMUM_CONTRAST:
+        raise PreprocessError(
+            f"bone of grey {references.bone:.0f}, shadow of grey {references.shadow:.0f}; expected the bone brighter "
+            f"by at least {MINIMUM_CONTRAST}"
+        )
+    return (settings.bright - settings.dark) / (references.bone - references.shadow)
+
+
+def region(volume: Volume, annotation: Annotation, settings: Settings) -> Region:
+    """Crop the region of interest and normalise its gain.
+
+    Raises
+    ------
+    PreprocessError
+        The ROI leaves the volume, or the bone is not brighter than the shadow.
+    """
+    ends = [start + size for start, size in zip(annotation.roi_start, annotation.roi_size, strict=True)]
+    if min(annotation.roi_start) < 0 or any(end > n for end, n in zip(ends, volume.voxels.shape, strict=True)):
+        raise PreprocessError(
+            f"ROI spans {annotation.roi_start} to {tuple(ends)}, expected inside a volume of {volume.voxels.shape}"
+        )
+    references = measure_references(volume, annotation, settings.patch_mm)
+    raw = np.ascontiguousarray(volume.voxels[annotation.roi])
+    recorded_db = settings.dynamic_range_db if volume.dynamic_range_db is None else volume.dynamic_range_db
+    return Region(
+        raw=raw,
+        voxels=normalise_gain(raw, references, settings),
+        references=references,
+        dynamic_range_db=recorded_db / slope(references, settings),
+    )
+
+
+def zscore(voxels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Zero mean and unit standard deviation over all voxels of one region.
+
+    Raises
+    ------
+    PreprocessError
+        All voxels are equal.
+    """
+    sd = voxels.std(dtype=np.float64)
+    if sd == 0:
+        raise PreprocessError(f"all voxels are {voxels.flat[0]}, expected a region with more than one grey level")
+    return ((voxels - voxels.mean(dtype=np.float64)) / sd).astype(np.float32)
+
+
+def network_input(voxels: NDArray[np.uint8], size: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Z-score first, then linear resize with anti-aliasing where an axis shrinks.
+
+    Parameters
+    ----------
+    voxels : (ni, nj, nk) uint8 region of interest
+    size : extent of the result in voxels, same axes
+    """
+    return resize(zscore(voxels), size, order=1, mode="reflect", anti_aliasing=True).astype(np.float32)

@@ -1,0 +1,36 @@
+"""One line of progress at a time, readable in a terminal, in JupyterLab and in a log.
+
+Bars that redraw themselves become a line per update under papermill, so plain lines with rate and time left it is.
+"""
+
+from __future__ import annotations
+
+import time
+
+
+class Progress:
+    """Print ``label 120/368, 14.2/s, 17 s left`` at most every ``every`` seconds, and once at the end.
+
+    Parameters
+    ----------
+    label : what is counted
+    total : how many there are
+    every : seconds between lines
+    """
+
+    def __init__(self, label: str, total: int, every: float = 5.0) -> None:
+        self.label, self.total, self.every = label, total, every
+        self.done = 0
+        self.start = self.last = time.monotonic()
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count ``count`` more as done; ``note`` is added to the line."""
+        self.done += count
+        now = time.monotonic()
+        if self.done < self.total and now - self.last < self.every:
+            return
+        self.last = now
+        seconds = max(now - self.start, 1e-9)
+        rate = self.done / seconds
+        tail = f"{seconds:.0f} s" if self.done >= self.total else f"{(self.total - self.done) / rate:.0f} s left"
+        print(f"{self.label} {self.done}/{self.total}, {rate:.3g}/s, {tail}{', ' + note if note else ''}", flush=True)

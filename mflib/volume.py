@@ -1,0 +1,274 @@
+"""One ultrasound volume: voxels, spacing, sidecar, and its readers and writers.
+
+Voxel axes are i = lateral, j = depth, k = elevation, exactly as the file stores them: the direction matrix of the
+header is not applied, because reference points and ROI are given in stored voxel indices.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import os
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+KEY = ["participant_id", "level", "lat"]
+LEVELS = ("L23", "L34", "L45", "L5S1")
+SIDES = ("L", "R")
+FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+Index = tuple[int, int, int]
+
+
+class VolumeError(ValueError):
+    """A volume file that cannot be used; the message says which, what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a volume file says of itself before its voxels are read."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    components: int
+    spacing_mm: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Reference points and region of interest of one volume, in 0-based voxels (i, j, k).
+
+    Parameters
+    ----------
+    bone : voxel on the spinous process (bright reference)
+    shadow : voxel in the acoustic shadow below it (dark reference)
+    roi_start, roi_size : first voxel and extent of the region of interest
+    """
+
+    bone: Index
+    shadow: Index
+    roi_start: Index
+    roi_size: Index
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Annotation:
+        """The annotation in a row of ``refpoints_roi.tsv``."""
+
+        def index(prefix: str, axes: str = "ijk") -> Index:
+            i, j, k = (int(row[prefix + axis]) for axis in axes)
+            return i, j, k
+
+        return cls(index("bone_"), index("shadow_"), index("roi_"), index("roi_n"))
+
+    @property
+    def roi(self) -> tuple[slice, slice, slice]:
+        """The region of interest as slices of the voxel array."""
+        i, j, k = (slice(start, start + size) for start, size in zip(self.roi_start, self.roi_size, strict=True))
+        return i, j, k
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One 3D B-mode volume.
+
+    Parameters
+    ----------
+    voxels : (ni, nj, nk) uint8 grey levels; i lateral, j depth, k elevation
+    spacing_mm : voxel size along i, j, k in mm
+    sidecar : the JSON sidecar's fields
+    """
+
+    voxels: NDArray[np.uint8]
+    spacing_mm: tuple[float, float, float]
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def dynamic_range_db(self) -> float | None:
+        """Dynamic range of the log compression in dB as the sidecar says, None where it does not."""
+        value = self.sidecar.get("DynamicRangeDB")
+        return None if value is None else float(value)
+
+    def patch(self, centre: Index, radius_mm: float) -> NDArray[np.uint8]:
+        """Voxels of the box of half width ``radius_mm`` around ``centre``, clipped at the volume's border."""
+        reach = [max(1, round(radius_mm / step)) for step in self.spacing_mm]
+        box = tuple(slice(max(0, c - r), c + r + 1) for c, r in zip(centre, reach, strict=True))
+        return self.voxels[box]
+
+
+def find_sidecar(path: Path) -> Path:
+    """Path of the JSON sidecar that belongs to a volume file, whether it exists or not."""
+    return path.with_name(stem(path) + ".json")
+
+
+def stem(path: Path) -> str:
+    """File name without its volume format (``.nii.gz`` counts as one)."""
+    for suffix in FORMATS:
+        if path.name.lower().endswith(suffix):
+            return path.name[: -len(suffix)]
+    raise VolumeError(f"{path.name}: not a volume format; expected one of {', '.join(FORMATS)}")
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """The JSON sidecar of the volume file at ``path``; empty where there is none.
+
+    Raises
+    ------
+    VolumeError
+        The sidecar is not a JSON object.
+    """
+    sidecar = find_sidecar(path)
+    if not sidecar.exists():
+        return {}
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise VolumeError(f"{sidecar.name}: not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise VolumeError(f"{sidecar.name}: found a {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def read_header(path: Path) -> Header:
+    """Shape, type and spacing of a volume file, without reading its voxels.
+
+    A ``VoxelSpacing`` in the sidecar (three numbers, mm) stands above the file's own spacing.
+
+    Raises
+    ------
+    VolumeError
+        The file cannot be read, or its sidecar's ``VoxelSpacing`` is not three positive numbers.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(os.fspath(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise VolumeError(f"{path.name}: cannot be read as a volume ({_reason(error)})") from error
+    return Header(
+        shape=tuple(reader.GetSize()),
+        dtype=sitk.GetPixelIDValueAsString(reader.GetPixelID()),
+        components=reader.GetNumberOfComponents(),
+        spacing_mm=_sidecar_spacing(path) or tuple(round(s, 6) for s in reader.GetSpacing()),
+    )
+
+
+def read(path: Path) -> Volume:
+    """Read one NIfTI, NRRD or MHA volume with its sidecar.
+
+    Returns
+    -------
+    Volume
+        Voxels (ni, nj, nk) uint8 in the file's own index order.
+
+    Raises
+    ------
+    VolumeError
+        Unreadable or truncated file, not 3D, not 8-bit grey, or without spacing.
+    """
+    header = read_header(path)
+    problems = [f"{found}, expected {expected}" for found, expected in header_problems(header)]
+    if problems:
+        raise VolumeError(f"{path.name}: found " + "; ".join(problems))
+    _check_stored(path, header)
+    try:
+        image = sitk.ReadImage(os.fspath(path))
+    except RuntimeError as error:
+        raise VolumeError(f"{path.name}: voxels cannot be read ({_reason(error)})") from error
+    i, j, k = header.spacing_mm
+    return Volume(sitk.GetArrayFromImage(image).T, (i, j, k), read_sidecar(path))
+
+
+def header_problems(header: Header) -> list[tuple[str, str]]:
+    """What in a header keeps the volume from being used, as (found, expected)."""
+    problems = []
+    if len(header.shape) != 3 or min(header.shape) < 2:
+        problems.append((f"size {' x '.join(map(str, header.shape))}", "three axes of at least 2 voxels"))
+    if header.components != 1 or header.dtype != "8-bit unsigned integer":
+        problems.append((f"voxels of {header.components} x {header.dtype}", "1 x 8-bit unsigned integer (uint8 grey)"))
+    if set(header.spacing_mm) == {1.0}:
+        problems.append(
+            (
+                "spacing 1, 1, 1 (how a missing one reads)",
+                "voxel size in mm in the file, or VoxelSpacing in the sidecar",
+            )
+        )
+    elif not all(0 < step < 20 for step in header.spacing_mm):
+        problems.append((f"spacing {header.spacing_mm}", "voxel sizes between 0 and 20 mm"))
+    return problems
+
+
+def write(volume: Volume, path: Path) -> None:
+    """Write a volume and, where it has one, its sidecar; the format follows the file name.
+
+    Both files appear whole or not at all.
+    """
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.voxels.T))
+    image.SetSpacing([float(s) for s in volume.spacing_mm])
+    # ITK counts left and posterior as positive, NIfTI right and anterior: this direction makes the affine diagonal.
+    image.SetDirection([-1, 0, 0, 0, -1, 0, 0, 0, 1])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name("partial-" + path.name)
+    sitk.WriteImage(image, os.fspath(partial), True, 1)
+    partial.replace(path)
+    if volume.sidecar:
+        sidecar = find_sidecar(path)
+        partial = sidecar.with_name("partial-" + sidecar.name)
+        partial.write_text(json.dumps(dict(volume.sidecar), indent=2) + "\n", encoding="utf-8")
+        partial.replace(sidecar)
+
+
+def _check_stored(path: Path, header: Header) -> None:
+    """Refuse a damaged file where ITK would fill what is missing with zeros: NIfTI, and compressed MHA."""
+    expected = math.prod(header.shape)
+    try:
+        if path.name.endswith(".nii.gz"):
+            stored = _nifti_bytes(gzip.decompress(path.read_bytes()))
+        elif path.suffix == ".nii":
+            stored = _nifti_bytes(path.read_bytes())
+        elif path.suffix == ".mha":
+            stored = _mha_bytes(path.read_bytes(), expected)
+        else:  # the NRRD reader itself raises
+            return
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise VolumeError(f"{path.name}: damaged or cut short ({error})") from error
+    if stored < expected:
+        raise VolumeError(f"{path.name}: cut short, found {stored} of {expected} voxels")
+
+
+def _nifti_bytes(content: bytes) -> int:
+    """Bytes of voxels behind the NIfTI-1 header, whose ``vox_offset`` is the float32 at byte 108."""
+    order = "<" if content[:4] == b"\x5c\x01\x00\x00" else ">"
+    return len(content) - int(struct.unpack(f"{order}f", content[108:112])[0])
+
+
+def _mha_bytes(content: bytes, expected: int) -> int:
+    """Bytes of voxels behind the text header of an MHA file."""
+    head, _, data = content.partition(b"ElementDataFile = LOCAL\n")
+    if b"CompressedData = True" in head:
+        return len(zlib.decompress(data))
+    # Without the exact line (CRLF, other spacing) the reader has to judge.
+    return len(data) if data else expected
+
+
+def _sidecar_spacing(path: Path) -> tuple[float, ...] | None:
+    spacing = read_sidecar(path).get("VoxelSpacing")
+    if spacing is None:
+        return None
+    if not isinstance(spacing, list) or len(spacing) != 3 or not all(isinstance(s, int | float) for s in spacing):
+        raise VolumeError(f"{find_sidecar(path).name}: VoxelSpacing is {spacing!r}, expected three numbers in mm")
+    return tuple(float(s) for s in spacing)
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of an ITK error, which says what happened; the lines before say where in ITK."""
+    return str(error).strip().splitlines()[-1].strip()

@@ -1,0 +1,220 @@
+"""Sound cohort folders load; broken ones are caught with the place of each fault."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from mflib import check, cohort
+from mflib import volume as volumes
+from mflib.cohort import CohortError
+from mflib.volume import FORMATS, KEY
+
+PEOPLE, CLINICAL, GRADES = "participants.tsv", "phenotype/clinical.tsv", "phenotype/mri_grades.tsv"
+POINTS = "derivatives/annotations/refpoints_roi.tsv"
+FIRST = "sub-001/us/sub-001_level-L23_lat-L_bmode"
+MakeCohort = Callable[..., Path]
+
+
+def cell(table: str, row: int, column: str, value: object) -> Callable[[Path], None]:
+    """Overwrite one cell; ``row`` is the line of the file."""
+
+    def change(root: Path) -> None:
+        frame = pd.read_csv(root / table, sep="\t", dtype=str, keep_default_na=False)
+        frame.loc[row - 2, column] = str(value)
+        frame.to_csv(root / table, sep="\t", index=False)
+
+    return change
+
+
+def drop(table: str, row: int) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        lines = (root / table).read_text().splitlines(keepends=True)
+        (root / table).write_text("".join(lines[: row - 1] + lines[row:]))
+
+    return change
+
+
+def double(table: str, row: int) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        lines = (root / table).read_text().splitlines(keepends=True)
+        (root / table).write_text("".join([*lines, lines[row - 1]]))
+
+    return change
+
+
+def voxels(name: str, edit: Callable[[np.ndarray], np.ndarray], spacing: tuple[float, ...] = (0.4, 0.4, 0.5)):
+    def change(root: Path) -> None:
+        path = root / (name + ".nii.gz")
+        image = sitk.GetImageFromArray(edit(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))))
+        image.SetSpacing(spacing)
+        sitk.WriteImage(image, str(path))
+
+    return change
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    array[:, :, 8:] = 90
+    return array
+
+
+def copy_volume(root: Path) -> None:
+    shutil.copy(root / (FIRST + ".nii.gz"), root / (FIRST.replace("L23", "L34") + ".nii.gz"))
+
+
+def truncate(root: Path) -> None:
+    path = root / (FIRST + ".nii.gz")
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda root: (root / name).unlink()
+
+
+def write_text(name: str, content: str) -> Callable[[Path], None]:
+    return lambda root: (root / name).write_text(content)
+
+
+BROKEN = {
+    "grade out of range": (cell(GRADES, 3, "grade_reader1", 4), GRADES, 3, "grade_reader1"),
+    "grade not whole": (cell(GRADES, 4, "grade_final", 1.5), GRADES, 4, "grade_final"),
+    "grade missing": (cell(GRADES, 4, "grade_final", "n/a"), GRADES, 4, "grade_final"),
+    "final against readers": (cell(GRADES, 2, "grade_final", 1), GRADES, 2, "grade_final"),
+    "adjudicator missing": (cell(GRADES, 2, "grade_reader2", 1), GRADES, 2, "grade_adjudicator"),
+    "doubled participant": (double(PEOPLE, 3), PEOPLE, 5, "participant_id"),
+    "doubled segment": (double(GRADES, 3), GRADES, 26, "participant_id/level/lat"),
+    "missing key": (cell(GRADES, 5, "lat", ""), GRADES, 5, "lat"),
+    "unknown participant": (cell(CLINICAL, 2, "participant_id", "sub-x9"), CLINICAL, 2, "participant_id"),
+    "no clinical row": (drop(CLINICAL, 3), CLINICAL, None, "participant_id"),
+    "level unknown": (cell(POINTS, 6, "level", "L12"), POINTS, 6, "level"),
+    "age is no number": (cell(PEOPLE, 2, "age", "forty"), PEOPLE, 2, "age"),
+    "height in metres": (cell(PEOPLE, 2, "height_cm", 1.7), PEOPLE, 2, "height_cm"),
+    "VAS out of range": (cell(CLINICAL, 4, "vas", 45), CLINICAL, 4, "vas"),
+    "volume without grade": (drop(GRADES, 2), GRADES, None, None),
+    "row without volume": (remove(FIRST + ".nii.gz"), FIRST, None, None),
+    "annotation missing": (drop(POINTS, 2), POINTS, None, None),
+    "wrong dtype": (voxels(FIRST, lambda a: a.astype(np.int16)), FIRST + ".nii.gz", None, None),
+    "spacing 1,1,1": (voxels(FIRST, lambda a: a, (1.0, 1.0, 1.0)), FIRST + ".nii.gz", None, None),
+    "ROI outside": (cell(POINTS, 2, "roi_ni", 25), POINTS, 2, "roi_ni"),
+    "ROI negative": (cell(POINTS, 2, "roi_i", -1), POINTS, 2, "roi_i"),
+    "bone outside": (cell(POINTS, 7, "bone_k", 18), POINTS, 7, "bone_k"),
+    "bone darker": (cell(POINTS, 3, "bone_j", 24), POINTS, 3, "bone_i/j/k"),
+    "flat ROI": (voxels(FIRST, flat), POINTS, 2, "roi_i/j/k"),
+    "same voxels": (copy_volume, FIRST.replace("L23", "L34") + ".nii.gz", None, None),
+    "truncated volume": (truncate, FIRST + ".nii.gz", None, None),
+    "sidecar broken": (write_text(FIRST + ".json", "{"), FIRST + ".nii.gz", None, None),
+    "misnamed volume": (
+        write_text("sub-001/us/sub-001_L23_L.nii.gz", ""),
+        "sub-001/us/sub-001_L23_L.nii.gz",
+        None,
+        None,
+    ),
+    "commas": (write_text(PEOPLE, "participant_id,age\nsub-001,4\n"), PEOPLE, 1, None),
+    "no table": (remove(GRADES), GRADES, None, None),
+    "no description": (remove("dataset_description.json"), "dataset_description.json", None, None),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_every_broken_folder_is_caught_with_its_place(make_cohort: MakeCohort, name: str) -> None:
+    change, *place = BROKEN[name]
+    root = make_cohort()
+    change(root)
+    faults = check.inspect(root).faults
+    assert tuple(place) in {(fault.file, fault.row, fault.column) for fault in faults}, faults
+    assert all(fault.found and fault.expected for fault in faults)
+
+
+def test_a_sound_folder_has_no_fault(make_cohort: MakeCohort) -> None:
+    inspection = check.inspect(make_cohort())
+    assert inspection.faults == []
+    assert inspection.summary()["segments"] == 24
+
+
+def test_faults_of_every_kind_are_listed_together(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    for name in ("grade out of range", "age is no number", "bone darker", "ROI outside", "same voxels"):
+        BROKEN[name][0](root)
+    places = {(fault.file, fault.row, fault.column) for fault in check.inspect(root).faults}
+    for name in ("grade out of range", "age is no number", "bone darker", "ROI outside", "same voxels"):
+        assert tuple(BROKEN[name][1:]) in places
+    with pytest.raises(CohortError, match=r"mri_grades.tsv, row 3, column grade_reader1: found 4; expected 0, 1, 2"):
+        cohort.load(root)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_formats_give_the_same_cohort(make_cohort: MakeCohort, suffix: str) -> None:
+    loaded = cohort.load(make_cohort(patients=1, suffix=suffix))
+    segment = loaded.segments.iloc[3]
+    volume = loaded.volume(segment)
+    assert volume.voxels.shape == (30, 28, 18)
+    assert volume.spacing_mm == (0.4, 0.4, 0.5)
+    assert volume.voxels[4, 6, 9] == 215
+    assert loaded.annotation(segment).bone == (4, 6, 9)
+    assert list(loaded.segments["level"]) == ["L23", "L23", "L34", "L34", "L45", "L45", "L5S1", "L5S1"]
+    assert not loaded.synthetic
+
+
+def test_exclusions_go_to_the_flow_with_their_reason(make_cohort: MakeCohort) -> None:
+    root = make_cohort(patients=6)
+    for row, column, value in ((2, "age", 17), (3, "age", 81), (4, "bmi", 28), (5, "bmi", "n/a")):
+        cell(PEOPLE, row, column, value)(root)
+    cell(CLINICAL, 6, "screening", "unclear ultrasound")(root)
+    shutil.rmtree(root / "sub-005")
+    inspection = check.inspect(root)
+    assert inspection.faults == []
+    flow = inspection.cohort.flow
+    reasons = dict(zip(flow["reason"], flow["participants"], strict=True))
+    assert [reasons[r] for r in ("BMI >= 28 kg/m2", "older than 80 years", "younger than 18 years")] == [1, 1, 1]
+    assert reasons["unclear ultrasound"] == 1
+    assert list(inspection.cohort.patients["participant_id"]) == ["sub-004", "sub-006"]
+    assert "sub-004: no bmi, so below 28 kg/m2 cannot be judged; kept" in inspection.notices
+    assert inspection.summary()["segments"] == 16
+
+
+def test_uneven_patients_and_missing_values_are_fine(make_cohort: MakeCohort) -> None:
+    root = make_cohort(patients=2)
+    for table in (GRADES, POINTS):
+        for _ in range(2):
+            drop(table, 2)(root)
+    for side in "LR":
+        (root / (FIRST.replace("lat-L", f"lat-{side}") + ".nii.gz")).unlink()
+    cell(CLINICAL, 2, "vas", "n/a")(root)
+    loaded = cohort.load(root)
+    assert loaded.segments.groupby("participant_id").size().tolist() == [6, 8]
+    assert loaded.patients["vas"].isna().tolist() == [True, False]
+    assert loaded.patients["sedentary"].tolist() == [True, True]
+    assert not loaded.segments[KEY].duplicated().any()
+
+
+def test_voxel_spacing_in_the_sidecar_stands_above_the_header(make_cohort: MakeCohort) -> None:
+    root = make_cohort(patients=1)
+    voxels(FIRST, lambda a: a, (1.0, 1.0, 1.0))(root)
+    (root / (FIRST + ".json")).write_text(json.dumps({"VoxelSpacing": [0.2, 0.3, 0.4], "DynamicRangeDB": 55}))
+    assert check.inspect(root).faults == []
+    assert volumes.read(root / (FIRST + ".nii.gz")).spacing_mm == (0.2, 0.3, 0.4)
+
+
+def test_the_digest_follows_the_content_not_the_file_times(make_cohort: MakeCohort) -> None:
+    root = make_cohort(patients=1)
+    before = cohort.load(root).digest()
+    (root / (FIRST + ".nii.gz")).touch()
+    assert cohort.load(root).digest() == before
+    voxels(FIRST, lambda a: a ^ 1)(root)
+    assert cohort.load(root).digest() != before
+
+
+def test_real_volumes_read_with_their_spacing(real_volumes: Path) -> None:
+    spine = volumes.read(real_volumes / "SpinePhantomFreehandReconstructed.mha")
+    assert spine.voxels.shape == (147, 106, 104)
+    assert spine.spacing_mm == (0.5, 0.5, 0.5)
+    liver = volumes.read(real_volumes / "MouseLiverB.mha")
+    assert liver.voxels.shape == (128, 512, 4)
+    assert liver.spacing_mm == (0.1, 0.038575, 0.1)
