@@ -63,30 +63,29 @@ class Inspection:
         }
 
 
-def inspect(root: Path, settings: Settings | None = None) -> Inspection:
-    """Look at everything in a cohort folder, one volume in memory at a time."""
+def inspect(root: Path, settings: Settings | None = None, *, progress: bool = True) -> Inspection:
+    """Look at everything in a cohort folder, one volume in memory at a time; ``progress`` prints how far it is."""
     settings = settings or Settings()
     folder = cohorts.read_folder(root)
-    findings = _look(folder, settings)
+    findings = list(_look(folder, settings, progress))
     faults = folder.faults + [fault for finding in findings for fault in finding.faults] + _same_voxels(findings)
     cohort = cohorts.assemble(folder) if not folder.faults else None
     notices = [] if cohort is None else _table_notices(cohort)
     return Inspection(cohort, faults, notices + [f"{f.path}: {notice}" for f in findings for notice in f.notices])
 
 
-def _look(folder: Folder, settings: Settings) -> list[Finding]:
+def _look(folder: Folder, settings: Settings, progress: bool) -> Iterator[Finding]:
     """The findings of every volume whose header and annotation are sound."""
     unusable = {fault.file for fault in folder.faults}
     annotations = files.complete_annotations(folder.tables[ANNOTATIONS]) if folder.tables else {}
     wrong_lines = {fault.row for fault in folder.faults if fault.file == ANNOTATIONS}
     usable = {key: path for key, path in folder.volumes.items() if path not in unusable}
-    progress = Progress("volumes checked", len(usable))
-    findings = []
+    counter = Progress("volumes checked", len(usable))
     for key, path in usable.items():
         line, annotation = annotations.get(key, (None, None))
-        findings.append(_finding(folder.root, path, None if line in wrong_lines else annotation, line, settings))
-        progress.advance()
-    return findings
+        yield _finding(folder.root, path, None if line in wrong_lines else annotation, line, settings)
+        if progress:
+            counter.advance()
 
 
 def _finding(root: Path, path: str, annotation: Annotation | None, line: int | None, settings: Settings) -> Finding:

@@ -1,0 +1,38 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+
+.PHONY: report test lab lock clean
+
+report: $(STAMP) data/phantom-quick/dataset_description.json
+	$(BIN)/mflib report --profile quick
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/pytest
+
+lab: $(STAMP)
+	$(BIN)/jupyter lab notebooks
+
+# The file is written last, so it stands for a complete cohort.
+data/phantom-quick/dataset_description.json: | $(STAMP)
+	$(BIN)/mflib phantom data/phantom-quick --profile quick
+
+$(STAMP): pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+# Renews the pins; torch is held at the version whose CPU wheel brings no CUDA packages.
+lock: $(STAMP)
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --upgrade --extra test --extra dev --strip-extras --no-header --no-emit-index-url \
+	    --no-emit-find-links --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
+
+clean:
+	rm -rf .venv reports data/phantom-quick data/phantom-paper

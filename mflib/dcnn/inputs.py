@@ -1,0 +1,87 @@
+"""The network's inputs: normalised, cropped, z-scored and resized once, then read from disk one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from mflib import preprocess
+from mflib import volume as volumes
+from mflib.cohort import Cohort
+from mflib.dcnn.record import sha256, whole
+from mflib.preprocess import PreprocessError
+from mflib.progress import Progress
+from mflib.volume import KEY
+
+Size = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class StoredVolumes:
+    """Inputs on disk, one ``.npy`` per volume, in the order of the segments table."""
+
+    paths: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, position: int, /) -> NDArray[np.float32]:
+        voxels: NDArray[np.float32] = np.load(self.paths[position])
+        return voxels
+
+
+def prepare(
+    cohort: Cohort, preprocessing: preprocess.Settings, size: Size, folder: Path, workers: int
+) -> StoredVolumes:
+    """Preprocess every analysed volume that is not in ``folder`` yet.
+
+    A volume is made again when its file, its annotation, the settings or the code of the preprocessing change.
+
+    Parameters
+    ----------
+    size : extent of the network's input in voxels
+    folder : where the inputs are kept
+    workers : processes
+
+    Raises
+    ------
+    PreprocessError
+        A volume cannot be normalised; the message names it.
+    """
+    segments = cohort.segments.to_dict("records")
+    paths = [folder / _file_name(cohort, segment, preprocessing, size) for segment in segments]
+    missing = [(segment, path) for segment, path in zip(segments, paths, strict=True) if not path.exists()]
+    if missing:
+        folder.mkdir(parents=True, exist_ok=True)
+        progress = Progress("network inputs", len(missing))
+        jobs = (delayed(_store)(cohort, segment, preprocessing, size, path) for segment, path in missing)
+        for _ in Parallel(n_jobs=workers, return_as="generator_unordered")(jobs):
+            progress.advance()
+    return StoredVolumes(tuple(paths))
+
+
+def _file_name(cohort: Cohort, segment: Mapping[str, Any], preprocessing: preprocess.Settings, size: Size) -> str:
+    source = cohort.root / segment["path"]
+    files = [source, volumes.find_sidecar(source), Path(preprocess.__file__), Path(__file__)]
+    made_from = [cohort.annotation(segment), preprocessing, tuple(size), *(sha256(f) for f in files if f.exists())]
+    digest = hashlib.sha256(repr(made_from).encode()).hexdigest()
+    return "_".join([*(str(segment[key]) for key in KEY), digest[:16]]) + ".npy"
+
+
+def _store(
+    cohort: Cohort, segment: Mapping[str, Any], preprocessing: preprocess.Settings, size: Size, path: Path
+) -> None:
+    try:
+        region = preprocess.region(cohort.volume(segment), cohort.annotation(segment), preprocessing)
+        voxels = preprocess.network_input(region.voxels, size)
+    except PreprocessError as error:
+        raise PreprocessError(f"{segment['path']}: {error}") from error
+    with whole(path) as file:
+        np.save(file, voxels)

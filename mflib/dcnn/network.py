@@ -1,0 +1,119 @@
+"""The architecture: MedicalNet's 3D residual networks on MONAI's blocks, with one logit.
+
+MedicalNet (Chen, Ma and Zheng 2019, arXiv:1904.00625; ``models/resnet.py`` of github.com/Tencent/MedicalNet) strides
+by 2 in its stem, its max pool and layer 2 only. Layers 3 and 4 keep the resolution and dilate every 3 x 3 x 3
+convolution by 2 and 4 instead, so the last map has an eighth of the input's extent. ``resnet50(pretrained=True)`` of
+MONAI takes the same weights into strides of 2 there and a stem of stride 1, and nothing fails: it is another network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from monai.networks.nets import ResNet
+
+Depth = Literal[10, 18, 34, 50, "small"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One published depth.
+
+    Parameters
+    ----------
+    block : MONAI's name of the residual block
+    blocks : how many of them in layers 1 to 4
+    shortcut : "A" pads the identity with zero channels, "B" is a 1 x 1 x 1 convolution
+    width : channels of the stem and of layer 1's 3 x 3 x 3 convolutions
+    """
+
+    block: Literal["basic", "bottleneck"]
+    blocks: tuple[int, int, int, int]
+    shortcut: Literal["A", "B"]
+    width: int = 64
+
+
+ARCHITECTURES: dict[int | str, Architecture] = {
+    10: Architecture("basic", (1, 1, 1, 1), "B"),
+    18: Architecture("basic", (2, 2, 2, 2), "A"),
+    34: Architecture("basic", (3, 4, 6, 3), "A"),
+    50: Architecture("bottleneck", (3, 4, 6, 3), "B"),
+    "small": Architecture("basic", (1, 1, 1, 1), "B", width=16),
+}
+
+
+def build(depth: Depth, width: int | None = None, dilated: bool = True) -> ResNet:
+    """A freshly initialised network: (n, 1, ni, nj, nk) volumes in, (n, 1) logits out.
+
+    Parameters
+    ----------
+    depth : one of MedicalNet's depths, or "small": depth 10 at a quarter of its width, which learns on a laptop
+    width : channels of the stem, 64 where None (16 for "small"); layers 2, 3 and 4 have 2, 4 and 8 times as many
+    dilated : MedicalNet's layers 3 and 4 (output stride 8); False strides there instead (output stride 32)
+
+    Raises
+    ------
+    ValueError
+        A depth that is not published.
+    """
+    # MONAI takes many seconds to import. A process that only hands out folds builds no network and needs none of it.
+    from monai.networks.nets import ResNet
+
+    if depth not in ARCHITECTURES:
+        raise ValueError(f"depth is {depth!r}, expected one of {', '.join(map(repr, ARCHITECTURES))}")
+    architecture = ARCHITECTURES[depth]
+    network = ResNet(
+        block=architecture.block,
+        layers=list(architecture.blocks),
+        block_inplanes=[(width or architecture.width) * factor for factor in (1, 2, 4, 8)],
+        n_input_channels=1,
+        conv1_t_stride=2,
+        shortcut_type=architecture.shortcut,
+        bias_downsample=False,
+        num_classes=1,
+    )
+    if dilated:
+        _dilate(network.layer3, 2)
+        _dilate(network.layer4, 4)
+    return network
+
+
+def load_medicalnet(network: nn.Module, path: Path) -> None:
+    """Put released MedicalNet weights into the backbone of ``network``; the fully connected layer stays as it is.
+
+    Released files hold ``{"state_dict": {"module.conv1.weight": ...}}`` without a decoder, trainer checkpoints the same
+    with one (``conv_seg``), which is dropped.
+
+    Raises
+    ------
+    ValueError
+        The file does not hold exactly this backbone: weights missing, left over or of another shape.
+    """
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    released = {name.removeprefix("module."): value for name, value in content.get("state_dict", content).items()}
+    backbone = {name: value for name, value in released.items() if not name.startswith("conv_seg.")}
+    head = {name: value for name, value in network.state_dict().items() if name.startswith("fc.")}
+    try:
+        network.load_state_dict(backbone | head, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path.name}: not the weights of this network. {error}") from error
+
+
+def _dilate(layer: nn.Sequential, dilation: int) -> None:
+    """Trade the stride of a layer for dilation; no weight changes its shape."""
+    for module in layer.modules():
+        if isinstance(module, nn.Conv3d):
+            module.stride = (1, 1, 1)
+            if module.kernel_size == (3, 3, 3):
+                module.dilation = module.padding = (dilation, dilation, dilation)
+    block: Any
+    for block in layer:
+        if isinstance(block.downsample, partial):  # shortcut A is a function, not a module
+            block.downsample = partial(block.downsample.func, **{**block.downsample.keywords, "stride": 1})

@@ -1,0 +1,125 @@
+"""What a fold leaves on disk, and the key that says what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, Protocol, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mflib.dcnn.settings import Settings
+from mflib.folds import Fold
+
+RESULT, WEIGHTS, CHECKPOINT = "fold.json", "weights.pt", "checkpoint.pt"
+SOURCES = ("fold.py", "network.py", "record.py")
+
+
+class Volumes(Protocol):
+    """The network's inputs by position: an array (n, ni, nj, nk), a memory map, or files read when needed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int, /) -> NDArray[np.float32]: ...
+
+
+class Epoch(TypedDict):
+    """One line of a training history; losses are mean binary cross-entropies."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    validation_loss: float
+    validation_auc: float
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What a finished fold holds besides its weights.
+
+    Parameters
+    ----------
+    validation, test : scores in [0, 1] of the two parts, in the fold's order, with the best epoch's weights
+    history : one entry per epoch
+    """
+
+    validation: list[float]
+    test: list[float]
+    history: list[Epoch]
+
+
+def volume(inputs: Volumes, position: int, settings: Settings) -> NDArray[np.float32]:
+    """One input, looked at before it is used.
+
+    Raises
+    ------
+    ValueError
+        Another size than the settings say, or values that are not finite.
+    """
+    voxels = inputs[position]
+    if voxels.shape != tuple(settings.size) or voxels.dtype != np.float32:
+        found, expected = f"{voxels.dtype} {voxels.shape}", f"float32 {tuple(settings.size)} (settings.size)"
+        raise ValueError(f"input {position} is {found}, expected {expected}")
+    if not np.isfinite(voxels).all():
+        raise ValueError(f"input {position} holds values that are not finite, expected z-scores")
+    return voxels
+
+
+def fold_key(inputs: Volumes, labels: NDArray[np.integer], fold: Fold, settings: Settings) -> str:
+    """SHA-256 of all that decides a fold's weights and scores; labels of the test part do not."""
+    parts = {part: getattr(fold, part).tolist() for part in ("train", "validation", "test")}
+    total = hashlib.sha256()
+    total.update(
+        json.dumps(
+            {
+                "fold": [fold.repeat, fold.number, parts],
+                "labels": labels[np.concatenate([fold.train, fold.validation])].tolist(),
+                "settings": {name: value for name, value in asdict(settings).items() if name != "workers"},
+                "pretrained": "none" if settings.pretrained == "none" else sha256(Path(settings.pretrained)),
+                "sources": [sha256(Path(__file__).with_name(source)) for source in SOURCES],
+                "versions": [version("torch"), version("monai"), version("numpy")],
+                "device": "cuda" if torch.cuda.is_available() else "cpu",
+            },
+            sort_keys=True,
+        ).encode()
+    )
+    for position in chain.from_iterable(parts.values()):
+        total.update(np.ascontiguousarray(volume(inputs, position, settings)).data)
+    return total.hexdigest()
+
+
+def read_result(folder: Path, key: str) -> FoldResult | None:
+    """The finished fold in ``folder``, None where there is none of this key."""
+    path = folder / RESULT
+    if not path.exists():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if content.pop("key") != key:
+        return None
+    return FoldResult(**content)
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears at ``path`` complete or not at all, whatever happens while it is written."""
+    partial = path.with_name("partial-" + path.name)
+    with partial.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

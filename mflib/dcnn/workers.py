@@ -1,0 +1,184 @@
+"""Folds in child processes: each takes one fold after another, and says on its standard output how far it is.
+
+Children are started as a module, not by multiprocessing: their environment can be set before torch is imported, and
+nothing of the calling notebook or script is run again in them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from mflib.dcnn.fold import Labels, TrainingError, name, train_fold
+from mflib.dcnn.record import Epoch, Volumes
+from mflib.dcnn.settings import Settings
+from mflib.folds import Fold
+
+# Two threads on small networks only wait for each other, actively, on cores that other folds need. The cuBLAS
+# workspace is what NVIDIA asks for where sums are to be repeatable.
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One fold to be trained; see ``fold.train_fold``."""
+
+    inputs: Volumes
+    labels: Labels
+    fold: Fold
+    settings: Settings
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a child says: an epoch has ended, or (None) the fold has."""
+
+    task: Task
+    epoch: Epoch | None
+
+
+class Child:
+    """One child process with its three streams."""
+
+    def __init__(self) -> None:
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in ``close``
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mflib.dcnn.workers"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env=os.environ | ENVIRONMENT,
+            start_new_session=True,  # an interrupt is for the parent, which ends its children
+        )
+
+    def train(self, task: Task) -> Iterator[Message]:
+        """Hand over one fold and pass on what the child says of it."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            pickle.dump(task, self.process.stdin)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise self._death(task) from None
+        for line in iter(self.process.stdout.readline, b""):
+            message = Message(task, json.loads(line))
+            yield message
+            if message.epoch is None:
+                return
+        raise self._death(task)
+
+    def close(self) -> None:
+        """End the child, which has nothing to lose but the epoch in hand, and pass on what it had to say."""
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                _close(stream)
+        sys.stderr.write(self._said())
+        self.errors.close()
+
+    def _said(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read().decode(errors="replace")
+
+    def _death(self, task: Task) -> TrainingError:
+        code = self.process.wait()
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        last = (self._said().strip().splitlines() or ["nothing on its standard error"])[-1]
+        return TrainingError(
+            f"{name(task.fold)}: its process ended with {how} ({last}). Finished folds are kept; "
+            f"the same call goes on from the last whole epoch in {task.folder}"
+        )
+
+
+def train_all(tasks: Sequence[Task], processes: int) -> Generator[Message, None, None]:
+    """Train folds, ``processes`` at a time; yields what the children say, in the order they say it.
+
+    Raises
+    ------
+    TrainingError
+        A child has died; the message names its fold. The other children are ended, finished folds stay.
+    """
+    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    said: queue.SimpleQueue[Message | Exception] = queue.SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
+    children = [Child() for _ in range(min(processes, len(tasks)))]
+    try:
+        for child in children:
+            threading.Thread(target=_keep_busy, args=(child, waiting, said), daemon=True).start()
+        unfinished = len(tasks)
+        while unfinished:
+            message = said.get()
+            if isinstance(message, Exception):
+                raise message
+            unfinished -= message.epoch is None
+            yield message
+    finally:
+        for child in children:
+            child.close()
+
+
+def _keep_busy(child: Child, waiting: queue.SimpleQueue[Task], said: queue.SimpleQueue[Message | Exception]) -> None:
+    """Give the child folds until none is left; an error is handed to the thread that can raise it."""
+    try:
+        while True:
+            for message in child.train(waiting.get_nowait()):
+                said.put(message)
+    except queue.Empty:
+        return
+    except Exception as error:
+        said.put(error)
+
+
+def _close(stream: IO[bytes]) -> None:
+    try:
+        stream.close()
+    except BrokenPipeError:
+        return  # what was still to be written belonged to a child that is gone
+
+
+def _serve(tasks: IO[bytes], answers: IO[str]) -> None:
+    """The child's whole life. It ends with its parent, whose death closes ``tasks``."""
+    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(tasks, waiting), daemon=True).start()
+
+    def say(message: Any) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    while True:
+        task = waiting.get()
+        try:
+            train_fold(task.inputs, task.labels, task.fold, task.settings, task.folder, say)
+        except Exception:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)  # an ordinary end would stumble over the thread that still reads
+        say(None)
+
+
+def _receive(tasks: IO[bytes], waiting: queue.SimpleQueue[Task]) -> None:
+    try:
+        while True:
+            waiting.put(pickle.load(tasks))
+    except EOFError:
+        os._exit(0)  # at once, also in the middle of an epoch: nobody waits for it any more
+
+
+if __name__ == "__main__":
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # what a library prints must not stand between the answers
+    _serve(sys.stdin.buffer, answers)

@@ -1,0 +1,35 @@
+"""Every plot of the study: tables or arrays in, a matplotlib ``Figure`` out.
+
+The figures do not belong to pyplot, so none stays open. In a notebook they show after ``%matplotlib inline``.
+"""
+
+from mflib.figures.cohort import bmi_vas, flow_of_patients, grades_overview, reader_table
+from mflib.figures.models import (
+    auc_forest,
+    auc_map,
+    choices,
+    importance,
+    learning_curves,
+    roc_curves,
+    score_by_grade,
+)
+from mflib.figures.texture import feature_by_grade, glcm, histogram_before_after, nakagami_fit, three_planes
+
+__all__ = [
+    "auc_forest",
+    "auc_map",
+    "bmi_vas",
+    "choices",
+    "feature_by_grade",
+    "flow_of_patients",
+    "glcm",
+    "grades_overview",
+    "histogram_before_after",
+    "importance",
+    "learning_curves",
+    "nakagami_fit",
+    "reader_table",
+    "roc_curves",
+    "score_by_grade",
+    "three_planes",
+]

@@ -1,0 +1,162 @@
+"""Plots of volumes and their texture: planes, grey levels, co-occurrence, Nakagami, features by grade."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.stats import gamma
+
+from mflib.figures.style import BLUE, GRADE_NAMES, ORANGE, VERMILION, box_and_points, panels, single, styled
+from mflib.texture.nakagami import Fit, decompress
+from mflib.volume import KEY, Annotation
+
+Voxels = NDArray[np.uint8]
+# Name of each plane, the voxel axes that run right and down in it, and the axis that it cuts.
+_PLANES = (("transverse", 0, 1, 2), ("sagittal", 2, 1, 0), ("coronal", 0, 2, 1))
+_AXES = ("lateral", "depth", "elevation")
+
+
+@styled
+def three_planes(
+    volumes: Sequence[tuple[str, Voxels]], spacing_mm: tuple[float, float, float], annotation: Annotation
+) -> Figure:
+    """Transverse, sagittal and coronal planes through the middle of the region of interest, in mm.
+
+    Parameters
+    ----------
+    volumes : (label, voxels (ni, nj, nk) uint8), one row of planes each, all of one shape and annotation
+    spacing_mm : voxel size along i, j, k
+    annotation : the ROI is drawn as a box, the reference points as projections onto each plane
+    """
+    extent = [n * step for n, step in zip(volumes[0][1].shape, spacing_mm, strict=True)]
+    widths = [extent[right] for _, right, _, _ in _PLANES]
+    heights = [extent[down] for _, _, down, _ in _PLANES]
+    height = 5.4 * max(heights) / sum(widths) + 0.55
+    figure, axes = panels(len(volumes), 3, min(9.0, height * len(volumes) + 0.4), width_ratios=widths)
+    for row, (label, voxels) in zip(axes, volumes, strict=True):
+        for panel, plane in zip(row, _PLANES, strict=True):
+            _plane(panel, voxels, spacing_mm, annotation, plane)
+        row[0].set_title(label, loc="left")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure
+
+
+@styled
+def histogram_before_after(raw: Voxels, voxels: Voxels) -> Figure:
+    """Grey levels of a region before and after gain normalisation.
+
+    Parameters
+    ----------
+    raw, voxels : uint8, any shape
+    """
+    figure, axes = single(2.8)
+    looks = (("as recorded", raw, VERMILION, "--"), ("gain-normalised", voxels, BLUE, "-"))
+    for label, values, colour, line in looks:
+        share = 100 * np.bincount(values.ravel(), minlength=256) / values.size
+        axes.stairs(share, np.arange(257) - 0.5, color=colour, linestyle=line, label=label)
+    axes.set(xlabel="grey level", ylabel="voxels (%)", xlim=(-1, 256))
+    axes.legend()
+    return figure
+
+
+@styled
+def glcm(matrix: NDArray[np.integer], name: str) -> Figure:
+    """A grey-level co-occurrence matrix, its counts on a logarithmic colour scale; pairs that never occur stay grey.
+
+    Parameters
+    ----------
+    matrix : (levels, levels) counts of voxel pairs
+    name : grey levels, step and direction, shown beside the colours
+    """
+    figure, axes = single(4.2)
+    axes.set_facecolor("lightgrey")
+    pairs = np.ma.masked_equal(matrix, 0)
+    image = axes.imshow(pairs, origin="lower", norm=LogNorm(vmin=1, vmax=max(2, matrix.max())), interpolation="nearest")
+    axes.set(xlabel="grey level of the neighbour", ylabel="grey level of the voxel")
+    figure.colorbar(image, ax=axes, label=f"voxel pairs, {name}")
+    return figure
+
+
+@styled
+def nakagami_fit(voxels: Voxels, fit: Fit, dynamic_range_db: float | None) -> Figure:
+    """The histogram that a Nakagami fit saw, and the Gamma density that it found.
+
+    Parameters
+    ----------
+    voxels : uint8, any shape: the region that was fitted
+    fit : of ``nakagami.fit``
+    dynamic_range_db : of the fit to intensities, shown in dB. None for the fit to grey levels without zeros.
+    """
+    counts, levels = np.bincount(voxels.ravel(), minlength=256), np.arange(256)
+    figure, axes = single(3.0)
+    if dynamic_range_db is None:
+        counts[0] = 0
+        x, density, label = (
+            levels[1:].astype(np.float64),
+            gamma.pdf(levels[1:], fit.m, scale=fit.omega / fit.m),
+            "grey level",
+        )
+    else:
+        x, label = (levels / 255 - 1) * dynamic_range_db, "intensity (dB re grey level 255)"
+        intensity = decompress(levels, dynamic_range_db)
+        # The density of 10 log10(I) is that of I times dI/d(dB).
+        density = gamma.pdf(intensity, fit.m, scale=fit.omega / fit.m) * intensity * np.log(10) / 10
+    step = x[1] - x[0]
+    axes.bar(x, counts[-len(x) :] / counts.sum() / step, width=step, color=BLUE, alpha=0.5, label="region")
+    axes.plot(x, density, color=VERMILION, label=f"Gamma, m = {fit.m:.2f}")
+    axes.set(xlabel=label, ylabel="density")
+    axes.legend()
+    return figure
+
+
+@styled
+def feature_by_grade(texture: pd.DataFrame, segments: pd.DataFrame, columns: Sequence[str]) -> Figure:
+    """Boxes of texture features by MRI grade, every segment a point, with the number of segments.
+
+    Parameters
+    ----------
+    texture : the texture table: KEY, then features
+    segments : KEY and ``grade`` (0-3)
+    columns : features to show, two to a row
+    """
+    table = segments[[*KEY, "grade"]].merge(texture[[*KEY, *columns]], on=KEY, validate="one_to_one")
+    rows = -(-len(columns) // 2)
+    figure, axes = panels(rows, min(2, len(columns)), 0.3 + 2.3 * rows)
+    for panel, column in zip(axes.flat, columns, strict=False):
+        groups = [table.loc[table["grade"] == grade, column].to_numpy(np.float64) for grade in range(4)]
+        box_and_points(panel, groups, GRADE_NAMES)
+        panel.set_ylabel(column)
+    for panel in axes.flat[len(columns) :]:
+        panel.remove()
+    figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
+    return figure
+
+
+def _plane(
+    axes: Axes,
+    voxels: Voxels,
+    spacing_mm: tuple[float, float, float],
+    annotation: Annotation,
+    plane: tuple[str, int, int, int],
+) -> None:
+    name, right, down, through = plane
+    cut = annotation.roi_start[through] + annotation.roi_size[through] // 2
+    picture = np.take(voxels, cut, axis=through)
+    picture = picture.T if right < down else picture
+    extent = (0, voxels.shape[right] * spacing_mm[right], voxels.shape[down] * spacing_mm[down], 0)
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="equal")
+    start = [annotation.roi_start[axis] * spacing_mm[axis] for axis in (right, down)]
+    size = [annotation.roi_size[axis] * spacing_mm[axis] for axis in (right, down)]
+    x, y = ([s, s + n] for s, n in zip(start, size, strict=True))
+    axes.plot([x[0], x[1], x[1], x[0], x[0]], [y[0], y[0], y[1], y[1], y[0]], color=ORANGE, lw=1.2, label="ROI")
+    for label, point, marker in (("bone", annotation.bone, "^"), ("shadow", annotation.shadow, "v")):
+        centre = [(point[axis] + 0.5) * spacing_mm[axis] for axis in (right, down)]
+        axes.plot(*centre, marker, mfc="none", mec=ORANGE, ms=7, mew=1.4, label=label)
+    axes.set(xlabel=f"{_AXES[right]} (mm)\n{name}", ylabel=f"{_AXES[down]} (mm)")

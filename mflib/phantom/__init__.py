@@ -1,0 +1,12 @@
+"""A synthetic cohort: physically grounded ultrasound of the lumbar multifidus, with patients, grades and readers.
+
+The convolution model of ultrasound (Bamber and Dickinson 1980, Phys Med Biol 25:463): a random reflectivity,
+blurred by the scanner's point spread function, gives fully developed speckle; oriented interfaces on top of it give
+the lamellae of a healthy muscle, and fat takes them away and fills the dark between them.
+"""
+
+from mflib.phantom.anatomy import Parameters
+from mflib.phantom.folder import PhantomError, write_cohort
+from mflib.phantom.simulation import PROFILES, VERSION, Profile, simulate
+
+__all__ = ["PROFILES", "VERSION", "Parameters", "PhantomError", "Profile", "simulate", "write_cohort"]

@@ -1,0 +1,131 @@
+"""From a cohort folder to ``report.html``: look at the data, run the notebooks, join them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mflib import check
+from mflib import cohort as cohorts
+from mflib.cohort import Cohort, CohortError
+from mflib.report import page, parameters, pipeline
+from mflib.report.pipeline import NOTEBOOKS, STEPS, Record, Selection
+from mflib.study import Study, provenance
+from mflib.study.profile import Profile
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What ``make`` left: the report and how each notebook ended."""
+
+    path: Path
+    records: dict[str, Record]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether no notebook failed."""
+        return all(record.status == "done" for record in self.records.values())
+
+
+def make(values: Mapping[str, Any], profile_name: str, selection: Selection, timeout_s: int) -> Outcome:
+    """Make the report of one run.
+
+    Parameters
+    ----------
+    values : the profile's parameters, as papermill injects them
+    profile_name : what the report calls the profile
+    selection : which notebooks to run again or leave alone
+    timeout_s : longest time that one cell may take, in seconds
+
+    Raises
+    ------
+    profile.ProfileError
+        Parameters that do not fit the notebooks or the modules.
+    cohort.CohortError
+        A cohort with faults; all of them are listed.
+    folds.FoldsError
+        Too few patients for the folds.
+    pipeline.PipelineError
+        Another process is writing to the same run folder.
+    """
+    parameters.check(values, [NOTEBOOKS / f"{step}.ipynb" for step in STEPS])
+    study = Study.open(**values)
+    folder = study.profile.run_folder
+    with pipeline.locked(folder):
+        started = time.monotonic()
+        digest, notices = checked(study.profile)
+        len(study.folds)  # too small a cohort is said here, before any work
+        records = pipeline.run(folder, values, digest, selection, timeout_s)
+        record = describe(values, profile_name, digest, records, time.monotonic() - started)
+        (folder / "provenance.json").write_text(json.dumps(record, indent=2) + "\n")
+        context = {
+            "synthetic": study.cohort.synthetic,
+            "cohort": summary(study.cohort),
+            "profile": profile_name,
+            "split": study.profile.split,
+            "notices": notices,
+            "provenance": readable(record),
+        }
+        return Outcome(page.write(folder, records, context), records)
+
+
+def checked(profile: Profile) -> tuple[str, list[str]]:
+    """Digest of a sound cohort and what ``mflib check`` notices about it; the same data are looked at once.
+
+    Raises
+    ------
+    CohortError
+        Every fault of tables, headers and voxels.
+    """
+    kept = profile.run_folder / "artifacts" / "checked.json"
+    key = None
+    if kept.exists():
+        known = json.loads(kept.read_text())
+        key = [cohorts.load(profile.cohort_folder).digest(), asdict(profile.preprocessing), provenance.source_digest()]
+        if known["key"] == key:
+            return known["key"][0], known["notices"]
+    inspection = check.inspect(profile.cohort_folder, profile.preprocessing)
+    if inspection.cohort is None or inspection.faults:
+        raise CohortError(profile.cohort_folder, inspection.faults)
+    key = [inspection.cohort.digest(), asdict(profile.preprocessing), provenance.source_digest()]
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps({"key": key, "notices": inspection.notices}, indent=2) + "\n")
+    return str(key[0]), inspection.notices
+
+
+def summary(cohort: Cohort) -> dict[str, Any]:
+    """Name and size of a cohort."""
+    return {"name": cohort.name, "patients": len(cohort.patients), "segments": len(cohort.segments)}
+
+
+def describe(
+    values: Mapping[str, Any], profile_name: str, digest: str, records: Mapping[str, Record], seconds: float
+) -> dict[str, Any]:
+    """The provenance of a run as plain values; folders by their last name only."""
+    shown = {name: Path(value).name if name.endswith("_folder") else value for name, value in values.items()}
+    return {
+        "profile": profile_name,
+        "parameters": shown,
+        "cohort_sha256": digest,
+        "mflib_sha256": provenance.source_digest(),
+        "commit": provenance.commit(),
+        "machine": provenance.machine(),
+        "packages": provenance.versions(),
+        "steps": {step: {k: getattr(r, k) for k in ("status", "seconds", "finished")} for step, r in records.items()},
+        "seconds_of_this_call": round(seconds, 1),
+    }
+
+
+def readable(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Provenance as pairs of name and text for the page; without what differs from call to call."""
+    rows = [(name, record[name]) for name in ("profile", "cohort_sha256", "mflib_sha256", "commit")]
+    rows += [(name, json.dumps(value)) for name, value in record["parameters"].items()]
+    rows += [("machine", ", ".join(f"{name} {value}" for name, value in record["machine"].items()))]
+    rows += [("packages", ", ".join(f"{name} {value}" for name, value in record["packages"].items()))]
+    for step, ended in record["steps"].items():
+        rows.append((step, f"{ended['status']} in {ended['seconds']:.0f} s, {ended['finished']}"))
+    return rows

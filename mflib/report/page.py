@@ -1,0 +1,137 @@
+"""The executed notebooks as one HTML file that needs nothing else: no network, no second file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import latex2mathml.converter
+import pandas as pd
+from bs4 import BeautifulSoup
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from pygments.formatters import HtmlFormatter
+from traitlets.config import Config
+
+from mflib.report.pipeline import STEPS, Record
+from mflib.study import shown
+
+ASSETS = Path(__file__).parents[1] / "_assets"
+TITLE = "Fatty infiltration of the lumbar multifidus from 3D ultrasound"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """An entry of the contents."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One notebook on the page."""
+
+    step: str
+    title: str
+    headings: tuple[Heading, ...]
+    html: Markup
+    status: str
+    error: str
+
+
+class _Renderer(IPythonRenderer):
+    """Markdown with formulas as MathML, which browsers draw without a script."""
+
+    def block_math(self, body: str) -> str:
+        return latex2mathml.converter.convert(body, display="block")
+
+    def inline_math(self, body: str) -> str:
+        return latex2mathml.converter.convert(body)
+
+
+def write(folder: Path, records: Mapping[str, Record], context: Mapping[str, Any]) -> Path:
+    """Join the executed notebooks of a run folder into ``report.html``.
+
+    Parameters
+    ----------
+    folder : the run folder
+    records : how each notebook ended
+    context : cohort, profile, split, synthetic, notices, provenance: what the page says besides the notebooks
+
+    Returns
+    -------
+    Path
+        The written file.
+    """
+    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True)
+    sections = [section(folder, step, records.get(step)) for step in STEPS]
+    page = environment.get_template("page.html.j2").render(
+        title=TITLE,
+        sections=sections,
+        key_results=_key_results(folder),
+        style=Markup((ASSETS / "page.css").read_text() + _highlighting()),
+        script=Markup((ASSETS / "page.js").read_text()),
+        **context,
+    )
+    path = folder / "report.html"
+    partial = path.with_suffix(".partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def section(folder: Path, step: str, record: Record | None) -> Section:
+    """One executed notebook as a section; a notebook that never ran is a section that says so."""
+    path = folder / "notebooks" / f"{step}.ipynb"
+    status, error = (record.status, record.error) if record else ("not run", "It was not asked for.")
+    if not path.exists() or status == "not run":
+        return Section(step, step.replace("_", " "), (), Markup("<h2>{}</h2>").format(step), status, error)
+    soup = BeautifulSoup(_exporter().from_filename(str(path))[0], "html.parser")
+    # The page has the h1: every heading of a notebook moves down by one.
+    for level in (4, 3, 2, 1):
+        for heading in soup.find_all(f"h{level}"):
+            heading.name = f"h{level + 1}"
+            heading["id"] = f"{step}-{_slug(heading.get_text())}"
+    top = soup.find("h2")
+    title = top.get_text() if top else step
+    headings = tuple(Heading(str(h["id"]), h.get_text()) for h in soup.find_all("h3"))
+    return Section(step, title, headings, Markup(str(soup)), status, error)
+
+
+def _exporter() -> HTMLExporter:
+    exporter = HTMLExporter(
+        config=Config(),
+        template_name="notebook",
+        extra_template_basedirs=[str(ASSETS)],
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+    )
+    exporter.register_filter("markdown2html", lambda text: MarkdownWithMath(_Renderer(escape=False)).render(text))
+    return exporter
+
+
+def _key_results(folder: Path) -> Markup:
+    path = folder / "tables" / "key_results.csv"
+    if not path.exists():
+        return Markup("<p>They come from the comparison notebook, which has not run to its end yet.</p>")
+    frame = pd.read_csv(path, keep_default_na=False)
+    caption = "Ours beside the paper's. Intervals account for the segments of one patient."
+    return Markup(shown.table_html(frame, "key_results", caption))
+
+
+def _highlighting() -> str:
+    light = HtmlFormatter(style="xcode").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
+    plain = re.compile(r"^(\.highlight \{|pre \{|td\.linenos|span\.linenos).*$", re.MULTILINE)
+    return plain.sub("", light) + "@media (prefers-color-scheme: dark) {" + plain.sub("", dark) + "}"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,0 +1,239 @@
+"""The notebooks in order through papermill: what is up to date is skipped, a failure stops only what needs it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import nbformat
+import papermill
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from mflib.study import provenance
+from mflib.study.profile import ROOT
+
+NOTEBOOKS = ROOT / "notebooks"
+# Each notebook with those whose artifacts it reads.
+STEPS: dict[str, tuple[str, ...]] = {
+    "01_cohort": (),
+    "02_texture": (),
+    "03_random_forest": ("02_texture",),
+    "04_dcnn": (),
+    "05_comparison": ("03_random_forest", "04_dcnn"),
+}
+
+
+class PipelineError(RuntimeError):
+    """The run cannot start."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """How a notebook's last execution ended.
+
+    Parameters
+    ----------
+    key : digest of everything that the outcome depends on
+    status : "done", "failed", or "not run" where a notebook that it needs has failed
+    seconds : how long it took
+    finished : when, in UTC
+    products : digest of each file that it left in tables, figures and artifacts
+    error : what went wrong
+    """
+
+    key: str
+    status: str
+    seconds: float = 0.0
+    finished: str = ""
+    products: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which notebooks to run although they are up to date, and which to leave alone although they are not."""
+
+    start: str | None = None
+    only: str | None = None
+    force: bool = False
+
+    def forced(self, step: str) -> bool:
+        """Whether ``step`` runs again in any case."""
+        return self.force or step == self.only or (self.start is not None and step >= self.start)
+
+    def left(self, step: str) -> bool:
+        """Whether ``step`` stays as it is in any case."""
+        return (self.only is not None and step != self.only) or (self.start is not None and step < self.start)
+
+
+def find_step(name: str) -> str:
+    """The step that ``name`` means: its full name, its number, or what follows the number.
+
+    Raises
+    ------
+    PipelineError
+        No such notebook.
+    """
+    bare = name.removesuffix(".ipynb").rpartition("/")[2]
+    for step in STEPS:
+        if bare in (step, *step.split("_", 1)):
+            return step
+    raise PipelineError(f"no notebook {name!r}; expected one of {', '.join(STEPS)}")
+
+
+def run(
+    folder: Path, parameters: Mapping[str, Any], data_digest: str, selection: Selection, timeout_s: int
+) -> dict[str, Record]:
+    """Execute what is not up to date, and say how every notebook stands.
+
+    Parameters
+    ----------
+    folder : the run folder
+    parameters : what papermill injects into every notebook
+    data_digest : digest of the cohort
+    selection : what to run again or leave alone
+    timeout_s : longest time that one cell may take, in seconds
+    """
+    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    base = f"{data_digest} {provenance.source_digest()} {json.dumps(parameters, sort_keys=True)}"
+    records: dict[str, Record] = {}
+    keys: dict[str, str] = {}
+    for number, (step, needs) in enumerate(STEPS.items(), 1):
+        keys[step] = _key(step, base, [keys[need] for need in needs])
+        label = f"[{number}/{len(STEPS)}] {step}"
+        kept = read_record(folder, step)
+        missing = [need for need in needs if need in records and records[need].status != "done"]
+        if selection.left(step) or (not selection.forced(step) and up_to_date(folder, kept, keys[step])):
+            if kept is not None:
+                records[step] = kept
+            print(f"{label}: {'left as it is' if selection.left(step) else 'up to date'}", flush=True)
+            continue
+        if missing:
+            records[step] = Record(keys[step], "not run", error=f"needs {', '.join(missing)}, which did not succeed")
+        else:
+            print(f"{label}: running", flush=True)
+            records[step] = execute(folder, step, parameters, keys[step], timeout_s)
+        _write_json(_record_path(folder, step), asdict(records[step]))
+        print(f"{label}: {describe(records[step])}", flush=True)
+    return records
+
+
+def execute(folder: Path, step: str, parameters: Mapping[str, Any], key: str, timeout_s: int) -> Record:
+    """Execute one notebook; whatever happens, the record says how it ended."""
+    # The old record goes first: a kill from here on leaves no claim that the notebook is done.
+    _record_path(folder, step).unlink(missing_ok=True)
+    before = _products(folder)
+    start = time.monotonic()
+    error = ""
+    try:
+        papermill.execute_notebook(
+            NOTEBOOKS / f"{step}.ipynb",
+            folder / "notebooks" / f"{step}.ipynb",
+            parameters=dict(parameters),
+            kernel_name="python3",
+            cwd=ROOT,
+            progress_bar=False,
+            stdout_file=_Indented(sys.stdout),
+            execution_timeout=timeout_s,
+            # Without it ipykernel warns in every notebook that the connection is not encrypted.
+            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
+        )
+    except PapermillExecutionError as problem:
+        error = f"{problem.ename}: {problem.evalue}"
+    except CellTimeoutError:
+        error = f"a cell took longer than {timeout_s} s (--timeout)"
+    except DeadKernelError:
+        error = "the kernel died; out of memory is the usual cause"
+    finished = datetime.now(UTC).isoformat(timespec="seconds")
+    after = _products(folder)
+    digests = {name: _digest(folder / name) for name, written in after.items() if before.get(name) != written}
+    return Record(key, "failed" if error else "done", round(time.monotonic() - start, 1), finished, digests, error)
+
+
+def up_to_date(folder: Path, record: Record | None, key: str) -> bool:
+    """Whether a notebook succeeded with this key and everything that it left is still there, unchanged."""
+    if record is None or record.status != "done" or record.key != key:
+        return False
+    return all((folder / name).exists() and _digest(folder / name) == d for name, d in record.products.items())
+
+
+def describe(record: Record) -> str:
+    """A record in one line."""
+    if record.status == "done":
+        return f"done in {record.seconds:.0f} s"
+    return f"{record.status}: {record.error.strip().splitlines()[0]}"
+
+
+def read_record(folder: Path, step: str) -> Record | None:
+    """How ``step`` ended last time in this run folder; None where it never did."""
+    path = _record_path(folder, step)
+    return Record(**json.loads(path.read_text())) if path.exists() else None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder for one process; the lock goes with the process, however it ends.
+
+    Raises
+    ------
+    PipelineError
+        Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PipelineError(f"another mflib report is writing to {folder}") from error
+        yield
+
+
+@dataclass
+class _Indented:
+    """What a long cell prints, moved in under the line of its notebook."""
+
+    stream: TextIO
+
+    def write(self, text: str) -> None:
+        for line in text.splitlines():
+            self.stream.write(f"      {line}\n")
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def _key(step: str, base: str, needs: list[str]) -> str:
+    cells = nbformat.read(NOTEBOOKS / f"{step}.ipynb", as_version=4).cells
+    sources = json.dumps([[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in cells])
+    return hashlib.sha256("\n".join([base, sources, *needs]).encode()).hexdigest()
+
+
+def _products(folder: Path) -> dict[str, int]:
+    """Each file that a reader may use, with its time; caches and checkpoints look after themselves."""
+    paths = [path for part in ("tables", "figures", "artifacts") for path in (folder / part).glob("*.*")]
+    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in sorted(paths) if path.is_file()}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _record_path(folder: Path, step: str) -> Path:
+    return folder / "notebooks" / f"{step}.json"
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)

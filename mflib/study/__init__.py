@@ -1,0 +1,154 @@
+"""A run of the study: its profile, its folder, and what it keeps there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import joblib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from mflib import cohort as cohorts
+from mflib import folds as splits
+from mflib.cohort import Cohort
+from mflib.folds import Fold
+from mflib.study import shown
+from mflib.study.profile import Profile
+from mflib.study.shown import Shown
+from mflib.texture import bank
+from mflib.volume import KEY
+
+
+class StudyError(RuntimeError):
+    """A step that needs what an earlier step has not made yet."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run: the cohort seen through a profile, and the folder that its results go to."""
+
+    profile: Profile
+
+    @classmethod
+    def open(
+        cls,
+        cohort_folder: str,
+        run_folder: str,
+        seed: int,
+        split: str,
+        n_folds: int,
+        preprocessing: Mapping[str, Any],
+        texture_settings: Mapping[str, Any],
+        forest_settings: Mapping[str, Any],
+        network_settings: Mapping[str, Any],
+    ) -> Study:
+        """The study that a notebook's parameters cell describes; takes the parameters in the order of that cell.
+
+        Raises
+        ------
+        profile.ProfileError
+            A parameter that is unknown or not of its type.
+        """
+        return cls(
+            Profile.from_parameters(
+                cohort_folder=cohort_folder,
+                run_folder=run_folder,
+                seed=seed,
+                split=split,
+                n_folds=n_folds,
+                preprocessing=preprocessing,
+                texture_settings=texture_settings,
+                forest_settings=forest_settings,
+                network_settings=network_settings,
+            )
+        )
+
+    @cached_property
+    def cohort(self) -> Cohort:
+        """The cohort; raises ``CohortError`` with every fault of its tables and headers."""
+        return cohorts.load(self.profile.cohort_folder)
+
+    @cached_property
+    def folds(self) -> list[Fold]:
+        """The folds of the run, the same for every model; raises ``FoldsError`` where the cohort is too small."""
+        segments, profile = self.cohort.segments, self.profile
+        return splits.make(
+            segments["label"].to_numpy(),
+            segments["participant_id"].to_numpy(),
+            n_folds=profile.n_folds,
+            split=profile.split,
+            seed=profile.seed,
+        )
+
+    @cached_property
+    def texture(self) -> pd.DataFrame:
+        """The texture table of the cohort; computed where it is not in the cache yet."""
+        return bank.extract(
+            self.cohort, self.profile.preprocessing, self.profile.texture, self.artifacts / "cache", joblib.cpu_count()
+        )
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of splits, texture table, predictions, models and checkpoints."""
+        folder = self.profile.run_folder / "artifacts"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def labels(self) -> pd.Series:
+        """1 where the MRI shows any infiltration, in the order of the segments."""
+        return self.cohort.segments["label"]
+
+    def keep(self, table: pd.DataFrame, name: str) -> None:
+        """Keep a table as artifact: ``name`` ends in .csv or .parquet."""
+        if name.endswith(".parquet"):
+            table.to_parquet(self.artifacts / name, index=False)
+        else:
+            table.to_csv(self.artifacts / name, index=False)
+
+    @property
+    def segments_with_patients(self) -> pd.DataFrame:
+        """The segments with the values of their patient, in the order of the segments."""
+        return self.cohort.segments.merge(self.cohort.patients, on="participant_id", validate="many_to_one")
+
+    def fold_sizes(self) -> pd.DataFrame:
+        """Segments, those with infiltration, and patients in each part of each fold."""
+        parts = splits.table(self.folds, self.cohort.segments[KEY]).merge(self.cohort.segments, on=KEY)
+        sizes = parts.groupby(["fold", "part"], sort=False).agg(
+            segments=("label", "size"), infiltration=("label", "sum"), patients=("participant_id", "nunique")
+        )
+        return sizes.reset_index()
+
+    def keep_splits(self) -> None:
+        """Keep which segment is in which part of which fold, as ``splits.csv``."""
+        self.keep(splits.table(self.folds, self.cohort.segments[KEY]), "splits.csv")
+
+    def predictions(self, *models: str) -> pd.DataFrame:
+        """The predictions of the named models, as earlier notebooks kept them.
+
+        Raises
+        ------
+        StudyError
+            A model whose notebook has not run yet.
+        """
+        tables = []
+        for model in models:
+            path = self.artifacts / f"predictions_{model}.csv"
+            if not path.exists():
+                raise StudyError(
+                    f"no predictions of {model} in {path.parent}; run the notebook of that model first, or mflib report"
+                )
+            tables.append(pd.read_csv(path))
+        return pd.concat(tables, ignore_index=True)
+
+    def figure(self, plot: Figure, name: str, *, caption: str) -> Shown:
+        """Keep a figure as SVG and PNG in ``figures/`` and show it; see ``shown.figure``."""
+        return shown.figure(plot, self.profile.run_folder / "figures", name, caption=caption)
+
+    def table(self, frame: pd.DataFrame, name: str, *, caption: str) -> Shown:
+        """Keep a table as CSV in ``tables/`` and show it; see ``shown.table``."""
+        return shown.table(frame, self.profile.run_folder / "tables", name, caption=caption)

@@ -1,0 +1,122 @@
+"""A profile: every choice of a run, as papermill's parameters and as the settings of each module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from mflib import forest, preprocess
+from mflib.dcnn import training
+from mflib.texture import bank
+
+ROOT = Path(__file__).resolve().parents[2]
+PROFILES = ROOT / "notebooks" / "profiles"
+
+Settings = TypeVar("Settings")
+
+
+class ProfileError(ValueError):
+    """A parameter that is unknown, missing, or not of its type; the message says which and what was expected."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Every choice of a run.
+
+    Parameters
+    ----------
+    cohort_folder, run_folder : where data come from and results go; relative paths start at the repository
+    seed : seed of folds, forest and network
+    split : "patient", or "segment" for the paper's split, which lets segments of one patient leak into the test part
+    n_folds : number of cross-validation folds
+    preprocessing, texture, forest, network : the settings of each module
+    """
+
+    cohort_folder: Path
+    run_folder: Path
+    seed: int
+    split: str
+    n_folds: int
+    preprocessing: preprocess.Settings
+    texture: bank.Settings
+    forest: forest.Settings
+    network: training.Settings
+
+    @classmethod
+    def from_parameters(
+        cls,
+        *,
+        cohort_folder: str,
+        run_folder: str,
+        seed: int,
+        split: str,
+        n_folds: int,
+        preprocessing: Mapping[str, Any],
+        texture_settings: Mapping[str, Any],
+        forest_settings: Mapping[str, Any],
+        network_settings: Mapping[str, Any],
+    ) -> Profile:
+        """The profile that a notebook's parameters cell describes.
+
+        Raises
+        ------
+        ProfileError
+            A setting that its module does not know, or an unknown split.
+        """
+        if split not in ("patient", "segment"):
+            raise ProfileError(f"split is {split!r}, expected 'patient' or 'segment'")
+        network = build(training.Settings, "network_settings", network_settings)
+        return cls(
+            cohort_folder=ROOT / cohort_folder,
+            run_folder=ROOT / run_folder,
+            seed=seed,
+            split=split,
+            n_folds=n_folds,
+            preprocessing=build(preprocess.Settings, "preprocessing", preprocessing),
+            texture=build(bank.Settings, "texture_settings", texture_settings),
+            forest=replace(build(forest.Settings, "forest_settings", forest_settings), seed=seed),
+            network=replace(network, seed=seed),
+        )
+
+
+def build(settings: type[Settings], name: str, values: Mapping[str, Any]) -> Settings:
+    """A module's settings from a flat mapping; lists become tuples, what is not named keeps its default.
+
+    Raises
+    ------
+    ProfileError
+        A key that the settings do not have, or a value that they refuse.
+    """
+    known = {field.name for field in fields(settings)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ProfileError(f"{name} has {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
+    try:
+        return settings(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+    except (TypeError, ValueError) as error:
+        raise ProfileError(f"{name}: {error}") from error
+
+
+def read(name: str) -> dict[str, Any]:
+    """The parameters of a profile by name, or of any YAML file.
+
+    Raises
+    ------
+    ProfileError
+        No such profile or file, or not a YAML mapping.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
+        raise ProfileError(f"no profile {name!r}; expected one of {known}, or the path of a YAML file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ProfileError(f"{path.name}: not valid YAML ({error})") from error
+    if not isinstance(content, dict):
+        raise ProfileError(f"{path.name}: found a {type(content).__name__}, expected a mapping of parameters")
+    return content

@@ -1,0 +1,71 @@
+"""Figures and tables as a reader sees them: the same in JupyterLab and in the report, with caption and alt text."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Something with an HTML form; a notebook displays it by that form."""
+
+    html: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def figure(plot: Figure, folder: Path, name: str, *, caption: str) -> Shown:
+    """Write a figure as SVG and PNG and show it.
+
+    Parameters
+    ----------
+    plot : the figure; its label says what it shows, for somebody who cannot see it
+    folder, name : where the two files go
+    caption : how to read it
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Without a date the same data give the same file.
+    plot.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    plot.savefig(folder / f"{name}.png", dpi=160)
+    picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+    width = round(plot.get_figwidth() * 96)
+    return Shown(
+        f'<figure id="figure-{name}"><img alt="{escape(plot.get_label())}" width="{width}" '
+        f'src="data:image/png;base64,{picture}"><figcaption>{escape(caption)}</figcaption></figure>'
+    )
+
+
+def table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str) -> Shown:
+    """Write a table as CSV and show it, numbers aligned to the right and missing values as n/a.
+
+    Parameters
+    ----------
+    frame : the table; its index is not shown
+    folder, name : where the CSV goes
+    caption : what it holds and how to read it
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(folder / f"{name}.csv", index=False)
+    return Shown(table_html(frame, name, caption))
+
+
+def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
+    """A table as accessible HTML: caption, header scope, scrolling in a region of its own where it is wide."""
+    body = frame.to_html(index=False, border=0, na_rep="n/a", float_format=_number, justify="unset")
+    body = re.sub(r"<td>((?:&lt; ?|[-\u2212])?[\d.,]+(?: ?%)?)</td>", r'<td class="number">\1</td>', body)
+    body = body.replace(' style="text-align: unset;"', "").replace("<th>", '<th scope="col">')
+    opening = f'<table id="table-{name}"><caption>{escape(caption)}</caption>'
+    body = re.sub(r"<table[^>]*>", lambda _: opening, body, count=1)
+    return f'<div class="table" tabindex="0" role="region" aria-label="{escape(name)}">{body}</div>'
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"

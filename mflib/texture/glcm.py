@@ -1,0 +1,202 @@
+"""Grey-level co-occurrence in three dimensions.
+
+A matrix counts how often grey level a lies at an offset from grey level b. The offset is direction times step in
+voxels: step 15 on a diagonal is (15, 15, 0), where scikit-image's two-dimensional ``graycomatrix`` would round to a
+Euclidean length of 15. Matrices are symmetric by default, the convention of IBSI (doi:10.1148/radiol.2020191145):
+ASM, energy and correlation depend on it, the other three properties do not.
+
+Every offset is counted once, in 256 levels. Any coarser quantisation ``g * levels // 256`` of 8-bit grey is a sum of
+cells of that one matrix, so six level counts cost one pass over the voxels, and all properties but the last division
+are exact integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mflib.texture import glcm_kernel as kernel
+
+Offset = tuple[int, int, int]
+
+PROPERTIES = ("contrast", "dissimilarity", "homogeneity", "ASM", "energy", "correlation")
+# One of each pair of opposite neighbours: the first non-zero component is positive.
+DIRECTIONS: tuple[Offset, ...] = tuple((i, j, k) for i, j, k in product((-1, 0, 1), repeat=3) if (i, j, k) > (0, 0, 0))
+LEVELS = (8, 16, 32, 64, 128, 256)
+STEPS = tuple(range(1, 16))
+
+
+def matrix(
+    volume: NDArray[np.uint8],
+    offset: Offset,
+    levels: int,
+    *,
+    symmetric: bool = True,
+    mask: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
+    """Co-occurrence counts of one offset.
+
+    Parameters
+    ----------
+    volume : (ni, nj, nk) uint8
+    offset : from the first voxel of a pair to the second, in voxels along i, j, k
+    levels : grey levels after quantisation ``g * levels // 256``, 2 to 256
+    symmetric : count each pair in both orders
+    mask : (ni, nj, nk) bool; a pair counts where both its voxels are True
+
+    Returns
+    -------
+    (levels, levels) int64
+        Row: level of the first voxel; column: level of the second.
+
+    Raises
+    ------
+    ValueError
+        Not a three-dimensional uint8 volume, a mask of another shape or type, levels outside 2 to 256, an offset of
+        zero, or one that leaves no pair.
+    """
+    _check_volume(volume, mask)
+    _check_levels([levels])
+    if not any(offset):
+        raise ValueError("GLCM offset (0, 0, 0) pairs every voxel with itself; expected at least one component not 0")
+    fine = kernel.count(*_contiguous(volume, mask), *offset[::-1])
+    if not fine.any():
+        raise ValueError(f"GLCM offset {tuple(offset)} leaves no pair of voxels in a volume of {volume.shape}")
+    coarse = kernel.requantise(fine, levels).astype(np.int64)
+    return coarse + coarse.T if symmetric else coarse
+
+
+def properties(counts: NDArray[np.int64]) -> pd.Series:
+    """The six properties of one matrix of counts, named as in `PROPERTIES`.
+
+    With p = counts / sum: contrast sum p (i-j)^2, dissimilarity sum p |i-j|, homogeneity sum p / (1 + (i-j)^2)
+    (IBSI's inverse difference moment), ASM sum p^2, energy sqrt(ASM), and the correlation of i and j. A matrix in
+    which i or j has a single level has no correlation; it is given 1, as scikit-image does.
+
+    Parameters
+    ----------
+    counts : (levels, levels) int64, not all zero
+
+    Raises
+    ------
+    ValueError
+        The matrix is not square, or empty of counts.
+    """
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.any():
+        raise ValueError(f"found a matrix of {counts.shape} with sum {counts.sum()}, expected a square one with counts")
+    out = np.empty(len(PROPERTIES))
+    kernel.properties(np.ascontiguousarray(counts, dtype=np.int64), False, out)
+    return pd.Series(out, index=list(PROPERTIES))
+
+
+def features(
+    volume: NDArray[np.uint8],
+    *,
+    levels: Sequence[int] = LEVELS,
+    steps: Sequence[int] = STEPS,
+    symmetric: bool = True,
+    mask: NDArray[np.bool_] | None = None,
+    threads: int = 1,
+) -> pd.Series:
+    """Six properties of every combination of grey-level count, step and direction.
+
+    Parameters
+    ----------
+    volume : (ni, nj, nk) uint8
+    levels : grey-level counts, each 2 to 256
+    steps : distances in voxels along each non-zero component of the direction
+    symmetric, mask : as in `matrix`
+    threads : offsets are spread over this many threads; the numbers do not depend on it
+
+    Returns
+    -------
+    Series
+        ``glcm_{levels}_{step}_{i}.{j}.{k}_{property}``, in the order of `names`. Combinations whose offset leaves no
+        pair of voxels are left out.
+
+    Raises
+    ------
+    ValueError
+        What `matrix` refuses, a flat volume, repeated or non-positive steps, or a grid of which no offset fits.
+    """
+    _check_volume(volume, mask)
+    _check_grid(levels, steps)
+    _check_not_flat(volume if mask is None else volume[mask])
+    offsets = [offset for offset in _offsets(steps) if _fits(offset, volume.shape)]
+    values = np.zeros((len(offsets), len(levels), len(PROPERTIES)))
+    paired = np.zeros(len(offsets), dtype=bool)
+    voxels, inside = _contiguous(volume, mask)
+    level_counts = np.asarray(levels, dtype=np.int64)
+
+    def measure(n: int) -> None:
+        paired[n] = kernel.measure(voxels, inside, *offsets[n][::-1], level_counts, symmetric, values[n])
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(measure, range(len(offsets))))
+    if not paired.any():
+        raise ValueError(f"no step of {list(steps)} leaves a pair of voxels in a volume of {volume.shape}")
+    table = pd.Series(values.transpose(1, 0, 2).ravel(), index=_names(levels, offsets))
+    return table[np.tile(np.repeat(paired, len(PROPERTIES)), len(levels))]
+
+
+def names(shape: Sequence[int], levels: Sequence[int] = LEVELS, steps: Sequence[int] = STEPS) -> list[str]:
+    """Names and order of what `features` returns without a mask for a volume of this shape.
+
+    The order is levels, steps, directions, properties. Every name for a shape is also one for each larger shape.
+    """
+    _check_grid(levels, steps)
+    return _names(levels, [offset for offset in _offsets(steps) if _fits(offset, shape)])
+
+
+def _names(levels: Sequence[int], offsets: Sequence[Offset]) -> list[str]:
+    stems = []
+    for offset in offsets:
+        step = max(map(abs, offset))
+        stems.append(f"{step}_" + ".".join(str(component // step) for component in offset))
+    return [f"glcm_{count}_{stem}_{name}" for count in levels for stem in stems for name in PROPERTIES]
+
+
+def _offsets(steps: Sequence[int]) -> list[Offset]:
+    return [(step * i, step * j, step * k) for step in steps for i, j, k in DIRECTIONS]
+
+
+def _fits(offset: Offset, shape: Sequence[int]) -> bool:
+    return all(abs(component) < size for component, size in zip(offset, shape, strict=True))
+
+
+def _check_volume(volume: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> None:
+    if volume.ndim != 3 or volume.dtype != np.uint8:
+        raise ValueError(f"GLCM: found {volume.ndim} axes of {volume.dtype}, expected three axes of uint8")
+    if mask is not None and (mask.shape != volume.shape or mask.dtype != np.bool_):
+        raise ValueError(f"GLCM mask: found {mask.shape} of {mask.dtype}, expected {volume.shape} of bool")
+
+
+def _check_levels(levels: Sequence[int]) -> None:
+    wrong = [count for count in levels if not 2 <= count <= 256 or count != int(count)]
+    if wrong or not levels or len(set(levels)) < len(levels):
+        raise ValueError(f"GLCM grey-level counts: found {list(levels)}, expected different whole numbers 2 to 256")
+
+
+def _check_grid(levels: Sequence[int], steps: Sequence[int]) -> None:
+    _check_levels(levels)
+    wrong = [step for step in steps if step < 1 or step != int(step)]
+    if wrong or not len(steps) or len(set(steps)) < len(steps):
+        raise ValueError(f"GLCM steps: found {list(steps)}, expected different whole numbers of at least 1")
+
+
+def _check_not_flat(grey: NDArray[np.uint8]) -> None:
+    if not grey.size or grey.min() == grey.max():
+        found = f"{grey.size} voxels, all of grey level {grey.flat[0]}" if grey.size else "no voxel inside the mask"
+        raise ValueError(f"GLCM: found {found}, expected at least two grey levels")
+
+
+def _contiguous(
+    volume: NDArray[np.uint8], mask: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """Axes reversed (k, j, i), so that rows run along i, which is how readers leave volumes in memory."""
+    return np.ascontiguousarray(volume.T), None if mask is None else np.ascontiguousarray(mask.T)

@@ -1,0 +1,134 @@
+"""Every figure is drawn whole, without a warning, with its axes named, and leaves no trace in pyplot."""
+
+from io import BytesIO
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from mflib import clinical, figures, performance
+from mflib.texture import nakagami
+from mflib.volume import KEY, LEVELS, Annotation
+
+RNG = np.random.default_rng(4)
+SEGMENTS = pd.DataFrame([(f"sub-{n:03}", v, s) for n in range(12) for v in LEVELS for s in "LR"], columns=KEY)
+SEGMENTS["grade"] = RNG.choice(4, len(SEGMENTS), p=[0.5, 0.25, 0.15, 0.1])
+PATIENTS = pd.DataFrame({"bmi": RNG.normal(23, 3, 12), "vas": [*RNG.uniform(1, 8, 11), np.nan]})
+VOXELS = np.clip(RNG.rayleigh(40, (30, 28, 12)), 0, 255).astype(np.uint8)
+ANNOTATION = Annotation((4, 6, 5), (4, 20, 5), (8, 4, 2), (18, 16, 8))
+TEXTURE = SEGMENTS[KEY].assign(glcm_a=RNG.normal(size=96), nakagami_m=RNG.uniform(0.3, 1, 96), mean=SEGMENTS["grade"])
+MODELS = ["random_forest", "dcnn", "clinical", "anybodys"]
+FLOW = pd.DataFrame(
+    {
+        "stage": ["screened", "excluded", "excluded", "analysed"],
+        "participants": [14, 1, 1, 12],
+        "segments": pd.array([None, None, None, 96], dtype="Int64"),
+        "reason": [
+            "",
+            "BMI 28 or more",
+            "ultrasound unclear or not complete in at least one of the eight segments",
+            "",
+        ],
+    }
+)
+HISTORY = pd.DataFrame([(f, e) for f in (1, 2) for e in range(1, 9)], columns=["fold", "epoch"]).assign(
+    train_loss=0.6, validation_loss=0.7, validation_auc=RNG.uniform(0.4, 0.8, 16)
+)
+
+
+def predictions():
+    tables = [
+        SEGMENTS[KEY].assign(
+            model=model,
+            split="patient",
+            repeat=0,
+            fold=np.arange(96) // 8 % 5 + 1,
+            y_true=(SEGMENTS["grade"] > 0).astype(int),
+            score=SEGMENTS["grade"] + RNG.normal(scale=2, size=96),
+            threshold=1.0,
+        )
+        for model in MODELS
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+SCORES = predictions()
+DRAWN = {
+    "flow_of_patients": lambda: figures.flow_of_patients(FLOW),
+    "bmi_vas": lambda: figures.bmi_vas(PATIENTS, clinical.bmi_vas(PATIENTS)),
+    "bmi_vas without pain": lambda: figures.bmi_vas(PATIENTS[["bmi"]], clinical.bmi_vas(PATIENTS[["bmi"]])),
+    "reader_table": lambda: figures.reader_table(pd.DataFrame(np.diag([40, 20, 10, 0]))),
+    "grades_overview": lambda: figures.grades_overview(SEGMENTS),
+    "three_planes": lambda: figures.three_planes(
+        [("as recorded", VOXELS), ("gain-normalised", VOXELS // 2)], (0.4, 0.4, 0.5), ANNOTATION
+    ),
+    "histogram_before_after": lambda: figures.histogram_before_after(VOXELS, VOXELS // 2),
+    "glcm": lambda: figures.glcm(RNG.poisson(0.7, (16, 16)), "16 levels, step 1, 1.0.0"),
+    "nakagami_fit": lambda: figures.nakagami_fit(VOXELS, nakagami.fit(VOXELS, 55.0), 55.0),
+    "nakagami_fit of grey": lambda: figures.nakagami_fit(VOXELS, nakagami.fit(VOXELS, 55.0, input="grey"), None),
+    "feature_by_grade": lambda: figures.feature_by_grade(
+        TEXTURE, SEGMENTS, ["glcm_a", "nakagami_m", "mean", "mean"][:3]
+    ),
+    "auc_map": lambda: figures.auc_map(
+        pd.DataFrame(RNG.uniform(0.5, 0.8, (6, 15)), index=[8, 16, 32, 64, 128, 256], columns=range(1, 16))
+    ),
+    "choices": lambda: figures.choices(
+        pd.DataFrame({"levels": [64, 64, 8], "step": [5, 5, 1], "direction": ["1.-1.0", "1.-1.0", "0.0.1"]})
+    ),
+    "importance": lambda: figures.importance(
+        pd.DataFrame({"feature": ["nakagami_m", "first_order_mean"] * 5, "importance": RNG.normal(0.02, 0.02, 10)})
+    ),
+    "learning_curves": lambda: figures.learning_curves(HISTORY),
+    "roc_curves": lambda: figures.roc_curves(SCORES, MODELS),
+    "auc_forest": lambda: figures.auc_forest(performance.summary(SCORES)),
+    "score_by_grade": lambda: figures.score_by_grade(SCORES, SEGMENTS),
+}
+
+
+def test_every_public_figure_is_drawn_here():
+    assert {name.split()[0] for name in DRAWN} == set(figures.__all__)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_figure(name, tmp_path):
+    before = dict(mpl.rcParams)
+    figure = DRAWN[name]()
+    assert isinstance(figure, Figure)
+    figure.savefig(BytesIO(), format="svg")  # warnings are errors: missing glyphs and crowded layouts come up here
+    assert figure.get_size_inches()[0] == 6.4
+    assert plt.get_fignums() == [] and dict(mpl.rcParams) == before
+    shown = [axes for axes in figure.axes if axes.axison and axes.get_label() != "<colorbar>"]
+    x_named = figure.get_supxlabel() or all(axes.get_xlabel() for axes in shown)
+    y_named = all(axes.get_ylabel() for axes in shown if axes.get_subplotspec().is_first_col())
+    assert x_named and y_named
+
+
+def test_planes_have_the_aspect_of_the_muscle():
+    figure = DRAWN["three_planes"]()
+    transverse, sagittal, coronal = figure.axes[:3]
+    assert transverse.get_images()[0].get_extent() == pytest.approx([0, 30 * 0.4, 28 * 0.4, 0])
+    assert sagittal.get_images()[0].get_extent() == pytest.approx([0, 12 * 0.5, 28 * 0.4, 0])
+    assert coronal.get_images()[0].get_extent() == pytest.approx([0, 30 * 0.4, 12 * 0.5, 0])
+    assert np.array_equal(transverse.get_images()[0].get_array(), VOXELS[:, :, 6].T)
+    assert np.array_equal(sagittal.get_images()[0].get_array(), VOXELS[17])
+    assert np.array_equal(coronal.get_images()[0].get_array(), VOXELS[:, 12].T)
+
+
+def test_the_fitted_density_is_one():
+    speckle = 10 * np.log10(RNG.gamma(0.8, 0.01 / 0.8, 20_000))  # intensities around -20 dB
+    voxels = np.clip(np.rint(255 * (1 + speckle / 55)), 0, 255).astype(np.uint8)
+    axes = figures.nakagami_fit(voxels, nakagami.fit(voxels, 55.0), 55.0).axes[0]
+    width = np.array([bar.get_width() for bar in axes.patches])
+    height = np.array([bar.get_height() for bar in axes.patches])
+    assert height @ width == pytest.approx(1)
+    assert np.trapezoid(axes.lines[0].get_ydata(), axes.lines[0].get_xdata()) == pytest.approx(1, abs=0.01)
+    assert np.abs(height - axes.lines[0].get_ydata()) @ width < 0.1  # bars and curve are one distribution
+
+
+def test_roc_curves_ask_for_one_run():
+    two = pd.concat([SCORES, SCORES.assign(split="segment")])
+    with pytest.raises(performance.PredictionsError, match="one split and repeat"):
+        figures.roc_curves(two, MODELS)

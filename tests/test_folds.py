@@ -1,0 +1,122 @@
+"""Folds as promises: disjoint by patient, complete, both classes everywhere, or an error that helps."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mflib import folds
+from mflib.volume import KEY
+
+
+def cohort(n_patients=46, seed=0, sizes=(8,)):
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(n_patients), rng.choice(sizes, n_patients))
+    inclination = rng.beta(0.8, 1.0, n_patients)
+    return (rng.random(groups.size) < inclination[groups]).astype(int), np.char.add("sub-", groups.astype(str))
+
+
+def parts_of(fold):
+    return {"train": fold.train, "validation": fold.validation, "test": fold.test}
+
+
+def assert_sound(made, labels, units):
+    assert sorted(np.concatenate([fold.test for fold in made])) == list(range(len(labels)))
+    for fold in made:
+        parts = parts_of(fold).values()
+        assert sorted(np.concatenate(list(parts))) == list(range(len(labels)))
+        assert all(set(labels[positions]) == {0, 1} for positions in parts)
+        members = [set(units[positions]) for positions in parts]
+        assert sum(map(len, members)) == len(set().union(*members))
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("n_folds", [2, 3, 5])
+def test_patient_split_is_sound_for_patients_of_unequal_size(seed, n_folds):
+    labels, groups = cohort(24, seed, sizes=(1, 2, 6, 8))
+    made = folds.make(labels, groups, n_folds=n_folds, seed=seed, repeat=1)
+    assert_sound(made, labels, groups)
+    assert [(fold.repeat, fold.number) for fold in made] == [(1, n) for n in range(1, n_folds + 1)]
+
+
+def test_segment_split_divides_patients():
+    labels, groups = cohort()
+    made = folds.make(labels, groups, split="segment", seed=1)
+    assert_sound(made, labels, np.arange(len(labels)))
+    assert all(set(groups[fold.train]) & set(groups[fold.test]) for fold in made)
+
+
+def test_paper_sized_cohort_has_the_papers_shares_and_rates():
+    labels, groups = cohort()
+    for fold in folds.make(labels, groups, seed=3):
+        assert 0.1 < fold.validation.size / (fold.train.size + fold.validation.size) < 0.3
+        assert abs(labels[fold.test].mean() - labels.mean()) < 0.15
+
+
+def test_seed_and_repeat_decide_everything():
+    labels, groups = cohort()
+
+    def tests(**arguments):
+        return [fold.test.tolist() for fold in folds.make(labels, groups, **arguments)]
+
+    assert tests(seed=1) == tests(seed=1)
+    assert tests(seed=1) != tests(seed=2)
+    assert tests(seed=1) != tests(seed=1, repeat=1)
+
+
+def test_one_patient_without_positives_and_few_with_them():
+    groups = np.repeat(np.arange(6), 6)
+    labels = np.tile([1, 0, 0, 0, 0, 0], 6)
+    labels[groups == 5] = 0
+    assert_sound(folds.make(labels, groups, n_folds=5, seed=0), labels, groups)
+
+
+def test_four_patients_carry_two_folds():
+    labels, groups = np.tile([0, 1], 8), np.repeat(list("abcd"), 4)
+    assert_sound(folds.make(labels, groups, n_folds=2, seed=0), labels, groups)
+
+
+@pytest.mark.parametrize("split", ["patient", "segment"])
+def test_all_labels_equal_is_explained(split):
+    with pytest.raises(folds.FoldsError, match=r"Found 40 \w+: 40 .* infiltrated.*, 0 "):
+        folds.make(np.ones(40, int), np.arange(40), split=split, seed=0)
+
+
+def test_four_patients_do_not_carry_five_folds():
+    with pytest.raises(folds.FoldsError, match="Found 4 patients: 4 with an infiltrated") as caught:
+        folds.make(np.tile([0, 1], 16), np.repeat(list("abcd"), 8), n_folds=5, seed=0)
+    assert "at least 5 patients" in str(caught.value)
+
+
+def test_running_out_of_shuffles_is_said(monkeypatch):
+    monkeypatch.setattr(folds, "SHUFFLES", 0)
+    labels, groups = cohort()
+    with pytest.raises(folds.FoldsError, match="None of 0 shuffles"):
+        folds.make(labels, groups, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"labels": [0, 1, 2, 1]}, r"labels \[0, 1, 2\]"),
+        ({"groups": ["a", "b"]}, "per segment"),
+        ({"groups": ["a", "b", None, "c"]}, "1 segments without a patient"),
+        ({"n_folds": 1}, "1 folds"),
+        ({"split": "volume"}, "'volume'"),
+    ],
+)
+def test_wrong_input_is_refused(arguments, message):
+    with pytest.raises(folds.FoldsError, match=message):
+        folds.make(**{"labels": [0, 1, 0, 1], "groups": list("abcd"), "seed": 0, **arguments})
+
+
+def test_table_lists_every_segment_once_in_every_fold():
+    labels, groups = cohort(12)
+    keys = pd.DataFrame({"participant_id": groups, "level": "L45", "lat": np.arange(len(groups)).astype(str)})
+    made = folds.make(labels, groups, n_folds=3, seed=0)
+    splits = folds.table(made, keys)
+    assert list(splits) == [*KEY, "repeat", "fold", "part"]
+    assert not splits.duplicated([*KEY, "repeat", "fold"]).any()
+    assert len(splits) == 3 * len(labels)
+    assert (splits.groupby(["participant_id", "fold"])["part"].nunique() == 1).all()
+    tested = splits[(splits["part"] == "test") & (splits["fold"] == 2)]
+    assert tested["lat"].tolist() == keys["lat"].iloc[made[1].test].tolist()

@@ -1,0 +1,147 @@
+"""The house stays as DESIGN lays it down: floors, dependencies, notebooks, docstrings."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+from statistics import median
+
+import nbformat
+import pytest
+import yaml
+
+from mflib.report import parameters
+from mflib.report.pipeline import NOTEBOOKS, STEPS
+
+# A module stands on the floor of the longest name below that fits it.
+FLOORS = {
+    "volume": 0, "progress": 0, "roc": 0, "dcnn.network": 0, "dcnn.settings": 0,
+    "texture.glcm": 0, "texture.glcm_kernel": 0, "texture.nakagami": 0, "texture.first_order": 0,
+    "cohort": 1, "preprocess": 1, "performance": 1, "folds": 1,
+    "phantom": 2, "clinical": 2, "published": 2, "check": 2, "texture": 2, "forest": 2, "baselines": 2, "dcnn": 2,
+    "figures": 3, "study": 4, "report": 5, "cli": 6,
+}  # fmt: skip
+
+
+def modules(package: Path) -> dict[str, Path]:
+    """Every module by its dotted name inside mflib; the package itself imports nothing."""
+    names = {}
+    for path in package.rglob("*.py"):
+        name = ".".join(path.relative_to(package).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+        if name:
+            names[name] = path
+    return names
+
+
+def imports(path: Path, known: dict[str, Path]) -> set[str]:
+    """The modules of mflib that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mflib":
+            base = node.module.removeprefix("mflib").lstrip(".")
+            full = [f"{base}.{alias.name}".lstrip(".") for alias in node.names]
+            found |= {name if name in known else base for name in full}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.removeprefix("mflib.") for a in node.names if a.name.startswith("mflib.")}
+    return found - {""}
+
+
+def floor(name: str) -> int:
+    fitting = [key for key in FLOORS if name == key or name.startswith(key + ".")]
+    assert fitting, f"mflib.{name} stands on no floor"
+    return FLOORS[max(fitting, key=len)]
+
+
+def test_imports_run_down_the_floors(repository: Path) -> None:
+    known = modules(repository / "mflib")
+    upward = [
+        f"{name} (floor {floor(name)}) imports {other} (floor {floor(other)})"
+        for name, path in known.items()
+        for other in imports(path, known)
+        if not (
+            floor(other) < floor(name) or (floor(other) == floor(name) and name.split(".")[0] == other.split(".")[0])
+        )
+    ]
+    assert upward == []
+
+
+def test_there_is_no_circle(repository: Path) -> None:
+    known = modules(repository / "mflib")
+    left = {name: imports(path, known) for name, path in known.items()}
+    while free := [name for name, needs in left.items() if not needs & left.keys()]:
+        for name in free:
+            del left[name]
+    assert left == {}
+
+
+def test_conda_and_pip_ask_for_the_same(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    conda = yaml.safe_load((repository / "environment.yml").read_text())["dependencies"]
+    renamed = [re.sub(r"^torch\b", "pytorch", need) for need in project["dependencies"]]
+    assert conda == [f"python{project['requires-python']}", "pip", *renamed, {"pip": ["-e . --no-deps"]}]
+
+
+def test_the_lock_pins_every_direct_dependency(repository: Path) -> None:
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    extras = [need for needs in project["optional-dependencies"].values() for need in needs]
+    wanted = {re.split(r"[=<>]", need)[0].lower() for need in [*project["dependencies"], *extras]}
+    lock = (repository / "requirements.lock").read_text()
+    pinned = set(re.findall(r"^([a-z0-9_.-]+)==", lock, re.MULTILINE))
+    assert wanted <= pinned
+    assert re.search(r"^torch==2\.13\.0$", lock, re.MULTILINE)
+    assert "://" not in lock
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_notebooks_keep_the_house_style(name: str) -> None:
+    notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    text = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    lengths = [len(cell.source.splitlines()) for cell in code]
+    assert 20 <= len(notebook.cells) <= 30
+    assert len(code) <= 15
+    assert median(lengths) <= 5
+    assert max(lengths) <= 25
+    assert not [c for c in code if c.outputs or c.execution_count]
+    assert not [line for c in code for line in c.source.splitlines() if re.match(r"\s*(def|class|async def) ", line)]
+    assert sum(len(re.findall(r"^# ", part, re.MULTILINE)) for part in text) == 1
+    assert text[0].startswith("# ")
+    for word in ("**Question.**", "**Inputs.**", "**Outputs.**", "**In the paper.**"):
+        assert word in text[0]
+    assert "## What we saw" in text
+
+
+def test_every_notebook_has_the_parameters_of_the_quick_profile() -> None:
+    quick = yaml.safe_load((NOTEBOOKS / "profiles" / "quick.yaml").read_text())
+    for name in STEPS:
+        cells = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
+        (cell,) = (cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
+        values = {node.target.id: ast.literal_eval(node.value) for node in ast.parse(cell).body}
+        assert values == quick
+        assert all("  # " in line for line in cell.splitlines()), "each parameter is explained"
+
+
+@pytest.mark.parametrize("profile", ["quick", "paper"])
+def test_profiles_fit_the_notebooks(profile: str) -> None:
+    values = yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text())
+    parameters.check(values, [NOTEBOOKS / f"{step}.ipynb" for step in STEPS])
+
+
+def test_public_names_are_documented(repository: Path) -> None:
+    bare = []
+    for name, path in modules(repository / "mflib").items():
+        tree = ast.parse(path.read_text())
+        nodes = [tree, *(n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef))]
+        nodes += [m for n in tree.body if isinstance(n, ast.ClassDef) for m in n.body if isinstance(m, ast.FunctionDef)]
+        private = {id(m) for n in tree.body if isinstance(n, ast.ClassDef) and n.name[0] == "_" for m in n.body}
+        bare += [
+            f"{name}.{getattr(node, 'name', '')}"
+            for node in nodes
+            if not getattr(node, "name", "x").startswith("_")
+            and id(node) not in private
+            and not ast.get_docstring(node)
+        ]
+    assert bare == []
