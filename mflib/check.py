@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import joblib
 import pandas as pd
 
 from mflib import cohort as cohorts
@@ -80,12 +82,18 @@ def _look(folder: Folder, settings: Settings, progress: bool) -> Iterator[Findin
     annotations = files.complete_annotations(folder.tables[ANNOTATIONS]) if folder.tables else {}
     wrong_lines = {fault.row for fault in folder.faults if fault.file == ANNOTATIONS}
     usable = {key: path for key, path in folder.volumes.items() if path not in unusable}
-    counter = Progress("volumes checked", len(usable))
-    for key, path in usable.items():
+
+    def find(key: files.Key) -> Finding:
         line, annotation = annotations.get(key, (None, None))
-        yield _finding(folder.root, path, None if line in wrong_lines else annotation, line, settings)
-        if progress:
-            counter.advance()
+        return _finding(folder.root, usable[key], None if line in wrong_lines else annotation, line, settings)
+
+    counter = Progress("volumes checked", len(usable))
+    # Threads are enough: reading and decompressing happen outside the interpreter.
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        for finding in pool.map(find, usable):
+            yield finding
+            if progress:
+                counter.advance()
 
 
 def _finding(root: Path, path: str, annotation: Annotation | None, line: int | None, settings: Settings) -> Finding:
@@ -109,10 +117,10 @@ def _wrong_points(
 ) -> Iterator[tuple[str, str, str]]:
     """Column, found and expected of reference points and ROI that cannot be what they are called."""
     bone, shadow = volume.voxels[annotation.bone], volume.voxels[annotation.shadow]
-    if bone <= shadow or references.bone < references.shadow + preprocess.MINIMUM_CONTRAST:
+    if bone <= shadow or references.bone <= references.shadow:
         found = f"grey {bone} at the bone ({references.bone:.0f} around it)"
         found += f" and {shadow} at the shadow ({references.shadow:.0f} around it) in {path}"
-        yield "bone_i/j/k", found, f"the bone brighter by at least {preprocess.MINIMUM_CONTRAST}"
+        yield "bone_i/j/k", found, "bone brighter than shadow"
     roi = volume.voxels[annotation.roi]
     if roi.min() == roi.max():
         yield "roi_i/j/k", f"a flat ROI (every voxel {roi.flat[0]}) in {path}", "more than one grey level"

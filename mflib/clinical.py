@@ -79,6 +79,11 @@ class Kappa:
     low: float | None
     high: float | None
 
+    def __str__(self) -> str:
+        if self.value is None:
+            return "undefined"
+        return f"{self.value:.2f} (95 % interval {self.low:.2f} to {self.high:.2f})"
+
 
 @dataclass(frozen=True, eq=False)
 class Agreement:

@@ -12,7 +12,7 @@ from mflib.volume import Annotation, Volume
 
 SATURATED_BONE = 250
 BLACK_SHADOW = 5
-MINIMUM_CONTRAST = 20
+WEAK_CONTRAST = 40
 
 
 class PreprocessError(ValueError):
@@ -52,6 +52,8 @@ class References:
             flags.append(f"saturated bone (grey {self.bone:.0f} > {SATURATED_BONE})")
         if self.shadow < BLACK_SHADOW:
             flags.append(f"black shadow (grey {self.shadow:.0f} < {BLACK_SHADOW})")
+        if self.bone - self.shadow < WEAK_CONTRAST:
+            flags.append(f"weak contrast (bone {self.bone:.0f}, shadow {self.shadow:.0f}, less than {WEAK_CONTRAST})")
         return tuple(flags)
 
 
@@ -75,12 +77,11 @@ class Region:
 
 
 def measure_references(volume: Volume, annotation: Annotation, patch_mm: float) -> References:
-    """Grey levels of bone and shadow, robust to a click that is a voxel off and to clipped voxels.
+    """Grey levels of bone and shadow, robust to a click that is a voxel off and to speckle.
 
-    Bone is a thin bright line across the beam: the brightest voxel along depth, median over the patch. The shadow is
-    noise: the median of its patch.
+    Bone is a bright line that fills less than half of its patch: the upper quartile. The shadow is noise: the median.
     """
-    bone = np.median(volume.patch(annotation.bone, patch_mm).max(axis=1))
+    bone = np.percentile(volume.patch(annotation.bone, patch_mm), 75)
     return References(float(bone), float(np.median(volume.patch(annotation.shadow, patch_mm))))
 
 
@@ -104,12 +105,11 @@ def slope(references: References, settings: Settings) -> float:
     Raises
     ------
     PreprocessError
-        The bone is not brighter than the shadow by at least ``MINIMUM_CONTRAST`` grey levels.
+        The bone is not brighter than the shadow.
     """
-    if references.bone < references.shadow + MINIMUM_CONTRAST:
+    if references.bone <= references.shadow:
         raise PreprocessError(
-            f"bone of grey {references.bone:.0f}, shadow of grey {references.shadow:.0f}; expected the bone brighter "
-            f"by at least {MINIMUM_CONTRAST}"
+            f"bone of grey {references.bone:.0f}, shadow of grey {references.shadow:.0f}; expected a brighter bone"
         )
     return (settings.bright - settings.dark) / (references.bone - references.shadow)
 
@@ -160,4 +160,4 @@ def network_input(voxels: NDArray[np.uint8], size: tuple[int, int, int]) -> NDAr
     voxels : (ni, nj, nk) uint8 region of interest
     size : extent of the result in voxels, same axes
     """
-    return resize(zscore(voxels), size, order=1, mode="reflect", anti_aliasing=True).astype(np.float32)
+    return resize(zscore(voxels), size, order=1, mode="edge", anti_aliasing=True).astype(np.float32)

@@ -30,10 +30,12 @@ def claim(place: str, name: str) -> str:
 
 
 def beside_table_one(ours: pd.DataFrame) -> pd.DataFrame:
-    """Our table 1 with the paper's value of each variable in the last column."""
-    paper = read("table1_cohort").rename(columns={"value": "paper", "statistic": "paper's statistic"})
-    merged = ours.merge(paper.drop(columns="unit"), on=["section", "variable"], how="left")
-    return merged.rename(columns={"value": "ours", "n_missing": "missing"})
+    """Our table 1 with the paper's value of each variable beside ours."""
+    paper = read("table1_cohort")
+    paper["variable"] = paper["variable"].replace({"bmi": "BMI"})
+    merged = ours.merge(paper[["section", "variable", "value"]], on=["section", "variable"], how="left")
+    merged = merged.rename(columns={"value_x": "ours", "value_y": "paper", "n_missing": "missing"})
+    return merged[["variable", "unit", "statistic", "ours", "paper", "missing", "normality"]]
 
 
 def beside_folds(ours: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -60,6 +60,13 @@ def voxels(name: str, edit: Callable[[np.ndarray], np.ndarray], spacing: tuple[f
     return change
 
 
+def swap_points(root: Path) -> None:
+    """The points of line 3 under each other's name."""
+    for axis, bone, shadow in (("i", 4, 4), ("j", 20, 6), ("k", 9, 9)):
+        cell(POINTS, 3, f"bone_{axis}", bone)(root)
+        cell(POINTS, 3, f"shadow_{axis}", shadow)(root)
+
+
 def flat(array: np.ndarray) -> np.ndarray:
     array[:, :, 8:] = 90
     return array
@@ -105,7 +112,7 @@ BROKEN = {
     "ROI outside": (cell(POINTS, 2, "roi_ni", 25), POINTS, 2, "roi_ni"),
     "ROI negative": (cell(POINTS, 2, "roi_i", -1), POINTS, 2, "roi_i"),
     "bone outside": (cell(POINTS, 7, "bone_k", 18), POINTS, 7, "bone_k"),
-    "bone darker": (cell(POINTS, 3, "bone_j", 24), POINTS, 3, "bone_i/j/k"),
+    "bone darker": (swap_points, POINTS, 3, "bone_i/j/k"),
     "flat ROI": (voxels(FIRST, flat), POINTS, 2, "roi_i/j/k"),
     "same voxels": (copy_volume, FIRST.replace("L23", "L34") + ".nii.gz", None, None),
     "truncated volume": (truncate, FIRST + ".nii.gz", None, None),

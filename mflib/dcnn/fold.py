@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from mflib.dcnn import network
 from mflib.dcnn.record import (
@@ -144,6 +145,8 @@ def _started(fold: Fold, settings: Settings) -> _State:
     if settings.pretrained != "none":
         network.load_medicalnet(model, Path(settings.pretrained))
     model = model.to(_device())
+    if settings.dilated:  # they train about 1.6 times as fast so; strided ones gain little or lose
+        convert_conv3d_weight_memory_format(model, torch.channels_last_3d)
     optimizer = _optimizer(model, settings)
     return _State(model, optimizer, _schedule(optimizer, settings), _weights(model), [])
 

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
+from mflib.dcnn.settings import Depth
+
 if TYPE_CHECKING:
     from monai.networks.nets import ResNet
-
-Depth = Literal[10, 18, 34, 50, "small"]
 
 
 @dataclass(frozen=True)

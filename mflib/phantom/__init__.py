@@ -6,7 +6,7 @@ the lamellae of a healthy muscle, and fat takes them away and fills the dark bet
 """
 
 from mflib.phantom.anatomy import Parameters
-from mflib.phantom.folder import PhantomError, write_cohort
-from mflib.phantom.simulation import PROFILES, VERSION, Profile, simulate
+from mflib.phantom.folder import write_cohort
+from mflib.phantom.simulation import PROFILES, VERSION, PhantomError, Profile, simulate
 
 __all__ = ["PROFILES", "VERSION", "Parameters", "PhantomError", "Profile", "simulate", "write_cohort"]

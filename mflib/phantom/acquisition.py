@@ -42,7 +42,7 @@ def acquisitions(patients: pd.DataFrame, table: pd.DataFrame, rng: np.random.Gen
         "thickness_mm": thickness,
         "spinous_mm": rng.uniform(4.6, 6.2, rows),
         "echo_db": rng.normal(0, 1.3, n)[of] + rng.normal(0, 0.6, rows),
-        "bone_db": rng.normal(0, 0.7, rows),
+        "bone_db": rng.normal(0, 1.2, rows),
         "attenuation": rng.normal(0.70, 0.045, n)[of] + 0.05 * severity,
         "spacing_mm": np.clip(1.1 * np.exp(rng.normal(0, 0.12, n)[of] + rng.normal(0, 0.05, rows)), 0.75, 1.9),
         "obliquity_deg": rng.uniform(9, 22, rows),

@@ -81,6 +81,7 @@ class Surfaces:
     lamina : lamina and facet joint
     lamina_echo : directivity of the lamina, by its slope
     septum_bend : lateral shift in mm of the septum along the elevation axis, (nk,)
+    septum_phase : phase of the septum's waves in depth
     """
 
     skin: Array
@@ -91,6 +92,7 @@ class Surfaces:
     lamina: Array
     lamina_echo: Array
     septum_bend: Array
+    septum_phase: float
 
 
 def surfaces(parameters: Parameters, grid: Grid, rng: np.random.Generator) -> Surfaces:
@@ -114,6 +116,7 @@ def surfaces(parameters: Parameters, grid: Grid, rng: np.random.Generator) -> Su
         lamina=lamina,
         lamina_echo=np.exp(-((slope / 0.55) ** 2)),
         septum_bend=(0.6 * wave(rng, x[:1], y, 15)[0]).astype(np.float32),
+        septum_phase=rng.uniform(0, 2 * np.pi),
     )
 
 
@@ -123,7 +126,7 @@ def _lamina(parameters: Parameters, grid: Grid, rng: np.random.Generator) -> Arr
     base = parameters.subcutis_mm + parameters.thickness_mm
     facet_x = parameters.spinous_mm + rng.uniform(13, 20)
     facet_y = rng.uniform(0.2, 0.8) * grid.elevation[-1]
-    facet = rng.uniform(2.5, 4.5) * np.exp(-(((x - facet_x) / 3.5) ** 2) - ((y - facet_y) / 9) ** 2)
+    facet = rng.uniform(2.5, 4.5) * np.exp(-(((x - facet_x) / 2.8) ** 2) - ((y - facet_y) / 9) ** 2)
     rolling = 0.55 * wave(rng, grid.lateral, grid.elevation, 22) + 0.25 * wave(rng, grid.lateral, grid.elevation, 9)
     return (base + rolling - facet).astype(np.float32)
 

@@ -15,7 +15,7 @@ import pandas as pd
 from mflib import volume
 from mflib.phantom import acquisition, anatomy, grades, patients
 from mflib.phantom.anatomy import Parameters
-from mflib.phantom.simulation import VERSION, find_profile, simulate
+from mflib.phantom.simulation import VERSION, PhantomError, find_profile, simulate
 from mflib.progress import Progress
 from mflib.volume import KEY
 
@@ -72,10 +72,6 @@ COLUMNS: dict[str, dict[str, str]] = {
 }
 
 
-class PhantomError(ValueError):
-    """A folder that the synthetic cohort cannot be written into."""
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Everything about a cohort but its voxels.
@@ -111,14 +107,12 @@ def write_cohort(
 
     Raises
     ------
-    ValueError
-        Unknown profile, or fewer than one patient.
     PhantomError
-        ``out`` holds another cohort, or something else.
+        Unknown profile, fewer than one patient, or ``out`` holds another cohort or something else.
     """
     find_profile(profile)
     if patients < 1:
-        raise ValueError(f"patients is {patients}, expected 1 or more")
+        raise PhantomError(f"patients is {patients}, expected 1 or more")
     generated = {
         "Name": "mflib phantom",
         "Version": VERSION,

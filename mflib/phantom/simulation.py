@@ -16,6 +16,10 @@ from mflib.volume import Annotation, Index, Volume
 VERSION = "1.0"
 
 
+class PhantomError(ValueError):
+    """A request that the phantom cannot fulfil, or a folder that it cannot be written into."""
+
+
 @dataclass(frozen=True)
 class Profile:
     """Size of a volume and of its region of interest, in voxels (lateral, depth, elevation)."""
@@ -39,11 +43,11 @@ def find_profile(name: str) -> Profile:
 
     Raises
     ------
-    ValueError
+    PhantomError
         There is none.
     """
     if name not in PROFILES:
-        raise ValueError(f"phantom profile is {name!r}, expected one of {', '.join(PROFILES)}")
+        raise PhantomError(f"phantom profile is {name!r}, expected one of {', '.join(PROFILES)}")
     return PROFILES[name]
 
 
@@ -63,8 +67,10 @@ def simulate(parameters: Parameters, seed: int, profile: str = "quick") -> tuple
 
     Raises
     ------
+    PhantomError
+        Unknown profile.
     ValueError
-        Unknown profile, or a region of interest that does not fit.
+        The region of interest does not fit.
     """
     chosen = find_profile(profile)
     grid = chosen.grid(parameters)

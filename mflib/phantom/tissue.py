@@ -17,7 +17,7 @@ from mflib.phantom.scanner import amplitude
 MESH_MM = (0.4, 0.8, 0.8)
 SMOOTH_MESH_MM = (1.2, 1.5, 2.0)
 GRANULE_MESH_MM = (0.3, 0.3, 0.3)
-ASPECT = 2.6
+ASPECT = 2.1
 SHADOW = 0.008
 HAZE_DB = -50.0
 ROUGHNESS = 2.2
@@ -62,7 +62,7 @@ class Tissue:
         interfaces = sheets * muscle + self._septum(depth) * muscle + self._layers(depth)
         diffuse = self._diffuse(rows, muscle, near)
         through = self._transmission(depth)
-        interfaces *= through
+        interfaces *= through * through  # what gets behind bone is haze: no picture of the tissue there
         bone = self._bone(depth)
         rough, specular = (
             interfaces * soft + bone * hard
@@ -132,9 +132,9 @@ class Tissue:
 
     def _continuity(self) -> Array:
         """How whole the sheets are at the mesh's nodes: strong and weak stretches, and gaps that grow with the fat."""
-        fine = gaussian_field(self.mesh, smooth(0.7, 1.2, 12), self.rng)
+        fine = gaussian_field(self.mesh, smooth(0.7, 1.6, 12), self.rng)
         broad = self._smooth(3, 4, 8)
-        gate = 1 / (1 + np.exp(-(1.1 * fine + 0.35 * broad - 0.25 - 1.2 * self.fat) / 0.3))
+        gate = 1 / (1 + np.exp(-(1.1 * fine + 0.35 * broad - 0.35 - 1.1 * self.fat) / 0.3))
         return np.asarray(np.exp(0.45 * fine + 0.40 * broad) * gate, np.float32)
 
     def _lamellae(self) -> Sheets:
@@ -157,7 +157,7 @@ class Tissue:
         """Lamellae and septa of some rows, and how far each sample is from a lamella."""
         f = self.parameters.severity
         level = self._rows(self.mesh, self.lamellae.level, rows)
-        echo = _bell(level, 0.17 + 0.14 * f) * self._rows(self.mesh, self.lamellae.strength, rows)
+        echo = _bell(level, 0.16 + 0.14 * f) * self._rows(self.mesh, self.lamellae.strength, rows)
         septum = _bell(self._rows(self.mesh, self.septa.level, rows), 0.07 + 0.05 * f)
         echo += septum * self._rows(self.mesh, self.septa.strength, rows)
         return np.maximum(echo, 0), np.abs(level)
@@ -180,7 +180,13 @@ class Tissue:
         """The lateral intermuscular septum, a wavy wall from fascia to lamina."""
         f, p = self.parameters.severity, self.parameters
         below = depth - p.subcutis_mm
-        middle = p.spinous_mm + 0.58 * p.depth_mm + 0.2 * below + 1.2 * np.sin(below / 6) + self.surfaces.septum_bend
+        middle = (
+            p.spinous_mm
+            + 0.58 * p.depth_mm
+            + 0.2 * below
+            + 1.2 * np.sin(below / 6 + self.surfaces.septum_phase)
+            + self.surfaces.septum_bend
+        )
         distance = np.asarray(self.grid.lateral[None, :, None] - middle, np.float32)
         return _bell(distance, 0.3) * amplitude(-24 - 7 * f)
 

@@ -22,6 +22,8 @@ from mflib.report.pipeline import STEPS, Record
 from mflib.study import shown
 
 ASSETS = Path(__file__).parents[1] / "_assets"
+# Cells that set a notebook up say nothing that the page's provenance does not.
+SETUP = ("setup", "parameters", "injected-parameters")
 TITLE = "Fatty infiltration of the lumbar multifidus from 3D ultrasound"
 
 
@@ -74,7 +76,7 @@ def write(folder: Path, records: Mapping[str, Record], context: Mapping[str, Any
     page = environment.get_template("page.html.j2").render(
         title=TITLE,
         sections=sections,
-        key_results=_key_results(folder),
+        key_results=_key_results(folder, records.get("05_comparison")),
         style=Markup((ASSETS / "page.css").read_text() + _highlighting()),
         script=Markup((ASSETS / "page.js").read_text()),
         **context,
@@ -106,20 +108,25 @@ def section(folder: Path, step: str, record: Record | None) -> Section:
 
 def _exporter() -> HTMLExporter:
     exporter = HTMLExporter(
-        config=Config(),
+        config=Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": list(SETUP)}}),
         template_name="notebook",
         extra_template_basedirs=[str(ASSETS)],
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         exclude_anchor_links=True,
     )
-    exporter.register_filter("markdown2html", lambda text: MarkdownWithMath(_Renderer(escape=False)).render(text))
+    exporter.register_filter("markdown2html", _markdown)
     return exporter
 
 
-def _key_results(folder: Path) -> Markup:
+def _markdown(text: str) -> str:
+    return MarkdownWithMath(_Renderer(escape=False, exclude_anchor_links=True)).render(text)
+
+
+def _key_results(folder: Path, record: Record | None) -> Markup:
     path = folder / "tables" / "key_results.csv"
-    if not path.exists():
+    # A table of an earlier run would be shown beside notebooks that it does not come from.
+    if record is None or record.status != "done":
         return Markup("<p>They come from the comparison notebook, which has not run to its end yet.</p>")
     frame = pd.read_csv(path, keep_default_na=False)
     caption = "Ours beside the paper's. Intervals account for the segments of one patient."

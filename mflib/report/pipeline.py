@@ -106,7 +106,9 @@ def run(
     timeout_s : longest time that one cell may take, in seconds
     """
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
-    base = f"{data_digest} {provenance.source_digest()} {json.dumps(parameters, sort_keys=True)}"
+    # Where cohort and run lie changes nothing: what is in the cohort is in its digest.
+    values = {name: value for name, value in parameters.items() if not name.endswith("_folder")}
+    base = f"{data_digest} {provenance.source_digest()} {json.dumps(values, sort_keys=True)}"
     records: dict[str, Record] = {}
     keys: dict[str, str] = {}
     for number, (step, needs) in enumerate(STEPS.items(), 1):
@@ -146,6 +148,8 @@ def execute(folder: Path, step: str, parameters: Mapping[str, Any], key: str, ti
             progress_bar=False,
             stdout_file=_Indented(sys.stdout),
             execution_timeout=timeout_s,
+            # The interrupt that precedes every shutdown would be logged as an error now and then.
+            extra_arguments=["--log-level=50"],
             # Without it ipykernel warns in every notebook that the connection is not encrypted.
             config=Config({"KernelManager": {"transport_encryption": "auto"}}),
         )

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 
 from mflib import forest, preprocess
-from mflib.dcnn import training
+from mflib.dcnn import settings as network
 from mflib.texture import bank
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +44,7 @@ class Profile:
     preprocessing: preprocess.Settings
     texture: bank.Settings
     forest: forest.Settings
-    network: training.Settings
+    network: network.Settings
 
     @classmethod
     def from_parameters(
@@ -69,7 +69,6 @@ class Profile:
         """
         if split not in ("patient", "segment"):
             raise ProfileError(f"split is {split!r}, expected 'patient' or 'segment'")
-        network = build(training.Settings, "network_settings", network_settings)
         return cls(
             cohort_folder=ROOT / cohort_folder,
             run_folder=ROOT / run_folder,
@@ -79,7 +78,7 @@ class Profile:
             preprocessing=build(preprocess.Settings, "preprocessing", preprocessing),
             texture=build(bank.Settings, "texture_settings", texture_settings),
             forest=replace(build(forest.Settings, "forest_settings", forest_settings), seed=seed),
-            network=replace(network, seed=seed),
+            network=replace(build(network.Settings, "network_settings", network_settings), seed=seed),
         )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
-import re
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+
+# A column of nothing but these is aligned to the right.
+NUMBER = r"[-\u2212+]?[\d.,]+(e-?\d+)?( ± [\d.,]+)?|n/a"
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,23 @@ def table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str) -> Show
 
 def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
     """A table as accessible HTML: caption, header scope, scrolling in a region of its own where it is wide."""
-    body = frame.to_html(index=False, border=0, na_rep="n/a", float_format=_number, justify="unset")
-    body = re.sub(r"<td>((?:&lt; ?|[-\u2212])?[\d.,]+(?: ?%)?)</td>", r'<td class="number">\1</td>', body)
-    body = body.replace(' style="text-align: unset;"', "").replace("<th>", '<th scope="col">')
-    opening = f'<table id="table-{name}"><caption>{escape(caption)}</caption>'
-    body = re.sub(r"<table[^>]*>", lambda _: opening, body, count=1)
-    return f'<div class="table" tabindex="0" role="region" aria-label="{escape(name)}">{body}</div>'
+    texts = frame.map(_text)
+    numeric = [texts[column].str.fullmatch(NUMBER).all() for column in texts]
+    kinds = [' class="number"' if number else "" for number in numeric]
+    head = "".join(f'<th scope="col"{kind}>{escape(str(c))}</th>' for c, kind in zip(texts, kinds, strict=True))
+    rows = "".join(
+        "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
+        for row in texts.itertuples(index=False, name=None)
+    )
+    return (
+        f'<div class="table" tabindex="0" role="region" aria-label="{escape(caption)}"><table id="table-{name}">'
+        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
 
 
-def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}" if abs(value) < 100 else f"{value:.1f}"
+def _text(cell: object) -> str:
+    if pd.isna(cell):
+        return "n/a"
+    if isinstance(cell, float):
+        return f"{cell:.0f}" if abs(cell) >= 1000 else f"{cell:.1f}" if abs(cell) >= 100 else f"{cell:.3g}"
+    return str(cell)

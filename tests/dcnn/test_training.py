@@ -29,7 +29,7 @@ from mflib.volume import KEY, Annotation, Volume, read, write
 
 COLUMNS = [*KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold"]
 SIZE = (16, 16, 8)
-QUICK = Settings(width=4, size=SIZE, epochs=3, patience=3)
+QUICK = Settings(width=4, size=SIZE, epochs=5, patience=5, learning_rate=1e-2)
 FOLD = Fold(0, 1, np.arange(0, 48), np.arange(48, 72), np.arange(72, 96))
 
 

@@ -1,0 +1,5 @@
+"""``python -m mflib`` is the command ``mflib``."""
+
+from mflib.cli import app
+
+app()

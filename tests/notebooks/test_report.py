@@ -1,0 +1,283 @@
+"""The real notebooks through papermill on small cohorts, killed, failed and run again; the report in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from mflib import phantom
+from mflib.performance import COLUMNS
+from mflib.report.pipeline import NOTEBOOKS, STEPS
+from mflib.volume import LEVELS, Volume, read, write
+
+pytestmark = pytest.mark.notebooks
+
+SMALL = {
+    "n_folds": 2,
+    "texture_settings": {"levels": [16, 64], "steps": [1, 3], "nakagami_input": "intensity"},
+    "forest_settings": {"trees": 50, "permutations": 2},
+    "network_settings": {"depth": "small", "width": 4, "size": [16, 16, 8], "epochs": 2, "learning_rate": 0.01},
+}
+
+
+def write_profile(folder: Path, changes: dict[str, Any]) -> Path:
+    values = yaml.safe_load((NOTEBOOKS / "profiles" / "quick.yaml").read_text()) | SMALL | changes
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "mflib", *map(str, arguments)]
+
+
+def mflib(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=600)
+
+
+def records(run: Path) -> dict[str, dict[str, Any]]:
+    return {step: json.loads((run / "notebooks" / f"{step}.json").read_text()) for step in STEPS}
+
+
+@pytest.fixture(scope="module")
+def small_phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "phantom"
+    phantom.write_cohort(folder, profile="quick", patients=8, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(small_phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was killed in its fourth notebook and started again."""
+    folder = tmp_path_factory.mktemp("runs")
+    profile, run = write_profile(folder, {}), folder / "run"
+    arguments = ["report", "--cohort", small_phantom, "--profile", profile, "--run", run]
+    with subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        assert any("04_dcnn: running" in line for line in process.stdout)
+        time.sleep(3)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert not (run / "report.html").exists()
+    before = {step: (run / "notebooks" / f"{step}.ipynb").stat().st_mtime_ns for step in list(STEPS)[:3]}
+    done = mflib(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == str(run / "report.html")
+    assert done.stdout.count("up to date") == 3
+    for step, written in before.items():
+        assert (run / "notebooks" / f"{step}.ipynb").stat().st_mtime_ns == written
+    return run
+
+
+def test_every_notebook_left_what_it_promises(finished: Path) -> None:
+    assert {record["status"] for record in records(finished).values()} == {"done"}
+    predictions = [pd.read_csv(path) for path in (finished / "artifacts").glob("predictions_*.csv")]
+    assert {table["model"].iloc[0] for table in predictions} == {"random_forest", "dcnn", "echo_intensity", "clinical"}
+    for table in predictions:
+        assert list(table.columns) == COLUMNS
+        assert len(table) == 64
+        assert table["score"].notna().all()
+    splits = pd.read_csv(finished / "artifacts" / "splits.csv")
+    for _, fold in splits.groupby("fold"):
+        patients = fold.groupby("part")["participant_id"].agg(set)
+        assert not patients["train"] & patients["test"]
+        assert not patients["train"] & patients["validation"]
+        assert not patients["validation"] & patients["test"]
+    for name in ("table1", "table2", "table3", "table4", "delong", "key_results", "pooled_metrics"):
+        assert (finished / "tables" / f"{name}.csv").stat().st_size > 50
+    provenance = json.loads((finished / "provenance.json").read_text())
+    assert provenance["packages"]["torch"].startswith("2.13.0")
+    assert str(finished.parent) not in (finished / "provenance.json").read_text()
+
+
+def test_the_forest_does_not_depend_on_who_asks(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
+    # papermill alone, without our command, gives the same predictions.
+    values = yaml.safe_load((finished.parent / "small.yaml").read_text())
+    values |= {"cohort_folder": str(small_phantom), "run_folder": str(tmp_path / "run")}
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(values))
+    notebook = NOTEBOOKS / "03_random_forest.ipynb"
+    papermill = [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, tmp_path / "out.ipynb"]
+    subprocess.run([*papermill, "-f", tmp_path / "p.yaml"], check=True, capture_output=True, cwd=NOTEBOOKS.parent)
+    ours = (finished / "artifacts" / "predictions_random_forest.csv").read_bytes()
+    assert (tmp_path / "run" / "artifacts" / "predictions_random_forest.csv").read_bytes() == ours
+
+
+def test_the_same_run_again_does_nothing(finished: Path, small_phantom: Path) -> None:
+    before = (finished / "report.html").read_bytes()
+    again = mflib("report", "--cohort", small_phantom, "--profile", finished.parent / "small.yaml", "--run", finished)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("up to date") == 5
+    assert (finished / "report.html").read_bytes() == before
+
+
+def test_only_what_changed_runs_again(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run", copy_function=shutil.copy2))
+    arguments = ["report", "--cohort", small_phantom, "--profile", finished.parent / "small.yaml", "--run", run]
+    (run / "tables" / "table4.csv").write_text("edited by hand")
+    again = mflib(*arguments)
+    assert again.stdout.count("up to date") == 4
+    assert "05_comparison: done" in again.stdout
+    assert "edited" not in (run / "tables" / "table4.csv").read_text()
+    only = mflib(*arguments, "--only", "01")
+    assert only.stdout.count("left as it is") == 4
+    assert "01_cohort: done" in only.stdout
+
+
+def test_a_failed_notebook_still_gives_a_report(small_phantom: Path, tmp_path: Path) -> None:
+    network = SMALL["network_settings"] | {"pretrained": "no/such/file.pth"}
+    profile = write_profile(tmp_path, {"network_settings": network})
+    done = mflib("report", "--cohort", small_phantom, "--profile", profile, "--run", tmp_path / "run")
+    assert done.returncode == 1
+    assert "04_dcnn: failed" in done.stdout
+    assert "05_comparison: not run: needs 04_dcnn" in done.stdout
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "no/such/file.pth" in page
+    assert "Table 2" in page
+    assert "come from the comparison notebook, which has not run" in page
+
+
+def real_cohort(root: Path, source: Path, patients: int = 8) -> Path:
+    """A clinic's folder from crops of a real scan: MHA and NIfTI, uneven patients, ROIs of two sizes, gaps."""
+    scan = read(source / "SpinePhantomFreehandReconstructed.mha")
+    rng = np.random.default_rng(0)
+    grades, points = [], []
+    for n in range(1, patients + 1):
+        places = [(level, lat) for level in LEVELS for lat in "LR"][: 6 if n == 1 else 8]
+        for m, (level, lat) in enumerate(places):
+            i, j, k = (int(rng.integers(0, limit)) for limit in (60, 20, 50))
+            crop = scan.voxels[i : i + 80, j : j + 80, k : k + 50].copy()
+            bone = np.unravel_index(int(crop.argmax()), crop.shape)
+            crop[70:, 60:, :] = 0
+            grade = 0 if n == 2 else int(rng.integers(0, 4))
+            suffix = (".mha", ".nii.gz")[m % 2]
+            name = f"sub-{n:03d}_level-{level}_lat-{lat}_bmode{suffix}"
+            write(Volume(crop, scan.spacing_mm, {}), root / f"sub-{n:03d}" / "us" / name)
+            key = {"participant_id": f"sub-{n:03d}", "level": level, "lat": lat}
+            grades.append(key | dict(zip(("grade_reader1", "grade_reader2", "grade_final"), [grade] * 3, strict=True)))
+            box = {"roi_i": 5, "roi_j": 10, "roi_k": 4, "roi_ni": 40 + 4 * (m % 2), "roi_nj": 40, "roi_nk": 12}
+            point = {f"bone_{a}": int(b) for a, b in zip("ijk", bone, strict=True)}
+            points.append(key | point | {"shadow_i": 75, "shadow_j": 70, "shadow_k": 25} | box | {"annotator": "x"})
+    tables = root / "phenotype", root / "derivatives" / "annotations"
+    for folder in tables:
+        folder.mkdir(parents=True)
+    ids = [f"sub-{n:03d}" for n in range(1, patients + 1)]
+    people = pd.DataFrame(
+        {"participant_id": ids, "sex": "F", "age": 40, "height_cm": 165, "weight_kg": 60, "bmi": 22.04}
+    )
+    people.astype(str).assign(bmi=["n/a", *["22.04"] * (patients - 1)]).to_csv(root / PEOPLE, sep="\t", index=False)
+    pd.DataFrame({"participant_id": ids, "vas": ["n/a", *range(1, patients)]}).to_csv(
+        root / CLINICAL, sep="\t", index=False
+    )
+    pd.DataFrame(grades).assign(grade_adjudicator="n/a").to_csv(root / GRADES, sep="\t", index=False)
+    pd.DataFrame(points).to_csv(root / POINTS, sep="\t", index=False)
+    (root / "dataset_description.json").write_text(json.dumps({"Name": "A <real> clinic", "BIDSVersion": "1.10.0"}))
+    return root
+
+
+PEOPLE, CLINICAL, GRADES = "participants.tsv", "phenotype/clinical.tsv", "phenotype/mri_grades.tsv"
+POINTS = "derivatives/annotations/refpoints_roi.tsv"
+
+
+def test_a_clinics_folder_of_real_volumes(real_volumes: Path, tmp_path: Path) -> None:
+    root = real_cohort(tmp_path / "clinic", real_volumes)
+    checked = mflib("check", root, "--json")
+    assert checked.returncode == 0, checked.stdout
+    assert json.loads(checked.stdout)["summary"]["segments"] == 62
+    texture = {"levels": [16], "steps": [1, 12], "nakagami_input": "intensity"}
+    profile = write_profile(tmp_path, {"texture_settings": texture})
+    done = mflib("report", "--cohort", root, "--profile", profile, "--run", tmp_path / "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "A &lt;real&gt; clinic" in page
+    assert 'class="banner"' not in page
+    assert "55 dB will be assumed" in page
+    assert (
+        "14 of 1170" in page
+    )  # an elevation of 12 voxels has no pair 12 apart: 13 directions at step 1, 4 - 3 in plane
+
+
+def test_too_few_patients_is_said_before_any_work(small_phantom: Path, tmp_path: Path) -> None:
+    profile = write_profile(tmp_path, {"n_folds": 8})
+    done = mflib("report", "--cohort", small_phantom, "--profile", profile, "--run", tmp_path / "run")
+    assert done.returncode == 1
+    assert "patients" in done.stderr
+    assert not (tmp_path / "run" / "notebooks").exists()
+
+
+def test_two_runs_do_not_share_a_folder(small_phantom: Path, finished: Path) -> None:
+    arguments = ["report", "--cohort", small_phantom, "--profile", finished.parent / "small.yaml", "--run", finished]
+    with subprocess.Popen(
+        command(*arguments, "--force"), stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        second = mflib(*arguments)
+        os.killpg(first.pid, signal.SIGKILL)
+    assert second.returncode == 1
+    assert "another mflib report" in second.stderr
+
+
+@pytest.fixture(scope="module")
+def open_page() -> Any:
+    """Opens a file in Chromium without a network; skipped with a word where there is none."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine, so the report was not opened in a browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+
+        def open_file(path: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
+            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+            page = context.new_page()
+            seen: list[str] = []
+            page.on("request", lambda request: seen.append(request.url))
+            page.on("console", lambda message: seen.append(message.text))
+            page.on("pageerror", lambda error: seen.append(str(error)))
+            page.goto(path.as_uri())
+            return page, [line for line in seen if not line.startswith("data:") and line != path.as_uri()]
+
+        yield open_file
+        browser.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_report_opens_offline(open_page: Callable[..., Any], finished: Path, width: int, scheme: str) -> None:
+    page, seen = open_page(finished / "report.html", width, scheme)
+    assert seen == []
+    assert "SYNTHETIC" in page.inner_text(".banner")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth && i.alt.length > 20)")
+    assert page.locator("figure figcaption").count() == page.locator("img").count() >= 12
+    assert page.locator("main section").first.get_attribute("id") == "key-results"
+    broken = "[...document.querySelectorAll('nav a')].filter(a => !document.getElementById(a.hash.slice(1))).length"
+    assert page.evaluate(broken) == 0
+    assert (
+        page.evaluate("new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size")
+        == page.locator("[id]").count()
+    )
+    page.click("#toggle-code")
+    assert page.evaluate("[...document.querySelectorAll('details.code')].every(d => d.open)")
+
+
+def test_notebooks_in_the_run_folder_hold_no_widgets(finished: Path) -> None:
+    for step in STEPS:
+        notebook = nbformat.read(finished / "notebooks" / f"{step}.ipynb", as_version=4)
+        assert "widgets" not in notebook.metadata
+        kinds = {mime for c in notebook.cells for o in c.get("outputs", []) for mime in o.get("data", {})}
+        assert kinds <= {"text/html", "text/markdown", "text/plain"}
