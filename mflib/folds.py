@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
 from mflib.volume import KEY
 
@@ -21,6 +21,9 @@ PARTS = ("train", "validation", "test")
 INNER_FOLDS = 5
 # With few patients of a class a shuffle can leave a part without one; the next is tried, in a fixed order.
 SHUFFLES = 100
+
+
+Splitter = Callable[[int, int, NDArray[np.int64], NDArray[np.int64]], Iterable[tuple[Indices, Indices]]]
 
 
 class FoldsError(ValueError):
@@ -57,7 +60,9 @@ def make(
     """Divide segments into folds; every segment is tested once.
 
     Train, validation and test of every fold hold both classes. Of at most 100 seeded shuffles the first that allows it
-    is taken. Validation is a fifth of what is not tested, or more where fewer than five patients of a class remain.
+    is taken; the first half of them balances the classes over the folds, the second half, for small cohorts where
+    balance and both classes cannot be had together, does not. Validation is a fifth of what is not tested, or more
+    where fewer than five patients of a class remain.
 
     Parameters
     ----------
@@ -77,7 +82,8 @@ def make(
     units = patients if split == "patient" else np.arange(y.size)
     _check_enough(y, units, n_folds, split)
     for shuffle in range(SHUFFLES):
-        folds = _attempt(y, units, n_folds, split, np.random.SeedSequence([seed, repeat, shuffle]), repeat)
+        seeds = np.random.SeedSequence([seed, repeat, shuffle])
+        folds = _attempt(y, units, n_folds, _splitter(split, stratified=shuffle < SHUFFLES // 2), seeds, repeat)
         if folds is not None:
             _check_disjoint(folds, units)
             return folds
@@ -167,15 +173,15 @@ def _attempt(
     y: NDArray[np.int64],
     units: NDArray[np.int64],
     n_folds: int,
-    split: str,
+    splitter: Splitter,
     seeds: np.random.SeedSequence,
     repeat: int,
 ) -> list[Fold] | None:
     """The folds of one shuffle, None where a part lacks a class."""
     outer, *inner = (int(seed) for seed in seeds.generate_state(n_folds + 1))
     folds = []
-    for number, (rest, test) in enumerate(_divide(y, units, n_folds, split, outer), start=1):
-        parts = _validation(y, units, rest, split, inner[number - 1])
+    for number, (rest, test) in enumerate(splitter(n_folds, outer, y, units), start=1):
+        parts = _validation(y, units, rest, splitter, inner[number - 1])
         if parts is None or not _both(y[test]):
             return None
         folds.append(Fold(repeat, number, *parts, test))
@@ -183,24 +189,24 @@ def _attempt(
 
 
 def _validation(
-    y: NDArray[np.int64], units: NDArray[np.int64], rest: Indices, split: str, seed: int
+    y: NDArray[np.int64], units: NDArray[np.int64], rest: Indices, splitter: Splitter, seed: int
 ) -> tuple[Indices, Indices] | None:
     """Train and validation from what is not tested, None where one of them lacks a class."""
     parts = min(INNER_FOLDS, *_holders(y[rest], units[rest]))
     if parts < 2:
         return None
-    for train, validation in _divide(y[rest], units[rest], parts, split, seed):
+    for train, validation in splitter(parts, seed, y[rest], units[rest]):
         if _both(y[rest[train]]) and _both(y[rest[validation]]):
             return rest[train], rest[validation]
     return None
 
 
-def _divide(
-    y: NDArray[np.int64], units: NDArray[np.int64], parts: int, split: str, seed: int
-) -> Iterator[tuple[Indices, Indices]]:
+def _splitter(split: str, *, stratified: bool) -> Splitter:
+    """What divides labels and units into a number of parts with a seed."""
     if split == "segment":
-        return iter(StratifiedKFold(parts, shuffle=True, random_state=seed).split(y, y))
-    return iter(StratifiedGroupKFold(parts, shuffle=True, random_state=seed).split(y, y, units))
+        return lambda parts, seed, y, units: StratifiedKFold(parts, shuffle=True, random_state=seed).split(y, y)
+    kind = StratifiedGroupKFold if stratified else GroupKFold
+    return lambda parts, seed, y, units: kind(parts, shuffle=True, random_state=seed).split(y, y, units)
 
 
 def _both(y: NDArray[np.int64]) -> bool:

@@ -120,3 +120,15 @@ def test_table_lists_every_segment_once_in_every_fold():
     assert (splits.groupby(["participant_id", "fold"])["part"].nunique() == 1).all()
     tested = splits[(splits["part"] == "test") & (splits["fold"] == 2)]
     assert tested["lat"].tolist() == keys["lat"].iloc[made[1].test].tolist()
+
+
+def test_a_small_cohort_that_balance_alone_cannot_divide_is_divided():
+    # Eight patients, almost all with both classes: the balanced shuffles put the two one-sided patients badly.
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(8), 8)[2:]
+    for trial in range(40):
+        labels = (rng.random(groups.size) < 0.75).astype(int)
+        labels[groups == 1] = 0
+        for fold in folds.make(labels, groups, n_folds=2, seed=trial):
+            for part in (fold.train, fold.validation, fold.test):
+                assert set(labels[part]) == {0, 1}

@@ -95,6 +95,8 @@ def section(folder: Path, step: str, record: Record | None) -> Section:
     if not path.exists() or status == "not run":
         return Section(step, step.replace("_", " "), (), Markup("<h2>{}</h2>").format(step), status, error)
     soup = BeautifulSoup(_exporter().from_filename(str(path))[0], "html.parser")
+    for cell in soup.select("div.cell"):
+        del cell["id"]  # the same in every notebook
     # The page has the h1: every heading of a notebook moves down by one.
     for level in (4, 3, 2, 1):
         for heading in soup.find_all(f"h{level}"):
@@ -130,7 +132,7 @@ def _key_results(folder: Path, record: Record | None) -> Markup:
         return Markup("<p>They come from the comparison notebook, which has not run to its end yet.</p>")
     frame = pd.read_csv(path, keep_default_na=False)
     caption = "Ours beside the paper's. Intervals account for the segments of one patient."
-    return Markup(shown.table_html(frame, "key_results", caption))
+    return Markup(shown.table_html(frame, "summary", caption))
 
 
 def _highlighting() -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
 import yaml
 
 from mflib import forest, preprocess
 from mflib.dcnn import settings as network
+from mflib.folds import Split
 from mflib.texture import bank
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,7 @@ class Profile:
     cohort_folder: Path
     run_folder: Path
     seed: int
-    split: str
+    split: Split
     n_folds: int
     preprocessing: preprocess.Settings
     texture: bank.Settings
@@ -67,13 +68,13 @@ class Profile:
         ProfileError
             A setting that its module does not know, or an unknown split.
         """
-        if split not in ("patient", "segment"):
-            raise ProfileError(f"split is {split!r}, expected 'patient' or 'segment'")
+        if split not in get_args(Split):
+            raise ProfileError(f"split is {split!r}, expected one of {', '.join(get_args(Split))}")
         return cls(
             cohort_folder=ROOT / cohort_folder,
             run_folder=ROOT / run_folder,
             seed=seed,
-            split=split,
+            split=cast(Split, split),
             n_folds=n_folds,
             preprocessing=build(preprocess.Settings, "preprocessing", preprocessing),
             texture=build(bank.Settings, "texture_settings", texture_settings),

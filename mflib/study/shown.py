@@ -40,7 +40,7 @@ def figure(plot: Figure, folder: Path, name: str, *, caption: str) -> Shown:
     picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
     width = round(plot.get_figwidth() * 96)
     return Shown(
-        f'<figure id="figure-{name}"><img alt="{escape(plot.get_label())}" width="{width}" '
+        f'<figure id="figure-{name}"><img alt="{escape(str(plot.get_label()))}" width="{width}" '
         f'src="data:image/png;base64,{picture}"><figcaption>{escape(caption)}</figcaption></figure>'
     )
 

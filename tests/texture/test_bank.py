@@ -120,7 +120,8 @@ def test_failed_volumes_are_all_named_and_the_rest_is_kept(cohort, tmp_path, cal
     broken = cohort.root / paths[2]
     broken.write_bytes(broken.read_bytes()[:2000])
     swapped = cohort.segments.copy()
-    swapped.loc[3, ["bone_j", "shadow_j"]] = swapped.loc[3, ["shadow_j", "bone_j"]].to_numpy()
+    places = [f"{point}_{axis}" for point in ("bone", "shadow") for axis in "ijk"]
+    swapped.loc[3, places] = swapped.loc[3, places[3:] + places[:3]].to_numpy()
     with pytest.raises(bank.BankError, match="3 of 4 volumes") as caught:
         extract(dataclasses.replace(cohort, segments=swapped), tmp_path / "bank")
     assert set(caught.value.failures) == set(paths[1:])
