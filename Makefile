@@ -35,4 +35,4 @@ lock: $(STAMP)
 	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.lock
 
 clean:
-	rm -rf .venv reports data/phantom-quick data/phantom-paper
+	rm -rf .venv reports/*/ data/phantom-quick data/phantom-paper
