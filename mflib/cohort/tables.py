@@ -20,7 +20,7 @@ ANNOTATIONS = "derivatives/annotations/refpoints_roi.tsv"
 MISSING = {"n/a", "na", "nan", ""}
 WORDS = {
     "sex": {"m": "M", "male": "M", "f": "F", "female": "F"},
-    "pain_side": {"l": "L", "left": "L", "r": "R", "right": "R", "both": "both", "b": "both", "none": "none"},
+    "pain_side": {"l": "L", "left": "L", "r": "R", "right": "R", "b": "both", "bilateral": "both"},
 }
 YES_NO = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 

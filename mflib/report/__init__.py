@@ -58,7 +58,7 @@ def make(values: Mapping[str, Any], profile_name: str, selection: Selection, tim
     with pipeline.locked(folder):
         started = time.monotonic()
         digest, notices = checked(study.profile)
-        len(study.folds)  # too small a cohort is said here, before any work
+        study.keep_splits()  # a cohort too small for the folds is said here, before any work
         records = pipeline.run(folder, values, digest, selection, timeout_s)
         record = describe(values, profile_name, digest, records, time.monotonic() - started)
         (folder / "provenance.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -82,19 +82,23 @@ def checked(profile: Profile) -> tuple[str, list[str]]:
         Every fault of tables, headers and voxels.
     """
     kept = profile.run_folder / "artifacts" / "checked.json"
-    key = None
     if kept.exists():
         known = json.loads(kept.read_text())
-        key = [cohorts.load(profile.cohort_folder).digest(), asdict(profile.preprocessing), provenance.source_digest()]
-        if known["key"] == key:
-            return known["key"][0], known["notices"]
+        if known["looked_at"] == _looked_at(cohorts.load(profile.cohort_folder), profile):
+            return known["looked_at"]["cohort"], known["notices"]
     inspection = check.inspect(profile.cohort_folder, profile.preprocessing)
     if inspection.cohort is None or inspection.faults:
         raise CohortError(profile.cohort_folder, inspection.faults)
-    key = [inspection.cohort.digest(), asdict(profile.preprocessing), provenance.source_digest()]
+    looked_at = _looked_at(inspection.cohort, profile)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps({"key": key, "notices": inspection.notices}, indent=2) + "\n")
-    return str(key[0]), inspection.notices
+    kept.write_text(json.dumps({"looked_at": looked_at, "notices": inspection.notices}, indent=2) + "\n")
+    return looked_at["cohort"], inspection.notices
+
+
+def _looked_at(cohort: Cohort, profile: Profile) -> dict[str, Any]:
+    """Everything that a look at the cohort depends on."""
+    preprocessing = asdict(profile.preprocessing)
+    return {"cohort": cohort.digest(), "preprocessing": preprocessing, "mflib": provenance.source_digest()}
 
 
 def summary(cohort: Cohort) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def write(folder: Path, records: Mapping[str, Record], context: Mapping[str, Any
     page = environment.get_template("page.html.j2").render(
         title=TITLE,
         sections=sections,
-        key_results=_key_results(folder, records.get("05_comparison")),
+        key_results=_key_results(folder, records.get("05_comparison"), sections[-1]),
         style=Markup((ASSETS / "page.css").read_text() + _highlighting()),
         script=Markup((ASSETS / "page.js").read_text()),
         **context,
@@ -125,14 +125,16 @@ def _markdown(text: str) -> str:
     return MarkdownWithMath(_Renderer(escape=False, exclude_anchor_links=True)).render(text)
 
 
-def _key_results(folder: Path, record: Record | None) -> Markup:
-    path = folder / "tables" / "key_results.csv"
+def _key_results(folder: Path, record: Record | None, comparison: Section) -> Markup:
     # A table of an earlier run would be shown beside notebooks that it does not come from.
     if record is None or record.status != "done":
         return Markup("<p>They come from the comparison notebook, which has not run to its end yet.</p>")
-    frame = pd.read_csv(path, keep_default_na=False)
+    frame = pd.read_csv(folder / "tables" / "key_results.csv", keep_default_na=False)
     caption = "Ours beside the paper's. Intervals account for the segments of one patient."
-    return Markup(shown.table_html(frame, "summary", caption))
+    curves = BeautifulSoup(comparison.html, "html.parser").select("#figure-roc_curves")
+    for figure in curves:
+        del figure["id"]  # it stands in its notebook too
+    return Markup(shown.table_html(frame, "summary", caption) + "".join(map(str, curves)))
 
 
 def _highlighting() -> str:
