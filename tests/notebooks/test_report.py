@@ -21,6 +21,7 @@ import yaml
 
 from mflib import phantom
 from mflib.performance import COLUMNS
+from mflib.report import pipeline
 from mflib.report.pipeline import NOTEBOOKS, STEPS
 from mflib.volume import LEVELS, Volume, read, write
 
@@ -136,14 +137,16 @@ def test_only_what_changed_runs_again(finished: Path, small_phantom: Path, tmp_p
     assert "01_cohort: done" in only.stdout
 
 
-def test_a_failed_notebook_still_gives_a_report(small_phantom: Path, tmp_path: Path) -> None:
+def test_a_failed_notebook_still_gives_a_report(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run", copy_function=shutil.copy2))
     network = SMALL["network_settings"] | {"pretrained": "no/such/file.pth"}
     profile = write_profile(tmp_path, {"network_settings": network})
-    done = mflib("report", "--cohort", small_phantom, "--profile", profile, "--run", tmp_path / "run")
+    done = mflib("report", "--cohort", small_phantom, "--profile", profile, "--run", run, "--from", "dcnn")
     assert done.returncode == 1
+    assert done.stdout.count("left as it is") == 3
     assert "04_dcnn: failed" in done.stdout
     assert "05_comparison: not run: needs 04_dcnn" in done.stdout
-    page = (tmp_path / "run" / "report.html").read_text()
+    page = (run / "report.html").read_text()
     assert "no/such/file.pth" in page
     assert "Table 2" in page
     assert "come from the comparison notebook, which has not run" in page
@@ -217,14 +220,10 @@ def test_too_few_patients_is_said_before_any_work(small_phantom: Path, tmp_path:
 
 
 def test_two_runs_do_not_share_a_folder(small_phantom: Path, finished: Path) -> None:
-    arguments = ["report", "--cohort", small_phantom, "--profile", finished.parent / "small.yaml", "--run", finished]
-    with subprocess.Popen(
-        command(*arguments, "--force"), stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as first:
-        assert first.stdout is not None
-        first.stdout.readline()
-        second = mflib(*arguments)
-        os.killpg(first.pid, signal.SIGKILL)
+    with pipeline.locked(finished):
+        second = mflib(
+            "report", "--cohort", small_phantom, "--profile", finished.parent / "small.yaml", "--run", finished
+        )
     assert second.returncode == 1
     assert "another mflib report" in second.stderr
 
