@@ -12,6 +12,7 @@ from rich.console import Console
 app = typer.Typer(
     help="The multifidus study: simulate a cohort, check a cohort folder, make the report.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
 )
 # soft_wrap: a fault is one line for grep, however narrow the terminal.

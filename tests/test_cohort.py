@@ -145,6 +145,16 @@ def test_a_sound_folder_has_no_fault(make_cohort: MakeCohort) -> None:
     assert inspection.summary()["segments"] == 24
 
 
+def test_a_faulty_cell_is_one_fault(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    cell(GRADES, 3, "grade_reader1", 7)(root)
+    cell(PEOPLE, 2, "age", 400)(root)
+    assert [(f.file, f.row, f.column) for f in check.inspect(root).faults] == [
+        (PEOPLE, 2, "age"),
+        (GRADES, 3, "grade_reader1"),
+    ]
+
+
 def test_faults_of_every_kind_are_listed_together(make_cohort: MakeCohort) -> None:
     root = make_cohort()
     for name in ("grade out of range", "age is no number", "bone darker", "ROI outside", "same voxels"):

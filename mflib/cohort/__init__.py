@@ -111,7 +111,7 @@ def load(root: Path) -> Cohort:
 def read_folder(root: Path) -> Folder:
     """Read everything but voxels, sound or not."""
     if not root.is_dir():
-        missing = Fault(str(root), None, None, "no such folder", "a cohort folder, see data/README.md")
+        missing = Fault(str(root), None, None, "no such folder", "a cohort folder, or one that mflib phantom makes")
         return Folder(root, {}, {}, {}, [missing])
     description, faults = files.read_description(root)
     read_tables = {name: tables.read(root, name) for name in tables.SCHEMAS}

@@ -156,7 +156,10 @@ def read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
         return pd.DataFrame(columns=list(schema.columns)), faults
     table = pd.DataFrame(typed, index=raw.index)
     seen = {(fault.row, fault.column) for fault in faults}
-    faults += [f for f in _schema_faults(name, schema, table) if (f.row, f.column) not in seen]
+    for fault in _schema_faults(name, schema, table):
+        if (fault.row, fault.column) not in seen:
+            faults.append(fault)
+            table.loc[fault.row, fault.column] = pd.NA
     return table.reindex(columns=[*schema.columns, *(c for c in table if c not in schema.columns)]), faults
 
 
