@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,14 @@ Score = Callable[[Indices], NDArray[np.float64]]
 
 class BaselineError(ValueError):
     """A table that a baseline cannot use; the message says what was found."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Predictions of the baselines, and why one of them is left out; an empty text where none is."""
+
+    predictions: pd.DataFrame
+    left_out: str
 
 
 def echo_intensity(texture: pd.DataFrame, labels: NDArray[np.integer], folds: list[Fold], split: str) -> pd.DataFrame:
@@ -96,6 +105,23 @@ def clinical(
         return lambda rows: np.asarray(model.predict_proba(values[rows])[:, 1])
 
     return _out_of_fold("clinical", segments_with_patients, labels, folds, split, fit)
+
+
+def out_of_fold(
+    texture: pd.DataFrame,
+    segments_with_patients: pd.DataFrame,
+    labels: NDArray[np.integer],
+    folds: list[Fold],
+    split: str,
+) -> Result:
+    """Both baselines; the clinical one is left out, and said, where a cohort has no age, sex and BMI to fit it on."""
+    predictions = [echo_intensity(texture, labels, folds, split)]
+    left_out = ""
+    try:
+        predictions.append(clinical(segments_with_patients, labels, folds, split))
+    except BaselineError as error:
+        left_out = f"The clinical baseline is left out: {error}."
+    return Result(pd.concat(predictions, ignore_index=True), left_out)
 
 
 def _clinical_model() -> Pipeline:

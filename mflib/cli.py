@@ -69,7 +69,9 @@ def check(
 def report(
     cohort: Annotated[Path | None, typer.Option(help="Cohort folder instead of the profile's.")] = None,
     profile: Annotated[str, typer.Option(help="quick, paper, or the path of a YAML file.")] = "quick",
-    run: Annotated[Path | None, typer.Option(help="Run folder; reports/<profile>-<cohort> by default.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Run folder; the profile's, or reports/<profile>-<cohort>, by default.")
+    ] = None,
     start: Annotated[str | None, typer.Option("--from", help="Run this notebook and those after it again.")] = None,
     only: Annotated[str | None, typer.Option(help="Run this notebook again and leave the others.")] = None,
     force: Annotated[bool, typer.Option(help="Run every notebook again.")] = False,
@@ -85,9 +87,13 @@ def report(
     try:
         values = read(profile)
         folder = (cohort.resolve() if cohort else ROOT / values.get("cohort_folder", "")).resolve()
-        name = f"{Path(profile).stem}-{folder.name}" if cohort else Path(values.get("run_folder", "run")).name
         values["cohort_folder"] = str(folder)
-        values["run_folder"] = str(run.resolve() if run else ROOT / "reports" / name)
+        own = (
+            ROOT / "reports" / f"{Path(profile).stem}-{folder.name}"
+            if cohort
+            else values.get("run_folder", "reports/run")
+        )
+        values["run_folder"] = str(run.resolve() if run else ROOT / own)
         selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
         outcome = reports.make(values, Path(profile).stem, selection, round(timeout * 60))
     except (ProfileError, CohortError, FoldsError, PipelineError) as error:

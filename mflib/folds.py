@@ -160,7 +160,7 @@ def _found(y: NDArray[np.int64], units: NDArray[np.int64], n_folds: int, split: 
     return (
         f"{n_folds} folds need infiltrated (label 1) and healthy (label 0) segments in every training, validation and "
         f"test part: at least {need} {unit} {infiltrated} and {need} {healthy}. Found {np.unique(units).size} {unit}: "
-        f"{positive} {infiltrated}, {negative} {healthy}. Take fewer folds or more {unit}."
+        f"{positive} {infiltrated}, {negative} {healthy}. Take fewer folds (n_folds in the profile) or more {unit}."
     )
 
 

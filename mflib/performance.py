@@ -43,6 +43,12 @@ class PredictionsError(ValueError):
     """A predictions table that cannot be used; the message lists each fault with its row and column."""
 
 
+def models(predictions: pd.DataFrame) -> list[str]:
+    """The models of a predictions table: the study's own in their order, then anybody's by name."""
+    present = set(predictions["model"])
+    return [model for model in LABELS if model in present] + sorted(present - set(LABELS))
+
+
 def youden_threshold(y_true: ArrayLike, scores: ArrayLike) -> float:
     """Threshold with the highest sensitivity + specificity - 1 (Youden 1950).
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mflib.performance import LABELS
+from mflib.performance import LABELS, models
 
 FOLDER = Path(__file__).parents[1] / "data" / "published"
 SOURCE = "Yan L et al. 2025, doi:10.3969/j.issn.1006-9852.2025.06.007"
@@ -29,6 +29,13 @@ def claim(place: str, name: str) -> str:
     return str(claims[place, name])
 
 
+def infiltrated_share() -> float:
+    """Share of the paper's segments with infiltration, from the counts of its table 1."""
+    counts = read("table1_cohort").set_index("variable")["value"].str.extract(r"^(\d+)")[0]
+    with_fat, without = int(counts["fat infiltration"]), int(counts["no fat infiltration"])
+    return with_fat / (with_fat + without)
+
+
 def beside_table_one(ours: pd.DataFrame) -> pd.DataFrame:
     """Our table 1 with the paper's value of each variable beside ours."""
     paper = read("table1_cohort")
@@ -49,7 +56,8 @@ def beside_folds(ours: pd.DataFrame, name: str) -> pd.DataFrame:
 
     folds = ours[["fold", *metrics]].astype({"fold": str}).map(lambda cell: _text(cell))
     rows = [closing(ours).to_frame().T.assign(fold="ours"), closing(paper).to_frame().T.assign(fold="paper")]
-    return pd.concat([folds, *rows], ignore_index=True)
+    table = pd.concat([folds, *rows], ignore_index=True)
+    return table.rename(columns=lambda name: name.removesuffix("_pct") + " (%)" if name.endswith("_pct") else name)
 
 
 def beside_comparison(ours: pd.DataFrame) -> pd.DataFrame:
@@ -64,7 +72,7 @@ def beside_comparison(ours: pd.DataFrame) -> pd.DataFrame:
         columns[f"{LABELS[model]}, paper"] = [
             f"{paper.loc[m, f'{short}_mean']:.2f} ± {paper.loc[m, f'{short}_sd']:.2f}" for m in paper.index
         ]
-    return pd.DataFrame({"metric": paper.index, **columns})
+    return pd.DataFrame({"metric": paper.index.str.replace("_pct", " (%)"), **columns})
 
 
 def key_results(summary: pd.DataFrame, compared: pd.DataFrame, correlation: str) -> pd.DataFrame:
@@ -85,9 +93,13 @@ def key_results(summary: pd.DataFrame, compared: pd.DataFrame, correlation: str)
         rows.append((f"{LABELS[model]}: AUC, pooled [95 % interval]", _interval(auc), f"{abstract} (abstract)"))
         percent = claim("results 3", f"{short} mean accuracy (%)")
         rows.append((f"{LABELS[model]}: accuracy, mean over folds", f"{100 * accuracy['mean']:.1f} %", f"{percent} %"))
-    for model in ("echo_intensity", "clinical"):
+    for model in [name for name in models(summary) if name not in ("random_forest", "dcnn")]:
         rows.append(
-            (f"{LABELS[model]}: AUC, pooled [95 % interval]", _interval(_metric(summary, model, "auc")), "not reported")
+            (
+                f"{LABELS.get(model, model)}: AUC, pooled [95 % interval]",
+                _interval(_metric(summary, model, "auc")),
+                "not reported",
+            )
         )
     by_method = compared.set_index("method")
     clustered, naive = by_method.loc["clustered"], by_method.loc["naive DeLong"]

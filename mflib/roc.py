@@ -46,7 +46,10 @@ class _Components:
         s10 = _small_sample(self.clusters_with_positives) / m * self.positives.T @ self.positives
         s01 = _small_sample(self.clusters_with_negatives) / n * self.negatives.T @ self.negatives
         s11 = _small_sample(clusters) * self.positives.T @ self.negatives
-        return s10 / m + s01 / n + (s11 + s11.T) / (m * n)
+        covariance = s10 / m + s01 / n + (s11 + s11.T) / (m * n)
+        # A variance is never negative; where the terms cancel, rounding can leave a trace below zero.
+        np.fill_diagonal(covariance, np.maximum(np.diagonal(covariance), 0))
+        return covariance
 
     def contrast(self, first: int, second: int) -> _Components:
         """The components of one area minus another: exactly zero where the scores rank alike."""

@@ -42,6 +42,7 @@ class Header:
     dtype: str
     components: int
     spacing_mm: tuple[float, ...]
+    spacing_stated: bool  # by the sidecar
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def read_sidecar(path: Path) -> dict[str, Any]:
     Raises
     ------
     VolumeError
-        The sidecar is not a JSON object.
+        The sidecar is not a JSON object, or a field that changes numbers makes no sense.
     """
     sidecar = find_sidecar(path)
     if not sidecar.exists():
@@ -133,9 +134,26 @@ def read_sidecar(path: Path) -> dict[str, Any]:
         content = json.loads(sidecar.read_text(encoding="utf-8"))
     except ValueError as error:
         raise VolumeError(f"{sidecar.name}: not valid JSON ({error})") from error
+    except OSError as error:
+        raise VolumeError(f"{sidecar.name}: cannot be read ({error})") from error
     if not isinstance(content, dict):
         raise VolumeError(f"{sidecar.name}: found a {type(content).__name__}, expected a JSON object")
+    _check_sidecar(sidecar.name, content)
     return content
+
+
+def _check_sidecar(name: str, content: Mapping[str, Any]) -> None:
+    range_db, spacing = content.get("DynamicRangeDB"), content.get("VoxelSpacing")
+    if range_db is not None and not (_is_number(range_db) and 10 <= range_db <= 200):
+        raise VolumeError(f"{name}: DynamicRangeDB is {range_db!r}, expected a number from 10 to 200 dB")
+    if spacing is not None and not (
+        isinstance(spacing, list) and len(spacing) == 3 and all(_is_number(s) and 0 < s < 20 for s in spacing)
+    ):
+        raise VolumeError(f"{name}: VoxelSpacing is {spacing!r}, expected three numbers between 0 and 20 mm")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def read_header(path: Path) -> Header:
@@ -148,6 +166,7 @@ def read_header(path: Path) -> Header:
     VolumeError
         The file cannot be read, or its sidecar's ``VoxelSpacing`` is not three positive numbers.
     """
+    stated = tuple(map(float, read_sidecar(path).get("VoxelSpacing") or ()))
     reader = sitk.ImageFileReader()
     reader.SetFileName(os.fspath(path))
     try:
@@ -158,7 +177,8 @@ def read_header(path: Path) -> Header:
         shape=tuple(reader.GetSize()),
         dtype=sitk.GetPixelIDValueAsString(reader.GetPixelID()),
         components=reader.GetNumberOfComponents(),
-        spacing_mm=_sidecar_spacing(path) or tuple(round(s, 6) for s in reader.GetSpacing()),
+        spacing_mm=stated or tuple(round(s, 6) for s in reader.GetSpacing()),
+        spacing_stated=bool(stated),
     )
 
 
@@ -195,7 +215,7 @@ def header_problems(header: Header) -> list[tuple[str, str]]:
         problems.append((f"size {' x '.join(map(str, header.shape))}", "three axes of at least 2 voxels"))
     if header.components != 1 or header.dtype != "8-bit unsigned integer":
         problems.append((f"voxels of {header.components} x {header.dtype}", "1 x 8-bit unsigned integer (uint8 grey)"))
-    if set(header.spacing_mm) == {1.0}:
+    if set(header.spacing_mm) == {1.0} and not header.spacing_stated:
         problems.append(
             (
                 "spacing 1, 1, 1 (how a missing one reads)",
@@ -239,7 +259,7 @@ def _check_stored(path: Path, header: Header) -> None:
             stored = _mha_bytes(path.read_bytes(), expected)
         else:  # the NRRD reader itself raises
             return
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (EOFError, OSError, zlib.error) as error:
         raise VolumeError(f"{path.name}: damaged or cut short ({error})") from error
     if stored < expected:
         raise VolumeError(f"{path.name}: cut short, found {stored} of {expected} voxels")
@@ -258,15 +278,6 @@ def _mha_bytes(content: bytes, expected: int) -> int:
         return len(zlib.decompress(data))
     # Without the exact line (CRLF, other spacing) the reader has to judge.
     return len(data) if data else expected
-
-
-def _sidecar_spacing(path: Path) -> tuple[float, ...] | None:
-    spacing = read_sidecar(path).get("VoxelSpacing")
-    if spacing is None:
-        return None
-    if not isinstance(spacing, list) or len(spacing) != 3 or not all(isinstance(s, int | float) for s in spacing):
-        raise VolumeError(f"{find_sidecar(path).name}: VoxelSpacing is {spacing!r}, expected three numbers in mm")
-    return tuple(float(s) for s in spacing)
 
 
 def _reason(error: RuntimeError) -> str:

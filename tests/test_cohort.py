@@ -89,6 +89,11 @@ def write_text(name: str, content: str) -> Callable[[Path], None]:
     return lambda root: (root / name).write_text(content)
 
 
+def table_as_folder(root: Path) -> None:
+    (root / CLINICAL).unlink()
+    (root / CLINICAL).mkdir()
+
+
 BROKEN = {
     "grade out of range": (cell(GRADES, 3, "grade_reader1", 4), GRADES, 3, "grade_reader1"),
     "grade not whole": (cell(GRADES, 4, "grade_final", 1.5), GRADES, 4, "grade_final"),
@@ -124,6 +129,15 @@ BROKEN = {
         None,
     ),
     "commas": (write_text(PEOPLE, "participant_id,age\nsub-001,4\n"), PEOPLE, 1, None),
+    "huge number": (cell(POINTS, 2, "roi_ni", "1e20"), POINTS, 2, "roi_ni"),
+    "table is a folder": (table_as_folder, CLINICAL, None, None),
+    "dynamic range": (write_text(FIRST + ".json", '{"DynamicRangeDB": 0}'), FIRST + ".nii.gz", None, None),
+    "synthetic in quotes": (
+        write_text("dataset_description.json", '{"Synthetic": "true"}'),
+        "dataset_description.json",
+        None,
+        "Synthetic",
+    ),
     "no table": (remove(GRADES), GRADES, None, None),
     "no description": (remove("dataset_description.json"), "dataset_description.json", None, None),
 }
@@ -204,6 +218,7 @@ def test_uneven_patients_and_missing_values_are_fine(make_cohort: MakeCohort) ->
     for side in "LR":
         (root / (FIRST.replace("lat-L", f"lat-{side}") + ".nii.gz")).unlink()
     cell(CLINICAL, 2, "vas", "n/a")(root)
+    assert f"{FIRST}.json: a sidecar without its volume, so it is not read" in check.inspect(root).notices
     loaded = cohort.load(root)
     assert loaded.segments.groupby("participant_id").size().tolist() == [6, 8]
     assert loaded.patients["vas"].isna().tolist() == [True, False]
@@ -217,6 +232,29 @@ def test_voxel_spacing_in_the_sidecar_stands_above_the_header(make_cohort: MakeC
     (root / (FIRST + ".json")).write_text(json.dumps({"VoxelSpacing": [0.2, 0.3, 0.4], "DynamicRangeDB": 55}))
     assert check.inspect(root).faults == []
     assert volumes.read(root / (FIRST + ".nii.gz")).spacing_mm == (0.2, 0.3, 0.4)
+
+
+def test_a_true_spacing_of_one_millimetre_can_be_stated(make_cohort: MakeCohort) -> None:
+    root = make_cohort(patients=1)
+    voxels(FIRST, lambda a: a, (1.0, 1.0, 1.0))(root)
+    (root / (FIRST + ".json")).write_text(json.dumps({"VoxelSpacing": [1, 1, 1]}))
+    assert check.inspect(root).faults == []
+
+
+def test_a_stray_quote_takes_no_other_line_with_it(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    cell(CLINICAL, 2, "screening", "x")(root)
+    text = (root / CLINICAL).read_text().replace("\tx\n", '\t"x\n').replace("\n", "\r\n")
+    (root / CLINICAL).write_text(text, encoding="utf-8-sig", newline="")
+    inspection = check.inspect(root)
+    assert inspection.faults == []
+    assert inspection.summary()["excluded"] == {'"x': 1}
+
+
+def test_a_cohort_without_anybody_is_a_fault(make_cohort: MakeCohort) -> None:
+    root = make_cohort(patients=1)
+    cell(PEOPLE, 2, "age", 12)(root)
+    assert [fault.file for fault in check.inspect(root).faults] == [PEOPLE]
 
 
 def test_the_digest_follows_the_content_not_the_file_times(make_cohort: MakeCohort) -> None:

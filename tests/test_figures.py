@@ -35,7 +35,7 @@ FLOW = pd.DataFrame(
     }
 )
 HISTORY = pd.DataFrame([(f, e) for f in (1, 2) for e in range(1, 9)], columns=["fold", "epoch"]).assign(
-    train_loss=0.6, validation_loss=0.7, validation_auc=RNG.uniform(0.4, 0.8, 16)
+    train_loss=0.6, validation_loss=0.7, validation_auc=RNG.uniform(0.4, 0.8, 16), kept=[n % 8 == 5 for n in range(16)]
 )
 
 

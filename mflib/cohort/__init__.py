@@ -120,11 +120,15 @@ def read_folder(root: Path) -> Folder:
     faults += [fault for name, table in frames.items() for fault in tables.doubled_keys(name, table)]
     found, wrong = files.find_volumes(root)
     faults += wrong
-    if not any(table.empty for table in frames.values()):
+    # A table without its key column or rows has been named already: every other one would seem to lack a partner.
+    if all(frame["participant_id"].notna().any() for frame in frames.values()):
         eligible = set(frames[PARTICIPANTS]["participant_id"].dropna()) - set(exclusions(frames))
         faults += files.identity_faults(frames, found)
         faults += files.segment_faults(frames, found, eligible)
         faults += files.grade_faults(frames[GRADES])
+        if not eligible:
+            found_none = f"{len(frames[PARTICIPANTS])} participants, all of them excluded"
+            faults.append(Fault(PARTICIPANTS, None, None, found_none, "at least one who is not"))
     faults += files.volume_faults(root, found, frames[ANNOTATIONS])
     return Folder(root, description, frames, found, faults)
 

@@ -26,11 +26,18 @@ def read_description(root: Path) -> tuple[dict[str, Any], list[Fault]]:
         content = json.loads((root / DESCRIPTION).read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return {}, [Fault(DESCRIPTION, None, None, "no such file", "a JSON object with Name and BIDSVersion")]
+    except OSError as error:
+        return {}, [Fault(DESCRIPTION, None, None, f"a file that cannot be read ({error})", "a JSON object")]
     except ValueError as error:
         return {}, [Fault(DESCRIPTION, None, None, f"no valid JSON ({error})", "a JSON object")]
     if not isinstance(content, dict):
         return {}, [Fault(DESCRIPTION, None, None, f"a {type(content).__name__}", "a JSON object")]
-    return content, []
+    kinds = {"Name": (str, "a text"), "Synthetic": (bool, "true or false without quotes")}
+    return content, [
+        Fault(DESCRIPTION, None, field, json.dumps(content[field]), expected)
+        for field, (kind, expected) in kinds.items()
+        if field in content and not isinstance(content[field], kind)
+    ]
 
 
 def find_volumes(root: Path) -> tuple[dict[Key, str], list[Fault]]:
@@ -38,9 +45,9 @@ def find_volumes(root: Path) -> tuple[dict[Key, str], list[Fault]]:
     found: dict[Key, str] = {}
     faults = []
     for path in sorted(root.glob("sub-*/us/*")):
+        name = path.relative_to(root).as_posix()
         if path.suffix == ".json" or path.name.startswith((".", "partial-")):
             continue
-        name = path.relative_to(root).as_posix()
         try:
             match = NAME.fullmatch(volumes.stem(path))
         except VolumeError:
@@ -53,6 +60,15 @@ def find_volumes(root: Path) -> tuple[dict[Key, str], list[Fault]]:
             faults.append(Fault(name, None, None, f"a second volume beside {found[key]}", "one for each segment"))
         found.setdefault(key, name)
     return found, faults
+
+
+def orphan_sidecars(root: Path) -> list[str]:
+    """Sidecars, relative to ``root``, without a volume of the same name: often a misspelt one."""
+    return [
+        path.relative_to(root).as_posix()
+        for path in sorted(root.glob("sub-*/us/*.json"))
+        if not any(path.with_name(path.stem + suffix).exists() for suffix in FORMATS)
+    ]
 
 
 def identity_faults(tables: dict[str, pd.DataFrame], found: dict[Key, str]) -> list[Fault]:

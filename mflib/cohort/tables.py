@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -171,7 +170,10 @@ def _cells(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
         return pd.DataFrame(), [Fault(name, None, None, "no such file", "a tab-separated table")]
     except UnicodeDecodeError as error:
         return pd.DataFrame(), [Fault(name, None, None, f"bytes that are not UTF-8 ({error.reason})", "UTF-8 text")]
-    lines = [(number, row) for number, row in enumerate(csv.reader(text.splitlines(), delimiter="\t"), 1) if any(row)]
+    except OSError as error:
+        return pd.DataFrame(), [Fault(name, None, None, f"a file that cannot be read ({error})", "a table")]
+    # Not the csv module: tab-separated text knows no quotes, and one stray quote would swallow the lines after it.
+    lines = [(number, line.split("\t")) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         return pd.DataFrame(), [Fault(name, None, None, "an empty file", "a header line and rows")]
     header = [cell.strip() for cell in lines[0][1]]
@@ -207,7 +209,8 @@ def _typed(name: str, cells: pd.Series, dtype: str) -> tuple[pd.Series, list[Fau
         values = pd.to_numeric(text, errors="coerce")
         values = values.mask(values.abs() == float("inf"))
         if dtype == "Int64":
-            values = values.mask(values % 1 != 0).astype("Int64")
+            # Beyond 2^53 a float is no longer a certain whole number.
+            values = values.mask((values % 1 != 0) | (values.abs() > 2**53)).astype("Int64")
         expected = "a whole number" if dtype == "Int64" else "a number"
     elif dtype == "boolean":
         values = text.str.lower().map(YES_NO).astype("boolean")

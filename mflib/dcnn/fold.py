@@ -176,7 +176,7 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
 
 
-def _merit(epoch: Epoch) -> tuple[float, float]:
+def merit(epoch: Epoch) -> tuple[float, float]:
     """Better epochs are larger: validation AUC, and the loss between epochs of equal AUC."""
     return epoch["validation_auc"], -epoch["validation_loss"]
 
@@ -184,7 +184,7 @@ def _merit(epoch: Epoch) -> tuple[float, float]:
 def _is_finished(history: list[Epoch], settings: Settings) -> bool:
     if not history:
         return False
-    since_best = len(history) - max(history, key=_merit)["epoch"]
+    since_best = len(history) - max(history, key=merit)["epoch"]
     return len(history) >= settings.epochs or since_best >= settings.patience
 
 
@@ -211,7 +211,7 @@ def _train_epoch(state: _State, inputs: Volumes, labels: Labels, fold: Fold, set
             validation_auc=float(roc_auc_score(truth, logits.numpy())),
         )
     )
-    if max(state.history, key=_merit)["epoch"] == number:
+    if max(state.history, key=merit)["epoch"] == number:
         state.best = _weights(state.network)
 
 

@@ -18,7 +18,7 @@ import torch
 from mflib import folds as division
 from mflib import preprocess
 from mflib.cohort import Cohort
-from mflib.dcnn.fold import Labels, TrainingError, name
+from mflib.dcnn.fold import Labels, TrainingError, merit, name
 from mflib.dcnn.inputs import prepare
 from mflib.dcnn.record import FoldResult, fold_key, read_result
 from mflib.dcnn.settings import Settings
@@ -40,7 +40,7 @@ class Result:
     Parameters
     ----------
     predictions : the predictions table, one row per segment and repeat, scores in [0, 1]
-    history : split, repeat, fold, epoch, learning_rate, train_loss, validation_loss, validation_auc
+    history : split, repeat, fold, epoch, learning_rate, train_loss, validation_loss, validation_auc, kept
     """
 
     predictions: pd.DataFrame
@@ -137,6 +137,7 @@ def _tables(
     scores = np.asarray(result.test)
     predictions = division.predictions(fold, segments, labels, scores, model=MODEL, split=split, threshold=threshold)
     history = pd.DataFrame(result.history)
+    history["kept"] = history["epoch"] == max(result.history, key=merit)["epoch"]
     for position, (column, value) in enumerate({"split": split, "repeat": fold.repeat, "fold": fold.number}.items()):
         history.insert(position, column, value)
     return predictions, history

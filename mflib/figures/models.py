@@ -78,12 +78,12 @@ def importance(table: pd.DataFrame) -> Figure:
 
 @styled
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Loss and validation AUC by epoch, a line per fold; a dot marks the epoch with the highest validation AUC.
+    """Loss and validation AUC by epoch, a line per fold; a dot marks the epoch whose weights were kept.
 
     Parameters
     ----------
-    history : ``fold``, ``epoch``, ``train_loss``, ``validation_loss``, ``validation_auc``; also ``repeat`` where there
-        are several
+    history : ``fold``, ``epoch``, ``train_loss``, ``validation_loss``, ``validation_auc``, ``kept``; also ``repeat``
+        where there are several
     """
     figure, axes = panels(1, 2, 3.0)
     losses, aucs = axes[0]
@@ -95,7 +95,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
             fold["epoch"], fold["validation_loss"], "--", color=VERMILION, lw=1, label="validation" if first else None
         )
         aucs.plot(fold["epoch"], fold["validation_auc"], "--", color=VERMILION, lw=1)
-        best = fold.loc[fold["validation_auc"].idxmax()]
+        best = fold[fold["kept"]].iloc[0]
         aucs.plot(best["epoch"], best["validation_auc"], "o", color="black", ms=4)
     losses.set(xlabel="epoch", ylabel="binary cross-entropy")
     losses.legend()

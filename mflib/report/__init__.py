@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
-        """Whether no notebook failed."""
-        return all(record.status == "done" for record in self.records.values())
+        """Whether every notebook that was to run did so to its end."""
+        return not any(record.status in ("failed", "not run") for record in self.records.values())
 
 
 def make(values: Mapping[str, Any], profile_name: str, selection: Selection, timeout_s: int) -> Outcome:
@@ -57,11 +58,13 @@ def make(values: Mapping[str, Any], profile_name: str, selection: Selection, tim
     folder = study.profile.run_folder
     with pipeline.locked(folder):
         started = time.monotonic()
+        # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
+        with suppress(CohortError):
+            study.keep_splits()
         digest, notices = checked(study.profile)
-        study.keep_splits()  # a cohort too small for the folds is said here, before any work
         records = pipeline.run(folder, values, digest, selection, timeout_s)
         record = describe(values, profile_name, digest, records, time.monotonic() - started)
-        (folder / "provenance.json").write_text(json.dumps(record, indent=2) + "\n")
+        pipeline.write_json(folder / "provenance.json", record)
         context = {
             "synthetic": study.cohort.synthetic,
             "cohort": summary(study.cohort),
@@ -91,7 +94,7 @@ def checked(profile: Profile) -> tuple[str, list[str]]:
         raise CohortError(profile.cohort_folder, inspection.faults)
     looked_at = _looked_at(inspection.cohort, profile)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps({"looked_at": looked_at, "notices": inspection.notices}, indent=2) + "\n")
+    pipeline.write_json(kept, {"looked_at": looked_at, "notices": inspection.notices})
     return looked_at["cohort"], inspection.notices
 
 

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
@@ -113,6 +114,7 @@ def _exporter() -> HTMLExporter:
         config=Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": list(SETUP)}}),
         template_name="notebook",
         extra_template_basedirs=[str(ASSETS)],
+        preprocessors=[CoalesceStreamsPreprocessor(enabled=True)],
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         exclude_anchor_links=True,

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -34,6 +34,11 @@ STEPS: dict[str, tuple[str, ...]] = {
 }
 
 
+# What a notebook reads besides the cohort and the steps that it needs: anybody's predictions.
+READS = {"05_comparison": "artifacts/predictions_*.csv"}
+STALE = "It was left as it is, but data, settings, code or what it reads have changed since."
+
+
 class PipelineError(RuntimeError):
     """The run cannot start."""
 
@@ -45,7 +50,8 @@ class Record:
     Parameters
     ----------
     key : digest of everything that the outcome depends on
-    status : "done", "failed", or "not run" where a notebook that it needs has failed
+    status : "done", "failed", "not run" where a notebook that it needs has failed, or "stale" where it was left as it
+        is although data, settings, code or what it reads have changed since
     seconds : how long it took
     finished : when, in UTC
     products : digest of each file that it left in tables, figures and artifacts
@@ -108,33 +114,37 @@ def run(
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     # Where cohort and run lie changes nothing: what is in the cohort is in its digest.
     values = {name: value for name, value in parameters.items() if not name.endswith("_folder")}
-    base = f"{data_digest} {provenance.source_digest()} {json.dumps(values, sort_keys=True)}"
+    base = json.dumps([data_digest, provenance.source_digest(), provenance.versions(), values], sort_keys=True)
     records: dict[str, Record] = {}
-    keys: dict[str, str] = {}
     for number, (step, needs) in enumerate(STEPS.items(), 1):
-        keys[step] = _key(step, base, [keys[need] for need in needs])
+        key = _key(folder, step, base, [records[need].key for need in needs if need in records])
         label = f"[{number}/{len(STEPS)}] {step}"
         kept = read_record(folder, step)
-        missing = [need for need in needs if need in records and records[need].status != "done"]
-        if selection.left(step) or (not selection.forced(step) and up_to_date(folder, kept, keys[step])):
+        current = up_to_date(folder, kept, key)
+        if selection.left(step) or (current and not selection.forced(step)):
             if kept is not None:
-                records[step] = kept
-            print(f"{label}: {'left as it is' if selection.left(step) else 'up to date'}", flush=True)
+                records[step] = kept if current or kept.status != "done" else replace(kept, status="stale", error=STALE)
+            print(f"{label}: {'up to date' if current else 'left as it is'}", flush=True)
             continue
+        missing = [need for need in needs if need in records and records[need].status in ("failed", "not run")]
         if missing:
-            records[step] = Record(keys[step], "not run", error=f"needs {', '.join(missing)}, which did not succeed")
+            records[step] = Record(key, "not run", error=f"needs {', '.join(missing)}, which did not succeed")
         else:
             print(f"{label}: running", flush=True)
-            records[step] = execute(folder, step, parameters, keys[step], timeout_s)
-        _write_json(_record_path(folder, step), asdict(records[step]))
+            records[step] = execute(folder, step, parameters, key, timeout_s)
+        write_json(_record_path(folder, step), asdict(records[step]))
         print(f"{label}: {describe(records[step])}", flush=True)
     return records
 
 
 def execute(folder: Path, step: str, parameters: Mapping[str, Any], key: str, timeout_s: int) -> Record:
     """Execute one notebook; whatever happens, the record says how it ended."""
-    # The old record goes first: a kill from here on leaves no claim that the notebook is done.
+    # The old record goes first: a kill from here on leaves no claim that the notebook is done. What it left goes too,
+    # so that nothing of an earlier execution stands beside the new one.
+    kept = read_record(folder, step)
     _record_path(folder, step).unlink(missing_ok=True)
+    for name in kept.products if kept else ():
+        (folder / name).unlink(missing_ok=True)
     before = _products(folder)
     start = time.monotonic()
     error = ""
@@ -162,6 +172,7 @@ def execute(folder: Path, step: str, parameters: Mapping[str, Any], key: str, ti
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     after = _products(folder)
     digests = {name: _digest(folder / name) for name, written in after.items() if before.get(name) != written}
+    digests[f"notebooks/{step}.ipynb"] = _digest(folder / "notebooks" / f"{step}.ipynb")
     return Record(key, "failed" if error else "done", round(time.monotonic() - start, 1), finished, digests, error)
 
 
@@ -217,10 +228,13 @@ class _Indented:
         self.stream.flush()
 
 
-def _key(step: str, base: str, needs: list[str]) -> str:
+def _key(folder: Path, step: str, base: str, needs: list[str]) -> str:
+    read = sorted(folder.glob(READS[step])) if step in READS else []
+    published = sorted((ROOT / "data" / "published").glob("*.csv"))
+    files = [f"{path.name} {_digest(path)}" for path in (*published, *read)]
     cells = nbformat.read(NOTEBOOKS / f"{step}.ipynb", as_version=4).cells
     sources = json.dumps([[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in cells])
-    return hashlib.sha256("\n".join([base, sources, *needs]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([base, sources, *needs, *files]).encode()).hexdigest()
 
 
 def _products(folder: Path) -> dict[str, int]:
@@ -237,7 +251,8 @@ def _record_path(folder: Path, step: str) -> Path:
     return folder / "notebooks" / f"{step}.json"
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write whole or not at all."""
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=2) + "\n")
     partial.replace(path)

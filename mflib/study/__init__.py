@@ -127,23 +127,25 @@ class Study:
         """Keep which segment is in which part of which fold, as ``splits.csv``."""
         self.keep(splits.table(self.folds, self.cohort.segments[KEY]), "splits.csv")
 
-    def predictions(self, *models: str) -> pd.DataFrame:
-        """The predictions of the named models, as earlier notebooks kept them.
+    def predictions(self, *needed: str) -> pd.DataFrame:
+        """Every predictions table in the artifacts: ours, and those that anybody put there as ``predictions_*.csv``.
+
+        Parameters
+        ----------
+        needed : models whose tables must be there
 
         Raises
         ------
         StudyError
-            A model whose notebook has not run yet.
+            A needed model whose notebook has not run yet.
         """
-        tables = []
-        for model in models:
-            path = self.artifacts / f"predictions_{model}.csv"
-            if not path.exists():
-                raise StudyError(
-                    f"no predictions of {model} in {path.parent}; run the notebook of that model first, or mflib report"
-                )
-            tables.append(pd.read_csv(path))
-        return pd.concat(tables, ignore_index=True)
+        missing = [model for model in needed if not (self.artifacts / f"predictions_{model}.csv").exists()]
+        if missing:
+            raise StudyError(
+                f"no predictions of {', '.join(missing)} in {self.artifacts}; run its notebook first, or mflib report"
+            )
+        paths = sorted(self.artifacts.glob("predictions_*.csv"))
+        return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
 
     def figure(self, plot: Figure, name: str, *, caption: str) -> Shown:
         """Keep a figure as SVG and PNG in ``figures/`` and show it; see ``shown.figure``."""
