@@ -103,3 +103,14 @@ def test_tables_that_cannot_be_used_are_refused():
     with pytest.raises(baselines.BaselineError, match="1 values missing"):
         unknown = table["first_order_mean"].mask(table.index == 5)
         baselines.echo_intensity(table.assign(first_order_mean=unknown), labels, made, "patient")
+
+
+def test_a_cohort_without_age_sex_and_bmi_keeps_the_other_baseline():
+    table, labels, made = study()
+    both = baselines.out_of_fold(table, table, labels, made, "patient")
+    assert set(both.predictions["model"]) == {"echo_intensity", "clinical"}
+    assert both.left_out == ""
+    bare = table.assign(age=np.nan, sex=np.nan, bmi=np.nan)
+    one = baselines.out_of_fold(table, bare, labels, made, "patient")
+    assert set(one.predictions["model"]) == {"echo_intensity"}
+    assert "clinical baseline is left out: age, sex, bmi" in one.left_out

@@ -175,3 +175,17 @@ def test_the_area_under_the_curve_is_the_auc():
 def test_wrong_input_is_named(y_true, scores, groups, message):
     with pytest.raises(roc.RocError, match=message):
         roc.auc_covariance(y_true, scores, groups)
+
+
+@pytest.mark.parametrize("patients", [7, 11, 13, 23, 46])
+def test_a_variance_that_cancels_is_zero_and_not_below(patients):
+    # One score for the whole patient, half of whose segments are positive: every patient's influence is nothing.
+    rng = np.random.default_rng(patients)
+    groups = np.repeat(np.arange(patients), 6)
+    y_true = np.tile([0, 1, 0, 1, 0, 1], patients)
+    scores = rng.random(patients)[groups]
+    auc, covariance = roc.auc_covariance(y_true, scores, groups)
+    assert auc[0] == pytest.approx(0.5)
+    assert 0 <= covariance[0, 0] < 1e-15
+    low, high = roc.auc_interval(float(auc[0]), float(covariance[0, 0]))
+    assert low <= auc[0] <= high
