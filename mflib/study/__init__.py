@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,38 +33,17 @@ class Study:
     profile: Profile
 
     @classmethod
-    def open(
-        cls,
-        cohort_folder: str,
-        run_folder: str,
-        seed: int,
-        split: str,
-        n_folds: int,
-        preprocessing: Mapping[str, Any],
-        texture_settings: Mapping[str, Any],
-        forest_settings: Mapping[str, Any],
-        network_settings: Mapping[str, Any],
-    ) -> Study:
+    def open(cls, *parameters: Any, **named: Any) -> Study:
         """The study that a notebook's parameters cell describes; takes the parameters in the order of that cell.
+
+        See ``Profile.from_parameters`` for their types.
 
         Raises
         ------
         profile.ProfileError
             A parameter that is unknown or not of its type.
         """
-        return cls(
-            Profile.from_parameters(
-                cohort_folder=cohort_folder,
-                run_folder=run_folder,
-                seed=seed,
-                split=split,
-                n_folds=n_folds,
-                preprocessing=preprocessing,
-                texture_settings=texture_settings,
-                forest_settings=forest_settings,
-                network_settings=network_settings,
-            )
-        )
+        return cls(Profile.from_parameters(*parameters, **named))
 
     @cached_property
     def cohort(self) -> Cohort:

@@ -50,7 +50,6 @@ class Profile:
     @classmethod
     def from_parameters(
         cls,
-        *,
         cohort_folder: str,
         run_folder: str,
         seed: int,
