@@ -86,12 +86,12 @@ def report(
 
     try:
         values = read(profile)
-        folder = (cohort.resolve() if cohort else ROOT / values.get("cohort_folder", "")).resolve()
+        folder = (cohort.resolve() if cohort else ROOT / str(values.get("cohort_folder", ""))).resolve()
         values["cohort_folder"] = str(folder)
         own = (
             ROOT / "reports" / f"{Path(profile).stem}-{folder.name}"
             if cohort
-            else values.get("run_folder", "reports/run")
+            else str(values.get("run_folder", "reports/run"))
         )
         values["run_folder"] = str(run.resolve() if run else ROOT / own)
         selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)

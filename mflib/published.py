@@ -9,7 +9,6 @@ import pandas as pd
 from mflib.performance import LABELS, models
 
 FOLDER = Path(__file__).parents[1] / "data" / "published"
-SOURCE = "Yan L et al. 2025, doi:10.3969/j.issn.1006-9852.2025.06.007"
 
 
 def read(name: str) -> pd.DataFrame:
@@ -54,7 +53,7 @@ def beside_folds(ours: pd.DataFrame, name: str) -> pd.DataFrame:
         means, sds = table[metrics].mean(), table[metrics].std(ddof=0)
         return pd.Series({metric: f"{means[metric]:.2f} ± {sds[metric]:.2f}" for metric in metrics})
 
-    folds = ours[["fold", *metrics]].astype({"fold": str}).map(lambda cell: _text(cell))
+    folds = ours[["fold", *metrics]].astype({"fold": str}).map(_text)
     rows = [closing(ours).to_frame().T.assign(fold="ours"), closing(paper).to_frame().T.assign(fold="paper")]
     table = pd.concat([folds, *rows], ignore_index=True)
     return table.rename(columns=lambda name: name.removesuffix("_pct") + " (%)" if name.endswith("_pct") else name)
@@ -120,10 +119,14 @@ def _metric(summary: pd.DataFrame, model: str, metric: str) -> pd.Series:
 
 
 def _interval(row: pd.Series) -> str:
+    if pd.isna(row["low"]):
+        return f"{row['pooled']:.2f} (no interval: {row['note']})"
     return f"{row['pooled']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
 
 
 def _p(value: float) -> str:
+    if pd.isna(value):
+        return "P undefined"
     return "P < 0.001" if value < 0.001 else f"P = {value:.3f}"
 
 

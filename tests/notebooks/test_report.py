@@ -148,6 +148,9 @@ def test_what_is_left_behind_is_called_stale(finished: Path, small_phantom: Path
     assert done.stdout.count("left as it is") == 4
     page = (run / "report.html").read_text()
     assert page.count("Stale:") == 4
+    # What other notebooks left is not touched: their splits go with their predictions.
+    for name in ("splits.csv", "predictions_random_forest.csv"):
+        assert (run / "artifacts" / name).read_bytes() == (finished / "artifacts" / name).read_bytes()
     assert "come from the comparison notebook, which has not run" in page
 
 
