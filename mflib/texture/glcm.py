@@ -12,6 +12,7 @@ are exact integers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -29,6 +30,10 @@ PROPERTIES = ("contrast", "dissimilarity", "homogeneity", "ASM", "energy", "corr
 DIRECTIONS: tuple[Offset, ...] = tuple((i, j, k) for i, j, k in product((-1, 0, 1), repeat=3) if (i, j, k) > (0, 0, 0))
 LEVELS = (8, 16, 32, 64, 128, 256)
 STEPS = tuple(range(1, 16))
+# Sums of one matrix stay exact up to so many voxels.
+LARGEST = 2**30
+# Offsets that a thread takes at a time: few enough that the threads end together.
+_AT_ONCE = 8
 
 
 def matrix(
@@ -64,10 +69,11 @@ def matrix(
     _check_levels([levels])
     if not any(offset):
         raise ValueError("GLCM offset (0, 0, 0) pairs every voxel with itself; expected at least one component not 0")
-    fine = kernel.count(*_contiguous(volume, mask), *offset[::-1])
+    voxels, inside, order = _laid_out(volume, mask)
+    fine = kernel.count(voxels, inside, *np.asarray(offset)[order])
     if not fine.any():
         raise ValueError(f"GLCM offset {tuple(offset)} leaves no pair of voxels in a volume of {volume.shape}")
-    coarse = kernel.requantise(fine, levels).astype(np.int64)
+    coarse = (fine if levels == 256 else kernel.requantise(fine, levels)).astype(np.int64)
     return coarse + coarse.T if symmetric else coarse
 
 
@@ -128,20 +134,25 @@ def features(
     _check_grid(levels, steps)
     _check_not_flat(volume if mask is None else volume[mask])
     offsets = [offset for offset in _offsets(steps) if _fits(offset, volume.shape)]
+    if not offsets:
+        raise ValueError(f"no step of {list(steps)} leaves a pair of voxels in a volume of {volume.shape}")
+    voxels, inside, order = _laid_out(volume, mask)
+    laid_out = np.ascontiguousarray(np.asarray(offsets)[:, order])
+    falling = np.argsort(levels)[::-1]
     values = np.zeros((len(offsets), len(levels), len(PROPERTIES)))
-    paired = np.zeros(len(offsets), dtype=bool)
-    voxels, inside = _contiguous(volume, mask)
-    level_counts = np.asarray(levels, dtype=np.int64)
 
-    def measure(n: int) -> None:
-        paired[n] = kernel.measure(voxels, inside, *offsets[n][::-1], level_counts, symmetric, values[n])
+    def measure(part: slice) -> None:
+        kernel.measure(voxels, inside, laid_out[part], np.asarray(levels)[falling], symmetric, values[part])
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(measure, range(len(offsets))))
+        list(pool.map(measure, (slice(n, n + _AT_ONCE) for n in range(0, len(offsets), _AT_ONCE))))
+    # Homogeneity is positive wherever there is a pair.
+    paired = values[:, 0, PROPERTIES.index("homogeneity")] > 0
     if not paired.any():
-        raise ValueError(f"no step of {list(steps)} leaves a pair of voxels in a volume of {volume.shape}")
-    table = pd.Series(values.transpose(1, 0, 2).ravel(), index=_names(levels, offsets))
-    return table[np.tile(np.repeat(paired, len(PROPERTIES)), len(levels))]
+        raise ValueError(f"no step of {list(steps)} leaves a pair of voxels inside the mask of {volume.shape}")
+    in_order = values[:, np.argsort(falling)].transpose(1, 0, 2)
+    table = pd.Series(in_order.ravel(), index=_index(tuple(levels), tuple(offsets)))
+    return table if paired.all() else table[np.tile(np.repeat(paired, len(PROPERTIES)), len(levels))]
 
 
 def names(shape: Sequence[int], levels: Sequence[int] = LEVELS, steps: Sequence[int] = STEPS) -> list[str]:
@@ -150,15 +161,17 @@ def names(shape: Sequence[int], levels: Sequence[int] = LEVELS, steps: Sequence[
     The order is levels, steps, directions, properties. Every name for a shape is also one for each larger shape.
     """
     _check_grid(levels, steps)
-    return _names(levels, [offset for offset in _offsets(steps) if _fits(offset, shape)])
+    return list(_index(tuple(levels), tuple(offset for offset in _offsets(steps) if _fits(offset, shape))))
 
 
-def _names(levels: Sequence[int], offsets: Sequence[Offset]) -> list[str]:
+@functools.lru_cache(maxsize=64)
+def _index(levels: tuple[int, ...], offsets: tuple[Offset, ...]) -> pd.Index:
+    """Names of the features; building them takes longer than measuring a small region, so it is done once."""
     stems = []
     for offset in offsets:
         step = max(map(abs, offset))
         stems.append(f"{step}_" + ".".join(str(component // step) for component in offset))
-    return [f"glcm_{count}_{stem}_{name}" for count in levels for stem in stems for name in PROPERTIES]
+    return pd.Index([f"glcm_{count}_{stem}_{name}" for count in levels for stem in stems for name in PROPERTIES])
 
 
 def _offsets(steps: Sequence[int]) -> list[Offset]:
@@ -172,6 +185,8 @@ def _fits(offset: Offset, shape: Sequence[int]) -> bool:
 def _check_volume(volume: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> None:
     if volume.ndim != 3 or volume.dtype != np.uint8:
         raise ValueError(f"GLCM: found {volume.ndim} axes of {volume.dtype}, expected three axes of uint8")
+    if volume.size > LARGEST:
+        raise ValueError(f"GLCM: found {volume.size} voxels, expected at most {LARGEST}")
     if mask is not None and (mask.shape != volume.shape or mask.dtype != np.bool_):
         raise ValueError(f"GLCM mask: found {mask.shape} of {mask.dtype}, expected {volume.shape} of bool")
 
@@ -195,8 +210,11 @@ def _check_not_flat(grey: NDArray[np.uint8]) -> None:
         raise ValueError(f"GLCM: found {found}, expected at least two grey levels")
 
 
-def _contiguous(
+def _laid_out(
     volume: NDArray[np.uint8], mask: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """Axes reversed (k, j, i), so that rows run along i, which is how readers leave volumes in memory."""
-    return np.ascontiguousarray(volume.T), None if mask is None else np.ascontiguousarray(mask.T)
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None, list[int]]:
+    """Volume and mask in memory with the longest axis last, for long rows, and the order of their axes."""
+    # Of equally long axes the one that is last already, so that nothing is copied without need.
+    order = sorted(range(3), key=lambda axis: (volume.shape[axis], -abs(volume.strides[axis])))
+    inside = None if mask is None else np.ascontiguousarray(mask.transpose(order))
+    return np.ascontiguousarray(volume.transpose(order)), inside, order
