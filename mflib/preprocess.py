@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +114,21 @@ def slope(references: References, settings: Settings) -> float:
     return (settings.bright - settings.dark) / (references.bone - references.shadow)
 
 
+def change_gain(volume: Volume, gain_db: float, settings: Settings) -> Volume:
+    """The volume as it would have been recorded with another gain, in dB.
+
+    Gain multiplies the echo before the log compression, so it adds ``255 gain_db / DR`` to every grey level; what
+    leaves the range of 0 to 255 is clipped, as the scanner does.
+    """
+    shifted = np.rint(np.arange(256) + 255 * gain_db / recorded_range(volume, settings))
+    return replace(volume, voxels=np.clip(shifted, 0, 255).astype(np.uint8)[volume.voxels])
+
+
+def recorded_range(volume: Volume, settings: Settings) -> float:
+    """Dynamic range of the log compression in dB: the sidecar's, or the one assumed where it does not say."""
+    return settings.dynamic_range_db if volume.dynamic_range_db is None else volume.dynamic_range_db
+
+
 def region(volume: Volume, annotation: Annotation, settings: Settings) -> Region:
     """Crop the region of interest and normalise its gain.
 
@@ -129,12 +144,11 @@ def region(volume: Volume, annotation: Annotation, settings: Settings) -> Region
         )
     references = measure_references(volume, annotation, settings.patch_mm)
     raw = np.ascontiguousarray(volume.voxels[annotation.roi])
-    recorded_db = settings.dynamic_range_db if volume.dynamic_range_db is None else volume.dynamic_range_db
     return Region(
         raw=raw,
         voxels=normalise_gain(raw, references, settings),
         references=references,
-        dynamic_range_db=recorded_db / slope(references, settings),
+        dynamic_range_db=recorded_range(volume, settings) / slope(references, settings),
     )
 
 

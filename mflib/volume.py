@@ -22,6 +22,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from mflib import atomic
+
 KEY = ["participant_id", "level", "lat"]
 LEVELS = ("L23", "L34", "L45", "L5S1")
 SIDES = ("L", "R")
@@ -237,14 +239,10 @@ def write(volume: Volume, path: Path) -> None:
     # ITK counts left and posterior as positive, NIfTI right and anterior: this direction makes the affine diagonal.
     image.SetDirection([-1, 0, 0, 0, -1, 0, 0, 0, 1])
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name("partial-" + path.name)
-    sitk.WriteImage(image, os.fspath(partial), True, 1)
-    partial.replace(path)
+    with atomic.replacing(path) as partial:
+        sitk.WriteImage(image, os.fspath(partial), True, 1)
     if volume.sidecar:
-        sidecar = find_sidecar(path)
-        partial = sidecar.with_name("partial-" + sidecar.name)
-        partial.write_text(json.dumps(dict(volume.sidecar), indent=2) + "\n", encoding="utf-8")
-        partial.replace(sidecar)
+        atomic.write_text(find_sidecar(path), json.dumps(dict(volume.sidecar), indent=2) + "\n")
 
 
 def _check_stored(path: Path, header: Header) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import convert_conv3d_weight_memory_format
 
+from mflib import atomic
 from mflib.dcnn import network
 from mflib.dcnn.record import (
     CHECKPOINT,
@@ -32,7 +33,6 @@ from mflib.dcnn.record import (
     fold_key,
     read_result,
     volume,
-    whole,
 )
 from mflib.dcnn.settings import Settings
 from mflib.folds import Fold
@@ -264,8 +264,8 @@ def _save(state: _State, folder: Path, key: str) -> None:
         "best": state.best,
         "history": state.history,
     }
-    with whole(folder / CHECKPOINT) as file:
-        torch.save(content, file)
+    with atomic.replacing(folder / CHECKPOINT) as partial:
+        torch.save(content, partial)
 
 
 def _restored(state: _State, folder: Path, key: str) -> _State:
@@ -286,8 +286,7 @@ def _restored(state: _State, folder: Path, key: str) -> _State:
 
 def _finish(result: FoldResult, best: dict[str, Tensor], folder: Path, key: str) -> None:
     """Weights first, then the record that says that all is there, then the checkpoint goes."""
-    with whole(folder / WEIGHTS) as file:
-        torch.save(best, file)
-    with whole(folder / RESULT) as file:
-        file.write(json.dumps({"key": key, **asdict(result)}, indent=1).encode())
+    with atomic.replacing(folder / WEIGHTS) as partial:
+        torch.save(best, partial)
+    atomic.write_text(folder / RESULT, json.dumps({"key": key, **asdict(result)}, indent=1))
     (folder / CHECKPOINT).unlink()

@@ -12,10 +12,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from mflib import preprocess
+from mflib import atomic, preprocess
 from mflib import volume as volumes
 from mflib.cohort import Cohort
-from mflib.dcnn.record import sha256, whole
+from mflib.dcnn.record import sha256
 from mflib.preprocess import PreprocessError
 from mflib.progress import Progress
 from mflib.volume import KEY
@@ -83,5 +83,5 @@ def _store(
         voxels = preprocess.network_input(region.voxels, size)
     except PreprocessError as error:
         raise PreprocessError(f"{segment['path']}: {error}") from error
-    with whole(path) as file:
-        np.save(file, voxels)
+    with atomic.replacing(path) as partial:
+        np.save(partial, voxels)

@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from mflib import volume
+from mflib import atomic, volume
 from mflib.phantom import acquisition, anatomy, grades, patients
 from mflib.phantom.anatomy import Parameters
 from mflib.phantom.simulation import VERSION, PhantomError, find_profile, simulate
@@ -239,9 +239,7 @@ def _write_new(path: Path, content: str) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name("partial-" + path.name)
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(path)
+    atomic.write_text(path, content)
 
 
 def _json(content: Mapping[str, Any]) -> str:

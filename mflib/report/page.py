@@ -19,6 +19,7 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
+from mflib import atomic
 from mflib.report.pipeline import STEPS, Record
 from mflib.study import shown
 
@@ -83,9 +84,7 @@ def write(folder: Path, records: Mapping[str, Record], context: Mapping[str, Any
         **context,
     )
     path = folder / "report.html"
-    partial = path.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    atomic.write_text(path, page)
     return path
 
 

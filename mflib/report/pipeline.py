@@ -20,6 +20,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
+from mflib import atomic
 from mflib.study import provenance
 from mflib.study.profile import ROOT
 
@@ -252,7 +253,5 @@ def _record_path(folder: Path, step: str) -> Path:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)
+    """Write a mapping, whole or not at all."""
+    atomic.write_text(path, json.dumps(content, indent=2) + "\n")

@@ -11,6 +11,7 @@ import joblib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mflib import atomic
 from mflib import cohort as cohorts
 from mflib import folds as splits
 from mflib.cohort import Cohort
@@ -66,7 +67,12 @@ class Study:
     def texture(self) -> pd.DataFrame:
         """The texture table of the cohort; computed where it is not in the cache yet."""
         return bank.extract(
-            self.cohort, self.profile.preprocessing, self.profile.texture, self.artifacts / "cache", joblib.cpu_count()
+            self.cohort,
+            self.profile.preprocessing,
+            self.profile.texture,
+            self.artifacts / "cache",
+            workers=joblib.cpu_count(),
+            scheduler=self.profile.scheduler,
         )
 
     @property
@@ -83,10 +89,11 @@ class Study:
 
     def keep(self, table: pd.DataFrame, name: str) -> None:
         """Keep a table as artifact: ``name`` ends in .csv or .parquet."""
-        if name.endswith(".parquet"):
-            table.to_parquet(self.artifacts / name, index=False)
-        else:
-            table.to_csv(self.artifacts / name, index=False)
+        with atomic.replacing(self.artifacts / name) as partial:
+            if name.endswith(".parquet"):
+                table.to_parquet(partial, index=False)
+            else:
+                table.to_csv(partial, index=False)
 
     @property
     def segments_with_patients(self) -> pd.DataFrame:

@@ -34,6 +34,7 @@ class Profile:
     seed : seed of folds, forest and network
     split : "patient", or "segment" for the paper's split, which lets segments of one patient leak into the test part
     n_folds : number of cross-validation folds
+    scheduler : address of a Dask scheduler whose workers do the heavy work; empty for this machine's processes
     preprocessing, texture, forest, network : the settings of each module
     """
 
@@ -42,6 +43,7 @@ class Profile:
     seed: int
     split: Split
     n_folds: int
+    scheduler: str
     preprocessing: preprocess.Settings
     texture: bank.Settings
     forest: forest.Settings
@@ -55,6 +57,7 @@ class Profile:
         seed: int,
         split: str,
         n_folds: int,
+        scheduler: str,
         preprocessing: Mapping[str, Any],
         texture_settings: Mapping[str, Any],
         forest_settings: Mapping[str, Any],
@@ -75,6 +78,7 @@ class Profile:
             seed=seed,
             split=cast(Split, split),
             n_folds=n_folds,
+            scheduler=scheduler,
             preprocessing=build(preprocess.Settings, "preprocessing", preprocessing),
             texture=build(bank.Settings, "texture_settings", texture_settings),
             forest=replace(build(forest.Settings, "forest_settings", forest_settings), seed=seed),

@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mflib import atomic
+
 # A column of nothing but these is aligned to the right.
 NUMBER = r"[-\u2212+]?[\d.,]+(e-?\d+)?( ± [\d.,]+)?|n/a"
 
@@ -35,8 +37,10 @@ def figure(plot: Figure, folder: Path, name: str, *, caption: str) -> Shown:
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Without a date the same data give the same file.
-    plot.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    plot.savefig(folder / f"{name}.png", dpi=160)
+    with atomic.replacing(folder / f"{name}.svg") as partial:
+        plot.savefig(partial, metadata={"Date": None})
+    with atomic.replacing(folder / f"{name}.png") as partial:
+        plot.savefig(partial, dpi=160)
     picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
     width = round(plot.get_figwidth() * 96)
     return Shown(
@@ -55,7 +59,7 @@ def table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str) -> Show
     caption : what it holds and how to read it
     """
     folder.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(folder / f"{name}.csv", index=False)
+    atomic.write_text(folder / f"{name}.csv", frame.to_csv(index=False))
     return Shown(table_html(frame, name, caption))
 
 

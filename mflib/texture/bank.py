@@ -9,20 +9,20 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mflib import preprocess
+from mflib import atomic, parallel, preprocess
 from mflib import volume as volumes
 from mflib.cohort import Cohort
+from mflib.preprocess import Region
 from mflib.progress import Progress
 from mflib.texture import first_order, glcm, glcm_kernel, nakagami
 from mflib.volume import KEY, Annotation
@@ -30,6 +30,8 @@ from mflib.volume import KEY, Annotation
 Values = NDArray[np.float64]
 
 NAKAGAMI = ("nakagami_m", "nakagami_omega")
+# Not a feature, but what a reader of features should know: few levels make coarse ones.
+GREY_LEVELS = "grey_levels"
 
 
 class BankError(RuntimeError):
@@ -41,6 +43,10 @@ class BankError(RuntimeError):
         super().__init__(f"{len(failures)} of {total} volumes could not be measured; the others are kept:\n{lines}")
 
 
+class WorkerError(RuntimeError):
+    """A worker whose numbers would not be those of the caller."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What is measured.
@@ -48,36 +54,52 @@ class Settings:
     Parameters
     ----------
     levels, steps, symmetric : the GLCM grid, see `glcm.features`
-    nakagami_input : ``"intensity"`` or ``"grey"``, see `nakagami.fit`
+    nakagami_input, nakagami_estimator : see `nakagami.fit`
     """
 
     levels: tuple[int, ...] = glcm.LEVELS
     steps: tuple[int, ...] = glcm.STEPS
     symmetric: bool = True
     nakagami_input: nakagami.Input = "intensity"
+    nakagami_estimator: nakagami.Estimator = "ml"
 
     def names(self, roi_size: Sequence[int]) -> list[str]:
-        """Features of a region of this size, in the order of the texture table."""
-        return [*glcm.names(roi_size, self.levels, self.steps), *NAKAGAMI, *first_order.NAMES]
+        """Columns of a region of this size, in the order of the texture table."""
+        return [*glcm.names(roi_size, self.levels, self.steps), *NAKAGAMI, *first_order.NAMES, GREY_LEVELS]
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One volume to measure, and the folder where its numbers are kept."""
+class Job:
+    """One region to measure.
+
+    Parameters
+    ----------
+    volume : path of the volume; a worker elsewhere must find it under the same path
+    annotation : reference points and region of interest
+    preprocessing, settings : of normalisation and features
+    gain_db : change of the gain before everything else, see `preprocess.change_gain`
+    """
 
     volume: Path
     annotation: Annotation
     preprocessing: preprocess.Settings
     settings: Settings
-    cache: Path
+    gain_db: float = 0.0
 
     @property
     def names(self) -> list[str]:
+        """Columns of the texture table that this region fills."""
         return self.settings.names(self.annotation.roi_size)
 
 
 def extract(
-    cohort: Cohort, preprocessing: preprocess.Settings, settings: Settings, cache: Path, workers: int
+    cohort: Cohort,
+    preprocessing: preprocess.Settings,
+    settings: Settings,
+    cache: Path,
+    *,
+    workers: int,
+    scheduler: str = "",
 ) -> pd.DataFrame:
     """Measure the gain-normalised region of interest of every segment.
 
@@ -87,112 +109,147 @@ def extract(
     preprocessing : gain normalisation
     settings : what is measured
     cache : folder for the numbers of each volume, made where there is none
-    workers : processes; the numbers do not depend on it
+    workers, scheduler : processes here, or a Dask cluster in their place, see `parallel.outcomes`; the numbers do not
+        depend on them
 
     Returns
     -------
     DataFrame
-        The texture table: KEY, GLCM features, Nakagami m and omega, first-order statistics. Of the GLCM grid those
-        combinations that fit into every region, in the order of `glcm.names`.
+        The texture table: KEY, GLCM features, Nakagami m and omega, first-order statistics, and ``grey_levels``, the
+        number of distinct grey levels in the region. Of the GLCM grid those combinations that fit into every region,
+        in the order of `glcm.names`.
 
     Raises
     ------
     BankError
         Volumes could not be measured; all of them are listed. The others are kept.
+    parallel.SchedulerError
+        The cluster does not answer, or has no workers. What is measured is kept.
     """
-    cache.mkdir(parents=True, exist_ok=True)
     jobs = [
-        _Job(cohort.root / segment["path"], cohort.annotation(segment), preprocessing, settings, cache)
+        Job(cohort.root / segment["path"], cohort.annotation(segment), preprocessing, settings)
         for segment in cohort.segments.to_dict("records")
     ]
+    measured, failures = run(jobs, cache, workers=workers, scheduler=scheduler)
+    if failures:
+        paths = cohort.segments["path"]
+        raise BankError({str(paths.iloc[n]): reason for n, reason in failures.items()}, len(jobs))
+    return pd.concat([cohort.segments[KEY], table(jobs, measured).set_index(cohort.segments.index)], axis=1)
+
+
+def run(
+    jobs: Sequence[Job], cache: Path, *, workers: int, scheduler: str = "", label: str = "texture"
+) -> tuple[dict[int, Values], dict[int, str]]:
+    """Measure what is not in the cache yet.
+
+    Returns
+    -------
+    (dict, dict)
+        By position of the job its numbers in the order of ``Job.names``, or the reason why there are none.
+
+    Raises
+    ------
+    OSError
+        The cache cannot be written, for a full disk say. What was kept before stays.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
     measured: dict[int, Values] = {}
-    failures: dict[str, str] = {}
-    progress = Progress("texture", len(jobs))
-    for n, outcome in _outcomes(jobs, workers):
-        if isinstance(outcome, str):
-            path = str(cohort.segments["path"].iloc[n])
-            failures[path] = outcome
-            print(f"texture of {path}: {outcome}", flush=True)
+    failures: dict[int, str] = {}
+    progress = Progress(label, len(jobs))
+    for n, outcome in _outcomes(jobs, cache, workers, scheduler):
+        if isinstance(outcome, Exception):
+            failures[n] = f"{type(outcome).__name__}: {outcome}"
+            print(f"{label} of {jobs[n].volume.name}: {failures[n]}", flush=True)
         else:
             measured[n] = outcome
         progress.advance(note=f"{len(failures)} failed" if failures else "")
-    if failures:
-        raise BankError(failures, len(jobs))
-    return _table(cohort.segments, jobs, measured)
+    return measured, failures
 
 
-def _table(segments: pd.DataFrame, jobs: Sequence[_Job], measured: Mapping[int, Values]) -> pd.DataFrame:
-    """Rows in the order of the segments, with the features that every region has."""
+def table(jobs: Sequence[Job], measured: Mapping[int, Values]) -> pd.DataFrame:
+    """One row for each measured job, in their order, with the columns that every region has; jobs share settings."""
     smallest = np.min([job.annotation.roi_size for job in jobs], axis=0)
     shared = pd.Index(jobs[0].settings.names(tuple(smallest)))
-    # Regions have few different sizes: where a size's features lie is looked up once.
+    # Regions have few different sizes: where a size's columns lie is looked up once.
     places = functools.cache(lambda size: pd.Index(jobs[0].settings.names(size)).get_indexer(shared))
-    values = np.stack([measured[n][places(job.annotation.roi_size)] for n, job in enumerate(jobs)])
-    return pd.concat([segments[KEY], pd.DataFrame(values, columns=shared, index=segments.index)], axis=1)
+    there = [n for n in range(len(jobs)) if n in measured]
+    values = np.stack([measured[n][places(jobs[n].annotation.roi_size)] for n in there])
+    return pd.DataFrame(values, columns=shared, index=there).astype({GREY_LEVELS: int})
 
 
-def _outcomes(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[int, Values | str]]:
-    """Position and numbers, or the reason why there are none, of each job as it is done; kept ones first."""
-    missing: list[tuple[int, _Job, Path]] = []
+def measure(region: Region, settings: Settings) -> pd.Series:
+    """Every feature of one region, and its number of grey levels.
+
+    Raises
+    ------
+    ValueError
+        A flat region, or one into which no GLCM step fits.
+    """
+    texture = glcm.features(region.voxels, levels=settings.levels, steps=settings.steps, symmetric=settings.symmetric)
+    fit = nakagami.fit(
+        region.voxels,
+        region.dynamic_range_db,
+        input=settings.nakagami_input,
+        estimator=settings.nakagami_estimator,
+    )
+    rest = [fit.m, fit.omega, *first_order.features(region.voxels), np.unique(region.voxels).size]
+    return pd.concat([texture, pd.Series(rest, index=[*NAKAGAMI, *first_order.NAMES, GREY_LEVELS])])
+
+
+def _outcomes(
+    jobs: Sequence[Job], cache: Path, workers: int, scheduler: str
+) -> Iterator[tuple[int, Values | Exception]]:
+    """Position and numbers, or what went wrong, of each job as it is done; kept ones first."""
+    missing: list[tuple[int, Path]] = []
     for n, job in enumerate(jobs):
         try:
-            kept = job.cache / f"{_key(job)}.npy"
+            kept = cache / f"{_key(job)}.npy"
         except OSError as error:
-            yield n, _reason(error)
+            yield n, error
             continue
         values = _read_kept(kept, len(job.names))
         if values is None:
-            missing.append((n, job, kept))
+            missing.append((n, kept))
         else:
             yield n, values
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
-    yield from parallel(joblib.delayed(_attempt)(n, job, kept) for n, job, kept in missing)
+    work = [(jobs[n], _made_by()) for n, _ in missing]
+    for position, outcome in parallel.outcomes(_measure, work, workers=workers, scheduler=scheduler):
+        n, kept = missing[position]
+        if not isinstance(outcome, Exception):
+            with atomic.replacing(kept) as partial:
+                np.save(partial, outcome)
+        yield n, outcome
 
 
-def _attempt(n: int, job: _Job, kept: Path) -> tuple[int, Values | str]:
-    try:
-        values = _measure(job)
-    except Exception as error:
-        # Whatever is wrong with one volume, the rest goes on: `extract` names it at once and again at the end.
-        return n, _reason(error)
-    _keep(values, kept)
-    return n, values
+def _measure(work: tuple[Job, str]) -> Values:
+    job, made_by = work
+    if made_by != _made_by():
+        raise WorkerError("this worker has another version of mflib or of its packages than the caller")
+    recorded = volumes.read(job.volume)
+    if job.gain_db:
+        recorded = preprocess.change_gain(recorded, job.gain_db, job.preprocessing)
+    return measure(preprocess.region(recorded, job.annotation, job.preprocessing), job.settings).to_numpy(float)
 
 
-def _measure(job: _Job) -> Values:
-    region = preprocess.region(volumes.read(job.volume), job.annotation, job.preprocessing)
-    grid = job.settings
-    texture = glcm.features(region.voxels, levels=grid.levels, steps=grid.steps, symmetric=grid.symmetric)
-    fit = nakagami.fit(region.voxels, region.dynamic_range_db, input=grid.nakagami_input)
-    envelope = pd.Series([fit.m, fit.omega], index=list(NAKAGAMI))
-    return pd.concat([texture, envelope, first_order.features(region.voxels)])[job.names].to_numpy()
-
-
-def _key(job: _Job) -> str:
+def _key(job: Job) -> str:
     """SHA-256 of everything that decides the numbers of one volume."""
     sidecar = volumes.find_sidecar(job.volume)
     parts = [
         job.volume.read_bytes(),
         sidecar.read_bytes() if sidecar.exists() else b"",
-        repr((job.annotation, job.preprocessing, job.settings)).encode(),
-        _sources(),
+        repr((job.annotation, job.preprocessing, job.settings, job.gain_db)).encode(),
+        _made_by().encode(),
     ]
     # Digests have one length: no two lists of parts run together to the same bytes.
     return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
 @functools.cache
-def _sources() -> bytes:
+def _made_by() -> str:
+    """Digest of the sources and versions that the numbers depend on."""
     modules = (volumes, preprocess, glcm, glcm_kernel, nakagami, first_order, sys.modules[__name__])
-    return "".join(map(inspect.getsource, modules)).encode()
-
-
-def _keep(values: Values, path: Path) -> None:
-    """Write whole or not at all."""
-    partial = path.with_suffix(f".partial-{os.getpid()}")
-    with partial.open("wb") as file:
-        np.save(file, values)
-    partial.replace(path)
+    packages = [f"{name} {version(name)}" for name in ("numpy", "scipy", "numba", "simpleitk")]
+    return hashlib.sha256("".join([*map(inspect.getsource, modules), *packages]).encode()).hexdigest()
 
 
 def _read_kept(path: Path, size: int) -> Values | None:
@@ -202,7 +259,3 @@ def _read_kept(path: Path, size: int) -> Values | None:
     except (FileNotFoundError, EOFError, ValueError):
         return None
     return np.asarray(values, dtype=np.float64) if values.shape == (size,) else None
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

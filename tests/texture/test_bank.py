@@ -36,7 +36,7 @@ def calls(monkeypatch):
 
 
 def extract(cohort, cache, *, settings=SETTINGS, preprocessing=None, workers=1):
-    return bank.extract(cohort, preprocessing or preprocess.Settings(), settings, cache, workers)
+    return bank.extract(cohort, preprocessing or preprocess.Settings(), settings, cache, workers=workers)
 
 
 def test_table_holds_what_the_families_measure(cohort, tmp_path):
@@ -45,7 +45,7 @@ def test_table_holds_what_the_families_measure(cohort, tmp_path):
     row = cohort.segments.iloc[3].to_dict()
     region = preprocess.region(cohort.volume(row), cohort.annotation(row), preprocess.Settings())
     texture = glcm.features(region.voxels, levels=[8, 32], steps=[1, 3])
-    assert list(table) == [*KEY, *texture.index, "nakagami_m", "nakagami_omega", *first_order.NAMES]
+    assert list(table) == [*KEY, *texture.index, "nakagami_m", "nakagami_omega", *first_order.NAMES, "grey_levels"]
     np.testing.assert_array_equal(table.loc[3, texture.index].astype(float), texture)
     assert table.loc[3, "nakagami_m"] == nakagami.fit(region.voxels, 55, input="grey").m
     assert table.loc[3, "first_order_mean"] == pytest.approx(region.voxels.mean())
@@ -129,6 +129,6 @@ def test_failed_volumes_are_all_named_and_the_rest_is_kept(cohort, tmp_path, cal
     assert "VolumeError" in caught.value.failures[paths[2]]
     assert "bone" in caught.value.failures[paths[3]]
     assert calls["count"] == 1
-    assert f"texture of {paths[2]}: VolumeError" in capsys.readouterr().out
+    assert f"texture of {broken.name}: VolumeError" in capsys.readouterr().out
     extract(dataclasses.replace(cohort, segments=cohort.segments.iloc[:1]), tmp_path / "bank")
     assert calls["count"] == 1
