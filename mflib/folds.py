@@ -90,6 +90,39 @@ def make(
     raise FoldsError(f"{_found(y, units, n_folds, split)} None of {SHUFFLES} shuffles gave both to every part.")
 
 
+def inner(labels: ArrayLike, groups: ArrayLike, n_folds: int, seed: int) -> list[tuple[Indices, Indices]]:
+    """Divide a training part once more, by patient: positions to learn from and held out, of each inner fold.
+
+    Both have both classes; there are fewer folds where fewer patients have a class. Shuffles are tried as in `make`.
+
+    Parameters
+    ----------
+    labels : (n,) 0 or 1
+    groups : (n,) the patient of each segment
+    n_folds : number of inner folds, at least 2
+    seed : decides the shuffle
+
+    Raises
+    ------
+    FoldsError
+        Fewer than two patients of a class, or no shuffle gives both classes to every part.
+    """
+    y, patients = _checked(labels, groups, n_folds, "patient")
+    holders = _holders(y, patients)
+    parts = min(n_folds, *holders)
+    for shuffle in range(SHUFFLES if parts > 1 else 0):
+        (state,) = np.random.SeedSequence([seed, shuffle]).generate_state(1)
+        divide = _splitter("patient", stratified=shuffle < SHUFFLES // 2)
+        divided = [(np.asarray(a), np.asarray(b)) for a, b in divide(parts, int(state), y, patients)]
+        if all(_both(y[learn]) and _both(y[held_out]) for learn, held_out in divided):
+            return divided
+    raise FoldsError(
+        f"inner folds need both classes to learn from and held out. Found {np.unique(patients).size} patients in a "
+        f"training part, {holders[0]} with an infiltrated segment and {holders[1]} with a healthy one, expected at "
+        "least two of each that can be told apart. Take fewer folds or more patients."
+    )
+
+
 def table(folds: Sequence[Fold], keys: pd.DataFrame) -> pd.DataFrame:
     """The folds as a table for ``splits.csv``: KEY, repeat, fold, part; one row per segment and fold.
 

@@ -1,0 +1,201 @@
+"""Random forest on texture: one GLCM combination chosen inside each fold, thirteen features, out-of-fold predictions.
+
+Everything that learns sees ``fold.train`` only: inner folds, grouped by patient, choose the combination and the leaf
+size. The threshold comes from ``fold.validation``; ``fold.test`` is scored once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mflib import folds as division
+from mflib import parallel, reliability
+from mflib.folds import Fold, Indices
+from mflib.forest import selection as inside
+from mflib.forest.grid import (
+    COMBINATION,
+    OTHER_FEATURES,
+    ForestError,
+    check,
+    columns,
+    univariate_auc,
+    univariate_auc_map,
+)
+from mflib.forest.importance import WHOLE_FAMILY, permutation_importance
+from mflib.forest.selection import Choice
+from mflib.forest.settings import Settings
+from mflib.performance import youden_threshold
+from mflib.progress import Progress
+from mflib.volume import KEY
+
+__all__ = [
+    "COMBINATION",
+    "NAME",
+    "OUTSIDE",
+    "WHOLE_FAMILY",
+    "ForestError",
+    "Result",
+    "Settings",
+    "out_of_fold",
+    "univariate_auc",
+    "univariate_auc_map",
+]
+
+NAME = "random_forest"
+OUTSIDE = "random_forest_selected_outside"
+
+Labels = NDArray[np.integer]
+Selection = Literal["nested", "outside"]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What the folds gave.
+
+    Parameters
+    ----------
+    predictions : the predictions table
+    choices : repeat, fold, then `selection.Choice.described`: the combination, and how it did in the inner folds
+    importance : repeat, fold, family, feature, importance, sd, as `importance.permutation_importance` on the test part
+    """
+
+    predictions: pd.DataFrame
+    choices: pd.DataFrame
+    importance: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """One fold, with all that it needs in another process."""
+
+    texture: pd.DataFrame
+    labels: Labels
+    fold: Fold
+    settings: Settings
+    split: str
+    perturbed: pd.DataFrame | None
+    chosen: Choice | None = None
+
+
+def out_of_fold(
+    texture: pd.DataFrame,
+    labels: Labels,
+    folds: Sequence[Fold],
+    settings: Settings,
+    split: str,
+    *,
+    selection: Selection = "nested",
+    perturbed: pd.DataFrame | None = None,
+    workers: int = 1,
+    scheduler: str = "",
+) -> Result:
+    """Choose, fit, set the threshold and score, fold by fold.
+
+    Parameters
+    ----------
+    texture : (n, ...) the texture table: KEY, then one column per feature
+    labels : (n,) 0 or 1
+    folds : positions in the rows of ``texture``; of one repeat or several
+    split : how the folds were made, for the predictions table
+    selection : ``"nested"`` chooses inside each training part. ``"outside"`` chooses once, with all segments and their
+        labels, those of the test parts included: the wrong way, for teaching; its model is called ``OUTSIDE``
+    perturbed : the table of `texture.robustness.measure`, needed where ``settings.minimum_icc`` is not 0
+    workers, scheduler : where folds are computed, see `parallel.outcomes`; the numbers do not depend on it
+
+    Raises
+    ------
+    ForestError
+        Rows and labels differ in number, a feature is missing, a value is not finite, or no combination is left to
+        choose from.
+    folds.FoldsError
+        A training part with fewer than two patients of a class, which inner folds cannot divide.
+    """
+    if selection not in get_args(Selection):
+        raise ForestError(f"selection is {selection!r}, expected one of {', '.join(get_args(Selection))}")
+    if settings.minimum_icc and perturbed is None:
+        raise ForestError(
+            f"minimum_icc is {settings.minimum_icc}, but no perturbed texture was given to take ICCs from"
+        )
+    check(texture, labels)
+    columns(texture)
+    tasks = [_Task(texture, labels, fold, settings, split, perturbed) for fold in folds]
+    if selection == "outside":
+        chosen = _choose(tasks[0], np.arange(len(labels)))
+        tasks = [_Task(texture, labels, fold, settings, split, perturbed, chosen) for fold in folds]
+    results = list(_in_order(tasks, workers, scheduler))
+    predictions, choices, importance = (pd.concat(part, ignore_index=True) for part in zip(*results, strict=True))
+    return Result(predictions, choices, importance)
+
+
+def _in_order(tasks: list[_Task], workers: int, scheduler: str) -> Iterator[tuple[pd.DataFrame, ...]]:
+    progress = Progress("forest folds", len(tasks))
+    done: dict[int, tuple[pd.DataFrame, ...]] = {}
+    for n, outcome in parallel.outcomes(_fold, tasks, workers=workers, scheduler=scheduler):
+        if isinstance(outcome, Exception):
+            raise outcome
+        done[n] = outcome
+        progress.advance()
+    return (done[n] for n in sorted(done))
+
+
+def _fold(task: _Task) -> tuple[pd.DataFrame, ...]:
+    """Predictions, choice and importance of one fold."""
+    fold, labels, settings = task.fold, task.labels, task.settings
+    choice = task.chosen or _choose(task, fold.train)
+    values = task.texture[choice.features].to_numpy(float)
+    trees, shuffles, _ = _seeds(settings, fold)
+    model = inside.forest(settings, settings.trees, choice.leaf_size, trees).fit(values[fold.train], labels[fold.train])
+    threshold = youden_threshold(labels[fold.validation], model.predict_proba(values[fold.validation])[:, 1])
+    scores = model.predict_proba(values[fold.test])[:, 1]
+    name = NAME if task.chosen is None else OUTSIDE
+    predictions = division.predictions(
+        fold, task.texture, labels, scores, model=name, split=task.split, threshold=threshold
+    )
+    names = [name if name in OTHER_FEATURES else f"glcm_{name.rsplit('_', 1)[1]}" for name in choice.features]
+    importance = permutation_importance(
+        model, names, values[fold.test], labels[fold.test], settings.permutations, shuffles
+    )
+    return predictions, _of_fold(fold, pd.DataFrame([choice.described])), _of_fold(fold, importance)
+
+
+def _choose(task: _Task, rows: Indices) -> Choice:
+    """The best combination and leaf size for the segments at ``rows``."""
+    texture, labels, settings = task.texture.iloc[rows], task.labels[rows], task.settings
+    seed = _seeds(settings, task.fold)[2]
+    inner = division.inner(labels, texture["participant_id"], settings.inner_folds, seed)
+    grid, others = columns(texture), list(OTHER_FEATURES)
+    if task.perturbed is not None and settings.minimum_icc:
+        grid, others = _repeatable(grid, others, task.perturbed, texture[KEY], settings.minimum_icc)
+    return inside.choose(texture, grid, others, labels, inner, settings, seed)
+
+
+def _repeatable(
+    grid: pd.DataFrame, others: list[str], perturbed: pd.DataFrame, keys: pd.DataFrame, minimum: float
+) -> tuple[pd.DataFrame, list[str]]:
+    """Combinations of which every property, and other features of which each, is repeatable in these segments."""
+    table = reliability.repeatability(perturbed.merge(keys, on=KEY))
+    icc = table[table[reliability.PERTURBATION] == reliability.ALL].set_index("feature")["icc"]
+    whole = (icc.reindex(grid.index) >= minimum).groupby([grid[name] for name in COMBINATION]).transform("all")
+    if not whole.any():
+        raise ForestError(
+            f"no GLCM combination has an ICC of at least {minimum} in all six properties; lower minimum_icc"
+        )
+    return grid[whole], [name for name in others if icc[name] >= minimum]
+
+
+def _seeds(settings: Settings, fold: Fold) -> tuple[int, int, int]:
+    """Seeds of trees, shuffles and choice."""
+    state = np.random.SeedSequence([settings.seed, fold.repeat, fold.number]).generate_state(3)
+    return int(state[0]), int(state[1]), int(state[2])
+
+
+def _of_fold(fold: Fold, table: pd.DataFrame) -> pd.DataFrame:
+    table.insert(0, "repeat", fold.repeat)
+    table.insert(1, "fold", fold.number)
+    return table
