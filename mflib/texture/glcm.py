@@ -70,7 +70,8 @@ def matrix(
     if not any(offset):
         raise ValueError("GLCM offset (0, 0, 0) pairs every voxel with itself; expected at least one component not 0")
     voxels, inside, order = _laid_out(volume, mask)
-    fine = kernel.count(voxels, inside, *np.asarray(offset)[order])
+    first, second, third = np.asarray(offset)[order]
+    fine = kernel.count(voxels, inside, first, second, third, np.empty(256 * 256, _width(voxels)))
     if not fine.any():
         raise ValueError(f"GLCM offset {tuple(offset)} leaves no pair of voxels in a volume of {volume.shape}")
     coarse = (fine if levels == 256 else kernel.requantise(fine, levels)).astype(np.int64)
@@ -138,11 +139,12 @@ def features(
         raise ValueError(f"no step of {list(steps)} leaves a pair of voxels in a volume of {volume.shape}")
     voxels, inside, order = _laid_out(volume, mask)
     laid_out = np.ascontiguousarray(np.asarray(offsets)[:, order])
-    falling = np.argsort(levels)[::-1]
+    falling, width = np.argsort(levels)[::-1], _width(voxels)
     values = np.zeros((len(offsets), len(levels), len(PROPERTIES)))
 
     def measure(part: slice) -> None:
-        kernel.measure(voxels, inside, laid_out[part], np.asarray(levels)[falling], symmetric, values[part])
+        bins = np.empty(256 * 256, width)
+        kernel.measure(voxels, inside, laid_out[part], bins, np.asarray(levels)[falling], symmetric, values[part])
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(measure, (slice(n, n + _AT_ONCE) for n in range(0, len(offsets), _AT_ONCE))))
@@ -208,6 +210,11 @@ def _check_not_flat(grey: NDArray[np.uint8]) -> None:
     if not grey.size or grey.min() == grey.max():
         found = f"{grey.size} voxels, all of grey level {grey.flat[0]}" if grey.size else "no voxel inside the mask"
         raise ValueError(f"GLCM: found {found}, expected at least two grey levels")
+
+
+def _width(voxels: NDArray[np.uint8]) -> type[np.unsignedinteger]:
+    """The narrowest type of bin that no pair of grey levels can overflow."""
+    return np.uint16 if kernel.most_frequent(voxels) < 2**16 else np.uint32
 
 
 def _laid_out(
