@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
         "reading": lambda: volumes.read(cohort.root / segment["path"]),
         "normalising": lambda: preprocess.region(volume, annotation, preprocessing),
         "GLCM, 7020 features": lambda: glcm.features(region.voxels),
-        "all features": lambda: bank.measure(region, settings),
+        "all features": lambda: bank.measure(region.voxels, region.dynamic_range_db, settings),
     }
     for name, step in steps.items():
         print(f"{name:20} {1000 * median_seconds(step):6.0f} ms a volume of {volume.voxels.shape}, one core")

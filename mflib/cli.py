@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 
 app = typer.Typer(
-    help="The multifidus study: simulate a cohort, check a cohort folder, make the report.",
+    help="The multifidus study: simulate a cohort, check a cohort folder, measure texture, make the report.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -18,6 +18,7 @@ app = typer.Typer(
 # soft_wrap: a fault is one line for grep, however narrow the terminal.
 console = Console(soft_wrap=True, highlight=False)
 errors = Console(soft_wrap=True, highlight=False, stderr=True)
+SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
 
 
 @app.command()
@@ -75,6 +76,7 @@ def report(
     start: Annotated[str | None, typer.Option("--from", help="Run this notebook and those after it again.")] = None,
     only: Annotated[str | None, typer.Option(help="Run this notebook again and leave the others.")] = None,
     force: Annotated[bool, typer.Option(help="Run every notebook again.")] = False,
+    scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
     timeout: Annotated[float, typer.Option(min=0.1, help="Minutes that one cell may take.")] = 120.0,
 ) -> None:
     """Run the notebooks on a cohort and join them into one offline HTML report; prints its path last."""
@@ -82,18 +84,10 @@ def report(
     from mflib.cohort import CohortError
     from mflib.folds import FoldsError
     from mflib.report.pipeline import PipelineError, Selection, find_step
-    from mflib.study.profile import ROOT, ProfileError, read
+    from mflib.study.profile import ProfileError, of_run
 
     try:
-        values = read(profile)
-        folder = (cohort.resolve() if cohort else ROOT / str(values.get("cohort_folder", ""))).resolve()
-        values["cohort_folder"] = str(folder)
-        own = (
-            ROOT / "reports" / f"{Path(profile).stem}-{folder.name}"
-            if cohort
-            else str(values.get("run_folder", "reports/run"))
-        )
-        values["run_folder"] = str(run.resolve() if run else ROOT / own)
+        values = of_run(profile, cohort=cohort, run=run, scheduler=scheduler)
         selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
         outcome = reports.make(values, Path(profile).stem, selection, round(timeout * 60))
     except (ProfileError, CohortError, FoldsError, PipelineError) as error:
@@ -104,6 +98,63 @@ def report(
     raise typer.Exit(0 if outcome.succeeded else 1)
 
 
-def _fail(message: str) -> None:
+@app.command()
+def texture(
+    target: Annotated[Path, typer.Argument(help="A cohort folder, or one NIfTI, NRRD or MHA volume.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="FILE.csv or FILE.parquet; for a cohort its run folder, for a volume the terminal, by default."
+        ),
+    ] = None,
+    roi: Annotated[str | None, typer.Option(help="Region of a volume in voxels from 0: i,j,k,ni,nj,nk.")] = None,
+    bone: Annotated[str | None, typer.Option(help="Voxel on the spinous process of a volume: i,j,k.")] = None,
+    shadow: Annotated[str | None, typer.Option(help="Voxel in its shadow; both points normalise the gain.")] = None,
+    profile: Annotated[str, typer.Option(help="quick, paper, or the path of a YAML file.")] = "quick",
+    run: Annotated[Path | None, typer.Option(help="Run folder that keeps a cohort's numbers; as for report.")] = None,
+    scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
+) -> None:
+    """Measure the texture of a cohort, or of one volume: as recorded, or gain-normalised with two points."""
+    from mflib.cohort import CohortError
+    from mflib.parallel import SchedulerError
+    from mflib.report import pipeline
+    from mflib.study import Study, write_table
+    from mflib.study.profile import ProfileError, of_run
+    from mflib.texture import one
+    from mflib.texture.bank import BankError
+
+    if out is not None and out.suffix not in (".csv", ".parquet"):
+        _fail(f"--out is {out.name}, expected a name that ends in .csv or .parquet")
+    try:
+        if target.is_dir():
+            study = Study.open(**of_run(profile, cohort=target, run=run, scheduler=scheduler))
+            with pipeline.locked(study.profile.run_folder):
+                path = out or study.artifacts / "texture.parquet"
+                write_table(study.texture, path)
+            typer.echo(str(path))
+            return
+        study = Study.open(**of_run(profile, cohort=None, run=run))
+        points = {name: _voxels(name, text, 3) for name, text in (("bone", bone), ("shadow", shadow)) if text}
+        region = {"roi": _voxels("roi", roi, 6)} if roi else {}
+        table = one.measure_file(target, study.profile.preprocessing, study.profile.texture, **points, **region)
+    except (BankError, CohortError, ProfileError, SchedulerError, pipeline.PipelineError, ValueError, OSError) as error:
+        _fail(str(error))
+    if out is None:
+        for name, value in table.iloc[0].items():
+            typer.echo(f"{name}\t{value}")
+    else:
+        write_table(table, out)
+        typer.echo(str(out))
+
+
+def _voxels(name: str, text: str, count: int) -> Any:
+    """Whole numbers separated by commas."""
+    parts = text.split(",")
+    if len(parts) != count or not all(part.strip().lstrip("-").isdigit() for part in parts):
+        _fail(f"--{name} is {text!r}, expected {count} whole numbers separated by commas")
+    return tuple(int(part) for part in parts)
+
+
+def _fail(message: str) -> NoReturn:
     errors.print(message, markup=False, style="red")
     raise typer.Exit(1)

@@ -129,6 +129,20 @@ def recorded_range(volume: Volume, settings: Settings) -> float:
     return settings.dynamic_range_db if volume.dynamic_range_db is None else volume.dynamic_range_db
 
 
+def check_roi(shape: tuple[int, ...], annotation: Annotation) -> None:
+    """Refuse a region of interest that leaves a volume of this shape, or holds nothing.
+
+    Raises
+    ------
+    PreprocessError
+        With the span that was found.
+    """
+    ends = [start + size for start, size in zip(annotation.roi_start, annotation.roi_size, strict=True)]
+    inside = all(end <= n for end, n in zip(ends, shape, strict=True)) and min(annotation.roi_start) >= 0
+    if not inside or min(annotation.roi_size) < 1:
+        raise PreprocessError(f"ROI spans {annotation.roi_start} to {tuple(ends)}, expected inside a volume of {shape}")
+
+
 def region(volume: Volume, annotation: Annotation, settings: Settings) -> Region:
     """Crop the region of interest and normalise its gain.
 
@@ -137,11 +151,7 @@ def region(volume: Volume, annotation: Annotation, settings: Settings) -> Region
     PreprocessError
         The ROI leaves the volume, or the bone is not brighter than the shadow.
     """
-    ends = [start + size for start, size in zip(annotation.roi_start, annotation.roi_size, strict=True)]
-    if min(annotation.roi_start) < 0 or any(end > n for end, n in zip(ends, volume.voxels.shape, strict=True)):
-        raise PreprocessError(
-            f"ROI spans {annotation.roi_start} to {tuple(ends)}, expected inside a volume of {volume.voxels.shape}"
-        )
+    check_roi(volume.voxels.shape, annotation)
     references = measure_references(volume, annotation, settings.patch_mm)
     raw = np.ascontiguousarray(volume.voxels[annotation.roi])
     return Region(

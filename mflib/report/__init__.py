@@ -112,8 +112,9 @@ def summary(cohort: Cohort) -> dict[str, Any]:
 def describe(
     values: Mapping[str, Any], profile_name: str, digest: str, records: Mapping[str, Record], seconds: float
 ) -> dict[str, Any]:
-    """The provenance of a run as plain values; folders by their last name only."""
+    """The provenance of a run as plain values; folders by their last name only, and no address of a scheduler."""
     shown = {name: Path(value).name if name.endswith("_folder") else value for name, value in values.items()}
+    shown["scheduler"] = "a Dask cluster" if values["scheduler"] else "none"
     return {
         "profile": profile_name,
         "parameters": shown,

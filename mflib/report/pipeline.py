@@ -113,8 +113,8 @@ def run(
     timeout_s : longest time that one cell may take, in seconds
     """
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
-    # Where cohort and run lie changes nothing: what is in the cohort is in its digest.
-    values = {name: value for name, value in parameters.items() if not name.endswith("_folder")}
+    # Where cohort and run lie, and who computes, changes nothing: what is in the cohort is in its digest.
+    values = {name: v for name, v in parameters.items() if not name.endswith("_folder") and name != "scheduler"}
     base = json.dumps([data_digest, provenance.source_digest(), provenance.versions(), values], sort_keys=True)
     records: dict[str, Record] = {}
     for number, (step, needs) in enumerate(STEPS.items(), 1):

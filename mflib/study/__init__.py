@@ -27,6 +27,16 @@ class StudyError(RuntimeError):
     """A step that needs what an earlier step has not made yet."""
 
 
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, or as Parquet where the name ends so, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.replacing(path) as partial:
+        if path.suffix == ".parquet":
+            table.to_parquet(partial, index=False)
+        else:
+            table.to_csv(partial, index=False)
+
+
 @dataclass(frozen=True)
 class Study:
     """A run: the cohort seen through a profile, and the folder that its results go to."""
@@ -89,11 +99,7 @@ class Study:
 
     def keep(self, table: pd.DataFrame, name: str) -> None:
         """Keep a table as artifact: ``name`` ends in .csv or .parquet."""
-        with atomic.replacing(self.artifacts / name) as partial:
-            if name.endswith(".parquet"):
-                table.to_parquet(partial, index=False)
-            else:
-                table.to_csv(partial, index=False)
+        write_table(table, self.artifacts / name)
 
     @property
     def segments_with_patients(self) -> pd.DataFrame:

@@ -104,6 +104,28 @@ def build(settings: type[Settings], name: str, values: Mapping[str, Any]) -> Set
         raise ProfileError(f"{name}: {error}") from error
 
 
+def of_run(name: str, *, cohort: Path | None, run: Path | None, scheduler: str = "") -> dict[str, Any]:
+    """The parameters of a profile, with the folders and the scheduler of one run in place of its own.
+
+    Parameters
+    ----------
+    name : as for `read`
+    cohort : cohort folder; the profile's by default
+    run : run folder; by default the profile's, or ``reports/<profile>-<cohort>`` where another cohort is given
+    scheduler : address of a Dask scheduler; the profile's by default
+
+    Raises
+    ------
+    ProfileError
+        As `read`.
+    """
+    values = read(name)
+    folder = (cohort.resolve() if cohort else ROOT / str(values.get("cohort_folder", ""))).resolve()
+    own = f"reports/{Path(name).stem}-{folder.name}" if cohort else str(values.get("run_folder", "reports/run"))
+    values |= {"cohort_folder": str(folder), "run_folder": str(run.resolve() if run else ROOT / own)}
+    return values | {"scheduler": scheduler or values.get("scheduler", "")}
+
+
 def read(name: str) -> dict[str, Any]:
     """The parameters of a profile by name, or of any YAML file.
 

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from mflib import atomic, parallel, preprocess
 from mflib import volume as volumes
 from mflib.cohort import Cohort
-from mflib.preprocess import Region
 from mflib.progress import Progress
 from mflib.texture import first_order, glcm, glcm_kernel, nakagami
 from mflib.volume import KEY, Annotation
@@ -177,22 +176,23 @@ def table(jobs: Sequence[Job], measured: Mapping[int, Values]) -> pd.DataFrame:
     return pd.DataFrame(values, columns=shared, index=there).astype({GREY_LEVELS: int})
 
 
-def measure(region: Region, settings: Settings) -> pd.Series:
+def measure(voxels: NDArray[np.uint8], dynamic_range_db: float, settings: Settings) -> pd.Series:
     """Every feature of one region, and its number of grey levels.
+
+    Parameters
+    ----------
+    voxels : (ni, nj, nk) uint8
+    dynamic_range_db : of their log compression, see `nakagami.fit`
+    settings : what is measured
 
     Raises
     ------
     ValueError
         A flat region, or one into which no GLCM step fits.
     """
-    texture = glcm.features(region.voxels, levels=settings.levels, steps=settings.steps, symmetric=settings.symmetric)
-    fit = nakagami.fit(
-        region.voxels,
-        region.dynamic_range_db,
-        input=settings.nakagami_input,
-        estimator=settings.nakagami_estimator,
-    )
-    rest = [fit.m, fit.omega, *first_order.features(region.voxels), np.unique(region.voxels).size]
+    texture = glcm.features(voxels, levels=settings.levels, steps=settings.steps, symmetric=settings.symmetric)
+    fit = nakagami.fit(voxels, dynamic_range_db, input=settings.nakagami_input, estimator=settings.nakagami_estimator)
+    rest = [fit.m, fit.omega, *first_order.features(voxels), np.unique(voxels).size]
     return pd.concat([texture, pd.Series(rest, index=[*NAKAGAMI, *first_order.NAMES, GREY_LEVELS])])
 
 
@@ -228,7 +228,8 @@ def _measure(work: tuple[Job, str]) -> Values:
     recorded = volumes.read(job.volume)
     if job.gain_db:
         recorded = preprocess.change_gain(recorded, job.gain_db, job.preprocessing)
-    return measure(preprocess.region(recorded, job.annotation, job.preprocessing), job.settings).to_numpy(float)
+    region = preprocess.region(recorded, job.annotation, job.preprocessing)
+    return measure(region.voxels, region.dynamic_range_db, job.settings).to_numpy(float)
 
 
 def _key(job: Job) -> str:

@@ -1,12 +1,17 @@
 """GLCM against brute force, scikit-image and the IBSI digital phantom."""
 
+import subprocess
+import sys
+import warnings
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 from skimage.feature import graycoprops
 
 from mflib.texture import glcm
+from mflib.volume import read
 
 # The IBSI digital phantom (doi:10.1148/radiol.2020191145), slices z, rows y, columns x; negative is outside the mask.
 PHANTOM = np.array(
@@ -79,6 +84,112 @@ def test_matrix_and_features_equal_brute_force(symmetric, masked):
     assert list(table.index) == names
     if not masked:
         assert names == glcm.names(volume.shape, levels, steps)
+
+
+def numpy_matrix(volume, offset, mask=None):
+    """Counts of 256 levels from shifted copies; fast enough for large volumes."""
+    here = tuple(slice(max(0, -d), min(n, n - d)) for d, n in zip(offset, volume.shape, strict=True))
+    there = tuple(slice(max(0, d), min(n, n + d)) for d, n in zip(offset, volume.shape, strict=True))
+    both = True if mask is None else mask[here] & mask[there]
+    pairs = (volume[here].astype(np.int64) * 256 + volume[there])[np.broadcast_to(both, volume[here].shape)]
+    return np.bincount(pairs.ravel(), minlength=65536).reshape(256, 256)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 40, 33), (40, 1, 9), (7, 31, 1), (3, 3, 64), (2, 2, 2), (9, 8, 7), (17, 16, 15), (1, 1, 50)]
+)
+@pytest.mark.parametrize("masked", [True, False])
+def test_every_combination_of_odd_volumes_equals_numpy(shape, masked):
+    volume, mask = small_volume(shape, seed=sum(shape))
+    mask = mask if masked else None
+    table = glcm.features(volume, levels=[256], steps=range(1, 12), symmetric=False, mask=mask, threads=2)
+    expected = {}
+    for step, direction in product(range(1, 12), glcm.DIRECTIONS):
+        offset = tuple(step * component for component in direction)
+        if all(abs(d) < n for d, n in zip(offset, shape, strict=True)):
+            counts = numpy_matrix(volume, offset, mask)
+            if counts.any():
+                np.testing.assert_array_equal(glcm.matrix(volume, offset, 256, symmetric=False, mask=mask), counts)
+                expected[f"{step}_{'.'.join(map(str, direction))}"] = counts
+    assert list(dict.fromkeys(name[9:].rsplit("_", 1)[0] for name in table.index)) == list(expected)
+    for stem, counts in expected.items():
+        found = table[[f"glcm_256_{stem}_{name}" for name in glcm.PROPERTIES]]
+        np.testing.assert_allclose(found, properties_by_definition(counts), rtol=1e-9, atol=1e-12)
+
+
+def test_a_grey_level_of_more_voxels_than_a_narrow_bin_holds():
+    volume = np.full((300, 300, 3), 7, np.uint8)
+    volume[::50, ::7, 1] = 200
+    assert (volume == 7).sum() > 2**17
+    for offset in ((1, 0, 0), (0, 3, 1)):
+        np.testing.assert_array_equal(
+            glcm.matrix(volume, offset, 256, symmetric=False), numpy_matrix(volume, offset), strict=True
+        )
+
+
+def test_a_real_scan_equals_numpy_and_scikit_image(real_volumes):
+    voxels = read(real_volumes / "SpinePhantomFreehandReconstructed.mha").voxels[20:91, 30:77, 11:60]
+    table = glcm.features(voxels, levels=[256], steps=[1, 4])
+    for step, direction in product((1, 4), glcm.DIRECTIONS):
+        counts = numpy_matrix(voxels, tuple(step * component for component in direction))
+        symmetric = counts + counts.T
+        np.testing.assert_array_equal(
+            glcm.matrix(voxels, tuple(step * component for component in direction), 256), symmetric
+        )
+        for name in glcm.PROPERTIES:
+            expected = graycoprops((symmetric / symmetric.sum())[:, :, None, None], name).item()
+            found = table[f"glcm_256_{step}_{'.'.join(map(str, direction))}_{name}"]
+            assert found == pytest.approx(expected, rel=1e-9 if name == "correlation" else 1e-12)
+
+
+WORKING_SET = """
+import numpy as np
+from pathlib import Path
+from mflib.texture import glcm
+
+def kib(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+volume = np.random.default_rng(0).normal(120, 20, (180, 180, 70)).clip(0, 255).astype(np.uint8)
+glcm.features(volume[:16, :16, :16])  # compiles
+Path("/proc/self/clear_refs").write_text("5")
+before = kib("VmRSS:")
+glcm.features(volume)
+print(kib("VmHWM:") - before)
+"""
+
+
+def test_working_set_beside_the_volume():
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("the peak of resident memory is read from Linux")
+    done = subprocess.run([sys.executable, "-c", WORKING_SET], capture_output=True, text=True, check=True)
+    assert 0 < int(done.stdout) <= 4096
+
+
+@pytest.mark.slow
+def test_mirp_gives_the_same():
+    mirp = pytest.importorskip("mirp", reason="the second oracle, MIRP, is not installed (pip install -e .[bench])")
+    levels = np.random.default_rng(4).integers(1, 9, (12, 11, 10))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MIRP's own
+        (theirs,) = mirp.extract_features(
+            image=levels.astype(float),
+            mask=np.ones(levels.shape, dtype=int),
+            base_feature_families="cm",
+            base_discretisation_method="none",
+            glcm_distance=1.0,
+            glcm_spatial_method="3d_average",
+        )
+    # Level n of 8 is grey level 32 n - 1 at its brightest; MIRP has its axes the other way round, all directions alike.
+    ours = glcm.features((32 * levels - 1).astype(np.uint8), levels=[8], steps=[1])
+    mean = ours.groupby(ours.index.str.rsplit("_").str[-1]).mean()
+    theirs = theirs.iloc[0]
+    names = {"contrast": "contrast", "dissimilarity": "diff_avg", "homogeneity": "inv_diff_mom", "ASM": "energy"}
+    names["correlation"] = "corr"
+    for name, short in names.items():
+        (value,) = [theirs[column] for column in theirs.index if column.startswith(f"cm_{short}_d1")]
+        assert mean[name] == pytest.approx(value, rel=1e-9)
 
 
 def test_thirteen_directions_are_one_of_each_opposite_pair():
