@@ -44,6 +44,11 @@ class References:
     bone: float
     shadow: float
 
+    def __str__(self) -> str:
+        """The two grey levels, and what is wrong with them, as a sentence."""
+        doubt = f", not to be trusted: {', '.join(self.flags)}" if self.flags else ""
+        return f"Bone has grey level {self.bone:.0f}, its shadow {self.shadow:.0f}{doubt}."
+
     @property
     def flags(self) -> tuple[str, ...]:
         """Why the normalisation of this volume cannot be trusted; empty where it can."""

@@ -6,20 +6,28 @@ The figures do not belong to pyplot, so none stays open. In a notebook they show
 from mflib.figures.cohort import bmi_vas, flow_of_patients, grades_overview, reader_table
 from mflib.figures.models import (
     auc_forest,
-    auc_map,
     choices,
     importance,
     learning_curves,
     roc_curves,
     score_by_grade,
 )
-from mflib.figures.texture import feature_by_grade, glcm, histogram_before_after, nakagami_fit, three_planes
+from mflib.figures.texture import (
+    co_occurrence,
+    feature_by_grade,
+    glcm,
+    histogram_before_after,
+    nakagami_fit,
+    repeatability,
+    three_planes,
+    under_gain,
+)
 
 __all__ = [
     "auc_forest",
-    "auc_map",
     "bmi_vas",
     "choices",
+    "co_occurrence",
     "feature_by_grade",
     "flow_of_patients",
     "glcm",
@@ -29,7 +37,9 @@ __all__ = [
     "learning_curves",
     "nakagami_fit",
     "reader_table",
+    "repeatability",
     "roc_curves",
     "score_by_grade",
     "three_planes",
+    "under_gain",
 ]

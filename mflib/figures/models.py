@@ -15,6 +15,7 @@ from mflib.figures.style import (
     BLUE,
     GRADE_NAMES,
     GREY,
+    ORANGE,
     VERMILION,
     box_and_points,
     heat_map,
@@ -23,56 +24,51 @@ from mflib.figures.style import (
     single,
     styled,
 )
+from mflib.forest.importance import WHOLE_FAMILY
 from mflib.volume import KEY
 
 
 @styled
-def auc_map(separation: pd.DataFrame) -> Figure:
-    """How well single GLCM features separate the classes, over grey levels and steps.
+def choices(separation: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
+    """How well single GLCM features separate the classes over grey levels and steps, and what the folds chose there.
 
     Parameters
     ----------
     separation : (levels, steps) mean of max(AUC, 1 - AUC), as ``forest.univariate_auc_map``; NaN stays white
+    chosen : ``levels`` and ``step`` of each fold's choice, as ``forest.Result.choices``
     """
-    figure, axes = single(0.9 + 0.38 * len(separation))
-    image = heat_map(axes, separation, ".2f", vmin=0.5, vmax=max(0.6, float(separation.max(axis=None))))
-    axes.set(xlabel="step (voxels)", ylabel="grey levels")
-    figure.colorbar(image, ax=axes, label="mean univariate AUC")
-    return figure
-
-
-@styled
-def choices(chosen: pd.DataFrame) -> Figure:
-    """How many folds chose each GLCM combination.
-
-    Parameters
-    ----------
-    chosen : one row per fold: ``levels``, ``step``, ``direction``, as ``forest.Result.choices``
-    """
-    names = chosen["levels"].astype(str) + " levels, step " + chosen["step"].astype(str) + ", " + chosen["direction"]
-    counts = names.value_counts().sort_values()
-    figure, axes = single(1.2 + 0.26 * len(counts))
-    axes.barh(counts.index, counts, color=BLUE, height=0.7)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="folds", ylabel="GLCM combination")
+    counts = chosen.groupby(["levels", "step"]).size().unstack("step")
+    counts = counts.reindex(index=separation.index, columns=separation.columns)
+    figure, axes = panels(2, 1, 1.4 + 0.66 * len(separation), sharex=True)
+    (above,), (below,) = axes
+    image = heat_map(above, separation, ".2f", vmin=0.5, vmax=max(0.6, float(separation.max(axis=None))))
+    figure.colorbar(image, ax=above, label="mean univariate AUC")
+    image = heat_map(below, counts, ".0f", cmap="Blues", vmin=0, vmax=max(2, counts.max(axis=None)))
+    figure.colorbar(image, ax=below, label="times chosen", ticks=MaxNLocator(integer=True))
+    above.set(ylabel="grey levels")
+    below.set(xlabel="step (voxels)", ylabel="grey levels")
     return figure
 
 
 @styled
 def importance(table: pd.DataFrame) -> Figure:
-    """Permutation importance of each feature: the mean over folds as a bar, each fold as a point.
+    """Permutation importance of each feature and of each family as a whole: the mean as a bar, each fold as a point.
 
     Parameters
     ----------
-    table : ``feature``, ``importance`` (fall of the AUC), one row per feature and fold, as ``forest.Result.importance``
+    table : ``family``, ``feature``, ``importance`` (fall of the AUC), one row per feature, family and fold, as
+        ``forest.Result.importance``
     """
-    means = table.groupby("feature")["importance"].mean().sort_values()
+    names = table["feature"].where(table["feature"] != WHOLE_FAMILY, table["family"] + ", " + WHOLE_FAMILY)
+    table = table.assign(feature=names, whole=table["feature"] == WHOLE_FAMILY)
+    means = table.groupby(["whole", "feature"])["importance"].mean().reset_index().sort_values(["whole", "importance"])
     figure, axes = single(1.0 + 0.26 * len(means))
-    axes.barh(means.index, means, color=BLUE, alpha=0.6, height=0.7)
-    position = table["feature"].map({feature: row for row, feature in enumerate(means.index)})
-    axes.plot(table["importance"], position, "o", color="black", ms=3, mew=0, alpha=0.7)
+    axes.barh(means["feature"], means["importance"], color=[ORANGE if w else BLUE for w in means["whole"]], height=0.7)
+    position = table["feature"].map({feature: row for row, feature in enumerate(means["feature"])})
+    axes.plot(table["importance"], position, "o", color="black", ms=2.5, mew=0, alpha=0.5)
+    axes.axhline((~means["whole"]).sum() - 0.5, color=GREY, lw=0.8)
     axes.axvline(0, color="black", lw=0.8)
-    axes.set(xlabel="fall of the AUC when the feature is shuffled", ylabel="feature")
+    axes.set(xlabel="fall of the AUC when shuffled", ylabel="feature")
     return figure
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.stats import gamma
 
-from mflib.figures.style import BLUE, GRADE_NAMES, ORANGE, VERMILION, box_and_points, panels, single, styled
+from mflib.figures.style import BLUE, GRADE_NAMES, ORANGE, VERMILION, box_and_points, heat_map, panels, single, styled
 from mflib.texture.nakagami import Fit, decompress
 from mflib.volume import KEY, Annotation
 
@@ -67,20 +68,100 @@ def histogram_before_after(raw: Voxels, voxels: Voxels) -> Figure:
 
 
 @styled
-def glcm(matrix: NDArray[np.integer], name: str) -> Figure:
-    """A grey-level co-occurrence matrix, its counts on a logarithmic colour scale; pairs that never occur stay grey.
+def co_occurrence(patch: NDArray[np.integer], offset: tuple[int, int], matrix: NDArray[np.integer]) -> Figure:
+    """How a co-occurrence matrix is counted: a patch of grey levels with one kind of pair marked, and its matrix.
 
     Parameters
     ----------
-    matrix : (levels, levels) counts of voxel pairs
-    name : grey levels, step and direction, shown beside the colours
+    patch : (right, down) grey levels of a few voxels
+    offset : from the first voxel of a pair to the second, right and down
+    matrix : (levels, levels) counts of that offset in the patch; the fullest cell off the diagonal is marked, with its
+        pairs in the patch
     """
-    figure, axes = single(4.2)
-    axes.set_facecolor("lightgrey")
-    pairs = np.ma.masked_equal(matrix, 0)
-    image = axes.imshow(pairs, origin="lower", norm=LogNorm(vmin=1, vmax=max(2, matrix.max())), interpolation="nearest")
-    axes.set(xlabel="grey level of the neighbour", ylabel="grey level of the voxel")
-    figure.colorbar(image, ax=axes, label=f"voxel pairs, {name}")
+    figure, axes = panels(1, 2, 3.1)
+    left, right = axes[0]
+    heat_map(left, pd.DataFrame(patch.T), ".0f", cmap="gray", vmin=0, vmax=len(matrix) - 1)
+    heat_map(right, pd.DataFrame(matrix), ".0f", vmin=0)
+    off_diagonal = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+    row, column = np.unravel_index(off_diagonal.argmax(), matrix.shape)
+    right.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, ec=VERMILION, lw=2.5))
+    for x, y in np.argwhere(patch[: len(patch) - offset[0], : patch.shape[1] - offset[1]] >= 0):
+        there = patch[x + offset[0], y + offset[1]]
+        if (patch[x, y], there) == (row, column):
+            arrow = {"arrowstyle": "-|>", "color": VERMILION, "lw": 1.8, "shrinkA": 7, "shrinkB": 7}
+            left.annotate("", (x + offset[0], y + offset[1]), (x, y), arrowprops=arrow)
+    left.set(xlabel="lateral (voxels)", ylabel="depth (voxels)")
+    right.set(xlabel="grey level of the neighbour", ylabel="grey level of the voxel")
+    return figure
+
+
+@styled
+def glcm(matrices: Mapping[str, NDArray[np.integer]]) -> Figure:
+    """Grey-level co-occurrence matrices, counts on one logarithmic colour scale; pairs that never occur stay grey.
+
+    Parameters
+    ----------
+    matrices : (levels, levels) counts of voxel pairs by what they are of, one or two
+    """
+    highest = max(2, *(matrix.max() for matrix in matrices.values()))
+    figure, axes = panels(1, len(matrices), 4.2 if len(matrices) == 1 else 3.2)
+    for panel, (label, matrix) in zip(axes[0], matrices.items(), strict=True):
+        panel.set_facecolor("lightgrey")
+        image = panel.imshow(
+            np.ma.masked_equal(matrix, 0), origin="lower", norm=LogNorm(vmin=1, vmax=highest), interpolation="nearest"
+        )
+        panel.set_title(label)
+        panel.set(xlabel="grey level of the neighbour", ylabel="grey level of the voxel")
+    figure.colorbar(image, ax=axes, label="voxel pairs")
+    return figure
+
+
+@styled
+def under_gain(series: pd.DataFrame) -> Figure:
+    """Features of one region under another gain: as recorded, and after normalisation with the two points.
+
+    Parameters
+    ----------
+    series : ``gain_db``, ``voxels`` ("as recorded" or "gain-normalised"), ``feature``, ``value``, as
+        ``robustness.under_gain``
+    """
+    features = list(dict.fromkeys(series["feature"]))
+    rows = -(-len(features) // 2)
+    figure, axes = panels(rows, min(2, len(features)), 0.6 + 1.9 * rows)
+    looks = {"as recorded": (VERMILION, "--", "s"), "gain-normalised": (BLUE, "-", "o")}
+    for panel, feature in zip(axes.flat, features, strict=False):
+        of_feature = series[series["feature"] == feature]
+        for kind, (colour, line, marker) in looks.items():
+            values = of_feature[of_feature["voxels"] == kind]
+            panel.plot(
+                values["gain_db"], values["value"], color=colour, linestyle=line, marker=marker, ms=4, label=kind
+            )
+        panel.set_ylabel(feature)
+    for panel in axes.flat[len(features) :]:
+        panel.remove()
+    figure.supxlabel("change of gain (dB)", fontsize=9)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+@styled
+def repeatability(table: pd.DataFrame) -> Figure:
+    """ICC(2,1) of features by what was moved: the median over the GLCM grid for each of its properties.
+
+    Parameters
+    ----------
+    table : ``perturbation``, ``feature``, ``icc``, as ``reliability.repeatability``
+    """
+    of_glcm = table["feature"].str.startswith("glcm_")
+    names = table["feature"].where(~of_glcm, "GLCM " + table["feature"].str.rsplit("_").str[-1])
+    kinds, rows = list(dict.fromkeys(table["perturbation"])), list(dict.fromkeys(names))
+    medians = table.assign(feature=names).pivot_table(
+        index="feature", columns="perturbation", values="icc", aggfunc="median"
+    )
+    figure, axes = single(0.9 + 0.29 * len(rows))
+    image = heat_map(axes, medians.loc[rows, kinds], ".2f", vmin=0, vmax=1)
+    axes.set(xlabel="what was moved", ylabel="feature")
+    figure.colorbar(image, ax=axes, label="ICC(2,1)")
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,15 +12,16 @@ import joblib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mflib import atomic
+from mflib import atomic, forest, preprocess
 from mflib import cohort as cohorts
 from mflib import folds as splits
 from mflib.cohort import Cohort
 from mflib.folds import Fold
+from mflib.preprocess import Region
 from mflib.study import shown
 from mflib.study.profile import Profile
 from mflib.study.shown import Shown
-from mflib.texture import bank
+from mflib.texture import bank, robustness
 from mflib.volume import KEY
 
 
@@ -64,6 +66,15 @@ class Study:
     @cached_property
     def folds(self) -> list[Fold]:
         """The folds of the run, the same for every model; raises ``FoldsError`` where the cohort is too small."""
+        return self._divided(0)
+
+    @cached_property
+    def repeated_folds(self) -> list[Fold]:
+        """The folds of the run, and those of the forest's further repeats."""
+        further = range(1, self.profile.forest.repeats)
+        return [*self.folds, *(fold for repeat in further for fold in self._divided(repeat))]
+
+    def _divided(self, repeat: int) -> list[Fold]:
         segments, profile = self.cohort.segments, self.profile
         return splits.make(
             segments["label"].to_numpy(),
@@ -71,7 +82,13 @@ class Study:
             n_folds=profile.n_folds,
             split=profile.split,
             seed=profile.seed,
+            repeat=repeat,
         )
+
+    def region(self, segment: Mapping[str, Any]) -> Region:
+        """The gain-normalised region of interest of one row of the cohort's segments."""
+        cohort = self.cohort
+        return preprocess.region(cohort.volume(segment), cohort.annotation(segment), self.profile.preprocessing)
 
     @cached_property
     def texture(self) -> pd.DataFrame:
@@ -81,6 +98,33 @@ class Study:
             self.profile.preprocessing,
             self.profile.texture,
             self.artifacts / "cache",
+            workers=joblib.cpu_count(),
+            scheduler=self.profile.scheduler,
+        )
+
+    @cached_property
+    def perturbed(self) -> robustness.Perturbed:
+        """The texture of one segment per patient with gain, region and points moved; kept as the texture is."""
+        return robustness.measure(
+            self.cohort,
+            self.profile.preprocessing,
+            self.profile.texture,
+            self.profile.robustness,
+            self.artifacts / "cache",
+            workers=joblib.cpu_count(),
+            scheduler=self.profile.scheduler,
+        )
+
+    @cached_property
+    def forest(self) -> forest.Result:
+        """The forest of every fold of every repeat."""
+        return forest.out_of_fold(
+            self.texture,
+            self.labels.to_numpy(),
+            self.repeated_folds,
+            self.profile.forest,
+            self.profile.split,
+            perturbed=self.perturbed.table if self.profile.forest.minimum_icc else None,
             workers=joblib.cpu_count(),
             scheduler=self.profile.scheduler,
         )
@@ -115,11 +159,13 @@ class Study:
         return sizes.reset_index()
 
     def keep_splits(self) -> None:
-        """Keep which segment is in which part of which fold, as ``splits.csv``."""
-        self.keep(splits.table(self.folds, self.cohort.segments[KEY]), "splits.csv")
+        """Keep which segment is in which part of which fold and repeat, as ``splits.csv``."""
+        self.keep(splits.table(self.repeated_folds, self.cohort.segments[KEY]), "splits.csv")
 
     def predictions(self, *needed: str) -> pd.DataFrame:
-        """Every predictions table in the artifacts: ours, and those that anybody put there as ``predictions_*.csv``.
+        """The first repeat of every predictions table in the artifacts: ours, and anybody's ``predictions_*.csv``.
+
+        Models are compared on the folds that they share, and those are the first repeat's.
 
         Parameters
         ----------
@@ -128,7 +174,7 @@ class Study:
         Raises
         ------
         StudyError
-            A needed model whose notebook has not run yet.
+            A needed model whose notebook has not run yet, or a table without the repeat 0.
         """
         missing = [model for model in needed if not (self.artifacts / f"predictions_{model}.csv").exists()]
         if missing:
@@ -136,7 +182,12 @@ class Study:
                 f"no predictions of {', '.join(missing)} in {self.artifacts}; run its notebook first, or mflib report"
             )
         paths = sorted(self.artifacts.glob("predictions_*.csv"))
-        return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+        tables = {path.name: pd.read_csv(path) for path in paths}
+        first = {name: table[table["repeat"] == 0] if "repeat" in table else table for name, table in tables.items()}
+        empty = [name for name, table in first.items() if table.empty]
+        if empty:
+            raise StudyError(f"found no rows of repeat 0 in {', '.join(empty)}, expected the folds of splits.csv")
+        return pd.concat(first.values(), ignore_index=True)
 
     def figure(self, plot: Figure, name: str, *, caption: str) -> Shown:
         """Keep a figure as SVG and PNG in ``figures/`` and show it; see ``shown.figure``."""

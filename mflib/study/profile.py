@@ -12,7 +12,7 @@ import yaml
 from mflib import forest, preprocess
 from mflib.dcnn import settings as network
 from mflib.folds import Split
-from mflib.texture import bank
+from mflib.texture import bank, robustness
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "notebooks" / "profiles"
@@ -35,7 +35,7 @@ class Profile:
     split : "patient", or "segment" for the paper's split, which lets segments of one patient leak into the test part
     n_folds : number of cross-validation folds
     scheduler : address of a Dask scheduler whose workers do the heavy work; empty for this machine's processes
-    preprocessing, texture, forest, network : the settings of each module
+    preprocessing, texture, robustness, forest, network : the settings of each module
     """
 
     cohort_folder: Path
@@ -46,6 +46,7 @@ class Profile:
     scheduler: str
     preprocessing: preprocess.Settings
     texture: bank.Settings
+    robustness: robustness.Settings
     forest: forest.Settings
     network: network.Settings
 
@@ -60,6 +61,7 @@ class Profile:
         scheduler: str,
         preprocessing: Mapping[str, Any],
         texture_settings: Mapping[str, Any],
+        robustness_settings: Mapping[str, Any],
         forest_settings: Mapping[str, Any],
         network_settings: Mapping[str, Any],
     ) -> Profile:
@@ -81,6 +83,7 @@ class Profile:
             scheduler=scheduler,
             preprocessing=build(preprocess.Settings, "preprocessing", preprocessing),
             texture=build(bank.Settings, "texture_settings", texture_settings),
+            robustness=build(robustness.Settings, "robustness_settings", robustness_settings),
             forest=replace(build(forest.Settings, "forest_settings", forest_settings), seed=seed),
             network=replace(build(network.Settings, "network_settings", network_settings), seed=seed),
         )

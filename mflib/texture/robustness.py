@@ -17,7 +17,7 @@ from mflib import volume as volumes
 from mflib.cohort import Cohort
 from mflib.reliability import AS_ANNOTATED, DIRECTION, PERTURBATION
 from mflib.texture import bank
-from mflib.volume import KEY, Index
+from mflib.volume import KEY, Annotation, Index, Volume
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,11 @@ class Settings:
     gain_db: float = 3.0
     roi_voxels: int = 3
     point_voxels: int = 3
+
+    def __str__(self) -> str:
+        """What is moved, as a sentence."""
+        moved = f"ROI ± {self.roi_voxels} and points ± {self.point_voxels} voxels along all axes"
+        return f"Gain ± {self.gain_db:g} dB, {moved}."
 
     def __post_init__(self) -> None:
         """Refuse what would move nothing."""
@@ -55,6 +60,12 @@ class Perturbed:
 
     table: pd.DataFrame
     failures: dict[str, str]
+
+    def __str__(self) -> str:
+        """How many were measured, and that or what failed, as a sentence."""
+        failed = f"; left out: {'; '.join(f'{name}: {why}' for name, why in self.failures.items())}"
+        count = len(self.table[KEY].drop_duplicates())
+        return f"{count} segments, one per patient{failed if self.failures else ', none left out'}."
 
 
 def measure(
@@ -96,6 +107,40 @@ def measure(
     keys = segments[KEY].iloc[[row[0] for row in rows]].set_axis(values.index)
     kinds = pd.DataFrame([row[1:3] for row in rows], columns=[PERTURBATION, DIRECTION], index=values.index)
     return Perturbed(pd.concat([keys, kinds, values], axis=1).reset_index(drop=True), reasons)
+
+
+def under_gain(
+    volume: Volume,
+    annotation: Annotation,
+    preprocessing: preprocess.Settings,
+    features: bank.Settings,
+    names: Sequence[str],
+    gains_db: Sequence[float] = (-6, -3, 0, 3, 6),
+) -> pd.DataFrame:
+    """A few features of one region as if it had been recorded with another gain, before and after normalisation.
+
+    Parameters
+    ----------
+    volume, annotation : one segment
+    preprocessing, features : as in `measure`
+    names : columns of the texture table to show
+    gains_db : changes of the gain in dB
+
+    Returns
+    -------
+    DataFrame
+        ``gain_db``, ``voxels`` ("as recorded" or "gain-normalised"), ``feature``, ``value``.
+    """
+    rows = []
+    for gain_db in gains_db:
+        changed = preprocess.change_gain(volume, gain_db, preprocessing)
+        region = preprocess.region(changed, annotation, preprocessing)
+        recorded_db = preprocess.recorded_range(volume, preprocessing)
+        kinds = {"as recorded": (region.raw, recorded_db), "gain-normalised": (region.voxels, region.dynamic_range_db)}
+        for kind, (voxels, range_db) in kinds.items():
+            values = bank.measure(voxels, range_db, features)[list(names)]
+            rows += [(gain_db, kind, name, value) for name, value in values.items()]
+    return pd.DataFrame(rows, columns=["gain_db", "voxels", "feature", "value"])
 
 
 def one_per_patient(segments: pd.DataFrame) -> pd.DataFrame:
