@@ -84,13 +84,14 @@ def report(
     from mflib.cohort import CohortError
     from mflib.folds import FoldsError
     from mflib.report.pipeline import PipelineError, Selection, find_step
+    from mflib.study.lock import LockError
     from mflib.study.profile import ProfileError, of_run
 
     try:
         values = of_run(profile, cohort=cohort, run=run, scheduler=scheduler)
         selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
         outcome = reports.make(values, Path(profile).stem, selection, round(timeout * 60))
-    except (ProfileError, CohortError, FoldsError, PipelineError) as error:
+    except (ProfileError, CohortError, FoldsError, LockError, PipelineError) as error:
         _fail(str(error))
     if not outcome.succeeded:
         errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")
@@ -117,8 +118,8 @@ def texture(
     """Measure the texture of a cohort, or of one volume: as recorded, or gain-normalised with two points."""
     from mflib.cohort import CohortError
     from mflib.parallel import SchedulerError
-    from mflib.report import pipeline
     from mflib.study import Study, write_table
+    from mflib.study.lock import LockError, locked
     from mflib.study.profile import ProfileError, of_run
     from mflib.texture import one
     from mflib.texture.bank import BankError
@@ -128,7 +129,7 @@ def texture(
     try:
         if target.is_dir():
             study = Study.open(**of_run(profile, cohort=target, run=run, scheduler=scheduler))
-            with pipeline.locked(study.profile.run_folder):
+            with locked(study.profile.run_folder):
                 path = out or study.artifacts / "texture.parquet"
                 write_table(study.texture, path)
             typer.echo(str(path))
@@ -137,7 +138,7 @@ def texture(
         points = {name: _voxels(name, text, 3) for name, text in (("bone", bone), ("shadow", shadow)) if text}
         region = {"roi": _voxels("roi", roi, 6)} if roi else {}
         table = one.measure_file(target, study.profile.preprocessing, study.profile.texture, **points, **region)
-    except (BankError, CohortError, ProfileError, SchedulerError, pipeline.PipelineError, ValueError, OSError) as error:
+    except (BankError, CohortError, ProfileError, SchedulerError, LockError, ValueError, OSError) as error:
         _fail(str(error))
     if out is None:
         for name, value in table.iloc[0].items():

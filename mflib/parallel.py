@@ -59,7 +59,7 @@ def _on_cluster(attempt: Callable[[Any], Any], items: Sequence[Item], address: s
     from distributed import CancelledError, Client, wait
 
     try:
-        client = Client(address, timeout=10, set_as_default=False)
+        client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
         raise SchedulerError(
             f"no Dask scheduler answers at {address} ({error}); expected one like tcp://host:8786"

@@ -50,9 +50,12 @@ def icc(values: NDArray[np.float64], level: float = 0.95) -> Bounds:
     ms_measurements = n * (measurements**2).sum(axis=0) / (k - 1)
     residual = centred - cases[:, None] - measurements
     ms_error = (residual**2).sum(axis=(0, 1)) / ((n - 1) * (k - 1))
-    # What is left of rounding where all agree; what follows would divide by it.
+    # Where all agree, only rounding is left to divide by: any numbers do, the answer is known.
     perfect = (ms_error + ms_measurements) <= 1e-24
-    ms_error = np.where(perfect, 1.0, ms_error)
+    ms_cases, ms_measurements, ms_error = (
+        np.where(perfect, some, mean_square)
+        for some, mean_square in ((2.0, ms_cases), (1.0, ms_measurements), (1.0, ms_error))
+    )
     estimate = (ms_cases - ms_error) / (ms_cases + (k - 1) * ms_error + k / n * (ms_measurements - ms_error))
     a = k * estimate / (n * (1 - estimate))
     b = 1 + k * estimate * (n - 1) / (n * (1 - estimate))

@@ -16,6 +16,7 @@ from mflib.cohort import Cohort, CohortError
 from mflib.report import page, parameters, pipeline
 from mflib.report.pipeline import NOTEBOOKS, STEPS, Record, Selection
 from mflib.study import Study, provenance
+from mflib.study.lock import locked
 from mflib.study.profile import Profile
 
 
@@ -50,13 +51,13 @@ def make(values: Mapping[str, Any], profile_name: str, selection: Selection, tim
         A cohort with faults; all of them are listed.
     folds.FoldsError
         Too few patients for the folds.
-    pipeline.PipelineError
+    lock.LockError
         Another process is writing to the same run folder.
     """
     parameters.check(values, [NOTEBOOKS / f"{step}.ipynb" for step in STEPS])
     study = Study.open(**values)
     folder = study.profile.run_folder
-    with pipeline.locked(folder):
+    with locked(folder):
         started = time.monotonic()
         # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
         with suppress(CohortError):

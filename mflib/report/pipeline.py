@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -195,24 +193,6 @@ def read_record(folder: Path, step: str) -> Record | None:
     """How ``step`` ended last time in this run folder; None where it never did."""
     path = _record_path(folder, step)
     return Record(**json.loads(path.read_text())) if path.exists() else None
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder for one process; the lock goes with the process, however it ends.
-
-    Raises
-    ------
-    PipelineError
-        Another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PipelineError(f"another mflib report is writing to {folder}") from error
-        yield
 
 
 @dataclass

@@ -21,8 +21,8 @@ import yaml
 
 from mflib import phantom
 from mflib.performance import COLUMNS
-from mflib.report import pipeline
 from mflib.report.pipeline import NOTEBOOKS, STEPS
+from mflib.study.lock import locked
 from mflib.volume import LEVELS, Volume, read, write
 
 pytestmark = pytest.mark.notebooks
@@ -237,12 +237,12 @@ def test_too_few_patients_is_said_before_any_work(small_phantom: Path, tmp_path:
 
 
 def test_two_runs_do_not_share_a_folder(small_phantom: Path, finished: Path) -> None:
-    with pipeline.locked(finished):
+    with locked(finished):
         second = mflib(
             "report", "--cohort", small_phantom, "--profile", finished.parent / "small.yaml", "--run", finished
         )
     assert second.returncode == 1
-    assert "another mflib report" in second.stderr
+    assert "another mflib is writing" in second.stderr
 
 
 @pytest.fixture(scope="module")
