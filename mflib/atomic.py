@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @contextmanager
@@ -24,9 +29,21 @@ def replacing(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            # A full disk does not say by itself which file it had no room for.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def write_array(path: Path, values: NDArray[Any]) -> None:
+    """Write an array in NumPy's format, whole or not at all."""
+    content = io.BytesIO()
+    np.save(content, values)
+    with replacing(path) as partial:
+        # ``np.save`` to a full disk would only say how many bytes it did not write.
+        partial.write_bytes(content.getbuffer())
 
 
 def write_text(path: Path, text: str) -> None:

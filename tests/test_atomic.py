@@ -26,26 +26,14 @@ with atomic.replacing(Path(sys.argv[1])) as partial:
 """
 
 
-@pytest.fixture
-def full_disk(tmp_path: Path):
-    """A file system of its own with 256 KiB; skipped where this user cannot mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("no right to mount a small file system here, so no disk was filled")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
-def test_a_full_disk_leaves_the_old_table(full_disk: Path) -> None:
-    old = full_disk / "texture.parquet"
+def test_a_full_disk_leaves_the_old_table(small_disk: Path) -> None:
+    old = small_disk / "texture.parquet"
     pd.DataFrame({"a": range(10)}).to_parquet(old)
     before = old.read_bytes()
-    with pytest.raises(OSError, match="No space left"), atomic.replacing(old) as partial:
+    with pytest.raises(OSError, match=r"No space left.*texture\.parquet"), atomic.replacing(old) as partial:
         pd.DataFrame({"a": range(10**6)}).to_parquet(partial)
     assert old.read_bytes() == before
-    assert list(full_disk.iterdir()) == [old]
+    assert list(small_disk.iterdir()) == [old]
 
 
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

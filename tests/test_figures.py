@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from mflib import clinical, figures, performance
-from mflib.texture import nakagami
+from mflib import clinical, figures, forest, performance
+from mflib.texture import glcm, nakagami
 from mflib.volume import KEY, LEVELS, Annotation
 
 RNG = np.random.default_rng(4)
@@ -56,6 +56,8 @@ def predictions():
 
 
 SCORES = predictions()
+PATCH = VOXELS[:6, :5, 0] // 32
+COUNTED = glcm.matrix(VOXELS[:6, :5, :1], (1, 0, 0), 8, symmetric=False)
 DRAWN = {
     "flow_of_patients": lambda: figures.flow_of_patients(FLOW),
     "bmi_vas": lambda: figures.bmi_vas(PATIENTS, clinical.bmi_vas(PATIENTS)),
@@ -66,20 +68,47 @@ DRAWN = {
         [("as recorded", VOXELS), ("gain-normalised", VOXELS // 2)], (0.4, 0.4, 0.5), ANNOTATION
     ),
     "histogram_before_after": lambda: figures.histogram_before_after(VOXELS, VOXELS // 2),
-    "glcm": lambda: figures.glcm(RNG.poisson(0.7, (16, 16)), "16 levels, step 1, 1.0.0"),
+    "glcm": lambda: figures.glcm({"16 levels, step 1, 1.0.0": RNG.poisson(0.7, (16, 16))}),
+    "glcm of two": lambda: figures.glcm({"healthy": RNG.poisson(0.7, (16, 16)), "fatty": np.eye(16, dtype=int)}),
+    "co_occurrence": lambda: figures.co_occurrence(PATCH, (1, 0), COUNTED),
+    "under_gain": lambda: figures.under_gain(
+        pd.DataFrame(
+            [
+                (g, kind, f, RNG.normal())
+                for g in (-3, 0, 3)
+                for kind in ("as recorded", "gain-normalised")
+                for f in "abc"
+            ],
+            columns=["gain_db", "voxels", "feature", "value"],
+        )
+    ),
+    "repeatability": lambda: figures.repeatability(
+        pd.DataFrame(
+            [
+                (p, f, RNG.uniform())
+                for p in ("gain", "all")
+                for f in ("glcm_8_1_0.0.1_ASM", "glcm_8_2_0.0.1_ASM", "nakagami_m")
+            ],
+            columns=["perturbation", "feature", "icc"],
+        )
+    ),
     "nakagami_fit": lambda: figures.nakagami_fit(VOXELS, nakagami.fit(VOXELS, 55.0), 55.0),
     "nakagami_fit of grey": lambda: figures.nakagami_fit(VOXELS, nakagami.fit(VOXELS, 55.0, input="grey"), None),
     "feature_by_grade": lambda: figures.feature_by_grade(
         TEXTURE, SEGMENTS, ["glcm_a", "nakagami_m", "mean", "mean"][:3]
     ),
-    "auc_map": lambda: figures.auc_map(
-        pd.DataFrame(RNG.uniform(0.5, 0.8, (6, 15)), index=[8, 16, 32, 64, 128, 256], columns=range(1, 16))
-    ),
     "choices": lambda: figures.choices(
-        pd.DataFrame({"levels": [64, 64, 8], "step": [5, 5, 1], "direction": ["1.-1.0", "1.-1.0", "0.0.1"]})
+        pd.DataFrame(RNG.uniform(0.5, 0.8, (6, 15)), index=[8, 16, 32, 64, 128, 256], columns=range(1, 16)),
+        pd.DataFrame({"levels": [64, 64, 8], "step": [5, 5, 1]}),
     ),
     "importance": lambda: figures.importance(
-        pd.DataFrame({"feature": ["nakagami_m", "first_order_mean"] * 5, "importance": RNG.normal(0.02, 0.02, 10)})
+        pd.DataFrame(
+            {
+                "family": ["Nakagami", "Nakagami", "First-order"] * 5,
+                "feature": ["nakagami_m", forest.WHOLE_FAMILY, forest.WHOLE_FAMILY] * 5,
+                "importance": RNG.normal(0.02, 0.02, 15),
+            }
+        )
     ),
     "learning_curves": lambda: figures.learning_curves(HISTORY),
     "roc_curves": lambda: figures.roc_curves(SCORES, MODELS),
@@ -115,6 +144,21 @@ def test_planes_have_the_aspect_of_the_muscle():
     assert np.array_equal(transverse.get_images()[0].get_array(), VOXELS[:, :, 6].T)
     assert np.array_equal(sagittal.get_images()[0].get_array(), VOXELS[17])
     assert np.array_equal(coronal.get_images()[0].get_array(), VOXELS[:, 12].T)
+
+
+def test_the_marked_pairs_are_as_many_as_the_marked_cell_says():
+    left, right = DRAWN["co_occurrence"]().axes[:2]
+    (frame,) = right.patches
+    column, row = (round(edge + 0.5) for edge in frame.get_xy())
+    arrows = [text for text in left.texts if getattr(text, "arrow_patch", None)]
+    assert len(arrows) == COUNTED[row, column] == np.where(np.eye(8), 0, COUNTED).max()
+
+
+def test_choices_are_counted_where_they_stand():
+    above, below = DRAWN["choices"]().axes[:2]
+    counts = {text.get_position(): text.get_text() for text in below.texts}
+    assert counts == {(4, 3): "2", (0, 0): "1"}
+    assert len(above.texts) == 90
 
 
 def test_the_fitted_density_is_one():

@@ -132,3 +132,23 @@ def test_a_small_cohort_that_balance_alone_cannot_divide_is_divided():
         for fold in folds.make(labels, groups, n_folds=2, seed=trial):
             for part in (fold.train, fold.validation, fold.test):
                 assert set(labels[part]) == {0, 1}
+
+
+def test_inner_folds_divide_patients_and_have_both_classes():
+    labels, groups = cohort(12, seed=3)
+    for seed in range(5):
+        divided = folds.inner(labels, groups, 5, seed)
+        assert sorted(np.concatenate([held_out for _, held_out in divided])) == list(range(len(labels)))
+        for learn, held_out in divided:
+            assert not set(groups[learn]) & set(groups[held_out])
+            assert set(labels[learn]) == set(labels[held_out]) == {0, 1}
+    pairs = zip(folds.inner(labels, groups, 5, 1), folds.inner(labels, groups, 5, 1), strict=True)
+    assert all(np.array_equal(a, c) and np.array_equal(b, d) for (a, b), (c, d) in pairs)
+
+
+def test_inner_folds_of_few_patients_are_fewer_or_refused():
+    groups = np.repeat(list("abcd"), 4)
+    labels = np.where(np.isin(groups, ["a", "b"]), 1, 0)
+    assert len(folds.inner(labels, groups, 5, 0)) == 2
+    with pytest.raises(folds.FoldsError, match="1 with an infiltrated segment and 4 with a healthy one"):
+        folds.inner(np.tile([1, 0], 8) * (groups == "a"), groups, 5, 0)

@@ -83,5 +83,4 @@ def _store(
         voxels = preprocess.network_input(region.voxels, size)
     except PreprocessError as error:
         raise PreprocessError(f"{segment['path']}: {error}") from error
-    with atomic.replacing(path) as partial:
-        np.save(partial, voxels)
+    atomic.write_array(path, voxels)

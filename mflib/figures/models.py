@@ -45,8 +45,9 @@ def choices(separation: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
     figure.colorbar(image, ax=above, label="mean univariate AUC")
     image = heat_map(below, counts, ".0f", cmap="Blues", vmin=0, vmax=max(2, counts.max(axis=None)))
     figure.colorbar(image, ax=below, label="times chosen", ticks=MaxNLocator(integer=True))
-    above.set(ylabel="grey levels")
-    below.set(xlabel="step (voxels)", ylabel="grey levels")
+    for panel in (above, below):
+        panel.set_ylabel("grey levels")
+    figure.supxlabel("step (voxels)", fontsize=9)
     return figure
 
 

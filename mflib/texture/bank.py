@@ -216,8 +216,7 @@ def _outcomes(
     for position, outcome in parallel.outcomes(_measure, work, workers=workers, scheduler=scheduler):
         n, kept = missing[position]
         if not isinstance(outcome, Exception):
-            with atomic.replacing(kept) as partial:
-                np.save(partial, outcome)
+            atomic.write_array(kept, outcome)
         yield n, outcome
 
 

@@ -1,6 +1,7 @@
 """The bank on a small cohort of files: what is computed, what is kept, what is said of failures."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -103,6 +104,22 @@ def test_what_a_power_cut_left_is_computed_again(cohort, tmp_path, calls):
     short.write_bytes(short.read_bytes()[:500])
     extract(cohort, tmp_path / "bank")
     assert calls["count"] == 6
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_was_measured(cohort, small_disk, tmp_path, calls):
+    cache = small_disk / "bank"
+    with pytest.raises(OSError, match=r"No space left .*\.npy"):
+        extract(cohort, cache, settings=bank.Settings())
+    kept = sorted(cache.iterdir())
+    assert 0 < len(kept) == calls["count"] - 1
+    assert all(path.suffix == ".npy" and not path.name.startswith("partial-") for path in kept)
+    room = tmp_path / "room"
+    shutil.copytree(cache, room)
+    table = extract(cohort, room, settings=bank.Settings())
+    assert calls["count"] - 1 == len(table) == 4
+    pd.testing.assert_frame_equal(
+        table, extract(cohort, tmp_path / "fresh", settings=bank.Settings()), check_exact=True
+    )
 
 
 def test_regions_of_different_size_share_the_combinations_that_fit_all(cohort, tmp_path):

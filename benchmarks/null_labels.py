@@ -1,0 +1,69 @@
+"""What the forest finds where there is nothing: labels permuted by patient, ten times.
+
+    .venv/bin/mflib texture data/phantom-quick --out texture.parquet
+    .venv/bin/python benchmarks/null_labels.py data/phantom-quick texture.parquet
+
+Each patient gets the labels of another one, so that segments of a patient stay alike and say nothing about the volumes.
+An honest analysis gives an AUC of 0.5 on average. Beside it: the choice of the combination outside the folds, and the
+split by segments. The same with the true labels, for comparison, in the last lines.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import get_args
+
+import joblib
+import numpy as np
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from mflib import cohort as cohorts
+from mflib import folds, forest
+from mflib.folds import Split
+from mflib.forest import Selection
+
+PERMUTATIONS = 10
+
+
+def permuted_by_patient(segments: pd.DataFrame, seed: int) -> np.ndarray:
+    """Every patient's labels handed to another patient with the same levels and sides."""
+    labels = segments.pivot(index="participant_id", columns=["level", "lat"], values="label")
+    if labels.isna().any(axis=None):
+        raise SystemExit("found a patient without all of the segments, expected the same of every patient")
+    shuffled = labels.set_axis(np.random.default_rng(seed).permutation(labels.index))
+    keys = zip(segments["participant_id"], segments["level"], segments["lat"], strict=True)
+    return np.array([shuffled.loc[patient, (level, lat)] for patient, level, lat in keys])
+
+
+def pooled_auc(texture: pd.DataFrame, labels: np.ndarray, split: Split, selection: Selection, seed: int) -> float:
+    """AUC of the out-of-fold scores of one whole cross-validation."""
+    made = folds.make(labels, texture["participant_id"], split=split, seed=seed)
+    settings = forest.Settings(seed=seed)
+    workers = joblib.cpu_count()
+    result = forest.out_of_fold(texture, labels, made, settings, split, selection=selection, workers=workers)
+    return float(roc_auc_score(result.predictions["y_true"], result.predictions["score"]))
+
+
+def main(cohort_folder: Path, texture_file: Path) -> None:
+    """Print a line for each way of doing it."""
+    segments, texture = cohorts.load(cohort_folder).segments, pd.read_parquet(texture_file)
+    ways = [(split, selection) for split in get_args(Split) for selection in get_args(Selection)]
+    found: dict[tuple[Split, Selection], list[float]] = {way: [] for way in ways}
+    for seed in range(PERMUTATIONS):
+        labels = permuted_by_patient(segments, seed)
+        for way in ways:
+            found[way].append(pooled_auc(texture, labels, *way, seed))
+    print(f"labels permuted by patient, {PERMUTATIONS} times: pooled AUC, mean, standard error of the mean, all values")
+    for way, areas in found.items():
+        error = np.std(areas, ddof=1) / np.sqrt(len(areas))
+        values = " ".join(f"{area:.2f}" for area in areas)
+        print(f"split by {way[0]}, selection {way[1]}: {np.mean(areas):.3f} ± {error:.3f}  ({values})")
+    for way in ways:
+        area = pooled_auc(texture, segments["label"].to_numpy(), *way, 20)
+        print(f"true labels, split by {way[0]}, selection {way[1]}: {area:.3f}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
