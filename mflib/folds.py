@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, get_args
 
 import numpy as np
@@ -19,6 +20,8 @@ Indices = NDArray[np.intp]
 PARTS = ("train", "validation", "test")
 # The paper's share of each training set for validation: one of five.
 INNER_FOLDS = 5
+# So many patients of each class let inner folds learn from one and hold out another.
+ROOM = 2
 # With few patients of a class a shuffle can leave a part without one; the next is tried, in a fixed order.
 SHUFFLES = 100
 
@@ -61,7 +64,8 @@ def make(
 
     Train, validation and test of every fold hold both classes. Of at most 100 seeded shuffles the first that allows it
     is taken; the first half of them balances the classes over the folds, the second half, for small cohorts where
-    balance and both classes cannot be had together, does not. Validation is a fifth of what is not tested, or more
+    balance and both classes cannot be had together, does not. Training parts with two patients of each class, which
+    inner folds can divide, are preferred to those with one. Validation is a fifth of what is not tested, or more
     where fewer than five patients of a class remain.
 
     Parameters
@@ -81,9 +85,10 @@ def make(
     y, patients = _checked(labels, groups, n_folds, split)
     units = patients if split == "patient" else np.arange(y.size)
     _check_enough(y, units, n_folds, split)
-    for shuffle in range(SHUFFLES):
+    for needed, shuffle in product((ROOM, 1), range(SHUFFLES)):
         seeds = np.random.SeedSequence([seed, repeat, shuffle])
-        folds = _attempt(y, units, n_folds, _splitter(split, stratified=shuffle < SHUFFLES // 2), seeds, repeat)
+        splitter = _splitter(split, stratified=shuffle < SHUFFLES // 2)
+        folds = _attempt(y, units, n_folds, splitter, seeds, repeat, needed)
         if folds is not None:
             _check_disjoint(folds, units)
             return folds
@@ -209,12 +214,13 @@ def _attempt(
     splitter: Splitter,
     seeds: np.random.SeedSequence,
     repeat: int,
+    needed: int,
 ) -> list[Fold] | None:
-    """The folds of one shuffle, None where a part lacks a class."""
+    """The folds of one shuffle, None where a part lacks a class or a training part has too few patients of one."""
     outer, *inner = (int(seed) for seed in seeds.generate_state(n_folds + 1))
     folds = []
     for number, (rest, test) in enumerate(splitter(n_folds, outer, y, units), start=1):
-        parts = _validation(y, units, rest, splitter, inner[number - 1])
+        parts = _validation(y, units, rest, splitter, inner[number - 1], needed)
         if parts is None or not _both(y[test]):
             return None
         folds.append(Fold(repeat, number, *parts, test))
@@ -222,14 +228,14 @@ def _attempt(
 
 
 def _validation(
-    y: NDArray[np.int64], units: NDArray[np.int64], rest: Indices, splitter: Splitter, seed: int
+    y: NDArray[np.int64], units: NDArray[np.int64], rest: Indices, splitter: Splitter, seed: int, needed: int
 ) -> tuple[Indices, Indices] | None:
-    """Train and validation from what is not tested, None where one of them lacks a class."""
+    """Train and validation from what is not tested, None where one of them lacks a class or patients of it."""
     parts = min(INNER_FOLDS, *_holders(y[rest], units[rest]))
     if parts < 2:
         return None
     for train, validation in splitter(parts, seed, y[rest], units[rest]):
-        if _both(y[rest[train]]) and _both(y[rest[validation]]):
+        if min(_holders(y[rest[train]], units[rest[train]])) >= needed and _both(y[rest[validation]]):
             return rest[train], rest[validation]
     return None
 

@@ -152,3 +152,14 @@ def test_inner_folds_of_few_patients_are_fewer_or_refused():
     assert len(folds.inner(labels, groups, 5, 0)) == 2
     with pytest.raises(folds.FoldsError, match="1 with an infiltrated segment and 4 with a healthy one"):
         folds.inner(np.tile([1, 0], 8) * (groups == "a"), groups, 5, 0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_training_parts_of_a_small_cohort_leave_room_for_inner_folds(seed):
+    # Eight patients, one of them without infiltration: a validation part can easily take all but one of those with.
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(8), 8)
+    labels = (rng.random(64) < 0.6).astype(int)
+    labels[groups == 1] = 0
+    for fold in folds.make(labels, groups, n_folds=2, seed=seed):
+        assert folds.inner(labels[fold.train], groups[fold.train], 5, seed)

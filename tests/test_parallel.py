@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 
 from mflib import cohort as cohorts
-from mflib import parallel, preprocess
+from mflib import folds, forest, parallel, preprocess
 from mflib.texture import bank
+from tests.test_forest import texture_table
 
 SETTINGS = bank.Settings(levels=(8, 32), steps=(1, 3))
 
@@ -77,6 +78,18 @@ def test_the_bank_of_a_cluster_is_that_of_this_machine(cluster: Cluster, make_co
         for name, scheduler in (("here", ""), ("there", cluster.address))
     )
     pd.testing.assert_frame_equal(here, there, check_exact=True)
+
+
+def test_the_forest_of_a_cluster_is_that_of_this_machine(cluster: Cluster) -> None:
+    table, labels = texture_table(10)
+    made = folds.make(labels, table["participant_id"], n_folds=2, seed=1)
+    settings = forest.Settings(trees=20, leaf_sizes=(1, 8), inner_trees=5, permutations=2)
+    here, there = (
+        forest.out_of_fold(table, labels, made, settings, "patient", scheduler=scheduler)
+        for scheduler in ("", cluster.address)
+    )
+    for name in ("predictions", "choices", "importance"):
+        pd.testing.assert_frame_equal(getattr(here, name), getattr(there, name), check_exact=True)
 
 
 def test_a_worker_with_other_sources_is_refused(cluster: Cluster, make_cohort, tmp_path: Path, monkeypatch) -> None:
