@@ -4,10 +4,10 @@
     .venv/bin/python benchmarks/null_labels.py data/phantom-quick texture.parquet
 
 Each patient gets the labels of another one, so that segments of a patient stay alike and labels say nothing about the
-patient's volumes. One thing they still say: the lower levels are more often infiltrated, in every patient. Where texture
-tells the levels apart, an honest AUC lies a little above 0.5; so the same once more with the labels shuffled within
-patients too. Beside it: the choice of the combination outside the folds, and the split by segments. The same with the
-true labels, for comparison, in the last lines.
+patient's volumes. One thing they still say: the lower levels are more often infiltrated, in every patient. Where
+texture tells the levels apart, an honest AUC lies a little above 0.5; so the same once more with the labels shuffled
+within patients too. Beside it: the choice of the combination outside the folds, and the split by segments. In the last
+lines the same with the true labels, for comparison.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PERMUTATIONS = 10
 
 
 def permuted_by_patient(segments: pd.DataFrame, seed: int, *, within: bool = False) -> np.ndarray:
-    """Every patient's labels handed to another patient: level for level and side for side, or shuffled ``within`` too."""
+    """Every patient's labels handed to another patient: level for level and side for side, or shuffled within too."""
     labels = segments.pivot(index="participant_id", columns=["level", "lat"], values="label")
     if labels.isna().any(axis=None):
         raise SystemExit("found a patient without all of the segments, expected the same of every patient")

@@ -22,8 +22,9 @@ def replacing(path: Path) -> Iterator[Path]:
     OSError
         What was written could not be brought to the disk. ``path`` is as it was, and nothing lies beside it.
     """
-    # The name's end stays: writers read the format from it. Readers of cohorts pass over what begins so.
-    partial = path.with_name("partial-" + path.name)
+    # Two processes do not write to the same file. The name's end stays: writers read the format from it. Readers of
+    # cohorts pass over what begins so, which is all that a kill can leave.
+    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
     try:
         yield partial
         with partial.open("rb+") as file:

@@ -126,26 +126,33 @@ def texture(
 
     if out is not None and out.suffix not in (".csv", ".parquet"):
         _fail(f"--out is {out.name}, expected a name that ends in .csv or .parquet")
+    whole = target.is_dir()
+    misplaced = (
+        {"--roi": roi, "--bone": bone, "--shadow": shadow} if whole else {"--run": run, "--scheduler": scheduler}
+    )
+    if any(misplaced.values()):
+        names = ", ".join(name for name, value in misplaced.items() if value)
+        _fail(f"found {names}, which is for {'one volume' if whole else 'a cohort'}, and {target.name}, which is not")
+    path: Path | None
     try:
-        if target.is_dir():
-            study = Study.open(**of_run(profile, cohort=target, run=run, scheduler=scheduler))
+        study = Study.open(**of_run(profile, cohort=target if whole else None, run=run, scheduler=scheduler))
+        if whole:
             with locked(study.profile.run_folder):
-                path = out or study.artifacts / "texture.parquet"
-                write_table(study.texture, path)
-            typer.echo(str(path))
-            return
-        study = Study.open(**of_run(profile, cohort=None, run=run))
-        points = {name: _voxels(name, text, 3) for name, text in (("bone", bone), ("shadow", shadow)) if text}
-        region = {"roi": _voxels("roi", roi, 6)} if roi else {}
-        table = one.measure_file(target, study.profile.preprocessing, study.profile.texture, **points, **region)
+                table, path = study.texture, out or study.artifacts / "texture.parquet"
+                write_table(table, path)
+        else:
+            marks = {"roi": (roi, 6), "bone": (bone, 3), "shadow": (shadow, 3)}
+            given = {name: _voxels(name, text, count) for name, (text, count) in marks.items() if text}
+            table, path = one.measure_file(target, study.profile.preprocessing, study.profile.texture, **given), out
+            if path is not None:
+                write_table(table, path)
     except (BankError, CohortError, ProfileError, SchedulerError, LockError, ValueError, OSError) as error:
         _fail(str(error))
-    if out is None:
+    if path is None:
         for name, value in table.iloc[0].items():
             typer.echo(f"{name}\t{value}")
     else:
-        write_table(table, out)
-        typer.echo(str(out))
+        typer.echo(str(path))
 
 
 def _voxels(name: str, text: str, count: int) -> Any:

@@ -62,11 +62,11 @@ def make(
 ) -> list[Fold]:
     """Divide segments into folds; every segment is tested once.
 
-    Train, validation and test of every fold hold both classes. Of at most 100 seeded shuffles the first that allows it
-    is taken; the first half of them balances the classes over the folds, the second half, for small cohorts where
-    balance and both classes cannot be had together, does not. Training parts with two patients of each class, which
-    inner folds can divide, are preferred to those with one. Validation is a fifth of what is not tested, or more
-    where fewer than five patients of a class remain.
+    Train, validation and test of every fold hold both classes. Of 100 seeded shuffles the first that allows it is
+    taken; the first half of them balances the classes over the folds, the second half, for small cohorts where balance
+    and both classes cannot be had together, does not. Shuffles that leave two patients of each class in every training
+    part, for inner folds to divide, go before those that leave one. Validation is a fifth of what is not tested, or
+    more where fewer than five patients of a class remain.
 
     Parameters
     ----------

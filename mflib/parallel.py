@@ -2,82 +2,146 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
+Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # How long a cluster may have no worker at all, in seconds: one that starts them on demand needs a while.
 PATIENCE = 60.0
+NUMERIC = ("numpy", "scipy", "pandas", "scikit-learn", "scikit-image", "numba", "simpleitk")
 
 
 class SchedulerError(RuntimeError):
     """A Dask scheduler that does not answer, or that has no workers."""
 
 
+class WorkerError(RuntimeError):
+    """A worker whose results would not be those of the caller, or that died over an item."""
+
+
 def outcomes(
-    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, scheduler: str = ""
+    function: Callable[[Shared, Item], Result],
+    shared: Shared,
+    items: Sequence[Item],
+    *,
+    workers: int,
+    scheduler: str = "",
 ) -> Iterator[tuple[int, Result | Exception]]:
     """Position and result of every item as it is done; an item that fails gives its exception, and the rest goes on.
 
     Parameters
     ----------
-    function : a function that every process can import; called with one item
-    items : what a worker gets is pickled
-    workers : processes on this machine
+    function : a function that every process can import; called with ``shared`` and one item
+    shared : what all items need; it travels to each worker of a cluster once
+    items : what a worker gets one of at a time
+    workers : processes on this machine. Where one dies, its item is found out and named by trying what is left one by
+        one, each in a process of its own
     scheduler : address of a Dask scheduler, such as ``tcp://host:8786``, whose workers are taken instead. They need the
-        same packages as the caller. What a worker had in hand when it was lost is given to another one
+        same mflib and the same packages as the caller. What a worker had in hand when it was lost is given to another
 
     Raises
     ------
     SchedulerError
         No scheduler answers at this address, or it has been without workers for ``PATIENCE`` seconds.
     """
-    attempt = partial(_attempt, function)
+    attempt = partial(_attempt, fingerprint(), function)
     if scheduler:
-        yield from _on_cluster(attempt, items, scheduler)
+        yield from _on_cluster(attempt, shared, items, scheduler)
     elif items:
-        parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
-        yield from parallel(joblib.delayed(attempt)(numbered) for numbered in enumerate(items))
+        yield from _here(attempt, shared, items, workers)
 
 
-def _attempt(function: Callable[[Item], Result], numbered: tuple[int, Item]) -> tuple[int, Result | Exception]:
+@functools.cache
+def fingerprint() -> str:
+    """Digest of mflib's sources and of the versions of the packages that numbers depend on."""
+    package = Path(__file__).parent
+    total = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in NUMERIC).encode())
+    for path in sorted(package.rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _attempt(
+    callers: str, function: Callable[[Shared, Item], Result], shared: Shared, numbered: tuple[int, Item]
+) -> tuple[int, Result | Exception]:
     position, item = numbered
+    if callers != fingerprint():
+        return position, WorkerError("this worker has another version of mflib or of its packages than the caller")
     try:
-        return position, function(item)
+        return position, function(shared, item)
     except Exception as error:
-        # Nothing is swallowed: the caller is handed the exception in place of the result.
+        # Nothing is swallowed: the caller is handed the exception in place of the result, with where it came from.
+        error.add_note(traceback.format_exc())
         return position, error
 
 
-def _on_cluster(attempt: Callable[[Any], Any], items: Sequence[Item], address: str) -> Iterator[tuple[int, Any]]:
+def _here(
+    attempt: Callable[..., tuple[int, Any]], shared: Any, items: Sequence[Any], workers: int
+) -> Iterator[tuple[int, Any]]:
+    left = dict(enumerate(items))
+    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
+    try:
+        for position, outcome in parallel(joblib.delayed(attempt)(shared, numbered) for numbered in enumerate(items)):
+            del left[position]
+            yield position, outcome
+    except BrokenProcessPool:
+        for numbered in left.items():
+            try:
+                # Two workers for one item: a single one would be this process.
+                yield joblib.Parallel(n_jobs=2)([joblib.delayed(attempt)(shared, numbered)])[0]
+            except BrokenProcessPool as error:
+                yield numbered[0], WorkerError(f"its process died, of too little memory perhaps ({error})")
+
+
+def _on_cluster(
+    attempt: Callable[..., tuple[int, Any]], shared: Any, items: Sequence[Any], address: str
+) -> Iterator[tuple[int, Any]]:
     # Importing it takes a second, which those without a cluster need not wait.
     from distributed import CancelledError, Client, wait
 
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError) as error:
-        raise SchedulerError(
-            f"no Dask scheduler answers at {address} ({error}); expected one like tcp://host:8786"
-        ) from error
+        found = f"found no Dask scheduler at {address} ({error})"
+        raise SchedulerError(f"{found}, expected one as tcp://host:8786") from error
     with client:
-        futures = {client.submit(attempt, numbered, pure=False): numbered[0] for numbered in enumerate(items)}
+        # As the result of a task it is made anew wherever the worker that held it is lost.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
+            held = client.submit(_itself, shared, pure=False)
+        futures = {client.submit(attempt, held, numbered, pure=False): numbered[0] for numbered in enumerate(items)}
+        seen = time.monotonic()
         while futures:
             try:
-                done = wait(list(futures), timeout=PATIENCE, return_when="FIRST_COMPLETED").done
+                done = wait(list(futures), timeout=min(5.0, PATIENCE), return_when="FIRST_COMPLETED").done
             except TimeoutError:
                 if client.scheduler_info()["workers"]:
-                    continue
-                raise SchedulerError(
-                    f"{address} has no workers; {len(futures)} of {len(items)} tasks are left"
-                ) from None
+                    seen = time.monotonic()
+                elif time.monotonic() - seen > PATIENCE:
+                    left = f"{len(futures)} of {len(items)} tasks are left"
+                    raise SchedulerError(f"{address} has no workers; {left}") from None
+                continue
             except CancelledError as error:
                 raise SchedulerError(f"{address} was lost; {len(futures)} of {len(items)} tasks are left") from error
             for future in done:
                 position = futures.pop(future)
                 # A task whose workers die one after the other is given up by the scheduler.
                 yield future.result() if future.status == "finished" else (position, future.exception())
+
+
+def _itself(shared: Shared) -> Shared:
+    return shared

@@ -13,6 +13,7 @@ PERTURBATION, DIRECTION = "perturbation", "direction"
 AS_ANNOTATED, ALL = "as annotated", "all"
 # From here on Koo & Li 2016, doi:10.1016/j.jcm.2016.02.012, speak of good reliability.
 GOOD = 0.75
+_TINY = np.finfo(float).tiny
 
 Bounds = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
@@ -57,16 +58,18 @@ def icc(values: NDArray[np.float64], level: float = 0.95) -> Bounds:
         for some, mean_square in ((2.0, ms_cases), (1.0, ms_measurements), (1.0, ms_error))
     )
     estimate = (ms_cases - ms_error) / (ms_cases + (k - 1) * ms_error + k / n * (ms_measurements - ms_error))
-    a = k * estimate / (n * (1 - estimate))
-    b = 1 + k * estimate * (n - 1) / (n * (1 - estimate))
+    # Both of McGraw and Wong's times n (1 - estimate), which may be 0; the degrees of freedom do not see a factor.
+    a = k * estimate
+    b = n * (1 - estimate) + k * estimate * (n - 1)
     spread = a * ms_measurements + b * ms_error
-    freedom = spread**2 / ((a * ms_measurements) ** 2 / (k - 1) + (b * ms_error) ** 2 / ((n - 1) * (k - 1)))
+    parts = (a * ms_measurements) ** 2 / (k - 1) + (b * ms_error) ** 2 / ((n - 1) * (k - 1))
+    freedom = np.maximum(spread**2 / np.maximum(parts, _TINY), 1.0)
     upper_f = f_distribution.ppf(0.5 + level / 2, n - 1, freedom)
     lower_f = f_distribution.ppf(0.5 + level / 2, freedom, n - 1)
     shared = k * ms_measurements + (k * n - k - n) * ms_error
-    low = n * (ms_cases - upper_f * ms_error) / (upper_f * shared + n * ms_cases)
-    high = n * (lower_f * ms_cases - ms_error) / (shared + n * lower_f * ms_cases)
-    found = [np.where(perfect, 1.0, bound) for bound in (estimate, low, high)]
+    low = n * (ms_cases - upper_f * ms_error) / np.maximum(upper_f * shared + n * ms_cases, _TINY)
+    high = n * (lower_f * ms_cases - ms_error) / np.maximum(shared + n * lower_f * ms_cases, _TINY)
+    found = [np.where(perfect, 1.0, np.clip(bound, -1, 1)) for bound in (estimate, low, high)]
     return found[0], found[1], found[2]
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -55,4 +56,21 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_text() == "old"
     atomic.write_text(path, "new")
     assert path.read_text() == "new"
+    (leftover,) = set(tmp_path.iterdir()) - {path}
+    assert leftover.name.startswith("partial-")
+
+
+def test_two_writers_do_not_tear_each_others_file(tmp_path: Path) -> None:
+    code = "import sys, numpy; from pathlib import Path; from mflib import atomic\n"
+    code += "for _ in range(150): atomic.write_array(Path(sys.argv[1]), numpy.full(50_000, float(sys.argv[2])))"
+    path = tmp_path / "a.npy"
+    writers = [subprocess.Popen([sys.executable, "-c", code, path, str(n)]) for n in (1, 2)]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            values = np.load(path)
+            assert values.shape == (50_000,) and np.ptp(values) == 0
+            seen.add(values[0])
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert seen == {1, 2}
     assert list(tmp_path.iterdir()) == [path]

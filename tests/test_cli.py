@@ -80,6 +80,8 @@ def test_one_volume_of_a_cohort_with_its_annotation(make_cohort, tmp_path: Path)
         ),
         (("--out", "table.xlsx"), "expected a name that ends in .csv or .parquet"),
         (("--profile", "huge"), "no profile 'huge'"),
+        (("--scheduler", "tcp://127.0.0.1:1"), "found --scheduler, which is for a cohort"),
+        (("--out", "/proc/t.csv"), "/proc"),
     ],
 )
 def test_refusals_are_one_line(scan: Path, arguments: tuple[str, ...], said: str) -> None:
@@ -87,6 +89,19 @@ def test_refusals_are_one_line(scan: Path, arguments: tuple[str, ...], said: str
     assert done.exit_code == 1
     assert isinstance(done.exception, SystemExit)
     assert said in done.stderr
+
+
+def test_a_profile_that_lacks_a_parameter(scan: Path, tmp_path: Path) -> None:
+    (tmp_path / "short.yaml").write_text("seed: 1\n")
+    done = CliRunner().invoke(app, ["texture", str(scan), "--profile", str(tmp_path / "short.yaml")])
+    assert done.exit_code == 1
+    assert "missing a required argument" in done.stderr
+
+
+def test_marks_are_not_for_a_cohort(make_cohort) -> None:
+    done = CliRunner().invoke(app, ["texture", str(make_cohort(1)), "--roi", "0,0,0,9,9,9", "--bone", "1,1,1"])
+    assert done.exit_code == 1
+    assert "found --roi, --bone, which is for one volume" in done.stderr
 
 
 def test_a_file_that_is_no_volume(tmp_path: Path) -> None:

@@ -155,11 +155,13 @@ def test_only_repeatable_combinations_are_offered():
     perturbed = pd.concat(moved)
     settings = dataclasses.replace(SETTINGS, minimum_icc=0.75)
     result = forest.out_of_fold(table, labels, made, settings, "patient", perturbed=perturbed)
-    assert result.choices["offered"][0] == 4 * len(glcm.DIRECTIONS) - 2
-    assert result.choices[["levels", "step", "direction"]].iloc[0].tolist() != [32, 2, "1.-1.0"]
-    assert "nakagami_m" in set(result.importance["feature"])
-    assert "nakagami_omega" not in set(result.importance["feature"])
-    with pytest.raises(forest.ForestError, match="no GLCM combination has an ICC"):
+    # A combination goes on with those of its properties that repeat.
+    assert result.choices["offered"][0] == 4 * len(glcm.DIRECTIONS)
+    assert result.choices[["levels", "step", "direction"]].iloc[0].tolist() == [32, 2, "1.-1.0"]
+    used = set(result.importance["feature"])
+    assert {"glcm_contrast", "nakagami_m"} <= used
+    assert not {"glcm_ASM", "nakagami_omega"} & used
+    with pytest.raises(forest.ForestError, match=r"no GLCM feature has an ICC of at least 0\.9999"):
         forest.out_of_fold(
             table, labels, made, dataclasses.replace(settings, minimum_icc=0.9999), "patient", perturbed=perturbed
         )
@@ -205,15 +207,22 @@ def test_test_features_change_no_choice_and_no_threshold():
     assert whole.predictions["threshold"].equals(other.predictions["threshold"])
 
 
-def test_permuted_labels_give_chance():
-    table, labels = texture_table(n_patients=20)
-    areas = []
-    for seed in range(5):
-        permuted = np.random.default_rng(seed).permutation(labels)
-        made = folds.make(permuted, table["participant_id"], seed=seed)
-        predictions = run(table, permuted, made).predictions
-        areas.append(roc_auc_score(predictions["y_true"], predictions["score"]))
-    assert 0.43 < np.mean(areas) < 0.57
+def test_labels_permuted_by_patient_give_chance_but_not_to_a_split_by_segment():
+    # Segments of a patient are alike, in texture and in label, and a patient's label says nothing of the texture.
+    areas = {"patient": [], "segment": []}
+    for seed in range(10):
+        table, _ = texture_table(n_patients=20, seed=seed, signal=0)
+        rng = np.random.default_rng(seed)
+        own = pd.DataFrame(rng.normal(scale=2, size=(20, table.shape[1] - 3)), columns=table.columns[3:])
+        table[own.columns] += own.loc[np.arange(160) // 8].set_axis(table.index)
+        labels = np.repeat(rng.permutation(20) < 9, 8) ^ (rng.random(160) < 0.1)
+        labels = labels.astype(int)
+        for split, found in areas.items():
+            made = folds.make(labels, table["participant_id"], split=split, seed=seed, n_folds=3)
+            predictions = forest.out_of_fold(table, labels, made, SETTINGS, split).predictions
+            found.append(roc_auc_score(predictions["y_true"], predictions["score"]))
+    assert 0.4 < np.mean(areas["patient"]) < 0.6
+    assert np.mean(areas["segment"]) > 0.7
 
 
 def test_map_is_the_mean_over_directions():

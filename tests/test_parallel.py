@@ -4,70 +4,41 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from mflib import atomic, folds, forest, parallel, preprocess
 from mflib import cohort as cohorts
-from mflib import folds, forest, parallel, preprocess
 from mflib.texture import bank
+from tests.cluster import Cluster, running
 from tests.test_forest import texture_table
 
 SETTINGS = bank.Settings(levels=(8, 32), steps=(1, 3))
 
 
-@dataclass
-class Cluster:
-    """A scheduler and its two workers, each a process of its own."""
-
-    address: str
-    scheduler: subprocess.Popen
-    workers: list[subprocess.Popen]
-
-
-def started(*arguments: str, log: Path) -> subprocess.Popen:
-    environment = os.environ | {"DASK_DISTRIBUTED__ADMIN__LOG_FORMAT": "%(message)s"}
-    with log.open("wb") as file:
-        return subprocess.Popen(
-            [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:]],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-        )
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = tmp_path_factory.mktemp("dask")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"tcp://127.0.0.1:{port}"
-    common = ("--host", "127.0.0.1", "--no-dashboard")
-    scheduler = started("dask_scheduler", "--port", str(port), *common, log=folder / "scheduler.log")
-    options = ("--no-nanny", "--nthreads", "1", "--local-directory", str(folder), *common)
-    workers = [started("dask_worker", address, *options, log=folder / f"worker-{n}.log") for n in range(2)]
-    yield Cluster(address, scheduler, workers)
-    for process in (*workers, scheduler):
-        process.kill()
-        process.wait()
+    with running(tmp_path_factory.mktemp("dask")) as started:
+        yield started
 
 
-def slow_square(item: tuple[int, str]) -> int:
-    """Leaves a trace of who computed what, so that the test knows when to kill whom."""
-    number, folder = item
+def slow_square(folder: str, number: int) -> int:
+    """Leaves a trace of who computed what, so that the test knows whom it killed."""
     Path(folder, f"{number}-{os.getpid()}").touch()
     time.sleep(0.3)
     if number == 3:
         raise ValueError("three is not squared")
+    return number**2
+
+
+def die_at_three(_: None, number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
     return number**2
 
 
@@ -93,18 +64,35 @@ def test_the_forest_of_a_cluster_is_that_of_this_machine(cluster: Cluster) -> No
 
 
 def test_a_worker_with_other_sources_is_refused(cluster: Cluster, make_cohort, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(bank, "_made_by", lambda: "another version")
+    monkeypatch.setattr(parallel, "fingerprint", lambda: "another version")
     cohort = cohorts.load(make_cohort(1, segments=1))
     with pytest.raises(bank.BankError, match="another version of mflib"):
         bank.extract(cohort, preprocess.Settings(), SETTINGS, tmp_path, workers=1, scheduler=cluster.address)
 
 
-def test_a_killed_worker_loses_nothing(cluster: Cluster, tmp_path: Path) -> None:
-    items = [(number, str(tmp_path)) for number in range(12)]
+def test_a_killed_worker_loses_nothing_of_the_bank(make_cohort, tmp_path: Path, monkeypatch) -> None:
+    cohort, write = cohorts.load(make_cohort(4)), atomic.write_array
+    whole = bank.extract(cohort, preprocess.Settings(), bank.Settings(), tmp_path / "here", workers=1)
+    with running(tmp_path) as cluster:
+
+        def write_and_kill(path: Path, values: np.ndarray) -> None:
+            write(path, values)
+            if len(list(path.parent.iterdir())) == 5:
+                cluster.workers[0].kill()
+                cluster.workers[0].wait()
+
+        monkeypatch.setattr(atomic, "write_array", write_and_kill)
+        arguments = (cohort, preprocess.Settings(), bank.Settings(), tmp_path / "there")
+        found = bank.extract(*arguments, workers=1, scheduler=cluster.address)
+        assert cluster.workers[0].returncode == -signal.SIGKILL
+    pd.testing.assert_frame_equal(whole, found, check_exact=True)
+
+
+def test_a_killed_worker_loses_nothing_that_it_had_in_hand(cluster: Cluster, tmp_path: Path) -> None:
     found = {}
-    for n, outcome in parallel.outcomes(slow_square, items, workers=1, scheduler=cluster.address):
+    for n, outcome in parallel.outcomes(slow_square, str(tmp_path), range(12), workers=1, scheduler=cluster.address):
         if not found:
-            os.kill(cluster.workers[0].pid, signal.SIGKILL)
+            cluster.workers[0].kill()
             cluster.workers[0].wait()
         found[n] = outcome
     assert isinstance(found.pop(3), ValueError)
@@ -119,17 +107,26 @@ def test_a_cluster_without_workers_is_said(cluster: Cluster, tmp_path: Path, mon
         worker.kill()
         worker.wait()
     with pytest.raises(parallel.SchedulerError, match="has no workers; 1 of 1 tasks are left"):
-        list(parallel.outcomes(slow_square, [(1, str(tmp_path))], workers=1, scheduler=cluster.address))
+        list(parallel.outcomes(slow_square, str(tmp_path), [1], workers=1, scheduler=cluster.address))
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:x", "nonsense://x"])
 def test_no_scheduler_is_said(address: str) -> None:
     with pytest.raises(parallel.SchedulerError, match=address):
-        list(parallel.outcomes(len, ["a"], workers=1, scheduler=address))
+        list(parallel.outcomes(slow_square, "", [1], workers=1, scheduler=address))
 
 
-def test_outcomes_on_this_machine() -> None:
-    found = dict(parallel.outcomes(int, ["1", "x", "3"], workers=2))
-    assert (found[0], found[2]) == (1, 3)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_outcomes_on_this_machine(tmp_path: Path, workers: int) -> None:
+    found = dict(parallel.outcomes(slow_square, str(tmp_path), [1, 3, 2], workers=workers))
+    assert (found[0], found[2]) == (1, 4)
     assert isinstance(found[1], ValueError)
-    assert list(parallel.outcomes(int, [], workers=2)) == []
+    assert "in slow_square" in found[1].__notes__[0]
+    assert list(parallel.outcomes(slow_square, "", [], workers=workers)) == []
+
+
+@pytest.mark.filterwarnings("ignore:A worker stopped while some jobs were given:UserWarning")
+def test_an_item_that_kills_its_process_is_named_and_the_rest_goes_on() -> None:
+    found = dict(parallel.outcomes(die_at_three, None, range(6), workers=2))
+    assert isinstance(found.pop(3), parallel.WorkerError)
+    assert found == {n: n**2 for n in range(6) if n != 3}

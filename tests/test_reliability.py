@@ -51,6 +51,21 @@ def test_perfect_and_constant_features_are_one_and_noise_is_none():
     assert estimate[2] < 0.6 and low[2] < 0.1
 
 
+@pytest.mark.parametrize("noise", [1e-6, 1e-9, 1e-11, 1e-13])
+def test_nearly_perfect_features_have_an_interval(noise):
+    cases = np.arange(8.0)[:, None] + noise * np.random.default_rng(2).normal(size=(8, 3))
+    for bound in reliability.icc(cases[:, :, None]):
+        assert bound[0] == pytest.approx(1, abs=10 * noise)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 2), (2, 5), (6, 3)])
+def test_cases_that_do_not_differ_have_an_interval(shape):
+    values = np.random.default_rng(3).normal(size=shape)
+    values -= values.mean(axis=1, keepdims=True)
+    estimate, low, high = (bound[0] for bound in reliability.icc(values[:, :, None]))
+    assert -1 <= low <= estimate + 1e-12 <= high + 2e-12 <= 1 + 2e-12
+
+
 def test_one_case_is_refused():
     with pytest.raises(ValueError, match="1 cases and 3 measurements"):
         reliability.icc(np.zeros((1, 3, 2)))

@@ -6,8 +6,8 @@ size. The threshold comes from ``fold.validation``; ``fold.test`` is scored once
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -71,16 +71,15 @@ class Result:
 
 
 @dataclass(frozen=True, eq=False)
-class _Task:
-    """One fold, with all that it needs in another process."""
+class _Data:
+    """What all folds need."""
 
     texture: pd.DataFrame
     labels: Labels
-    fold: Fold
     settings: Settings
     split: str
     perturbed: pd.DataFrame | None
-    chosen: Choice | None = None
+    outside: Choice | None = None
 
 
 def out_of_fold(
@@ -124,39 +123,37 @@ def out_of_fold(
         )
     check(texture, labels)
     columns(texture)
-    tasks = [_Task(texture, labels, fold, settings, split, perturbed) for fold in folds]
+    data = _Data(texture, labels, settings, split, perturbed)
     if selection == "outside":
-        chosen = _choose(tasks[0], np.arange(len(labels)))
-        tasks = [_Task(texture, labels, fold, settings, split, perturbed, chosen) for fold in folds]
-    results = list(_in_order(tasks, workers, scheduler))
+        data = replace(data, outside=_choose(data, folds[0], np.arange(len(labels))))
+    results = _in_order(data, folds, workers, scheduler)
     predictions, choices, importance = (pd.concat(part, ignore_index=True) for part in zip(*results, strict=True))
     return Result(predictions, choices, importance)
 
 
-def _in_order(tasks: list[_Task], workers: int, scheduler: str) -> Iterator[tuple[pd.DataFrame, ...]]:
-    progress = Progress("forest folds", len(tasks))
+def _in_order(data: _Data, folds: Sequence[Fold], workers: int, scheduler: str) -> list[tuple[pd.DataFrame, ...]]:
+    progress = Progress("forest folds", len(folds))
     done: dict[int, tuple[pd.DataFrame, ...]] = {}
-    for n, outcome in parallel.outcomes(_fold, tasks, workers=workers, scheduler=scheduler):
+    for n, outcome in parallel.outcomes(_fold, data, folds, workers=workers, scheduler=scheduler):
         if isinstance(outcome, Exception):
+            outcome.add_note(f"in fold {folds[n].number} of repeat {folds[n].repeat}")
             raise outcome
         done[n] = outcome
         progress.advance()
-    return (done[n] for n in sorted(done))
+    return [done[n] for n in range(len(folds))]
 
 
-def _fold(task: _Task) -> tuple[pd.DataFrame, ...]:
+def _fold(data: _Data, fold: Fold) -> tuple[pd.DataFrame, ...]:
     """Predictions, choice and importance of one fold."""
-    fold, labels, settings = task.fold, task.labels, task.settings
-    choice = task.chosen or _choose(task, fold.train)
-    values = task.texture[choice.features].to_numpy(float)
+    labels, settings = data.labels, data.settings
+    choice = data.outside or _choose(data, fold, fold.train)
+    values = data.texture[choice.features].to_numpy(float)
     trees, shuffles, _ = _seeds(settings, fold)
     model = inside.forest(settings, settings.trees, choice.leaf_size, trees).fit(values[fold.train], labels[fold.train])
     threshold = youden_threshold(labels[fold.validation], model.predict_proba(values[fold.validation])[:, 1])
     scores = model.predict_proba(values[fold.test])[:, 1]
-    name = NAME if task.chosen is None else OUTSIDE
-    predictions = division.predictions(
-        fold, task.texture, labels, scores, model=name, split=task.split, threshold=threshold
-    )
+    run = {"model": OUTSIDE if data.outside else NAME, "split": data.split}
+    predictions = division.predictions(fold, data.texture, labels, scores, **run, threshold=threshold)
     names = [name if name in OTHER_FEATURES else f"glcm_{name.rsplit('_', 1)[1]}" for name in choice.features]
     importance = permutation_importance(
         model, names, values[fold.test], labels[fold.test], settings.permutations, shuffles
@@ -164,29 +161,29 @@ def _fold(task: _Task) -> tuple[pd.DataFrame, ...]:
     return predictions, _of_fold(fold, pd.DataFrame([choice.described])), _of_fold(fold, importance)
 
 
-def _choose(task: _Task, rows: Indices) -> Choice:
+def _choose(data: _Data, fold: Fold, rows: Indices) -> Choice:
     """The best combination and leaf size for the segments at ``rows``."""
-    texture, labels, settings = task.texture.iloc[rows], task.labels[rows], task.settings
-    seed = _seeds(settings, task.fold)[2]
+    texture, labels, settings = data.texture.iloc[rows], data.labels[rows], data.settings
+    seed = _seeds(settings, fold)[2]
     inner = division.inner(labels, texture["participant_id"], settings.inner_folds, seed)
     grid, others = columns(texture), list(OTHER_FEATURES)
-    if task.perturbed is not None and settings.minimum_icc:
-        grid, others = _repeatable(grid, others, task.perturbed, texture[KEY], settings.minimum_icc)
+    if data.perturbed is not None and settings.minimum_icc:
+        grid, others = _repeatable(grid, others, data.perturbed, texture[KEY], settings.minimum_icc)
     return inside.choose(texture, grid, others, labels, inner, settings, seed)
 
 
 def _repeatable(
     grid: pd.DataFrame, others: list[str], perturbed: pd.DataFrame, keys: pd.DataFrame, minimum: float
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Combinations of which every property, and other features of which each, is repeatable in these segments."""
+    """The features that repeat well in these segments; of a combination those of its properties that do."""
     table = reliability.repeatability(perturbed.merge(keys, on=KEY))
     icc = table[table[reliability.PERTURBATION] == reliability.ALL].set_index("feature")["icc"]
-    whole = (icc.reindex(grid.index) >= minimum).groupby([grid[name] for name in COMBINATION]).transform("all")
-    if not whole.any():
+    kept = grid[icc.reindex(grid.index) >= minimum]
+    if kept.empty:
         raise ForestError(
-            f"no GLCM combination has an ICC of at least {minimum} in all six properties; lower minimum_icc"
+            f"no GLCM feature has an ICC of at least {minimum} (minimum_icc); the best has {icc.max():.2f}"
         )
-    return grid[whole], [name for name in others if icc[name] >= minimum]
+    return kept, [name for name in others if icc[name] >= minimum]
 
 
 def _seeds(settings: Settings, fold: Fold) -> tuple[int, int, int]:

@@ -81,7 +81,7 @@ def choose(
 
 
 def held_out_separation(texture: pd.DataFrame, grid: pd.DataFrame, labels: Labels, inner: Inner) -> pd.Series:
-    """How well the six properties of each combination separate classes in segments that they were not looked at in.
+    """How well the properties of each combination separate classes in segments that they were not looked at in.
 
     Whether high means positive is read off the learning part of each inner fold, the AUC off its held-out part.
 

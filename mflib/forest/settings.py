@@ -19,8 +19,8 @@ class Settings:
     class_weight : "balanced" gives both classes of a training part the same weight, "none" every segment
     inner_folds : folds inside each training part, grouped by patient; fewer where fewer patients have a class
     inner_trees : trees of the forests that only choose
-    minimum_icc : features whose ICC(2,1) under perturbation is lower in the training patients are not offered; 0 offers
-        all, see `reliability`
+    minimum_icc : features whose ICC(2,1) under perturbation is lower in the training patients are not offered: a
+        combination has only its other properties; 0 offers all, see `reliability`
     permutations : how often each feature is shuffled for its importance
     repeats : how often the whole cross-validation is repeated with other folds
     seed : of trees, inner folds and shuffles; each fold derives its own from it

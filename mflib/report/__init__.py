@@ -61,7 +61,7 @@ def make(values: Mapping[str, Any], profile_name: str, selection: Selection, tim
         started = time.monotonic()
         # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
         with suppress(CohortError):
-            len(study.folds)
+            study.check_folds()
         digest, notices = checked(study.profile)
         records = pipeline.run(folder, values, digest, selection, timeout_s)
         record = describe(values, profile_name, digest, records, time.monotonic() - started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from mflib.cohort import Cohort
 from mflib.folds import Fold
 from mflib.preprocess import Region
 from mflib.study import shown
-from mflib.study.profile import Profile
+from mflib.study.profile import Profile, ProfileError
 from mflib.study.shown import Shown
 from mflib.texture import bank, robustness
 from mflib.volume import KEY
@@ -54,8 +55,12 @@ class Study:
         Raises
         ------
         profile.ProfileError
-            A parameter that is unknown or not of its type.
+            A parameter that is unknown, missing or not of its type.
         """
+        try:
+            inspect.signature(Profile.from_parameters).bind(*parameters, **named)
+        except TypeError as error:
+            raise ProfileError(f"parameters of the study: {error}") from error
         return cls(Profile.from_parameters(*parameters, **named))
 
     @cached_property
@@ -73,6 +78,19 @@ class Study:
         """The folds of the run, and those of the forest's further repeats."""
         further = range(1, self.profile.forest.repeats)
         return [*self.folds, *(fold for repeat in further for fold in self._divided(repeat))]
+
+    def check_folds(self) -> None:
+        """Refuse a cohort that is too small for the folds, or for the forest's inner folds, before any work.
+
+        Raises
+        ------
+        FoldsError
+            With what was found and what is needed.
+        """
+        patients = self.cohort.segments["participant_id"].to_numpy()
+        for fold in self.repeated_folds:
+            rows, settings = fold.train, self.profile.forest
+            splits.inner(self.labels.to_numpy()[rows], patients[rows], settings.inner_folds, settings.seed)
 
     def _divided(self, repeat: int) -> list[Fold]:
         segments, profile = self.cohort.segments, self.profile

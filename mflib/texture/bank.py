@@ -31,6 +31,11 @@ Values = NDArray[np.float64]
 NAKAGAMI = ("nakagami_m", "nakagami_omega")
 # Not a feature, but what a reader of features should know: few levels make coarse ones.
 GREY_LEVELS = "grey_levels"
+# A few of thousands, to be shown.
+EXAMPLES = (
+    "first_order_mean", "first_order_entropy", "glcm_64_1_1.0.0_contrast", "glcm_64_1_0.1.0_contrast",
+    "glcm_64_1_1.0.0_correlation", "glcm_256_1_1.0.0_ASM", "nakagami_m", "nakagami_omega",
+)  # fmt: skip
 
 
 class BankError(RuntimeError):
@@ -40,10 +45,6 @@ class BankError(RuntimeError):
         self.failures = dict(failures)
         lines = "\n".join(f"  {path}: {reason}" for path, reason in sorted(failures.items()))
         super().__init__(f"{len(failures)} of {total} volumes could not be measured; the others are kept:\n{lines}")
-
-
-class WorkerError(RuntimeError):
-    """A worker whose numbers would not be those of the caller."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class Settings:
     symmetric: bool = True
     nakagami_input: nakagami.Input = "intensity"
     nakagami_estimator: nakagami.Estimator = "ml"
+
+    def __post_init__(self) -> None:
+        """Refuse what every volume would be refused for."""
+        glcm.check_grid(self.levels, self.steps)
+        nakagami.check_kind(self.nakagami_input, self.nakagami_estimator)
 
     def names(self, roi_size: Sequence[int]) -> list[str]:
         """Columns of a region of this size, in the order of the texture table."""
@@ -212,18 +218,15 @@ def _outcomes(
             missing.append((n, kept))
         else:
             yield n, values
-    work = [(jobs[n], _made_by()) for n, _ in missing]
-    for position, outcome in parallel.outcomes(_measure, work, workers=workers, scheduler=scheduler):
+    work = [jobs[n] for n, _ in missing]
+    for position, outcome in parallel.outcomes(_measure, None, work, workers=workers, scheduler=scheduler):
         n, kept = missing[position]
         if not isinstance(outcome, Exception):
             atomic.write_array(kept, outcome)
         yield n, outcome
 
 
-def _measure(work: tuple[Job, str]) -> Values:
-    job, made_by = work
-    if made_by != _made_by():
-        raise WorkerError("this worker has another version of mflib or of its packages than the caller")
+def _measure(_: None, job: Job) -> Values:
     recorded = volumes.read(job.volume)
     if job.gain_db:
         recorded = preprocess.change_gain(recorded, job.gain_db, job.preprocessing)

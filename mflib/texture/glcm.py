@@ -13,6 +13,7 @@ are exact integers.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -66,14 +67,18 @@ def matrix(
         zero, or one that leaves no pair.
     """
     _check_volume(volume, mask)
-    _check_levels([levels])
-    if not any(offset):
-        raise ValueError("GLCM offset (0, 0, 0) pairs every voxel with itself; expected at least one component not 0")
+    (levels,) = _whole([levels], "GLCM grey-level counts")
+    check_grid([levels], STEPS)
+    place = _whole(offset, "GLCM offset")
+    if len(place) != 3 or not any(place):
+        raise ValueError(f"GLCM offset: found {place}, expected three whole numbers that are not all 0")
+    if not _fits(place, volume.shape):
+        raise ValueError(f"GLCM offset {place} leaves no pair of voxels in a volume of {volume.shape}")
     voxels, inside, order = _laid_out(volume, mask)
-    first, second, third = np.asarray(offset)[order]
+    first, second, third = (place[axis] for axis in order)
     fine = kernel.count(voxels, inside, first, second, third, np.empty(256 * 256, _width(voxels)))
     if not fine.any():
-        raise ValueError(f"GLCM offset {tuple(offset)} leaves no pair of voxels in a volume of {volume.shape}")
+        raise ValueError(f"GLCM offset {place} leaves no pair of voxels inside the mask of {volume.shape}")
     coarse = (fine if levels == 256 else kernel.requantise(fine, levels)).astype(np.int64)
     return coarse + coarse.T if symmetric else coarse
 
@@ -132,7 +137,7 @@ def features(
         What `matrix` refuses, a flat volume, repeated or non-positive steps, or a grid of which no offset fits.
     """
     _check_volume(volume, mask)
-    _check_grid(levels, steps)
+    levels, steps = check_grid(levels, steps)
     _check_not_flat(volume if mask is None else volume[mask])
     offsets = [offset for offset in _offsets(steps) if _fits(offset, volume.shape)]
     if not offsets:
@@ -153,7 +158,7 @@ def features(
     if not paired.any():
         raise ValueError(f"no step of {list(steps)} leaves a pair of voxels inside the mask of {volume.shape}")
     in_order = values[:, np.argsort(falling)].transpose(1, 0, 2)
-    table = pd.Series(in_order.ravel(), index=_index(tuple(levels), tuple(offsets)))
+    table = pd.Series(in_order.ravel(), index=_index(levels, tuple(offsets)))
     return table if paired.all() else table[np.tile(np.repeat(paired, len(PROPERTIES)), len(levels))]
 
 
@@ -162,8 +167,8 @@ def names(shape: Sequence[int], levels: Sequence[int] = LEVELS, steps: Sequence[
 
     The order is levels, steps, directions, properties. Every name for a shape is also one for each larger shape.
     """
-    _check_grid(levels, steps)
-    return list(_index(tuple(levels), tuple(offset for offset in _offsets(steps) if _fits(offset, shape))))
+    levels, steps = check_grid(levels, steps)
+    return list(_index(levels, tuple(offset for offset in _offsets(steps) if _fits(offset, shape))))
 
 
 @functools.lru_cache(maxsize=64)
@@ -180,7 +185,7 @@ def _offsets(steps: Sequence[int]) -> list[Offset]:
     return [(step * i, step * j, step * k) for step in steps for i, j, k in DIRECTIONS]
 
 
-def _fits(offset: Offset, shape: Sequence[int]) -> bool:
+def _fits(offset: Sequence[int], shape: Sequence[int]) -> bool:
     return all(abs(component) < size for component, size in zip(offset, shape, strict=True))
 
 
@@ -193,17 +198,27 @@ def _check_volume(volume: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> 
         raise ValueError(f"GLCM mask: found {mask.shape} of {mask.dtype}, expected {volume.shape} of bool")
 
 
-def _check_levels(levels: Sequence[int]) -> None:
-    wrong = [count for count in levels if not 2 <= count <= 256 or count != int(count)]
-    if wrong or not levels or len(set(levels)) < len(levels):
-        raise ValueError(f"GLCM grey-level counts: found {list(levels)}, expected different whole numbers 2 to 256")
+def check_grid(levels: Sequence[int], steps: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Grey-level counts and steps as plain whole numbers.
+
+    Raises
+    ------
+    ValueError
+        Not whole numbers, none, repeated ones, levels outside 2 to 256, or steps below 1.
+    """
+    levels, steps = _whole(levels, "GLCM grey-level counts"), _whole(steps, "GLCM steps")
+    if not levels or len(set(levels)) < len(levels) or not all(2 <= count <= 256 for count in levels):
+        raise ValueError(f"GLCM grey-level counts: found {levels}, expected different whole numbers 2 to 256")
+    if not steps or len(set(steps)) < len(steps) or min(steps) < 1:
+        raise ValueError(f"GLCM steps: found {steps}, expected different whole numbers of at least 1")
+    return levels, steps
 
 
-def _check_grid(levels: Sequence[int], steps: Sequence[int]) -> None:
-    _check_levels(levels)
-    wrong = [step for step in steps if step < 1 or step != int(step)]
-    if wrong or not len(steps) or len(set(steps)) < len(steps):
-        raise ValueError(f"GLCM steps: found {list(steps)}, expected different whole numbers of at least 1")
+def _whole(numbers: Sequence[int], what: str) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(number) for number in numbers)
+    except TypeError as error:
+        raise ValueError(f"{what}: found {numbers}, expected whole numbers") from error
 
 
 def _check_not_flat(grey: NDArray[np.uint8]) -> None:

@@ -100,7 +100,7 @@ def _index(flat, i, partner):
 
 @njit(nogil=True, cache=True)
 def requantise(counts, levels):
-    """The matrix of ``g * levels // size`` from that of ``size`` levels; exact where one divides 256 into the other."""
+    """The matrix of ``levels`` from a finer one of ``size``: of 256 levels, or of a multiple of ``levels``."""
     size = counts.shape[0]
     coarse = np.zeros((levels, levels), dtype=np.uint32)
     if size == 2 * levels:

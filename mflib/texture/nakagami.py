@@ -59,9 +59,7 @@ def fit(
         Voxels are not uint8, fewer than two grey levels enter the fit, a dynamic range that is not a positive
         number, or an unknown input or estimator.
     """
-    if input not in get_args(Input) or estimator not in get_args(Estimator):
-        found = f"input {input!r} and estimator {estimator!r}"
-        raise ValueError(f"Nakagami: found {found}, expected one of {get_args(Input)} and one of {get_args(Estimator)}")
+    check_kind(input, estimator)
     if voxels.dtype != np.uint8:
         raise ValueError(f"Nakagami: found voxels of {voxels.dtype}, expected uint8")
     levels = np.arange(256)
@@ -77,6 +75,13 @@ def fit(
     omega = float(weights @ values)
     m = _moment(values, weights) if estimator == "moment" else _maximum_likelihood(values, weights)
     return Fit(m, omega, int(present.sum()))
+
+
+def check_kind(input: str, estimator: str) -> None:
+    """Refuse a name that is not one of `Input`, or not one of `Estimator`, with a ``ValueError``."""
+    if input not in get_args(Input) or estimator not in get_args(Estimator):
+        found = f"input {input!r} and estimator {estimator!r}"
+        raise ValueError(f"Nakagami: found {found}, expected one of {get_args(Input)} and one of {get_args(Estimator)}")
 
 
 def decompress(grey: NDArray[np.integer], dynamic_range_db: float) -> NDArray[np.float64]:

@@ -61,6 +61,5 @@ def measure_file(
     else:
         region = preprocess.region(recorded, annotation, preprocessing)
         features = bank.measure(region.voxels, region.dynamic_range_db, settings)
-    table = features.to_frame().T.astype({bank.GREY_LEVELS: int})
-    table.insert(0, "volume", path.name)
-    return table
+    table = pd.DataFrame([{"volume": path.name, **features}])
+    return table.astype({bank.GREY_LEVELS: int})

@@ -55,17 +55,20 @@ class Perturbed:
     ----------
     table : KEY, ``perturbation`` (gain, ROI, points; ``AS_ANNOTATED`` for the measurement that all are held against),
         ``direction`` (1, -1, 0), then the features; only segments that could be measured under every perturbation
-    failures : why segments are missing, by volume; empty where none is
+    failures : why segments are missing, by volume and perturbation; empty where none is
+    cut_short : moves of region or points that the border of a volume cut short, so that the ICC is too good there
     """
 
     table: pd.DataFrame
     failures: dict[str, str]
+    cut_short: list[str]
 
     def __str__(self) -> str:
         """How many were measured, and that or what failed, as a sentence."""
-        failed = f"; left out: {'; '.join(f'{name}: {why}' for name, why in self.failures.items())}"
         count = len(self.table[KEY].drop_duplicates())
-        return f"{count} segments, one per patient{failed if self.failures else ', none left out'}."
+        failed = "; ".join(f"{name}: {why}" for name, why in self.failures.items())
+        short = f" The border of its volume cut {len(self.cut_short)} moves short." if self.cut_short else ""
+        return f"{count} segments, one per patient; left out: {failed or 'none'}.{short}"
 
 
 def measure(
@@ -97,7 +100,7 @@ def measure(
         planned += [(n, *moved) for moved in _moved(plain, shape, settings)]
     jobs = [job for *_, job in planned]
     measured, failures = bank.run(jobs, cache, workers=workers, scheduler=scheduler, label="perturbed texture")
-    reasons = {f"{planned[n][3].volume.name}, {planned[n][1]}": reason for n, reason in failures.items()}
+    reasons = {_named(*planned[n][1:]): reason for n, reason in failures.items()}
     incomplete = {planned[n][0] for n in failures}
     whole = {n: values for n, values in measured.items() if planned[n][0] not in incomplete}
     if not whole:
@@ -106,7 +109,8 @@ def measure(
     rows = [planned[n] for n in values.index]
     keys = segments[KEY].iloc[[row[0] for row in rows]].set_axis(values.index)
     kinds = pd.DataFrame([row[1:3] for row in rows], columns=[PERTURBATION, DIRECTION], index=values.index)
-    return Perturbed(pd.concat([keys, kinds, values], axis=1).reset_index(drop=True), reasons)
+    table = pd.concat([keys, kinds, values], axis=1).reset_index(drop=True)
+    return Perturbed(table, reasons, _cut_short(planned, settings))
 
 
 def under_gain(
@@ -161,6 +165,27 @@ def _moved(plain: bank.Job, shape: Sequence[int], settings: Settings) -> list[tu
         bone, shadow = (_shift(point, way * settings.point_voxels, shape) for point in (one.bone, one.shadow))
         jobs.append(("points", way, replace(plain, annotation=replace(one, bone=bone, shadow=shadow))))
     return jobs
+
+
+def _named(kind: str, way: int, job: bank.Job) -> str:
+    return f"{job.volume.name}, {kind}{f' {way:+d}' if way else ''}"
+
+
+def _cut_short(planned: Sequence[tuple[int, str, int, bank.Job]], settings: Settings) -> list[str]:
+    """Names of the perturbed jobs whose region or points moved less than they should."""
+    plain = {n: job.annotation for n, kind, _, job in planned if kind == AS_ANNOTATED}
+    short = []
+    for n, kind, way, job in planned:
+        moved, still = job.annotation, plain[n]
+        pairs = {
+            "ROI": [(moved.roi_start, still.roi_start, settings.roi_voxels)],
+            "points": [
+                (p, q, settings.point_voxels) for p, q in ((moved.bone, still.bone), (moved.shadow, still.shadow))
+            ],
+        }.get(kind, [])
+        if any(p[axis] - q[axis] != way * by for p, q, by in pairs for axis in range(3)):
+            short.append(_named(kind, way, job))
+    return short
 
 
 def _shift(start: Index, by: int, shape: Sequence[int], size: Sequence[int] = (1, 1, 1)) -> Index:

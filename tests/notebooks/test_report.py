@@ -24,6 +24,7 @@ from mflib.performance import COLUMNS
 from mflib.report.pipeline import NOTEBOOKS, STEPS
 from mflib.study.lock import locked
 from mflib.volume import LEVELS, Volume, read, write
+from tests.cluster import running
 
 pytestmark = pytest.mark.notebooks
 
@@ -114,13 +115,14 @@ def test_every_notebook_left_what_it_promises(finished: Path) -> None:
 
 
 def test_the_forest_does_not_depend_on_who_asks(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
-    # papermill alone, without our command, gives the same predictions.
+    # papermill alone, without our command, on a cluster, gives the same predictions.
     values = yaml.safe_load((finished.parent / "small.yaml").read_text())
     values |= {"cohort_folder": str(small_phantom), "run_folder": str(tmp_path / "run")}
-    (tmp_path / "p.yaml").write_text(yaml.safe_dump(values))
     notebook = NOTEBOOKS / "03_random_forest.ipynb"
     papermill = [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, tmp_path / "out.ipynb"]
-    subprocess.run([*papermill, "-f", tmp_path / "p.yaml"], check=True, capture_output=True, cwd=NOTEBOOKS.parent)
+    with running(tmp_path) as cluster:
+        (tmp_path / "p.yaml").write_text(yaml.safe_dump(values | {"scheduler": cluster.address}))
+        subprocess.run([*papermill, "-f", tmp_path / "p.yaml"], check=True, capture_output=True, cwd=NOTEBOOKS.parent)
     ours = (finished / "artifacts" / "predictions_random_forest.csv").read_bytes()
     assert (tmp_path / "run" / "artifacts" / "predictions_random_forest.csv").read_bytes() == ours
 

@@ -269,6 +269,9 @@ def test_one_level_after_quantisation_has_correlation_one():
         ({"levels": [1]}, "2 to 256"),
         ({"levels": [512]}, "2 to 256"),
         ({"levels": [8, 8]}, "different"),
+        ({"levels": [8.0]}, "expected whole numbers"),
+        ({"levels": []}, "different"),
+        ({"steps": [1.0]}, "expected whole numbers"),
         ({"steps": [0]}, "at least 1"),
         ({"steps": [6, 9]}, "no step of"),
         ({"mask": np.ones((5, 5, 5), bool)}, "mask"),
@@ -281,9 +284,26 @@ def test_refusals_say_what_was_found(arguments, message):
         glcm.features(**{"volume": volume, **arguments})
 
 
-def test_matrix_refuses_an_offset_without_pairs():
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("beyond", [0, 1, 9, 300, 3 * 10**9])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_matrix_refuses_an_offset_without_pairs(axis, beyond, sign):
     volume, _ = small_volume()
+    offset = [0, 0, 0]
+    offset[axis] = sign * (volume.shape[axis] + beyond)
     with pytest.raises(ValueError, match="leaves no pair"):
-        glcm.matrix(volume, (0, 0, 4), 8)
-    with pytest.raises(ValueError, match=r"\(0, 0, 0\)"):
-        glcm.matrix(volume, (0, 0, 0), 8)
+        glcm.matrix(volume, tuple(offset), 8)
+    offset[axis] = sign * (volume.shape[axis] - 1)
+    assert glcm.matrix(volume, tuple(offset), 8, symmetric=False).sum() == volume.size / volume.shape[axis]
+
+
+@pytest.mark.parametrize("offset", [(0, 0, 0), (1, 0), (1.5, 0, 0), (0, 0, 1, 1)])
+def test_matrix_refuses_what_is_no_offset(offset):
+    with pytest.raises(ValueError, match=r"expected (three )?whole numbers"):
+        glcm.matrix(small_volume()[0], offset, 8)
+
+
+def test_numpy_numbers_are_whole_numbers():
+    volume, _ = small_volume()
+    expected = glcm.features(volume, levels=[8, 16], steps=[1])
+    assert expected.equals(glcm.features(volume, levels=np.array([8, 16]), steps=np.arange(1, 2)))

@@ -32,7 +32,7 @@ def test_one_segment_of_each_patient_in_turn(cohort):
 
 def test_every_perturbation_equals_measuring_the_changed_volume(cohort, tmp_path):
     found = measure(cohort, tmp_path / "cache")
-    assert found.failures == {}
+    assert found.failures == {} and found.cut_short == []
     assert len(found.table) == 4 * 7
     segment = robustness.one_per_patient(cohort.segments).iloc[1].to_dict()
     own = found.table[found.table["participant_id"] == segment["participant_id"]].set_index(
@@ -67,6 +67,8 @@ def test_a_region_stays_inside_the_volume(cohort, tmp_path):
     whole = cohort.segments.assign(roi_k=0, roi_nk=18)
     found = measure(dataclasses.replace(cohort, segments=whole), tmp_path / "cache", robustness.Settings(roi_voxels=50))
     assert found.failures == {}
+    assert len(found.cut_short) == 4 * 2 and all(", ROI " in name for name in found.cut_short)
+    assert "cut 8 moves short" in str(found)
     assert np.isfinite(found.table.drop(columns=[*KEY, "perturbation"]).to_numpy(float)).all()
 
 
@@ -87,7 +89,7 @@ def test_a_segment_that_fails_once_is_left_out_whole_and_named(cohort, tmp_path)
         workers=1,
     )
     (name,) = found.failures
-    assert name.endswith(", points") and "PreprocessError" in found.failures[name]
+    assert ", points " in name and "PreprocessError" in found.failures[name]
     assert first["participant_id"] not in set(found.table["participant_id"])
     assert len(found.table) == 3 * 7
     assert "3 segments" in str(found) and "left out" in str(found)
@@ -113,5 +115,5 @@ def test_settings_that_move_nothing_are_refused(values):
 
 def test_measured_again_nothing_is_computed(cohort, tmp_path, monkeypatch):
     first = measure(cohort, tmp_path / "cache")
-    monkeypatch.setattr(bank, "_measure", lambda work: 1 / 0)
+    monkeypatch.setattr(bank, "_measure", lambda shared, job: 1 / 0)
     pd.testing.assert_frame_equal(first.table, measure(cohort, tmp_path / "cache").table, check_exact=True)
