@@ -90,6 +90,8 @@ def train_fold(
         return result
     _check(labels, fold, settings)
     folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob("partial-*"):  # of a process that was killed while it wrote
+        leftover.unlink()
     (folder / RESULT).unlink(missing_ok=True)  # of other data or settings: it must not stand beside new weights
     with _reproducible():
         state = _restored(_started(fold, settings), folder, key)
