@@ -138,9 +138,17 @@ def _on_cluster(
             except CancelledError as error:
                 raise SchedulerError(f"{address} was lost; {len(futures)} of {len(items)} tasks are left") from error
             for future in done:
-                position = futures.pop(future)
-                # A task whose workers die one after the other is given up by the scheduler.
-                yield future.result() if future.status == "finished" else (position, future.exception())
+                yield _outcome(future, futures.pop(future))
+
+
+def _outcome(future: Any, position: int) -> tuple[int, Any]:
+    try:
+        # Where the worker that held it was lost in this moment, this waits until another one has made it again.
+        return future.result()
+    except Exception as error:
+        # What the function raises is in its result; this is a task whose workers die one after the other, and which
+        # the scheduler gives up, or one that no worker can read.
+        return position, error
 
 
 def _itself(shared: Shared) -> Shared:
