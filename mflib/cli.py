@@ -83,6 +83,7 @@ def report(
     from mflib import report as reports
     from mflib.cohort import CohortError
     from mflib.folds import FoldsError
+    from mflib.parallel import SchedulerError
     from mflib.report.pipeline import PipelineError, Selection, find_step
     from mflib.study.lock import LockError
     from mflib.study.profile import ProfileError, of_run
@@ -91,7 +92,7 @@ def report(
         values = of_run(profile, cohort=cohort, run=run, scheduler=scheduler)
         selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
         outcome = reports.make(values, Path(profile).stem, selection, round(timeout * 60))
-    except (ProfileError, CohortError, FoldsError, LockError, PipelineError) as error:
+    except (ProfileError, CohortError, FoldsError, LockError, PipelineError, SchedulerError) as error:
         _fail(str(error))
     if not outcome.succeeded:
         errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")

@@ -48,8 +48,8 @@ def outcomes(
     function : a function that every process can import; called with ``shared`` and one item
     shared : what all items need; it travels to each worker of a cluster once
     items : what a worker gets one of at a time
-    workers : processes on this machine. Where one dies, its item is found out and named by trying what is left one by
-        one, each in a process of its own
+    workers : processes on this machine. Where one dies, what is left is tried one at a time, so that the item that
+        kills can be named
     scheduler : address of a Dask scheduler, such as ``tcp://host:8786``, whose workers are taken instead. They need the
         same mflib and the same packages as the caller. What a worker had in hand when it was lost is given to another
 
@@ -110,15 +110,9 @@ def _here(
 def _on_cluster(
     attempt: Callable[..., tuple[int, Any]], shared: Any, items: Sequence[Any], address: str
 ) -> Iterator[tuple[int, Any]]:
-    # Importing it takes a second, which those without a cluster need not wait.
-    from distributed import CancelledError, Client, wait
+    from distributed import CancelledError, wait
 
-    try:
-        client = Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        found = f"found no Dask scheduler at {address} ({error})"
-        raise SchedulerError(f"{found}, expected one as tcp://host:8786") from error
-    with client:
+    with _connected(address) as client:
         # As the result of a task it is made anew wherever the worker that held it is lost.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
@@ -139,6 +133,22 @@ def _on_cluster(
                 raise SchedulerError(f"{address} was lost; {len(futures)} of {len(items)} tasks are left") from error
             for future in done:
                 yield _outcome(future, futures.pop(future))
+
+
+def check_scheduler(address: str) -> None:
+    """Raise ``SchedulerError`` where no Dask scheduler answers at this address."""
+    _connected(address).close()
+
+
+def _connected(address: str) -> Any:
+    # Importing it takes a second, which those without a cluster need not wait.
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        found = f"found no Dask scheduler at {address} ({error})"
+        raise SchedulerError(f"{found}, expected one as tcp://host:8786") from error
 
 
 def _outcome(future: Any, position: int) -> tuple[int, Any]:

@@ -178,11 +178,11 @@ def _repeatable(
     """The features that repeat well in these segments; of a combination those of its properties that do."""
     table = reliability.repeatability(perturbed.merge(keys, on=KEY))
     icc = table[table[reliability.PERTURBATION] == reliability.ALL].set_index("feature")["icc"]
-    kept = grid[icc.reindex(grid.index) >= minimum]
+    of_grid = icc.reindex(grid.index)
+    kept = grid[of_grid >= minimum]
     if kept.empty:
-        raise ForestError(
-            f"no GLCM feature has an ICC of at least {minimum} (minimum_icc); the best has {icc.max():.2f}"
-        )
+        best = f"the best has {of_grid.max():.2f}"
+        raise ForestError(f"no GLCM feature has an ICC of at least {minimum} (minimum_icc); {best}")
     return kept, [name for name in others if icc[name] >= minimum]
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mflib import check
+from mflib import check, parallel
 from mflib import cohort as cohorts
 from mflib.cohort import Cohort, CohortError
 from mflib.report import page, parameters, pipeline
@@ -51,12 +51,16 @@ def make(values: Mapping[str, Any], profile_name: str, selection: Selection, tim
         A cohort with faults; all of them are listed.
     folds.FoldsError
         Too few patients for the folds.
+    parallel.SchedulerError
+        No Dask scheduler answers at the address.
     lock.LockError
         Another process is writing to the same run folder.
     """
     parameters.check(values, [NOTEBOOKS / f"{step}.ipynb" for step in STEPS])
     study = Study.open(**values)
     folder = study.profile.run_folder
+    if study.profile.scheduler:
+        parallel.check_scheduler(study.profile.scheduler)
     with locked(folder):
         started = time.monotonic()
         # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.

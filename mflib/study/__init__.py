@@ -116,8 +116,7 @@ class Study:
             self.profile.preprocessing,
             self.profile.texture,
             self.artifacts / "cache",
-            workers=joblib.cpu_count(),
-            scheduler=self.profile.scheduler,
+            **self._computed_by,
         )
 
     @cached_property
@@ -129,8 +128,7 @@ class Study:
             self.profile.texture,
             self.profile.robustness,
             self.artifacts / "cache",
-            workers=joblib.cpu_count(),
-            scheduler=self.profile.scheduler,
+            **self._computed_by,
         )
 
     @cached_property
@@ -143,9 +141,13 @@ class Study:
             self.profile.forest,
             self.profile.split,
             perturbed=self.perturbed.table if self.profile.forest.minimum_icc else None,
-            workers=joblib.cpu_count(),
-            scheduler=self.profile.scheduler,
+            **self._computed_by,
         )
+
+    @property
+    def _computed_by(self) -> dict[str, Any]:
+        """Who does the heavy work: all cores of this machine, or the workers of a cluster."""
+        return {"workers": joblib.cpu_count(), "scheduler": self.profile.scheduler}
 
     @property
     def artifacts(self) -> Path:

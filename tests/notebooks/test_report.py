@@ -247,6 +247,14 @@ def test_too_few_patients_is_said_before_any_work(small_phantom: Path, tmp_path:
     assert not (tmp_path / "run" / "notebooks").exists()
 
 
+def test_a_wrong_scheduler_is_said_before_any_work(small_phantom: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = mflib("report", "--cohort", small_phantom, "--run", run, "--scheduler", "tcp://127.0.0.1:x")
+    assert done.returncode == 1
+    assert "found no Dask scheduler at tcp://127.0.0.1:x" in done.stderr
+    assert not (run / "notebooks").exists()
+
+
 def test_two_runs_do_not_share_a_folder(small_phantom: Path, finished: Path) -> None:
     with locked(finished):
         second = mflib(
