@@ -181,12 +181,18 @@ def zscore(voxels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return ((voxels - voxels.mean(dtype=np.float64)) / sd).astype(np.float32)
 
 
-def network_input(voxels: NDArray[np.uint8], size: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Z-score first, then linear resize with anti-aliasing where an axis shrinks.
+def fixed_scale(voxels: NDArray[np.uint8], settings: Settings) -> NDArray[np.float32]:
+    """The same scale for every region, so that brightness stays: -2 at the dark target of the gain, 2 at the bright."""
+    middle, step = (settings.bright + settings.dark) / 2, (settings.bright - settings.dark) / 4
+    return ((voxels - middle) / step).astype(np.float32)
+
+
+def network_input(scaled: NDArray[np.float32], size: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Linear resize, with anti-aliasing where an axis shrinks.
 
     Parameters
     ----------
-    voxels : (ni, nj, nk) uint8 region of interest
+    scaled : (ni, nj, nk) float32 region of interest, of `zscore` or `fixed_scale`
     size : extent of the result in voxels, same axes
     """
-    return resize(zscore(voxels), size, order=1, mode="edge", anti_aliasing=True).astype(np.float32)
+    return resize(scaled, size, order=1, mode="edge", anti_aliasing=True).astype(np.float32)

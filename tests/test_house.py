@@ -18,7 +18,7 @@ from mflib.report.pipeline import NOTEBOOKS, STEPS
 # A module stands on the floor of the longest name below that fits it.
 FLOORS = {
     "atomic": -1, "parallel": -1, "progress": -1,  # the cellar: files and processes, nothing of the study
-    "volume": 0, "roc": 0, "dcnn.network": 0, "dcnn.settings": 0,
+    "volume": 0, "roc": 0, "dcnn.network": 0, "dcnn.settings": 0, "dcnn.weights": 0,
     "texture.glcm": 0, "texture.glcm_kernel": 0, "texture.nakagami": 0, "texture.first_order": 0,
     "cohort": 1, "preprocess": 1, "performance": 1, "folds": 1, "reliability": 1,
     "phantom": 2, "clinical": 2, "published": 2, "check": 2, "texture": 2, "forest": 2, "baselines": 2, "dcnn": 2,

@@ -82,7 +82,7 @@ def test_network_input_is_the_resized_zscore() -> None:
     assert scored.mean() == pytest.approx(0, abs=1e-6)
     assert scored.std() == pytest.approx(1, abs=1e-6)
     # Growing needs no anti-aliasing: linear interpolation on voxel centres, as scipy's grid mode.
-    grown = preprocess.network_input(voxels, (48, 40, 24))
+    grown = preprocess.network_input(scored, (48, 40, 24))
     expected = zoom(scored, 2, order=1, mode="nearest", grid_mode=True)
     np.testing.assert_allclose(grown, expected, atol=1e-5)
-    assert preprocess.network_input(voxels, (12, 10, 6)).shape == (12, 10, 6)
+    assert preprocess.network_input(scored, (12, 10, 6)).shape == (12, 10, 6)

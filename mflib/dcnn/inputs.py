@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from mflib import atomic, preprocess
 from mflib import volume as volumes
 from mflib.cohort import Cohort
-from mflib.dcnn.record import sha256
+from mflib.dcnn.settings import Settings
+from mflib.dcnn.weights import sha256
 from mflib.preprocess import PreprocessError
 from mflib.progress import Progress
 from mflib.volume import KEY
-
-Size = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class StoredVolumes:
 
 
 def prepare(
-    cohort: Cohort, preprocessing: preprocess.Settings, size: Size, folder: Path, workers: int
+    cohort: Cohort, preprocessing: preprocess.Settings, settings: Settings, folder: Path, workers: int
 ) -> StoredVolumes:
     """Preprocess every analysed volume that is not in ``folder`` yet.
 
@@ -46,7 +45,7 @@ def prepare(
 
     Parameters
     ----------
-    size : extent of the network's input in voxels
+    settings : their size, gain and scale
     folder : where the inputs are kept
     workers : processes
 
@@ -56,31 +55,50 @@ def prepare(
         A volume cannot be normalised; the message names it.
     """
     segments = cohort.segments.to_dict("records")
-    paths = [folder / _file_name(cohort, segment, preprocessing, size) for segment in segments]
+    paths = [folder / _file_name(cohort, segment, preprocessing, settings) for segment in segments]
     missing = [(segment, path) for segment, path in zip(segments, paths, strict=True) if not path.exists()]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         progress = Progress("network inputs", len(missing))
-        jobs = (delayed(_store)(cohort, segment, preprocessing, size, path) for segment, path in missing)
+        jobs = (delayed(_store)(cohort, segment, preprocessing, settings, path) for segment, path in missing)
         for _ in Parallel(n_jobs=workers, return_as="generator_unordered")(jobs):
             progress.advance()
     return StoredVolumes(tuple(paths))
 
 
-def _file_name(cohort: Cohort, segment: Mapping[str, Any], preprocessing: preprocess.Settings, size: Size) -> str:
+def made(
+    cohort: Cohort, segment: Mapping[str, Any], preprocessing: preprocess.Settings, settings: Settings
+) -> NDArray[np.float32]:
+    """The network's input from one row of the cohort's segments.
+
+    Raises
+    ------
+    PreprocessError
+        It cannot be normalised.
+    """
+    region = preprocess.region(cohort.volume(segment), cohort.annotation(segment), preprocessing)
+    voxels = region.voxels if settings.gain == "normalised" else region.raw
+    zscored = settings.scale == "zscore"
+    scaled = preprocess.zscore(voxels) if zscored else preprocess.fixed_scale(voxels, preprocessing)
+    return preprocess.network_input(scaled, settings.size)
+
+
+def _file_name(
+    cohort: Cohort, segment: Mapping[str, Any], preprocessing: preprocess.Settings, settings: Settings
+) -> str:
     source = cohort.root / segment["path"]
     files = [source, volumes.find_sidecar(source), Path(preprocess.__file__), Path(__file__)]
-    made_from = [cohort.annotation(segment), preprocessing, tuple(size), *(sha256(f) for f in files if f.exists())]
+    choices = (tuple(settings.size), settings.gain, settings.scale)
+    made_from = [cohort.annotation(segment), preprocessing, *choices, *(sha256(f) for f in files if f.exists())]
     digest = hashlib.sha256(repr(made_from).encode()).hexdigest()
     return "_".join([*(str(segment[key]) for key in KEY), digest[:16]]) + ".npy"
 
 
 def _store(
-    cohort: Cohort, segment: Mapping[str, Any], preprocessing: preprocess.Settings, size: Size, path: Path
+    cohort: Cohort, segment: Mapping[str, Any], preprocessing: preprocess.Settings, settings: Settings, path: Path
 ) -> None:
     try:
-        region = preprocess.region(cohort.volume(segment), cohort.annotation(segment), preprocessing)
-        voxels = preprocess.network_input(region.voxels, size)
+        voxels = made(cohort, segment, preprocessing, settings)
     except PreprocessError as error:
         raise PreprocessError(f"{segment['path']}: {error}") from error
     atomic.write_array(path, voxels)

@@ -8,15 +8,18 @@ MONAI takes the same weights into strides of 2 there and a stem of stride 1, and
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mflib.dcnn.settings import Depth
+from mflib.dcnn.weights import sha256
 
 if TYPE_CHECKING:
     from monai.networks.nets import ResNet
@@ -49,7 +52,30 @@ ARCHITECTURES: dict[int | str, Architecture] = {
 }
 
 
-def build(depth: Depth, width: int | None = None, dilated: bool = True) -> ResNet:
+@dataclass(frozen=True)
+class Loaded:
+    """What a weights file gave.
+
+    Parameters
+    ----------
+    file, sha256 : its name and the digest of its content
+    tensors, values : how many the network took
+    left_out : how many tensors of a decoder the file holds besides
+    """
+
+    file: str
+    sha256: str
+    tensors: int
+    values: int
+    left_out: int
+
+    def __str__(self) -> str:
+        """One sentence for the report."""
+        decoder = f", {self.left_out} of its decoder left out" if self.left_out else ""
+        return f"{self.file}, {self.tensors} tensors with {self.values:,} values{decoder}, SHA-256 {self.sha256[:12]}"
+
+
+def build(depth: Depth = 50, width: int | None = None, dilated: bool = True) -> ResNet:
     """A freshly initialised network: (n, 1, ni, nj, nk) volumes in, (n, 1) logits out.
 
     Parameters
@@ -85,25 +111,66 @@ def build(depth: Depth, width: int | None = None, dilated: bool = True) -> ResNe
     return network
 
 
-def load_medicalnet(network: nn.Module, path: Path) -> None:
+def load_medicalnet(network: nn.Module, path: Path) -> Loaded:
     """Put released MedicalNet weights into the backbone of ``network``; the fully connected layer stays as it is.
 
     Released files hold ``{"state_dict": {"module.conv1.weight": ...}}`` without a decoder, trainer checkpoints the same
-    with one (``conv_seg``), which is dropped.
+    with one (``conv_seg``), which is left out. Nothing in the file is executed.
 
     Raises
     ------
     ValueError
-        The file does not hold exactly this backbone: weights missing, left over or of another shape.
+        The file cannot be read, or does not hold exactly this backbone: weights missing, left over, of another shape
+        or not finite. The network is as it was.
     """
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    released = {name.removeprefix("module."): value for name, value in content.get("state_dict", content).items()}
-    backbone = {name: value for name, value in released.items() if not name.startswith("conv_seg.")}
-    head = {name: value for name, value in network.state_dict().items() if name.startswith("fc.")}
+    released = _read(path)
+    decoder = [name for name in released if name.startswith("conv_seg.")]
+    backbone = {name: value for name, value in released.items() if name not in decoder}
+    state = network.state_dict()
+    expected = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    # Files older than this counter, which nothing here uses, lack it.
+    counters = {name: expected[name] for name in expected if name.endswith("num_batches_tracked")}
+    wrong = _differences(counters | backbone, expected)
+    if wrong:
+        raise ValueError(f"{path.name}: not the weights of this network: {'; '.join(wrong)}")
+    network.load_state_dict(state | counters | backbone, strict=True)
+    values = sum(value.numel() for name, value in backbone.items() if name not in counters)
+    return Loaded(path.name, sha256(path), len(backbone), values, len(decoder))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weights file by their name without the prefix of data-parallel training."""
     try:
-        network.load_state_dict(backbone | head, strict=True)
-    except RuntimeError as error:
-        raise ValueError(f"{path.name}: not the weights of this network. {error}") from error
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path.name}: cannot be read as plain tensors ({reason})") from error
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(
+            f"{path.name}: found {type(content).__name__}, expected tensors by name, or state_dict of them"
+        )
+    return {str(name).removeprefix("module."): value for name, value in state.items()}
+
+
+def _differences(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """What keeps one set of tensors from being the other, each kind with its first names."""
+    common = [name for name in expected if name in found]
+    kinds = {
+        "missing": [name for name in expected if name not in found],
+        "left over": [name for name in found if name not in expected],
+        "of another shape": [
+            f"{name} {tuple(found[name].shape)}, expected {tuple(expected[name].shape)}"
+            for name in common
+            if found[name].shape != expected[name].shape
+        ],
+        "not finite": [name for name in common if not torch.isfinite(found[name]).all()],
+    }
+    return [
+        f"{len(names)} {kind} ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})"
+        for kind, names in kinds.items()
+        if names
+    ]
 
 
 def _dilate(layer: nn.Sequential, dilation: int) -> None:

@@ -14,11 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mflib.dcnn import weights
 from mflib.dcnn.settings import Settings
+from mflib.dcnn.weights import sha256
 from mflib.folds import Fold
 
 RESULT, WEIGHTS, CHECKPOINT = "fold.json", "weights.pt", "checkpoint.pt"
-SOURCES = ("fold.py", "network.py", "record.py")
+SOURCES = ("batches.py", "checkpoint.py", "compute.py", "fold.py", "network.py", "record.py")
+
+Labels = NDArray[np.integer]
+# Where the first weights lie and how they are called changes nothing, and their content has a digest of its own.
+ELSEWHERE = ("workers", "pretrained", "weights")
 
 
 class Volumes(Protocol):
@@ -47,11 +53,13 @@ class FoldResult:
     ----------
     validation, test : scores in [0, 1] of the two parts, in the fold's order, with the best epoch's weights
     history : one entry per epoch
+    computed : device, precision and threads
     """
 
     validation: list[float]
     test: list[float]
     history: list[Epoch]
+    computed: str
 
 
 def volume(inputs: Volumes, position: int, settings: Settings) -> NDArray[np.float32]:
@@ -71,17 +79,18 @@ def volume(inputs: Volumes, position: int, settings: Settings) -> NDArray[np.flo
     return voxels
 
 
-def fold_key(inputs: Volumes, labels: NDArray[np.integer], fold: Fold, settings: Settings) -> str:
+def fold_key(inputs: Volumes, labels: Labels, fold: Fold, settings: Settings) -> str:
     """SHA-256 of all that decides a fold's weights and scores; labels of the test part do not."""
     parts = {part: getattr(fold, part).tolist() for part in ("train", "validation", "test")}
+    start = weights.find(settings)
     total = hashlib.sha256()
     total.update(
         json.dumps(
             {
                 "fold": [fold.repeat, fold.number, parts],
                 "labels": labels[np.concatenate([fold.train, fold.validation])].tolist(),
-                "settings": {name: value for name, value in asdict(settings).items() if name != "workers"},
-                "pretrained": "none" if settings.pretrained == "none" else sha256(Path(settings.pretrained)),
+                "settings": {name: value for name, value in asdict(settings).items() if name not in ELSEWHERE},
+                "pretrained": "none" if start is None else sha256(start),
                 "sources": [sha256(Path(__file__).with_name(source)) for source in SOURCES],
                 "versions": [version("torch"), version("monai"), version("numpy")],
                 "device": "cuda" if torch.cuda.is_available() else "cpu",
@@ -103,9 +112,3 @@ def read_result(folder: Path, key: str) -> FoldResult | None:
     if content.pop("key") != key:
         return None
     return FoldResult(**content)
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -6,23 +6,23 @@ once. The processes that train are not even told the test labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from mflib import folds as division
 from mflib import preprocess
 from mflib.cohort import Cohort
-from mflib.dcnn.fold import Labels, TrainingError, merit, name
-from mflib.dcnn.inputs import prepare
-from mflib.dcnn.record import FoldResult, fold_key, read_result
+from mflib.dcnn import cluster, weights
+from mflib.dcnn.fold import TrainingError, merit, name
+from mflib.dcnn.inputs import StoredVolumes, prepare
+from mflib.dcnn.record import Epoch, FoldResult, Labels, fold_key, read_result
 from mflib.dcnn.settings import Settings
-from mflib.dcnn.workers import Message, Task, train_all
+from mflib.dcnn.workers import Message, Task, places, train_all
 from mflib.folds import Fold
 from mflib.performance import youden_threshold
 from mflib.progress import Progress
@@ -31,6 +31,7 @@ __all__ = ["Result", "Settings", "TrainingError", "out_of_fold"]
 
 MODEL = "dcnn"
 UNTOLD = -1
+Watch = Callable[[pd.DataFrame], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +42,16 @@ class Result:
     ----------
     predictions : the predictions table, one row per segment and repeat, scores in [0, 1]
     history : split, repeat, fold, epoch, learning_rate, train_loss, validation_loss, validation_auc, kept
+    folders : of the folds, in their order; each holds ``weights.pt``
+    inputs : the volumes as the network saw them, in the order of the segments
+    computed : device, precision and threads of each fold
     """
 
     predictions: pd.DataFrame
     history: pd.DataFrame
+    folders: list[Path]
+    inputs: StoredVolumes
+    computed: list[str]
 
 
 def out_of_fold(
@@ -54,6 +61,9 @@ def out_of_fold(
     settings: Settings,
     folder: Path,
     split: division.Split,
+    *,
+    watch: Watch = lambda history: None,
+    scheduler: str = "",
 ) -> Result:
     """Train the network on every fold and score every fold's test part.
 
@@ -64,22 +74,62 @@ def out_of_fold(
     folder : keeps ``inputs/`` (one preprocessed volume per file) and ``{split}/fold-{repeat}-{number}/`` (weights,
         scores, history and, while it is trained, a checkpoint per epoch). The same call goes on where it was killed
     split : what the folds keep together, written into the tables
+    watch : called with the history so far whenever an epoch has ended
+    scheduler : address of a Dask scheduler whose workers train; empty for processes of this machine
 
     Raises
     ------
     TrainingError
         A fold cannot be trained, or its process died; finished folds stay.
+    weights.WeightsError
+        Pretrained weights are required and cannot be had.
+    parallel.SchedulerError
+        No scheduler answers at the address, or it is without workers.
     """
-    inputs = prepare(cohort, preprocessing, settings.size, folder / "inputs", settings.workers)
+    weights.find(settings)  # before hours of work, and downloaded once
+    inputs = prepare(cohort, preprocessing, settings, folder / "inputs", settings.workers)
     labels = cohort.segments["label"].to_numpy(dtype=np.int64)
+    folders = [folder / split / f"fold-{fold.repeat}-{fold.number}" for fold in folds]
     tasks = [
-        Task(inputs, _without_test(labels, fold), fold, settings, folder / split / f"fold-{fold.repeat}-{fold.number}")
-        for fold in folds
+        Task(inputs, _without_test(labels, fold), fold, settings, place)
+        for fold, place in zip(folds, folders, strict=True)
     ]
-    results = _trained(tasks)
-    tables = [_tables(cohort.segments, labels, f, r, split) for f, r in zip(folds, results, strict=True)]
-    predictions, histories = zip(*tables, strict=True)
-    return Result(pd.concat(predictions, ignore_index=True), pd.concat(histories, ignore_index=True))
+    source = cluster.Source(cohort, preprocessing, folder / "inputs")
+    results = _trained(tasks, source, watch, scheduler)
+    epochs = {(fold.repeat, fold.number): result.history for fold, result in zip(folds, results, strict=True)}
+    table = predictions(cohort.segments, labels, folds, results, split)
+    history = _history(epochs).assign(split=split)
+    return Result(table, history, folders, inputs, [result.computed for result in results])
+
+
+def predictions(
+    segments: pd.DataFrame, labels: Labels, folds: Sequence[Fold], results: Sequence[FoldResult], split: str
+) -> pd.DataFrame:
+    """The predictions table of all folds, each with the threshold of its validation part.
+
+    Parameters
+    ----------
+    segments : (n, ...) with the columns of KEY
+    labels : (n,) 0 or 1
+    folds, results : in the same order
+    split : how the folds were made
+    """
+    parts = []
+    for fold, result in zip(folds, results, strict=True):
+        threshold = youden_threshold(labels[fold.validation], result.validation)
+        scores, run = np.asarray(result.test), {"model": MODEL, "split": split}
+        parts.append(division.predictions(fold, segments, labels, scores, **run, threshold=threshold))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _history(epochs: dict[tuple[int, int], list[Epoch]]) -> pd.DataFrame:
+    """The epochs of each (repeat, fold) as one table; the best one so far is marked as kept."""
+    parts = []
+    for (repeat, number), of_fold in sorted(epochs.items()):
+        best = max(of_fold, key=merit)["epoch"]
+        part = pd.DataFrame(of_fold)
+        parts.append(part.assign(repeat=repeat, fold=number, kept=part["epoch"] == best))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _without_test(labels: Labels, fold: Fold) -> Labels:
@@ -88,12 +138,16 @@ def _without_test(labels: Labels, fold: Fold) -> Labels:
     return told
 
 
-def _trained(tasks: Sequence[Task]) -> list[FoldResult]:
+def _trained(tasks: Sequence[Task], source: cluster.Source, watch: Watch, scheduler: str) -> list[FoldResult]:
     """The result of every task; those that are not finished are trained first."""
     keys = [fold_key(task.inputs, task.labels, task.fold, task.settings) for task in tasks]
-    unfinished = [t for t, key in zip(tasks, keys, strict=True) if read_result(t.folder, key) is None]
+    known = [read_result(task.folder, key) for task, key in zip(tasks, keys, strict=True)]
+    unfinished = [task for task, result in zip(tasks, known, strict=True) if result is None]
     if unfinished:
-        _train(unfinished)
+        finished = {
+            (t.fold.repeat, t.fold.number): r.history for t, r in zip(tasks, known, strict=True) if r is not None
+        }
+        _train(unfinished, source, finished, watch, scheduler)
     results = [read_result(task.folder, key) for task, key in zip(tasks, keys, strict=True)]
     lost = [name(task.fold) for task, result in zip(tasks, results, strict=True) if result is None]
     if lost:
@@ -103,14 +157,31 @@ def _trained(tasks: Sequence[Task]) -> list[FoldResult]:
     return [result for result in results if result is not None]
 
 
-def _train(tasks: Sequence[Task]) -> None:
-    """Train in child processes and print how far they are."""
+def _train(
+    tasks: Sequence[Task],
+    source: cluster.Source,
+    epochs: dict[tuple[int, int], list[Epoch]],
+    watch: Watch,
+    scheduler: str,
+) -> None:
+    """Train here or on a cluster, print how far it is, and show the epochs to ``watch``."""
     settings = tasks[0].settings
     progress = Progress("dcnn epochs", settings.epochs * len(tasks))
     done = dict.fromkeys((task.folder for task in tasks), 0)
-    with closing(train_all(tasks, 1 if torch.cuda.is_available() else settings.workers)) as messages:
-        for message in messages:
-            _count(progress, done, message)
+    for message in _messages(tasks, source, settings, scheduler):
+        _count(progress, done, message)
+        if message.epoch is not None:
+            fold = message.task.fold
+            epochs.setdefault((fold.repeat, fold.number), []).append(message.epoch)
+            watch(_history(epochs))
+
+
+def _messages(tasks: Sequence[Task], source: cluster.Source, settings: Settings, scheduler: str) -> Iterator[Message]:
+    if scheduler:
+        yield from cluster.train_all(source, tasks, scheduler)
+        return
+    with closing(train_all(tasks, places(settings))) as messages:
+        yield from messages
 
 
 def _count(progress: Progress, done: dict[Path, int], message: Message) -> None:
@@ -127,17 +198,3 @@ def _count(progress: Progress, done: dict[Path, int], message: Message) -> None:
         f"{name(fold)}: epoch {message.epoch['epoch']}/{epochs}, loss {message.epoch['train_loss']:.3f}, "
         f"validation AUC {message.epoch['validation_auc']:.2f}",
     )
-
-
-def _tables(
-    segments: pd.DataFrame, labels: Labels, fold: Fold, result: FoldResult, split: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of one fold in the predictions table and in the history."""
-    threshold = youden_threshold(labels[fold.validation], result.validation)
-    scores = np.asarray(result.test)
-    predictions = division.predictions(fold, segments, labels, scores, model=MODEL, split=split, threshold=threshold)
-    history = pd.DataFrame(result.history)
-    history["kept"] = history["epoch"] == max(result.history, key=merit)["epoch"]
-    for position, (column, value) in enumerate({"split": split, "repeat": fold.repeat, "fold": fold.number}.items()):
-        history.insert(position, column, value)
-    return predictions, history

@@ -15,13 +15,13 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mflib.dcnn.fold import Labels, TrainingError, name, train_fold
-from mflib.dcnn.record import Epoch, Volumes
+from mflib.dcnn.fold import TrainingError, name, train_fold
+from mflib.dcnn.record import Epoch, Labels, Volumes
 from mflib.dcnn.settings import Settings
 from mflib.folds import Fold
 
@@ -49,17 +49,28 @@ class Message:
     epoch: Epoch | None
 
 
-class Child:
-    """One child process with its three streams."""
+def places(settings: Settings) -> list[dict[str, str]]:
+    """The environment of each process that trains here: one for every GPU, ``settings.workers`` where there is none."""
+    import torch
 
-    def __init__(self) -> None:
+    gpus = torch.cuda.device_count()
+    if not gpus:
+        return [{} for _ in range(settings.workers)]
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+    return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in seen[:gpus]]
+
+
+class Child:
+    """One child process with its three streams, and what its environment has besides that of all."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in ``close``
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mflib.dcnn.workers"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
-            env=os.environ | ENVIRONMENT,
+            env=os.environ | ENVIRONMENT | dict(environment or {}),
             start_new_session=True,  # an interrupt is for the parent, which ends its children
         )
 
@@ -103,8 +114,8 @@ class Child:
         )
 
 
-def train_all(tasks: Sequence[Task], processes: int) -> Generator[Message, None, None]:
-    """Train folds, ``processes`` at a time; yields what the children say, in the order they say it.
+def train_all(tasks: Sequence[Task], environments: Sequence[Mapping[str, str]]) -> Generator[Message, None, None]:
+    """Train folds, one at a time in a process for each environment; yields what they say, in the order they say it.
 
     Raises
     ------
@@ -115,7 +126,7 @@ def train_all(tasks: Sequence[Task], processes: int) -> Generator[Message, None,
     said: queue.SimpleQueue[Message | Exception] = queue.SimpleQueue()
     for task in tasks:
         waiting.put(task)
-    children = [Child() for _ in range(min(processes, len(tasks)))]
+    children = [Child(environment) for environment in environments[: len(tasks)]]
     try:
         for child in children:
             threading.Thread(target=_keep_busy, args=(child, waiting, said), daemon=True).start()

@@ -11,6 +11,7 @@ import yaml
 
 from mflib import forest, preprocess
 from mflib.dcnn import settings as network
+from mflib.dcnn import weights
 from mflib.folds import Split
 from mflib.texture import bank, robustness
 
@@ -85,8 +86,15 @@ class Profile:
             texture=build(bank.Settings, "texture_settings", texture_settings),
             robustness=build(robustness.Settings, "robustness_settings", robustness_settings),
             forest=replace(build(forest.Settings, "forest_settings", forest_settings), seed=seed),
-            network=replace(build(network.Settings, "network_settings", network_settings), seed=seed),
+            network=_network(network_settings, seed),
         )
+
+
+def _network(values: Mapping[str, Any], seed: int) -> network.Settings:
+    """The network's settings; a relative path of weights starts at the repository."""
+    settings = replace(build(network.Settings, "network_settings", values), seed=seed)
+    is_path = settings.weights and settings.weights not in weights.RELEASES
+    return replace(settings, weights=str(ROOT / settings.weights)) if is_path else settings
 
 
 def build(settings: type[Settings], name: str, values: Mapping[str, Any]) -> Settings:

@@ -1,7 +1,10 @@
 """The network against a plain implementation of the published one, and against published counts."""
 
+import hashlib
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,6 +12,8 @@ from torch.nn import functional as F
 
 from mflib.dcnn import network
 
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+STORED = Path(__file__).with_name("expected_features.json")
 DEPTHS = [10, 18, 34, 50, "small"]
 BLOCKS = {
     10: (1, [1, 1, 1, 1]),
@@ -66,10 +71,49 @@ class Published(nn.Module):
             setattr(self, f"layer{layer + 1}", nn.Sequential(*members))
         self.fc = nn.Linear(channels, 1)
 
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        """The feature map of every layer."""
+        found = {"conv1": self.conv1(x)}
+        x = F.max_pool3d(F.relu(self.bn1(found["conv1"])), 3, stride=2, padding=1)
+        for name in LAYERS:
+            x = found[name] = getattr(self, name)(x)
+        return found
+
     def forward(self, x: Tensor) -> Tensor:
-        x = F.max_pool3d(F.relu(self.bn1(self.conv1(x))), 3, stride=2, padding=1)
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(x.mean(dim=(2, 3, 4)))
+        return self.fc(self.maps(x)["layer4"].mean(dim=(2, 3, 4)))
+
+
+def fill(model: nn.Module) -> nn.Module:
+    """Weights and running statistics that are the same on every machine, in the order of the published names."""
+    rng = np.random.default_rng(1904)
+    for name, value in model.state_dict().items():
+        if value.dtype == torch.int64:
+            continue
+        fan = max(1, value[0].numel()) if value.ndim == 5 else 1
+        drawn = rng.normal(0, np.sqrt(2 / fan), value.shape) if value.ndim == 5 else rng.uniform(0.5, 1.5, value.shape)
+        value.copy_(torch.from_numpy(drawn if not name.endswith(("bias", "running_mean")) else drawn - 1))
+    return model.eval()
+
+
+def released(model: nn.Module, path: Path, **more: Tensor) -> Path:
+    """The backbone in the layout of the released files."""
+    backbone = {f"module.{name}": value for name, value in model.state_dict().items() if not name.startswith("fc.")}
+    torch.save({"state_dict": backbone | more}, path)
+    return path
+
+
+def maps_of(model: nn.Module, volumes: Tensor) -> dict[str, Tensor]:
+    """The feature map of every layer of our network."""
+    found: dict[str, Tensor] = {}
+    for name in ("conv1", *LAYERS):
+        getattr(model, name).register_forward_hook(lambda _m, _i, output, name=name: found.update({name: output}))
+    with torch.no_grad():
+        model(volumes)
+    return found
+
+
+def volumes() -> Tensor:
+    return torch.from_numpy(np.random.default_rng(7).standard_normal((2, 1, 40, 32, 24)).astype(np.float32))
 
 
 def trained(model: nn.Module) -> nn.Module:
@@ -137,22 +181,96 @@ def test_gradient_reaches_every_parameter(depth: network.Depth) -> None:
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_released_weights_fill_the_backbone_and_leave_the_head(tmp_path: Path) -> None:
-    source, target = trained(network.build(10, width=8)), network.build(10, width=8)
-    head = target.fc.weight.clone()
-    released = {f"module.{name}": value for name, value in source.state_dict().items() if not name.startswith("fc.")}
-    released["module.conv_seg.0.weight"] = torch.zeros(3)
-    torch.save({"state_dict": released}, tmp_path / "resnet_10.pth")
-    network.load_medicalnet(target, tmp_path / "resnet_10.pth")
-    loaded = target.state_dict()
-    assert all(torch.equal(loaded[name], value) for name, value in source.state_dict().items() if "fc." not in name)
-    assert torch.equal(target.fc.weight, head)
+@pytest.mark.parametrize("depth", [10, 18, 34, 50])
+def test_released_weights_give_the_published_maps_bit_by_bit(depth: network.Depth, tmp_path: Path) -> None:
+    width = {10: 64, 18: 32, 34: 16, 50: 16}[depth]
+    published, model = fill(Published(depth, width, True)), network.build(depth, width)
+    head = model.fc.weight.clone()
+    loaded = network.load_medicalnet(model, released(published, tmp_path / "resnet.pth"))
+    ours = maps_of(model.eval(), volumes())
+    with torch.no_grad():
+        theirs = published.maps(volumes())
+    assert {name: torch.equal(ours[name], value) for name, value in theirs.items()} == dict.fromkeys(ours, True)
+    assert torch.equal(model.fc.weight, head)
+    backbone = [value for name, value in published.state_dict().items() if not name.startswith("fc.")]
+    assert loaded.tensors == len(backbone)
+    assert loaded.values == sum(value.numel() for value in backbone if value.dtype != torch.int64)
+    assert loaded.left_out == 0
 
 
-def test_weights_of_another_depth_are_refused(tmp_path: Path) -> None:
-    torch.save(network.build(18, width=8).state_dict(), tmp_path / "resnet_18.pth")
-    with pytest.raises(ValueError, match=r"resnet_18\.pth: not the weights of this network"):
-        network.load_medicalnet(network.build(10, width=8), tmp_path / "resnet_18.pth")
+def test_features_are_those_that_the_plain_network_once_gave(tmp_path: Path) -> None:
+    """Stored, so that a change in a library that moves both implementations alike is seen too."""
+    model = network.build(50, 8)
+    network.load_medicalnet(model, released(fill(Published(50, 8, True)), tmp_path / "resnet_50.pth"))
+    pooled = maps_of(model.eval(), volumes())["layer4"].mean(dim=(2, 3, 4))
+    torch.testing.assert_close(pooled, torch.tensor(json.loads(STORED.read_text())), rtol=1e-4, atol=1e-5)
+
+
+def test_a_decoder_is_left_out_and_counters_may_be_missing(tmp_path: Path) -> None:
+    source, target = fill(Published(10, 8, True)), network.build(10, 8)
+    decoder = {"module.conv_seg.0.weight": torch.zeros(3), "module.conv_seg.1.bias": torch.zeros(2)}
+    path = released(source, tmp_path / "resnet_10.pth", **decoder)
+    content = torch.load(path, weights_only=True)["state_dict"]
+    torch.save({k: v for k, v in content.items() if not k.endswith("num_batches_tracked")}, path)
+    assert network.load_medicalnet(target, path).left_out == 2
+    assert torch.equal(target.layer4[0].conv2.weight, source.layer4[0].conv2.weight)
+    assert network.load_medicalnet(target, path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Harmful:
+    """Would make a file wherever it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def without(content: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {key: value for key, value in content.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda s: without(s, "module.layer3.0.bn2.weight"), r"1 missing \(layer3\.0\.bn2\.weight\)$"),
+        (lambda s: s | {"module.extra": torch.zeros(1)}, r"1 left over \(extra\)$"),
+        (
+            lambda s: s | {"module.conv1.weight": s["module.conv1.weight"][:4]},
+            r"1 of another shape \(conv1\.weight \(4,",
+        ),
+        (lambda s: s | {"module.bn1.bias": s["module.bn1.bias"] * np.nan}, r"1 not finite \(bn1\.bias\)$"),
+        (lambda s: {}, r"missing \(conv1\.weight, bn1\.weight"),
+        (lambda s: {"module.conv1.weight": "text"}, r"found dict, expected tensors by name"),
+        (lambda s: Published(10, 16, True).state_dict(), r"of another shape \(conv1\.weight \(16, 1"),
+        (lambda s: without(Published(18, 8, True).state_dict(), "fc.weight"), r"9 missing|left over \(layer1\.1"),
+        (lambda s: network.build(50, 8).state_dict(), r"left over .*of another shape"),
+    ],
+)
+def test_files_that_are_not_this_network_are_refused(spoil, message: str, tmp_path: Path) -> None:
+    model = network.build(10, 8)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    content = {f"module.{k}": v for k, v in model.state_dict().items() if not k.startswith("fc.")}
+    torch.save({"state_dict": spoil(content)}, tmp_path / "wrong.pth")
+    with pytest.raises(ValueError, match=rf"^wrong\.pth: .*{message}"):
+        network.load_medicalnet(model, tmp_path / "wrong.pth")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("keep", [0, 10, 2000])
+def test_half_a_file_is_refused(keep: int, tmp_path: Path) -> None:
+    path = released(Published(10, 8, True), tmp_path / "half.pth")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"half\.pth: cannot be read as plain tensors"):
+        network.load_medicalnet(network.build(10, 8), path)
+
+
+def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
+    torch.save({"state_dict": {"module.conv1.weight": Harmful(tmp_path / "done")}}, tmp_path / "bad.pth")
+    with pytest.raises(ValueError, match=r"bad\.pth: cannot be read as plain tensors"):
+        network.load_medicalnet(network.build(10, 8), tmp_path / "bad.pth")
+    assert not (tmp_path / "done").exists()
 
 
 def test_unpublished_depth_is_refused() -> None:

@@ -164,7 +164,7 @@ def test_dead_child_is_an_error_that_names_its_fold(
     one_class[FOLD.validation] = 1
     finished = workers.Task(inputs, labels, FOLD, QUICK, trained[1])
     fails = workers.Task(inputs, one_class, replace(FOLD, repeat=2, number=4), QUICK, tmp_path)
-    messages = workers.train_all([finished, fails], processes=1)
+    messages = workers.train_all([finished, fails], [{}])
     assert next(messages).epoch is None
     with pytest.raises(TrainingError, match=r"fold 4 of repeat 2: .*exit code 1.*validation labels are \[1\]"):
         next(messages)
@@ -252,13 +252,13 @@ def test_out_of_fold_scores_every_segment_once_and_goes_on(
 
 def test_changed_volume_is_prepared_again_and_alone(tmp_path: Path) -> None:
     cohort = ToyCohort(tmp_path / "cohort")
-    first = prepare(cohort, preprocess.Settings(), SIZE, tmp_path / "inputs", 1)
+    first = prepare(cohort, preprocess.Settings(), QUICK, tmp_path / "inputs", 1)
     changed = cohort.voxels(np.random.default_rng(9), 0)
     write(Volume(changed, (0.5, 0.5, 0.5)), cohort.root / cohort.segments["path"][5])
-    second = prepare(cohort, preprocess.Settings(), SIZE, tmp_path / "inputs", 1)
+    second = prepare(cohort, preprocess.Settings(), QUICK, tmp_path / "inputs", 1)
     assert [i for i, pair in enumerate(zip(first.paths, second.paths, strict=True)) if pair[0] != pair[1]] == [5]
     region = preprocess.region(Volume(changed, (0.5, 0.5, 0.5)), cohort.annotation({}), preprocess.Settings())
-    expected = preprocess.network_input(region.voxels, SIZE)
+    expected = preprocess.network_input(preprocess.zscore(region.voxels), SIZE)
     np.testing.assert_array_equal(second[5], expected)
     assert len(list((tmp_path / "inputs").iterdir())) == 25
 
@@ -268,4 +268,4 @@ def test_volume_that_cannot_be_normalised_is_named(tmp_path: Path) -> None:
     path = cohort.segments["path"][7]
     write(Volume(np.full((24, 24, 16), 90, np.uint8), (0.5, 0.5, 0.5)), cohort.root / path)
     with pytest.raises(PreprocessError, match=rf"{path}: bone"):
-        prepare(cohort, preprocess.Settings(), SIZE, tmp_path / "inputs", 1)
+        prepare(cohort, preprocess.Settings(), QUICK, tmp_path / "inputs", 1)
