@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,12 @@ import pytest
 
 from mflib import atomic, folds, forest, parallel, preprocess
 from mflib import cohort as cohorts
+from mflib.cohort import Cohort
+from mflib.dcnn import training
+from mflib.dcnn.training import Result, Settings
 from mflib.texture import bank
 from tests.cluster import Cluster, running
+from tests.dcnn.toy import evenly_labelled
 from tests.test_forest import texture_table
 
 SETTINGS = bank.Settings(levels=(8, 32), steps=(1, 3))
@@ -61,6 +66,35 @@ def test_the_forest_of_a_cluster_is_that_of_this_machine(cluster: Cluster) -> No
     )
     for name in ("predictions", "choices", "importance"):
         pd.testing.assert_frame_equal(getattr(here, name), getattr(there, name), check_exact=True)
+
+
+def network_folds(cohort: Cohort, folder: Path, **options: str) -> Result:
+    made = folds.make(cohort.segments["label"], cohort.segments["participant_id"], n_folds=2, seed=1)
+    settings = Settings(width=4, size=(16, 16, 8), epochs=3, workers=1)
+    return training.out_of_fold(cohort, made, preprocess.Settings(), settings, folder, "patient", **options)
+
+
+def test_the_network_of_a_cluster_is_that_of_this_machine(cluster: Cluster, make_cohort, tmp_path: Path) -> None:
+    cohort = evenly_labelled(cohorts.load(make_cohort(8, segments=4)))
+    here = network_folds(cohort, tmp_path / "here")
+    there = network_folds(cohort, tmp_path / "there", scheduler=cluster.address)
+    pd.testing.assert_frame_equal(here.predictions, there.predictions, check_exact=True)
+    pd.testing.assert_frame_equal(here.history, there.history, check_exact=True)
+    for one, other in zip(here.folders, there.folders, strict=True):
+        assert (one / "weights.pt").read_bytes() == (other / "weights.pt").read_bytes()
+
+
+def test_a_fold_of_a_killed_worker_goes_on_with_another(make_cohort, tmp_path: Path) -> None:
+    cohort = evenly_labelled(cohorts.load(make_cohort(8, segments=4)))
+    here = network_folds(cohort, tmp_path / "here")
+    (tmp_path / "dask").mkdir()
+    with running(tmp_path / "dask") as cluster, ThreadPoolExecutor(1) as caller:
+        there = caller.submit(network_folds, cohort, tmp_path / "there", scheduler=cluster.address)
+        checkpoints = tmp_path / "there" / "patient"
+        while not list(checkpoints.glob("*/checkpoint.pt")):
+            time.sleep(0.05)
+        cluster.workers[0].kill()
+        assert there.result(timeout=300).predictions.equals(here.predictions)
 
 
 def test_a_worker_with_other_sources_is_refused(cluster: Cluster, make_cohort, tmp_path: Path, monkeypatch) -> None:

@@ -1,8 +1,6 @@
 """Training on toy textures: it learns, it does not leak, and it survives being killed."""
 
 import json
-import os
-import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,39 +9,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 
 from mflib import preprocess
-from mflib.dcnn import training, workers
+from mflib.dcnn import training
 from mflib.dcnn.fold import TrainingError, train_fold
 from mflib.dcnn.inputs import prepare
-from mflib.dcnn.record import Epoch, FoldResult
+from mflib.dcnn.record import FoldResult
 from mflib.dcnn.training import Settings, out_of_fold
-from mflib.folds import Fold, make
+from mflib.folds import make
 from mflib.performance import youden_threshold
 from mflib.preprocess import PreprocessError
 from mflib.volume import KEY, Annotation, Volume, read, write
+from tests.dcnn.toy import FOLD, LABELS, QUICK, SIZE, same_weights, textures
 
 COLUMNS = [*KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold"]
-SIZE = (16, 16, 8)
-QUICK = Settings(width=4, size=SIZE, epochs=5, patience=5, learning_rate=1e-2)
-FOLD = Fold(0, 1, np.arange(0, 48), np.arange(48, 72), np.arange(72, 96))
 
 
 @pytest.fixture(scope="module")
 def labels() -> NDArray[np.int64]:
-    return np.tile([0, 1], 48)
+    return LABELS
 
 
 @pytest.fixture(scope="module")
-def inputs(labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Z-scored speckle, coarser in the second class."""
-    rng = np.random.default_rng(5)
-    textures = [gaussian_filter(rng.standard_normal(SIZE), 0.7 + 0.5 * label) for label in labels]
-    return np.array([(t - t.mean()) / t.std() for t in textures], dtype=np.float32)
+def inputs() -> NDArray[np.float32]:
+    return textures()
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +44,6 @@ def trained(
 ) -> tuple[FoldResult, Path]:
     folder = tmp_path_factory.mktemp("trained")
     return train_fold(inputs, labels, FOLD, QUICK, folder), folder
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "weights.pt", weights_only=True)
-
-
-def same_weights(first: Path, second: Path) -> bool:
-    one, other = weights(first), weights(second)
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_learns_a_difference_in_texture(trained: tuple[FoldResult, Path], labels: NDArray[np.int64]) -> None:
@@ -120,55 +103,6 @@ def test_stops_early_and_keeps_the_first_of_equal_epochs(
     history = train_fold(inputs, labels, FOLD, settings, tmp_path).history
     merits = [(epoch["validation_auc"], -epoch["validation_loss"]) for epoch in history]
     assert len(history) == merits.index(max(merits)) + 1 + 2 < 40
-
-
-def test_killed_run_goes_on_to_the_same_weights(
-    inputs: NDArray[np.float32], labels: NDArray[np.int64], tmp_path: Path
-) -> None:
-    settings = replace(QUICK, epochs=6, patience=6)
-    task = workers.Task(inputs, labels, FOLD, settings, tmp_path / "killed")
-    child = workers.Child()
-    with pytest.raises(TrainingError, match="fold 1 of repeat 0: its process ended with signal 9"):
-        for message in child.train(task):
-            if message.epoch is not None and message.epoch["epoch"] == 2:
-                os.kill(child.process.pid, signal.SIGKILL)
-    child.close()
-    assert not (task.folder / "fold.json").exists()
-    seen: list[int] = []
-    resumed = train_fold(inputs, labels, FOLD, settings, task.folder, lambda epoch: seen.append(epoch["epoch"]))
-    assert seen[0] in (3, 4)  # the signal may come an epoch late
-    assert resumed == train_fold(inputs, labels, FOLD, settings, tmp_path / "whole")
-    assert same_weights(tmp_path / "killed", tmp_path / "whole")
-    assert not (task.folder / "checkpoint.pt").exists()
-
-
-def test_interrupted_adamw_goes_on_to_the_same_weights(
-    inputs: NDArray[np.float32], labels: NDArray[np.int64], tmp_path: Path
-) -> None:
-    settings = replace(QUICK, optimizer="adamw", learning_rate=1e-3, schedule="constant")
-
-    def interrupt(epoch: Epoch) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train_fold(inputs, labels, FOLD, settings, tmp_path / "killed", interrupt)
-    train_fold(inputs, labels, FOLD, settings, tmp_path / "killed")
-    train_fold(inputs, labels, FOLD, settings, tmp_path / "whole")
-    assert same_weights(tmp_path / "killed", tmp_path / "whole")
-
-
-def test_dead_child_is_an_error_that_names_its_fold(
-    trained: tuple[FoldResult, Path], inputs: NDArray[np.float32], labels: NDArray[np.int64], tmp_path: Path
-) -> None:
-    one_class = labels.copy()
-    one_class[FOLD.validation] = 1
-    finished = workers.Task(inputs, labels, FOLD, QUICK, trained[1])
-    fails = workers.Task(inputs, one_class, replace(FOLD, repeat=2, number=4), QUICK, tmp_path)
-    messages = workers.train_all([finished, fails], [{}])
-    assert next(messages).epoch is None
-    with pytest.raises(TrainingError, match=r"fold 4 of repeat 2: .*exit code 1.*validation labels are \[1\]"):
-        next(messages)
-    assert (trained[1] / "fold.json").exists()
 
 
 @pytest.mark.parametrize(
