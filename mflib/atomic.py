@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,9 @@ def replacing(path: Path) -> Iterator[Path]:
     OSError
         What was written could not be brought to the disk. ``path`` is as it was, and nothing lies beside it.
     """
-    # Two processes do not write to the same file. The name's end stays: writers read the format from it. Readers of
-    # cohorts pass over what begins so, which is all that a kill can leave.
-    partial = path.with_name(f"partial-{os.getpid()}-{path.name}")
+    # Nobody else writes to a name drawn at random, on whatever machine. The name's end stays: writers read the format
+    # from it. Readers of cohorts pass over what begins so, which is all that a kill can leave.
+    partial = path.with_name(f"partial-{uuid4().hex[:12]}-{path.name}")
     try:
         yield partial
         with partial.open("rb+") as file:

@@ -69,7 +69,7 @@ def check(
 @app.command()
 def report(
     cohort: Annotated[Path | None, typer.Option(help="Cohort folder instead of the profile's.")] = None,
-    profile: Annotated[str, typer.Option(help="quick, paper, or the path of a YAML file.")] = "quick",
+    profile: Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")] = "quick",
     run: Annotated[
         Path | None, typer.Option(help="Run folder; the profile's, or reports/<profile>-<cohort>, by default.")
     ] = None,
@@ -77,22 +77,33 @@ def report(
     only: Annotated[str | None, typer.Option(help="Run this notebook again and leave the others.")] = None,
     force: Annotated[bool, typer.Option(help="Run every notebook again.")] = False,
     scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
-    timeout: Annotated[float, typer.Option(min=0.1, help="Minutes that one cell may take.")] = 120.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Minutes that one cell may take.")] = 1440.0,
 ) -> None:
     """Run the notebooks on a cohort and join them into one offline HTML report; prints its path last."""
     from mflib import report as reports
     from mflib.cohort import CohortError
+    from mflib.dcnn.compute import PrecisionError
+    from mflib.dcnn.weights import WeightsError
     from mflib.folds import FoldsError
+    from mflib.lock import LockError
     from mflib.parallel import SchedulerError
     from mflib.report.pipeline import PipelineError, Selection, find_step
-    from mflib.study.lock import LockError
     from mflib.study.profile import ProfileError, of_run
 
     try:
         values = of_run(profile, cohort=cohort, run=run, scheduler=scheduler)
         selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
         outcome = reports.make(values, Path(profile).stem, selection, round(timeout * 60))
-    except (ProfileError, CohortError, FoldsError, LockError, PipelineError, SchedulerError) as error:
+    except (
+        ProfileError,
+        CohortError,
+        FoldsError,
+        LockError,
+        PipelineError,
+        SchedulerError,
+        PrecisionError,
+        WeightsError,
+    ) as error:
         _fail(str(error))
     if not outcome.succeeded:
         errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")
@@ -112,15 +123,15 @@ def texture(
     roi: Annotated[str | None, typer.Option(help="Region of a volume in voxels from 0: i,j,k,ni,nj,nk.")] = None,
     bone: Annotated[str | None, typer.Option(help="Voxel on the spinous process of a volume: i,j,k.")] = None,
     shadow: Annotated[str | None, typer.Option(help="Voxel in its shadow; both points normalise the gain.")] = None,
-    profile: Annotated[str, typer.Option(help="quick, paper, or the path of a YAML file.")] = "quick",
+    profile: Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")] = "quick",
     run: Annotated[Path | None, typer.Option(help="Run folder that keeps a cohort's numbers; as for report.")] = None,
     scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
 ) -> None:
     """Measure the texture of a cohort, or of one volume: as recorded, or gain-normalised with two points."""
     from mflib.cohort import CohortError
+    from mflib.lock import LockError, locked
     from mflib.parallel import SchedulerError
     from mflib.study import Study, write_table
-    from mflib.study.lock import LockError, locked
     from mflib.study.profile import ProfileError, of_run
     from mflib.texture import one
     from mflib.texture.bank import BankError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, get_args
 
@@ -126,6 +126,27 @@ def inner(labels: ArrayLike, groups: ArrayLike, n_folds: int, seed: int) -> list
         f"training part, {holders[0]} with an infiltrated segment and {holders[1]} with a healthy one, expected at "
         "least two of each that can be told apart. Take fewer folds or more patients."
     )
+
+
+def with_fewer(fold: Fold, labels: ArrayLike, groups: ArrayLike, share: float, seed: int) -> Fold:
+    """The fold with a share of its training patients, drawn at random; validation and test stay.
+
+    The patients of a smaller share are among those of a larger one. There are more than the share where both classes
+    need them.
+
+    Parameters
+    ----------
+    labels, groups : (n,) as for `make`
+    share : of the patients of the training part, above 0, at most 1
+    seed : decides the draw, with the fold's repeat and number
+    """
+    y, patients = np.asarray(labels), np.asarray(groups)
+    drawn = np.random.default_rng([seed, fold.repeat, fold.number]).permutation(np.unique(patients[fold.train]))
+    for count in range(max(1, round(share * drawn.size)), drawn.size + 1):
+        train = fold.train[np.isin(patients[fold.train], drawn[:count])]
+        if _both(y[train]):
+            return replace(fold, train=train)
+    return fold
 
 
 def table(folds: Sequence[Fold], keys: pd.DataFrame) -> pd.DataFrame:

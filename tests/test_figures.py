@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from mflib import clinical, figures, forest, performance
+from mflib.figures.saliency import Case
 from mflib.texture import glcm, nakagami
 from mflib.volume import KEY, LEVELS, Annotation
 
@@ -56,6 +57,15 @@ def predictions():
 
 
 SCORES = predictions()
+COMPARED = pd.DataFrame(
+    [
+        ("as in the study", 1.0, 29.6, 0.71, 0.63, 0.78, 0.75),
+        ("strided instead of dilated", 1.0, 29.6, 0.70, 0.62, 0.77, 0.74),
+        ("split by segment", 1.0, 46.0, 0.74, 0.66, 0.80, 0.76),
+        ("25% of the patients", 0.25, 7.4, 0.60, 0.52, 0.68, 0.70),
+    ],
+    columns=["variant", "share", "patients", "pooled", "low", "high", "mean"],
+)
 PATCH = VOXELS[:6, :5, 0] // 32
 COUNTED = glcm.matrix(VOXELS[:6, :5, :1], (1, 0, 0), 8, symmetric=False)
 DRAWN = {
@@ -97,6 +107,27 @@ DRAWN = {
     "feature_by_grade": lambda: figures.feature_by_grade(
         TEXTURE, SEGMENTS, ["glcm_a", "nakagami_m", "mean", "mean"][:3]
     ),
+    "network_inputs": lambda: figures.network_inputs(
+        [(f"grade {g}", VOXELS, VOXELS // 2, RNG.normal(size=(12, 12, 6)).astype(np.float32)) for g in range(4)]
+    ),
+    "network_comparisons": lambda: figures.network_comparisons(COMPARED),
+    "network_comparisons of none": lambda: figures.network_comparisons(COMPARED.head(1)),
+    "learning_curves of a frozen network": lambda: figures.learning_curves(
+        pd.DataFrame([(f, 10.0**e) for f in (1, 2) for e in range(-3, 2)], columns=["fold", "C"]).assign(
+            inner_auc=RNG.uniform(0.5, 0.8, 10), kept=[n % 5 == 2 for n in range(10)]
+        )
+    ),
+    "saliency_gallery": lambda: figures.saliency_gallery(
+        [Case("sub-001 L45 L: infiltrated, right", VOXELS, VOXELS.astype(np.float32), (0.4, 0.4, 0.5))]
+    ),
+    "saliency_checks": lambda: figures.saliency_checks(
+        pd.DataFrame(
+            [(r, n, RNG.uniform(-0.2, 1)) for r in ("fc", "layer4") for n in range(3)],
+            columns=["randomised", "volume", "similarity"],
+        ),
+        {"other folds' networks": 0.6, "network of shuffled labels": 0.57},
+    ),
+    "saliency_depth": lambda: figures.saliency_depth(np.full(6, 1 / 6), 36.0, {"healthy": np.full(28, 1 / 28)}),
     "choices": lambda: figures.choices(
         pd.DataFrame(RNG.uniform(0.5, 0.8, (6, 15)), index=[8, 16, 32, 64, 128, 256], columns=range(1, 16)),
         pd.DataFrame({"levels": [64, 64, 8], "step": [5, 5, 1]}),

@@ -1,5 +1,7 @@
 """Folds as promises: disjoint by patient, complete, both classes everywhere, or an error that helps."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -152,6 +154,22 @@ def test_inner_folds_of_few_patients_are_fewer_or_refused():
     assert len(folds.inner(labels, groups, 5, 0)) == 2
     with pytest.raises(folds.FoldsError, match="1 with an infiltrated segment and 4 with a healthy one"):
         folds.inner(np.tile([1, 0], 8) * (groups == "a"), groups, 5, 0)
+
+
+def test_fewer_training_patients_are_nested_and_have_both_classes():
+    labels, groups = cohort()
+    (fold, *_) = folds.make(labels, groups, n_folds=5, seed=4)
+    shares = (0.01, 0.25, 0.5, 0.9, 1.0)
+    less = [folds.with_fewer(fold, labels, groups, share, seed=3) for share in shares]
+    patients = [set(groups[one.train]) for one in less]
+    everyone = set(groups[fold.train])
+    assert all(small <= large for small, large in pairwise(patients))
+    assert [len(some) for some in patients[1:]] == [round(share * len(everyone)) for share in shares[1:]]
+    for one, some in zip(less, patients, strict=True):
+        assert set(labels[one.train]) == {0, 1}
+        assert np.array_equal(one.train, fold.train[np.isin(groups[fold.train], sorted(some))])
+        assert one.test is fold.test and one.validation is fold.validation
+    assert patients[1] != set(groups[folds.with_fewer(fold, labels, groups, 0.25, seed=4).train])
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -17,7 +17,7 @@ from mflib.report.pipeline import NOTEBOOKS, STEPS
 
 # A module stands on the floor of the longest name below that fits it.
 FLOORS = {
-    "atomic": -1, "parallel": -1, "progress": -1,  # the cellar: files and processes, nothing of the study
+    "atomic": -1, "lock": -1, "parallel": -1, "progress": -1,  # the cellar: files and processes, nothing of the study
     "volume": 0, "roc": 0, "dcnn.network": 0, "dcnn.settings": 0, "dcnn.weights": 0,
     "texture.glcm": 0, "texture.glcm_kernel": 0, "texture.nakagami": 0, "texture.first_order": 0,
     "cohort": 1, "preprocess": 1, "performance": 1, "folds": 1, "reliability": 1,
@@ -125,7 +125,7 @@ def test_every_notebook_has_the_parameters_of_the_quick_profile() -> None:
         assert all("  # " in line for line in cell.splitlines()), "each parameter is explained"
 
 
-@pytest.mark.parametrize("profile", ["quick", "paper"])
+@pytest.mark.parametrize("profile", ["quick", "paper", "transfer"])
 def test_profiles_fit_the_notebooks(profile: str) -> None:
     values = yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text())
     parameters.check(values, [NOTEBOOKS / f"{step}.ipynb" for step in STEPS])

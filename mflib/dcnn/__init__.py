@@ -1,1 +1,6 @@
 """The 3D convolutional network: architecture, training, saliency."""
+
+import warnings
+
+# MONAI and the hub import tqdm, which in a notebook misses the widgets that nothing here uses.
+warnings.filterwarnings("ignore", "IProgress not found")

@@ -49,7 +49,7 @@ def training(
     whole = order[: len(order) // settings.batch * settings.batch].reshape(-1, settings.batch)
     drawn = ((batch, [_drawn(rng, settings) for _ in batch]) for batch in whole)
     for batch, volumes in zip(whole, _ahead(inputs, drawn, settings), strict=True):
-        yield volumes, torch.from_numpy(labels[batch].astype(np.float32)).to(compute.device())
+        yield volumes, compute.sent(torch.from_numpy(labels[batch].astype(np.float32)))
 
 
 def scoring(inputs: Volumes, positions: Indices, settings: Settings) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mflib import atomic, parallel, preprocess
 from mflib.cohort import Cohort
-from mflib.dcnn import workers
+from mflib.dcnn import weights, workers
 from mflib.dcnn.inputs import prepare
 from mflib.dcnn.record import RESULT, WEIGHTS
 from mflib.dcnn.workers import Message, Task
@@ -31,6 +31,14 @@ class Source:
     folder: Path
 
 
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A task, and the digest of the weights that its caller found for it."""
+
+    task: Task
+    weights: str | None
+
+
 def train_all(source: Source, tasks: Sequence[Task], scheduler: str) -> Iterator[Message]:
     """Train folds on a cluster and bring their weights and records here; yields the epochs of each as it is done.
 
@@ -41,7 +49,8 @@ def train_all(source: Source, tasks: Sequence[Task], scheduler: str) -> Iterator
     Exception
         Whatever a fold raised on its worker, with where it came from. Finished folds stay.
     """
-    for position, outcome in parallel.outcomes(_train, source, tasks, workers=1, scheduler=scheduler):
+    jobs = [_Job(task, weights.digest(task.settings)) for task in tasks]
+    for position, outcome in parallel.outcomes(_train, source, jobs, workers=1, scheduler=scheduler):
         task = tasks[position]
         if isinstance(outcome, Exception):
             raise outcome
@@ -51,8 +60,15 @@ def train_all(source: Source, tasks: Sequence[Task], scheduler: str) -> Iterator
         yield Message(task, None)
 
 
-def _train(source: Source, task: Task) -> Files:
+def _train(source: Source, job: _Job) -> Files:
     """On the worker: one fold in a child process, whose environment is set before torch is imported."""
+    task, found = job.task, weights.digest(job.task.settings)
+    if found != job.weights:
+        raise RuntimeError(
+            f"{task.folder.name}: this worker found pretrained weights with SHA-256 {found}, expected {job.weights} as "
+            "the caller's"
+        )
+    _check_gpu()
     stored = prepare(source.cohort, source.preprocessing, task.settings, source.folder, 1)
     if stored != task.inputs:
         raise RuntimeError(
@@ -61,6 +77,18 @@ def _train(source: Source, task: Task) -> Files:
     for _ in workers.train_all([task], [{}]):
         pass
     return (task.folder / WEIGHTS).read_bytes(), (task.folder / RESULT).read_bytes()
+
+
+def _check_gpu() -> None:
+    """Folds of several threads would crowd onto the first GPU of a worker, and leave its others idle."""
+    import torch
+    from distributed import get_worker
+
+    threads = get_worker().state.nthreads
+    if torch.cuda.is_available() and threads > 1:
+        raise RuntimeError(
+            f"this worker has a GPU and {threads} threads, expected a worker with one thread for each GPU"
+        )
 
 
 def _bring(task: Task, files: Files) -> None:

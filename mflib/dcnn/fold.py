@@ -25,8 +25,11 @@ from mflib.dcnn.checkpoint import State
 from mflib.dcnn.record import CHECKPOINT, RESULT, WEIGHTS, Epoch, FoldResult, Labels, Volumes, fold_key, read_result
 from mflib.dcnn.settings import Settings
 from mflib.folds import Fold, Indices
+from mflib.lock import locked
 
 Report = Callable[[Epoch], None]
+# Seconds in which a process that was killed is surely gone.
+PATIENCE = 30.0
 
 
 class TrainingError(RuntimeError):
@@ -63,6 +66,8 @@ def train_fold(
     weights.WeightsError, ValueError
         The pretrained weights cannot be had or are those of another network; a volume has another size or holds values
         that are not finite.
+    lock.LockError
+        Another process trains in the same folder.
     OSError
         The disk is full; the last whole epoch is kept.
     """
@@ -71,7 +76,13 @@ def train_fold(
     if result is not None:
         return result
     _check(labels, fold, settings)
-    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, PATIENCE):
+        return _trained(inputs, labels, fold, settings, folder, report, key)
+
+
+def _trained(
+    inputs: Volumes, labels: Labels, fold: Fold, settings: Settings, folder: Path, report: Report, key: str
+) -> FoldResult:
     for leftover in folder.glob("partial-*"):  # of a process that was killed while it wrote
         leftover.unlink()
     (folder / RESULT).unlink(missing_ok=True)  # of other data or settings: it must not stand beside new weights
@@ -182,12 +193,12 @@ def _is_finished(history: list[Epoch], settings: Settings) -> bool:
 def _train_epoch(state: State, inputs: Volumes, labels: Labels, fold: Fold, settings: Settings) -> None:
     """One pass over the training part, then the validation part scored; grows ``state.history`` by one."""
     rate = float(state.optimizer.param_groups[0]["lr"])
-    weight = _weight(labels[fold.train], settings)
+    weight = _weight(labels[fold.train], settings)  # on the device once, not in every step
     train_loss = _descend(state, inputs, labels, fold, settings, weight)
     state.schedule.step()
     scores = logits(state.network, inputs, fold.validation, settings)
     truth = labels[fold.validation]
-    loss = _loss(scores, torch.from_numpy(truth.astype(np.float64)), weight).item()
+    loss = _loss(scores, torch.from_numpy(truth.astype(np.float64)), weight.cpu().double()).item()
     number = len(state.history) + 1
     if not np.isfinite([train_loss, loss]).all():
         raise TrainingError(
@@ -207,7 +218,7 @@ def _train_epoch(state: State, inputs: Volumes, labels: Labels, fold: Fold, sett
         state.best = checkpoint.weights(state.network)
 
 
-def _descend(state: State, inputs: Volumes, labels: Labels, fold: Fold, settings: Settings, weight: float) -> float:
+def _descend(state: State, inputs: Volumes, labels: Labels, fold: Fold, settings: Settings, weight: Tensor) -> float:
     """Mean loss over the batches of one epoch."""
     rng = np.random.default_rng(_entropy(fold, settings, len(state.history) + 1))
     state.network.train()
@@ -221,10 +232,11 @@ def _descend(state: State, inputs: Volumes, labels: Labels, fold: Fold, settings
     return float(torch.stack(losses).double().mean())
 
 
-def _weight(labels: Labels, settings: Settings) -> float:
-    """How much an infiltrated segment counts against a healthy one."""
-    return float((labels == 0).sum() / (labels == 1).sum()) if settings.class_weights else 1.0
+def _weight(labels: Labels, settings: Settings) -> Tensor:
+    """How much an infiltrated segment counts against a healthy one, on the device."""
+    weight = (labels == 0).sum() / (labels == 1).sum() if settings.class_weights else 1.0
+    return torch.tensor(weight, dtype=torch.float32, device=compute.device())
 
 
-def _loss(scores: Tensor, truth: Tensor, weight: float) -> Tensor:
-    return F.binary_cross_entropy_with_logits(scores, truth, pos_weight=scores.new_tensor(weight))
+def _loss(scores: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(scores, truth, pos_weight=weight)

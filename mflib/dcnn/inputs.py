@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from mflib.dcnn.weights import sha256
 from mflib.preprocess import PreprocessError
 from mflib.progress import Progress
 from mflib.volume import KEY
+
+SOURCES = tuple(Path(str(source)) for source in (preprocess.__file__, volumes.__file__, __file__))
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,13 @@ def _file_name(
     cohort: Cohort, segment: Mapping[str, Any], preprocessing: preprocess.Settings, settings: Settings
 ) -> str:
     source = cohort.root / segment["path"]
-    files = [source, volumes.find_sidecar(source), Path(preprocess.__file__), Path(__file__)]
-    choices = (tuple(settings.size), settings.gain, settings.scale)
+    files = [source, volumes.find_sidecar(source), *SOURCES]
+    choices = (
+        tuple(settings.size),
+        settings.gain,
+        settings.scale,
+        *map(version, ("numpy", "scikit-image", "simpleitk")),
+    )
     made_from = [cohort.annotation(segment), preprocessing, *choices, *(sha256(f) for f in files if f.exists())]
     digest = hashlib.sha256(repr(made_from).encode()).hexdigest()
     return "_".join([*(str(segment[key]) for key in KEY), digest[:16]]) + ".npy"

@@ -8,15 +8,17 @@ MONAI takes the same weights into strides of 2 there and a stem of stride 1, and
 
 from __future__ import annotations
 
-import pickle
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mflib.dcnn.settings import Depth
 from mflib.dcnn.weights import sha256
@@ -111,6 +113,34 @@ def build(depth: Depth = 50, width: int | None = None, dilated: bool = True) -> 
     return network
 
 
+def layers(model: nn.Module, size: tuple[int, int, int]) -> pd.DataFrame:
+    """What a volume becomes on its way: layer, output (channels x extent), weights, GFLOP (2 per multiply-add).
+
+    Parameters
+    ----------
+    model : of `build`
+    size : extent of the input in voxels
+    """
+    twin = copy.deepcopy(model).to("meta").eval()  # shapes only: nothing is computed
+    names, shapes = ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "fc"), {}
+    for name in names:
+        part = twin.get_submodule(name)
+        part.register_forward_hook(lambda _module, _inputs, output, name=name: shapes.update({name: output.shape[1:]}))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        twin(torch.empty(1, 1, *size, device="meta"))
+    root, counted = type(twin).__name__, counter.get_flop_counts()
+    rows = [
+        {
+            "layer": name,
+            "output": " x ".join(map(str, shapes[name])),
+            "weights": sum(p.numel() for p in twin.get_submodule(name).parameters()),
+            "GFLOP": sum(counted.get(f"{root}.{name}", {}).values()) / 1e9,
+        }
+        for name in names
+    ]
+    return pd.DataFrame(rows)
+
+
 def load_medicalnet(network: nn.Module, path: Path) -> Loaded:
     """Put released MedicalNet weights into the backbone of ``network``; the fully connected layer stays as it is.
 
@@ -142,7 +172,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a weights file by their name without the prefix of data-parallel training."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # whatever the bytes of a foreign file lead to
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path.name}: cannot be read as plain tensors ({reason})") from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None

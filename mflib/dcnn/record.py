@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mflib.dcnn import weights
@@ -93,7 +92,6 @@ def fold_key(inputs: Volumes, labels: Labels, fold: Fold, settings: Settings) ->
                 "pretrained": "none" if start is None else sha256(start),
                 "sources": [sha256(Path(__file__).with_name(source)) for source in SOURCES],
                 "versions": [version("torch"), version("monai"), version("numpy")],
-                "device": "cuda" if torch.cuda.is_available() else "cpu",
             },
             sort_keys=True,
         ).encode()

@@ -44,14 +44,14 @@ class Result:
     history : split, repeat, fold, epoch, learning_rate, train_loss, validation_loss, validation_auc, kept
     folders : of the folds, in their order; each holds ``weights.pt``
     inputs : the volumes as the network saw them, in the order of the segments
-    computed : device, precision and threads of each fold
+    made : repeat, fold, weights (what it started from), computed (device, precision, threads)
     """
 
     predictions: pd.DataFrame
     history: pd.DataFrame
     folders: list[Path]
     inputs: StoredVolumes
-    computed: list[str]
+    made: pd.DataFrame
 
 
 def out_of_fold(
@@ -62,6 +62,7 @@ def out_of_fold(
     folder: Path,
     split: division.Split,
     *,
+    place: str = "",
     watch: Watch = lambda history: None,
     scheduler: str = "",
 ) -> Result:
@@ -74,6 +75,7 @@ def out_of_fold(
     folder : keeps ``inputs/`` (one preprocessed volume per file) and ``{split}/fold-{repeat}-{number}/`` (weights,
         scores, history and, while it is trained, a checkpoint per epoch). The same call goes on where it was killed
     split : what the folds keep together, written into the tables
+    place : folder of the folds inside ``folder``; that of the split by default
     watch : called with the history so far whenever an epoch has ended
     scheduler : address of a Dask scheduler whose workers train; empty for processes of this machine
 
@@ -87,23 +89,41 @@ def out_of_fold(
         No scheduler answers at the address, or it is without workers.
     """
     weights.find(settings)  # before hours of work, and downloaded once
-    inputs = prepare(cohort, preprocessing, settings, folder / "inputs", settings.workers)
-    labels = cohort.segments["label"].to_numpy(dtype=np.int64)
-    folders = [folder / split / f"fold-{fold.repeat}-{fold.number}" for fold in folds]
-    tasks = [
-        Task(inputs, _without_test(labels, fold), fold, settings, place)
-        for fold, place in zip(folds, folders, strict=True)
-    ]
     source = cluster.Source(cohort, preprocessing, folder / "inputs")
-    results = _trained(tasks, source, watch, scheduler)
+    inputs = prepare(cohort, preprocessing, settings, source.folder, settings.workers)
+    labels = cohort.segments["label"].to_numpy(dtype=np.int64)
+    planned = tasks(inputs, labels, folds, settings, folder / (place or split))
+    results = train(planned, source, watch=watch, scheduler=scheduler)
     epochs = {(fold.repeat, fold.number): result.history for fold, result in zip(folds, results, strict=True)}
     table = predictions(cohort.segments, labels, folds, results, split)
     history = _history(epochs).assign(split=split)
-    return Result(table, history, folders, inputs, [result.computed for result in results])
+    return Result(table, history, [task.folder for task in planned], inputs, made(folds, results, settings))
+
+
+def made(folds: Sequence[Fold], results: Sequence[FoldResult], settings: Settings) -> pd.DataFrame:
+    """What each fold started from and how it was computed: repeat, fold, weights, computed."""
+    start = weights.described(settings)
+    rows = [(f.repeat, f.number, start, r.computed) for f, r in zip(folds, results, strict=True)]
+    return pd.DataFrame(rows, columns=["repeat", "fold", "weights", "computed"])
+
+
+def tasks(inputs: StoredVolumes, labels: Labels, folds: Sequence[Fold], settings: Settings, folder: Path) -> list[Task]:
+    """What is to be trained, each fold in a folder of its own; the labels of its test part are not in it."""
+    planned = []
+    for fold in folds:
+        told = labels.copy()
+        told[fold.test] = UNTOLD
+        planned.append(Task(inputs, told, fold, settings, folder / f"fold-{fold.repeat}-{fold.number}"))
+    return planned
 
 
 def predictions(
-    segments: pd.DataFrame, labels: Labels, folds: Sequence[Fold], results: Sequence[FoldResult], split: str
+    segments: pd.DataFrame,
+    labels: Labels,
+    folds: Sequence[Fold],
+    results: Sequence[FoldResult],
+    split: str,
+    model: str = MODEL,
 ) -> pd.DataFrame:
     """The predictions table of all folds, each with the threshold of its validation part.
 
@@ -113,11 +133,12 @@ def predictions(
     labels : (n,) 0 or 1
     folds, results : in the same order
     split : how the folds were made
+    model : its name in the table
     """
     parts = []
     for fold, result in zip(folds, results, strict=True):
         threshold = youden_threshold(labels[fold.validation], result.validation)
-        scores, run = np.asarray(result.test), {"model": MODEL, "split": split}
+        scores, run = np.asarray(result.test), {"model": model, "split": split}
         parts.append(division.predictions(fold, segments, labels, scores, **run, threshold=threshold))
     return pd.concat(parts, ignore_index=True)
 
@@ -132,14 +153,16 @@ def _history(epochs: dict[tuple[int, int], list[Epoch]]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _without_test(labels: Labels, fold: Fold) -> Labels:
-    told = labels.copy()
-    told[fold.test] = UNTOLD
-    return told
+def train(
+    tasks: Sequence[Task], source: cluster.Source, *, watch: Watch = lambda history: None, scheduler: str = ""
+) -> list[FoldResult]:
+    """The result of every task; those that are not finished are trained first, in processes here or on a cluster.
 
-
-def _trained(tasks: Sequence[Task], source: cluster.Source, watch: Watch, scheduler: str) -> list[FoldResult]:
-    """The result of every task; those that are not finished are trained first."""
+    Raises
+    ------
+    TrainingError, parallel.SchedulerError
+        As `out_of_fold`.
+    """
     keys = [fold_key(task.inputs, task.labels, task.fold, task.settings) for task in tasks]
     known = [read_result(task.folder, key) for task, key in zip(tasks, keys, strict=True)]
     unfinished = [task for task, result in zip(tasks, known, strict=True) if result is None]
@@ -165,10 +188,9 @@ def _train(
     scheduler: str,
 ) -> None:
     """Train here or on a cluster, print how far it is, and show the epochs to ``watch``."""
-    settings = tasks[0].settings
-    progress = Progress("dcnn epochs", settings.epochs * len(tasks))
+    progress = Progress("dcnn epochs", sum(task.settings.epochs for task in tasks))
     done = dict.fromkeys((task.folder for task in tasks), 0)
-    for message in _messages(tasks, source, settings, scheduler):
+    for message in _messages(tasks, source, scheduler):
         _count(progress, done, message)
         if message.epoch is not None:
             fold = message.task.fold
@@ -176,25 +198,26 @@ def _train(
             watch(_history(epochs))
 
 
-def _messages(tasks: Sequence[Task], source: cluster.Source, settings: Settings, scheduler: str) -> Iterator[Message]:
+def _messages(tasks: Sequence[Task], source: cluster.Source, scheduler: str) -> Iterator[Message]:
     if scheduler:
         yield from cluster.train_all(source, tasks, scheduler)
         return
-    with closing(train_all(tasks, places(settings))) as messages:
+    with closing(train_all(tasks, places(tasks[0].settings))) as messages:
         yield from messages
 
 
 def _count(progress: Progress, done: dict[Path, int], message: Message) -> None:
     """Advance by one epoch; epochs of an earlier run, and those an early stop saves, leave the total."""
-    fold, folder, epochs = message.task.fold, message.task.folder, message.task.settings.epochs
+    folder, epochs = message.task.folder, message.task.settings.epochs
+    who = f"{folder.parent.name}, {name(message.task.fold)}"
     if message.epoch is None:
         progress.total -= epochs - done[folder]
-        progress.advance(0, f"{name(fold)} finished")
+        progress.advance(0, f"{who} finished")
         return
     progress.total -= message.epoch["epoch"] - done[folder] - 1
     done[folder] = message.epoch["epoch"]
     progress.advance(
         1,
-        f"{name(fold)}: epoch {message.epoch['epoch']}/{epochs}, loss {message.epoch['train_loss']:.3f}, "
+        f"{who}: epoch {message.epoch['epoch']}/{epochs}, loss {message.epoch['train_loss']:.3f}, "
         f"validation AUC {message.epoch['validation_auc']:.2f}",
     )

@@ -28,7 +28,7 @@ from mflib.dcnn.fold import keep
 from mflib.dcnn.inputs import StoredVolumes, prepare
 from mflib.dcnn.record import FoldResult, Labels
 from mflib.dcnn.settings import Settings
-from mflib.dcnn.training import Result, predictions
+from mflib.dcnn.training import Result, made, predictions
 from mflib.folds import Fold, Indices
 from mflib.progress import Progress
 
@@ -47,6 +47,8 @@ def out_of_fold(
     settings: Settings,
     folder: Path,
     split: division.Split,
+    *,
+    place: str | None = "",
 ) -> Result:
     """Compute every volume's features once, fit the head of every fold, and score every fold's test part.
 
@@ -55,6 +57,7 @@ def out_of_fold(
     cohort, folds, preprocessing, folder, split : as for ``training.out_of_fold``; the features are kept in
         ``folder / "features"``, one file per volume
     settings : with ``frozen``; of the optimisation nothing is used
+    place : folder of the folds inside ``folder``; that of the split by default, None to keep no weights
 
     Returns
     -------
@@ -76,19 +79,20 @@ def out_of_fold(
     values = features(backbone, sha256, inputs, settings, folder / "features")
     labels = cohort.segments["label"].to_numpy(dtype=np.int64)
     patients = cohort.segments["participant_id"].to_numpy()
-    folders = [folder / split / f"frozen-{fold.repeat}-{fold.number}" for fold in folds]
+    folders = [folder / (place or split) / f"frozen-{fold.repeat}-{fold.number}" for fold in folds]
     results, histories = [], []
-    for fold, place in zip(folds, folders, strict=True):
+    for fold, own in zip(folds, folders, strict=True):
         choice = _choose(values[fold.train], labels[fold.train], patients[fold.train], settings)
         best = choice.loc[choice["kept"], "C"].item()
         head = _head(best).fit(values[fold.train], labels[fold.train])
         validation, test = (head.predict_proba(values[part])[:, 1].tolist() for part in (fold.validation, fold.test))
-        results.append(FoldResult(validation, test, [], compute.described(settings)))
+        results.append(FoldResult(validation, test, [], compute.described(settings, torch.get_num_threads())))
         histories.append(choice.assign(split=split, repeat=fold.repeat, fold=fold.number))
-        keep(results[-1], _joined(backbone, head), place, key=sha256)
+        if place is not None:
+            keep(results[-1], _joined(backbone, head), own, key=sha256)
     table = predictions(cohort.segments, labels, folds, results, split)
     history = pd.concat(histories, ignore_index=True)
-    return Result(table, history, folders, inputs, [result.computed for result in results])
+    return Result(table, history, folders, inputs, made(folds, results, settings))
 
 
 def features(backbone: nn.Module, sha256: str, inputs: StoredVolumes, settings: Settings, folder: Path) -> Features:
@@ -133,7 +137,8 @@ def _backbone(settings: Settings) -> tuple[nn.Module, str]:
 
 def _digest(sha256: str, settings: Settings) -> str:
     """What the features of a volume follow from, besides the volume."""
-    made_from = [sha256, settings.depth, settings.width, settings.dilated, settings.precision, version("torch")]
+    made_from = [sha256, settings.depth, settings.width, settings.dilated, settings.precision]
+    made_from += [compute.device().type, version("torch"), version("monai")]
     made_from += [weights.sha256(source) for source in SOURCES]
     return hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mflib.dcnn.settings import Settings
@@ -110,8 +111,31 @@ def find(settings: Settings) -> Path | None:
     return found
 
 
+def described(settings: Settings) -> str:
+    """What the network starts from, in words."""
+    found = find(settings)
+    if found is None:
+        missing = "" if settings.pretrained == "none" else ": no pretrained ones are present on this machine"
+        return f"random weights{missing}"
+    geometry = "" if settings.dilated else ", in a strided network, which is not the one that they were trained in"
+    frozen = ", frozen" if settings.frozen else ""
+    return f"pretrained weights {found.name} (SHA-256 {sha256(found)[:12]}){frozen}{geometry}"
+
+
+def digest(settings: Settings) -> str | None:
+    """SHA-256 of the file that `find` finds; None where it finds none."""
+    found = find(settings)
+    return None if found is None else sha256(found)
+
+
 def sha256(path: Path) -> str:
-    """Digest of a file's content."""
+    """Digest of a file's content; one that has not changed since is not read again."""
+    stat = path.stat()
+    return _sha256(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, _changed_ns: int, _size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -126,13 +150,12 @@ def _cached(name: str) -> Path | None:
 
 def _download(name: str) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     release = RELEASES[name]
     print(f"downloading {name} from {release.repository} on the Hugging Face hub", flush=True)
     try:
         return Path(hf_hub_download(release.repository, name, revision=release.revision))
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # of whichever HTTP library the hub's own is built on
         raise WeightsError(
             f"{name} is required and could not be downloaded from {release.repository} at revision "
             f"{release.revision[:7]} ({type(error).__name__}: {error}). Where this machine has no network, fetch the "
@@ -145,5 +168,5 @@ def _check(path: Path, expected: str) -> None:
     found = sha256(path)
     if found != expected:
         raise WeightsError(
-            f"{path.name} has SHA-256 {found}, expected {expected}: it is damaged or not the released file"
+            f"{path} has SHA-256 {found}, expected {expected}: it is damaged or not the released file; remove it"
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,13 +77,16 @@ def importance(table: pd.DataFrame) -> Figure:
 
 @styled
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Loss and validation AUC by epoch, a line per fold; a dot marks the epoch whose weights were kept.
+    """Loss and validation AUC by epoch, a line per fold; a dot marks what was kept.
 
     Parameters
     ----------
     history : ``fold``, ``epoch``, ``train_loss``, ``validation_loss``, ``validation_auc``, ``kept``; also ``repeat``
-        where there are several
+        where there are several. Of a frozen network ``C`` and ``inner_auc`` in place of the middle four: the AUC on
+        inner folds by the penalty of the head
     """
+    if "C" in history:
+        return _penalties(history)
     figure, axes = panels(1, 2, 3.0)
     losses, aucs = axes[0]
     runs = [name for name in ("repeat", "fold") if name in history]
@@ -98,6 +103,38 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     losses.legend()
     aucs.set(xlabel="epoch", ylabel="validation AUC", ylim=(0, 1.03))
     aucs.axhline(0.5, color=GREY, lw=0.8)
+    return figure
+
+
+@styled
+def network_comparisons(table: pd.DataFrame) -> Figure:
+    """AUC of the network and of its variants, pooled with its interval and over folds; beside it, by training patients.
+
+    Parameters
+    ----------
+    table : ``variant``, ``share``, ``patients``, ``pooled``, ``low``, ``high``, ``mean``, as
+        ``comparisons.Result.table``, the study's own network first
+    """
+    fewer = table["share"] < 1
+    others, curve = table[~fewer], table[fewer | (table.index == 0)].sort_values("patients")
+    figure, axes = panels(1, 2, 1.1 + max(1.7, 0.42 * len(others)), width_ratios=[2, 1])
+    left, right = axes[0]
+    for row, variant in enumerate(others.itertuples()):
+        own = row == 0
+        look = {"color": VERMILION if own else BLUE, "fmt": "s" if own else "o", "mfc": None if own else "white"}
+        _interval(left, variant, row, horizontal=True, label="pooled, 95 % interval" if own else None, **look)
+    left.plot(others["mean"], range(len(others)), "D", color="black", ms=4, label="mean over folds")
+    left.axvline(others["pooled"].iloc[0], color=VERMILION, lw=0.8, ls=":")
+    left.set_yticks(range(len(others)), ["\n".join(wrap(name, 20)) for name in others["variant"]])
+    left.set(xlabel="AUC", ylabel="network", ylim=(len(others) - 0.5, -0.5))
+    right.plot(curve["patients"], curve["pooled"], color=VERMILION, lw=1)
+    for variant in curve.itertuples():
+        _interval(right, variant, variant.patients, horizontal=False, color=VERMILION, fmt="s", mfc=None)
+    right.plot(curve["patients"], curve["mean"], "D", color="black", ms=4)
+    right.set(xlabel="training patients", ylabel="AUC", xlim=(0, 1.1 * curve["patients"].max()))
+    left.axvline(0.5, color=GREY, lw=0.8)
+    right.axhline(0.5, color=GREY, lw=0.8)
+    figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
@@ -181,6 +218,26 @@ def score_by_grade(predictions: pd.DataFrame, segments: pd.DataFrame) -> Figure:
         panel.remove()
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
     return figure
+
+
+def _penalties(history: pd.DataFrame) -> Figure:
+    figure, axes = single(3.0)
+    for _, fold in history.groupby([name for name in ("repeat", "fold") if name in history]):
+        axes.plot(fold["C"], fold["inner_auc"], "--", color=VERMILION, lw=1)
+        best = fold[fold["kept"]].iloc[0]
+        axes.plot(best["C"], best["inner_auc"], "o", color="black", ms=4)
+    axes.axhline(0.5, color=GREY, lw=0.8)
+    axes.set(xscale="log", xlabel="C of the head (inverse penalty)", ylabel="AUC on inner folds", ylim=(0, 1.03))
+    return figure
+
+
+def _interval(axes: Axes, variant: Any, place: float, *, horizontal: bool, **look: Any) -> None:
+    reach = [[variant.pooled - variant.low], [variant.high - variant.pooled]]
+    look |= {"capsize": 3, "lw": 1.4}
+    if horizontal:
+        axes.errorbar(variant.pooled, place, xerr=reach, **look)
+    else:
+        axes.errorbar(place, variant.pooled, yerr=reach, **look)
 
 
 def _model_curve(axes: Axes, predictions: pd.DataFrame, auc: pd.Series, position: int) -> None:

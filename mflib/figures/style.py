@@ -20,6 +20,9 @@ WIDTH = 6.4  # inches, 640 pixels at 100 dpi
 # Okabe M, Ito K. Color universal design, 2008: https://jfly.uni-koeln.de/color/
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 GREY = "#666666"
+# Name of each plane, the voxel axes that run right and down in it, and the axis that it cuts.
+PLANES = (("transverse", 0, 1, 2), ("sagittal", 2, 1, 0), ("coronal", 0, 2, 1))
+AXES = ("lateral", "depth", "elevation")
 GRADE_COLOURS = (
     "#F7FBFF",
     "#9ECAE1",

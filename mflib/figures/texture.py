@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,23 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.stats import gamma
 
-from mflib.figures.style import BLUE, GRADE_NAMES, ORANGE, VERMILION, box_and_points, heat_map, panels, single, styled
+from mflib.figures.style import (
+    AXES,
+    BLUE,
+    GRADE_NAMES,
+    ORANGE,
+    PLANES,
+    VERMILION,
+    box_and_points,
+    heat_map,
+    panels,
+    single,
+    styled,
+)
 from mflib.texture.nakagami import Fit, decompress
 from mflib.volume import KEY, Annotation
 
 Voxels = NDArray[np.uint8]
-# Name of each plane, the voxel axes that run right and down in it, and the axis that it cuts.
-_PLANES = (("transverse", 0, 1, 2), ("sagittal", 2, 1, 0), ("coronal", 0, 2, 1))
-_AXES = ("lateral", "depth", "elevation")
 
 
 @styled
@@ -36,16 +46,39 @@ def three_planes(
     annotation : the ROI is drawn as a box, the reference points as projections onto each plane
     """
     extent = [n * step for n, step in zip(volumes[0][1].shape, spacing_mm, strict=True)]
-    widths = [extent[right] for _, right, _, _ in _PLANES]
-    heights = [extent[down] for _, _, down, _ in _PLANES]
+    widths = [extent[right] for _, right, _, _ in PLANES]
+    heights = [extent[down] for _, _, down, _ in PLANES]
     height = 5.4 * max(heights) / sum(widths) + 0.55
     figure, axes = panels(len(volumes), 3, min(9.0, height * len(volumes) + 0.4), width_ratios=widths)
     for row, (label, voxels) in zip(axes, volumes, strict=True):
-        for panel, plane in zip(row, _PLANES, strict=True):
+        for panel, plane in zip(row, PLANES, strict=True):
             _plane(panel, voxels, spacing_mm, annotation, plane)
         row[0].set_title(label, loc="left")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure
+
+
+@styled
+def network_inputs(cases: Sequence[tuple[str, Voxels, Voxels, NDArray[np.float32]]]) -> Figure:
+    """Transverse planes of regions of interest: as recorded, gain-normalised, and as the network sees them.
+
+    Parameters
+    ----------
+    cases : (label, recorded and normalised region (ni, nj, nk) uint8, network input (mi, mj, mk) float32), one column
+        each; the inputs have one grey scale, from -3 to 3
+    """
+    names = ("as recorded", "gain-normalised", "network input")
+    figure, axes = panels(3, len(cases), 5.2, subplot_kw={"xticks": [], "yticks": []})
+    for column, (label, raw, normalised, seen) in zip(axes.T, cases, strict=True):
+        grey: tuple[tuple[NDArray[Any], int, int], ...] = ((raw, 0, 255), (normalised, 0, 255), (seen, -3, 3))
+        for panel, (voxels, low, high) in zip(column, grey, strict=True):
+            middle = voxels[:, :, voxels.shape[2] // 2]
+            panel.imshow(middle.T, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        column[0].set_title(label)
+    for panel, name in zip(axes[:, 0], names, strict=True):
+        panel.set_ylabel(name)
+    figure.supxlabel("lateral to the right, depth downwards", fontsize=9)
     return figure
 
 
@@ -240,4 +273,4 @@ def _plane(
     for label, point, marker in (("bone", annotation.bone, "^"), ("shadow", annotation.shadow, "v")):
         centre = [(point[axis] + 0.5) * spacing_mm[axis] for axis in (right, down)]
         axes.plot(*centre, marker, mfc="none", mec=ORANGE, ms=7, mew=1.4, label=label)
-    axes.set(xlabel=f"{_AXES[right]} (mm)\n{name}", ylabel=f"{_AXES[down]} (mm)")
+    axes.set(xlabel=f"{AXES[right]} (mm)\n{name}", ylabel=f"{AXES[down]} (mm)")

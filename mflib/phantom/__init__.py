@@ -8,5 +8,6 @@ the lamellae of a healthy muscle, and fat takes them away and fills the dark bet
 from mflib.phantom.anatomy import Parameters
 from mflib.phantom.folder import write_cohort
 from mflib.phantom.simulation import PROFILES, VERSION, PhantomError, Profile, simulate
+from mflib.phantom.truth import tissues
 
-__all__ = ["PROFILES", "VERSION", "Parameters", "PhantomError", "Profile", "simulate", "write_cohort"]
+__all__ = ["PROFILES", "VERSION", "Parameters", "PhantomError", "Profile", "simulate", "tissues", "write_cohort"]

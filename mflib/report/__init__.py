@@ -10,13 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from mflib import check, parallel
 from mflib import cohort as cohorts
 from mflib.cohort import Cohort, CohortError
+from mflib.dcnn import compute, weights
+from mflib.lock import locked
 from mflib.report import page, parameters, pipeline
 from mflib.report.pipeline import NOTEBOOKS, STEPS, Record, Selection
 from mflib.study import Study, provenance
-from mflib.study.lock import locked
 from mflib.study.profile import Profile
 
 
@@ -53,6 +56,10 @@ def make(values: Mapping[str, Any], profile_name: str, selection: Selection, tim
         Too few patients for the folds.
     parallel.SchedulerError
         No Dask scheduler answers at the address.
+    compute.PrecisionError
+        The network is to be trained in a precision that this machine cannot be trusted in.
+    weights.WeightsError
+        The network's pretrained weights are required and cannot be had.
     lock.LockError
         Another process is writing to the same run folder.
     """
@@ -61,13 +68,16 @@ def make(values: Mapping[str, Any], profile_name: str, selection: Selection, tim
     folder = study.profile.run_folder
     if study.profile.scheduler:
         parallel.check_scheduler(study.profile.scheduler)
+    start = weights.digest(study.profile.network)  # where they are required and cannot be had, before any work
+    if not study.profile.scheduler:
+        compute.check_device(study.profile.network)
     with locked(folder):
         started = time.monotonic()
         # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
         with suppress(CohortError):
             study.check_folds()
         digest, notices = checked(study.profile)
-        records = pipeline.run(folder, values, digest, selection, timeout_s)
+        records = pipeline.run(folder, values, f"{digest} {start}", selection, timeout_s)
         record = describe(values, profile_name, digest, records, time.monotonic() - started)
         pipeline.write_json(folder / "provenance.json", record)
         context = {
@@ -75,6 +85,7 @@ def make(values: Mapping[str, Any], profile_name: str, selection: Selection, tim
             "cohort": summary(study.cohort),
             "profile": profile_name,
             "split": study.profile.split,
+            "network_weights": network_weights(study),
             "notices": notices,
             "provenance": readable(record),
         }
@@ -114,12 +125,20 @@ def summary(cohort: Cohort) -> dict[str, Any]:
     return {"name": cohort.name, "patients": len(cohort.patients), "segments": len(cohort.segments)}
 
 
+def network_weights(study: Study) -> str:
+    """What the network of the report started from; empty where it has not run to its end."""
+    kept = study.artifacts / "dcnn_made.csv"
+    return "; ".join(pd.read_csv(kept)["weights"].unique()) if kept.exists() else ""
+
+
 def describe(
     values: Mapping[str, Any], profile_name: str, digest: str, records: Mapping[str, Record], seconds: float
 ) -> dict[str, Any]:
     """The provenance of a run as plain values; folders by their last name only, and no address of a scheduler."""
     shown = {name: Path(value).name if name.endswith("_folder") else value for name, value in values.items()}
     shown["scheduler"] = "a Dask cluster" if values["scheduler"] else "none"
+    if weights_file := values["network_settings"].get("weights"):
+        shown["network_settings"] = values["network_settings"] | {"weights": Path(weights_file).name}
     return {
         "profile": profile_name,
         "parameters": shown,

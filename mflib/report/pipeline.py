@@ -106,7 +106,7 @@ def run(
     ----------
     folder : the run folder
     parameters : what papermill injects into every notebook
-    data_digest : digest of the cohort
+    data_digest : of the cohort, and of whatever else is read from outside the repository
     selection : what to run again or leave alone
     timeout_s : longest time that one cell may take, in seconds
     """

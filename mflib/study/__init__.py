@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -17,7 +18,8 @@ from mflib import atomic, forest, preprocess
 from mflib import cohort as cohorts
 from mflib import folds as splits
 from mflib.cohort import Cohort
-from mflib.folds import Fold
+from mflib.dcnn import comparisons, training, transfer
+from mflib.folds import Fold, Split
 from mflib.preprocess import Region
 from mflib.study import shown
 from mflib.study.profile import Profile, ProfileError
@@ -92,13 +94,17 @@ class Study:
             rows, settings = fold.train, self.profile.forest
             splits.inner(self.labels.to_numpy()[rows], patients[rows], settings.inner_folds, settings.seed)
 
-    def _divided(self, repeat: int) -> list[Fold]:
+    def folds_by(self, split: Split) -> list[Fold]:
+        """The folds of the run, or those that it would have with the other split."""
+        return self.folds if split == self.profile.split else self._divided(0, split)
+
+    def _divided(self, repeat: int, split: Split | None = None) -> list[Fold]:
         segments, profile = self.cohort.segments, self.profile
         return splits.make(
             segments["label"].to_numpy(),
             segments["participant_id"].to_numpy(),
             n_folds=profile.n_folds,
-            split=profile.split,
+            split=split or profile.split,
             seed=profile.seed,
             repeat=repeat,
         )
@@ -142,6 +148,46 @@ class Study:
             self.profile.split,
             perturbed=self.perturbed.table if self.profile.forest.minimum_icc else None,
             **self._computed_by,
+        )
+
+    def network(self, watch: training.Watch = lambda history: None) -> training.Result:
+        """The network of every fold: trained, or frozen with a fitted head, as the profile says.
+
+        Parameters
+        ----------
+        watch : called with the history so far whenever an epoch has ended
+        """
+        return self._network(self.cohort, self.folds, watch=watch)
+
+    def network_on_shuffled_labels(self, fold: Fold) -> training.Result:
+        """The network of one fold, trained on labels that were shuffled inside its training and its validation part."""
+        segments, rng = self.cohort.segments, np.random.default_rng(self.profile.seed)
+        labels = segments["label"].to_numpy().copy()
+        for part in (fold.train, fold.validation):
+            labels[part] = rng.permutation(labels[part])
+        cohort = replace(self.cohort, segments=segments.assign(label=labels))
+        return self._network(cohort, [fold], place="shuffled-labels")
+
+    def _network(self, cohort: Cohort, folds: Sequence[Fold], place: str = "", **options: Any) -> training.Result:
+        profile = self.profile
+        common = (cohort, folds, profile.preprocessing, profile.network, self.artifacts / "dcnn", profile.split)
+        if profile.network.frozen:
+            return transfer.out_of_fold(*common, place=place)
+        return training.out_of_fold(*common, place=place, scheduler=profile.scheduler, **options)
+
+    def network_comparisons(self, own: pd.DataFrame) -> comparisons.Result:
+        """The network with one thing done otherwise at a time, beside the study's own predictions."""
+        profile = self.profile
+        return comparisons.run(
+            self.cohort,
+            self.folds_by,
+            profile.preprocessing,
+            profile.network,
+            profile.split,
+            profile.network_comparisons,
+            own,
+            self.artifacts / "dcnn",
+            scheduler=profile.scheduler,
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args
@@ -10,8 +10,8 @@ from typing import Any, TypeVar, cast, get_args
 import yaml
 
 from mflib import forest, preprocess
+from mflib.dcnn import comparisons, weights
 from mflib.dcnn import settings as network
-from mflib.dcnn import weights
 from mflib.folds import Split
 from mflib.texture import bank, robustness
 
@@ -37,6 +37,7 @@ class Profile:
     n_folds : number of cross-validation folds
     scheduler : address of a Dask scheduler whose workers do the heavy work; empty for this machine's processes
     preprocessing, texture, robustness, forest, network : the settings of each module
+    network_comparisons : which of ``dcnn.comparisons.COMPARISONS`` are made
     """
 
     cohort_folder: Path
@@ -50,6 +51,7 @@ class Profile:
     robustness: robustness.Settings
     forest: forest.Settings
     network: network.Settings
+    network_comparisons: tuple[str, ...]
 
     @classmethod
     def from_parameters(
@@ -65,6 +67,7 @@ class Profile:
         robustness_settings: Mapping[str, Any],
         forest_settings: Mapping[str, Any],
         network_settings: Mapping[str, Any],
+        network_comparisons: Sequence[str],
     ) -> Profile:
         """The profile that a notebook's parameters cell describes.
 
@@ -75,6 +78,12 @@ class Profile:
         """
         if split not in get_args(Split):
             raise ProfileError(f"split is {split!r}, expected one of {', '.join(get_args(Split))}")
+        known, asked = comparisons.COMPARISONS, list(network_comparisons)
+        if not set(asked) <= set(known) or len(set(asked)) < len(asked):
+            raise ProfileError(f"network_comparisons is {asked}; expected some of {', '.join(known)}, each once")
+        for name, values in (("forest_settings", forest_settings), ("network_settings", network_settings)):
+            if "seed" in values:
+                raise ProfileError(f"{name} has seed; expected the seed of the whole study, which is {seed}")
         return cls(
             cohort_folder=ROOT / cohort_folder,
             run_folder=ROOT / run_folder,
@@ -87,6 +96,7 @@ class Profile:
             robustness=build(robustness.Settings, "robustness_settings", robustness_settings),
             forest=replace(build(forest.Settings, "forest_settings", forest_settings), seed=seed),
             network=_network(network_settings, seed),
+            network_comparisons=tuple(network_comparisons),
         )
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 import pandas as pd
+from IPython.display import DisplayHandle, display
 from matplotlib.figure import Figure
 
 from mflib import atomic
@@ -47,6 +52,43 @@ def figure(plot: Figure, folder: Path, name: str, *, caption: str) -> Shown:
         f'<figure id="figure-{name}"><img alt="{escape(str(plot.get_label()))}" width="{width}" '
         f'src="data:image/png;base64,{picture}"><figcaption>{escape(caption)}</figcaption></figure>'
     )
+
+
+@contextmanager
+def live(plot: Callable[[pd.DataFrame], Figure], every: float = 5.0) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """A figure that is drawn again while its table grows, and is gone when the work is done.
+
+    A plain picture that replaces itself: widgets vanish from executed notebooks, and some wait for a browser.
+
+    Parameters
+    ----------
+    plot : draws the table
+    every : seconds between two drawings, which take the time of a processor that may be needed
+
+    Yields
+    ------
+    callable
+        To be called with the table whenever it has grown.
+    """
+    handle = DisplayHandle()
+    drawn: list[float] = []
+
+    def draw(frame: pd.DataFrame) -> None:
+        if drawn and time.monotonic() - drawn[-1] < every:
+            return
+        picture = io.BytesIO()
+        plot(frame).savefig(picture, dpi=100, format="png")
+        code = base64.b64encode(picture.getvalue()).decode()
+        display(
+            Shown(f'<img alt="" src="data:image/png;base64,{code}">'), display_id=handle.display_id, update=bool(drawn)
+        )
+        drawn.append(time.monotonic())
+
+    try:
+        yield draw
+    finally:
+        if drawn:
+            handle.update(Shown(""))
 
 
 def table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str) -> Shown:

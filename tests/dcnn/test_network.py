@@ -273,6 +273,20 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     assert not (tmp_path / "done").exists()
 
 
+@pytest.mark.parametrize(("depth", "dilated", "gflop"), [(50, True, 207.9), (50, False, 40.5), (10, True, 70.8)])
+def test_layers_are_those_of_a_pass(depth: network.Depth, dilated: bool, gflop: float) -> None:
+    """GFLOP of one volume of 128 x 128 x 64 were counted with the original code."""
+    with torch.device("meta"):
+        model = network.build(depth, dilated=dilated)
+    table = network.layers(model, (128, 128, 64)).set_index("layer")
+    assert table["weights"].sum() == sum(p.numel() for p in model.parameters()) - 128  # those of the first norm
+    assert table["GFLOP"].sum() == pytest.approx(gflop, rel=0.01)
+    small = network.build(depth, 8, dilated)
+    maps = maps_of(small.eval(), torch.zeros(1, 1, 32, 40, 16))
+    shapes = network.layers(small, (32, 40, 16)).set_index("layer")["output"]
+    assert {name: shapes[name] for name in maps} == {n: " x ".join(map(str, m.shape[1:])) for n, m in maps.items()}
+
+
 def test_unpublished_depth_is_refused() -> None:
     with pytest.raises(ValueError, match="depth is 19, expected one of 10, 18, 34, 50, 'small'"):
         network.build(19)

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from mflib.dcnn import batches, compute, network, workers
@@ -107,11 +106,10 @@ def test_training_starts_from_the_given_weights(tmp_path: Path) -> None:
     assert not same_weights(tmp_path / "warm", tmp_path / "present")
 
 
-def test_rounded_steps_learn_as_well(tmp_path: Path) -> None:
-    result = train_fold(INPUTS, LABELS, FOLD, replace(QUICK, precision="bfloat16"), tmp_path)
-    assert roc_auc_score(LABELS[FOLD.test], result.test) > 0.8
-    assert "bfloat16" in result.computed
-    assert weights(tmp_path)["conv1.weight"].dtype == torch.float32
+def test_rounded_training_on_a_cpu_is_refused(tmp_path: Path) -> None:
+    """There torch 2.13 sometimes gives what happened to be in memory for a gradient."""
+    with pytest.raises(PrecisionError, match="training in bfloat16 needs a GPU, found none; set precision: float32"):
+        train_fold(INPUTS, LABELS, FOLD, replace(QUICK, precision="bfloat16"), tmp_path)
 
 
 class Broken(nn.Module):
@@ -128,13 +126,15 @@ class Broken(nn.Module):
 
 def test_wrong_rounded_arithmetic_is_an_error() -> None:
     settings = replace(QUICK, precision="bfloat16")
-    volumes, truth = torch.from_numpy(INPUTS[:4]), torch.from_numpy(LABELS[:4].astype(np.float32))
+    rng = np.random.default_rng(2)
+    volumes = torch.from_numpy(rng.standard_normal((4, 48, 48, 24), dtype=np.float32))
+    truth = torch.tensor([0.0, 1.0, 0.0, 1.0])
     model = network.build("small", width=4)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    compute.check_precision(model, volumes, truth, settings)
+    compute.compare_gradients(model, volumes, truth, settings)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     with pytest.raises(PrecisionError, match=r"in bfloat16 has a cosine of -?0\.\d+ to that in float32 \(CPU .*0\.9"):
-        compute.check_precision(Broken(), volumes, truth, settings)
+        compute.compare_gradients(Broken(), torch.from_numpy(INPUTS[:4]), truth, settings)
 
 
 def test_settings_of_torch_are_given_back() -> None:

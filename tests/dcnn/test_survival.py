@@ -62,7 +62,7 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
         if folder.exists():
             assert train_fold(INPUTS, LABELS, FOLD, settings, folder) == whole
             assert same_weights(folder, tmp_path / "whole")
-            assert sorted(path.name for path in folder.iterdir()) == ["fold.json", "weights.pt"]
+            assert sorted(path.name for path in folder.iterdir()) == [".lock", "fold.json", "weights.pt"]
 
 
 def test_interrupted_adamw_goes_on_to_the_same_weights(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_full_disk_keeps_the_last_epoch(small_disk: Path, tmp_path: Path) -> Non
     settings = replace(QUICK, width=1)  # one checkpoint has room, a second beside it has not
     with pytest.raises(OSError, match=r"No space left on device: .*checkpoint\.pt"):
         train_fold(INPUTS, LABELS, FOLD, settings, small_disk / "fold")
-    assert [path.name for path in (small_disk / "fold").iterdir()] == ["checkpoint.pt"]
+    assert {path.name for path in (small_disk / "fold").iterdir()} == {".lock", "checkpoint.pt"}
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
     seen: list[int] = []
     train_fold(INPUTS, LABELS, FOLD, settings, small_disk / "fold", lambda epoch: seen.append(epoch["epoch"]))

@@ -20,9 +20,13 @@ import pytest
 import yaml
 
 from mflib import phantom
+from mflib.dcnn import saliency
+from mflib.dcnn.fold import load
+from mflib.lock import locked
 from mflib.performance import COLUMNS
 from mflib.report.pipeline import NOTEBOOKS, STEPS
-from mflib.study.lock import locked
+from mflib.study import Study
+from mflib.study.survey import Survey
 from mflib.volume import LEVELS, Volume, read, write
 from tests.cluster import running
 
@@ -34,6 +38,7 @@ SMALL = {
     "robustness_settings": {"gain_db": 2.0},
     "forest_settings": {"trees": 50, "permutations": 2, "inner_trees": 10, "leaf_sizes": [1, 10], "repeats": 2},
     "network_settings": {"depth": "small", "width": 4, "size": [16, 16, 8], "epochs": 2, "learning_rate": 0.01},
+    "network_comparisons": ["pretraining", "dilation", "patients"],
 }
 
 
@@ -107,6 +112,12 @@ def test_every_notebook_left_what_it_promises(finished: Path) -> None:
         assert not patients["train"] & patients["test"]
         assert not patients["train"] & patients["validation"]
         assert not patients["validation"] & patients["test"]
+    compared = pd.read_csv(finished / "tables" / "network_comparisons.csv")
+    assert compared["network"].tolist()[:2] == ["as in the study", "strided instead of dilated"]
+    page = (finished / "report.html").read_text()
+    assert "The network started from random weights." in page
+    assert "no weights were ever released for this depth and width" in page
+    assert "muscle" in page.split('id="figure-saliency_depth"')[1].split("</figure>")[0]
     for name in ("table1", "table2", "table3", "table4", "delong", "key_results", "pooled_metrics"):
         assert (finished / "tables" / f"{name}.csv").stat().st_size > 50
     provenance = json.loads((finished / "provenance.json").read_text())
@@ -167,7 +178,7 @@ def test_what_is_left_behind_is_called_stale(finished: Path, small_phantom: Path
 
 def test_a_failed_notebook_still_gives_a_report(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(finished, tmp_path / "run", copy_function=shutil.copy2))
-    network = SMALL["network_settings"] | {"pretrained": "no/such/file.pth"}
+    network = SMALL["network_settings"] | {"learning_rate": 1e30}
     profile = write_profile(tmp_path, {"network_settings": network})
     done = mflib("report", "--cohort", small_phantom, "--profile", profile, "--run", run, "--from", "dcnn")
     assert done.returncode == 1
@@ -175,7 +186,7 @@ def test_a_failed_notebook_still_gives_a_report(finished: Path, small_phantom: P
     assert "04_dcnn: failed" in done.stdout
     assert "05_comparison: not run: needs 04_dcnn" in done.stdout
     page = (run / "report.html").read_text()
-    assert "no/such/file.pth" in page
+    assert "try a learning rate below 1e+30" in page
     assert "Table 2" in page
     assert "come from the comparison notebook, which has not run" in page
 
@@ -228,12 +239,13 @@ def test_a_clinics_folder_of_real_volumes(real_volumes: Path, tmp_path: Path) ->
     assert checked.returncode == 0, checked.stdout
     assert json.loads(checked.stdout)["summary"]["segments"] == 62
     texture = {"levels": [16], "steps": [1, 12], "nakagami_input": "intensity"}
-    profile = write_profile(tmp_path, {"texture_settings": texture})
+    profile = write_profile(tmp_path, {"texture_settings": texture, "network_comparisons": []})
     done = mflib("report", "--cohort", root, "--profile", profile, "--run", tmp_path / "run")
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "run" / "report.html").read_text()
     assert "A &lt;real&gt; clinic" in page
     assert 'class="banner"' not in page
+    assert "Which tissue is where is not known here." in page
     assert "55 dB will be assumed" in page
     # 13 directions at step 1; at step 12 only the 4 without elevation, where 12 voxels hold no pair 12 apart.
     assert "17 of 1170" in page
@@ -245,6 +257,42 @@ def test_too_few_patients_is_said_before_any_work(small_phantom: Path, tmp_path:
     assert done.returncode == 1
     assert "patients" in done.stderr
     assert not (tmp_path / "run" / "notebooks").exists()
+
+
+def test_missing_weights_are_said_before_any_work(small_phantom: Path, tmp_path: Path) -> None:
+    network = {"depth": 50, "pretrained": "required", "weights": "no/such/file.pth", "frozen": True}
+    profile = write_profile(tmp_path, {"network_settings": network})
+    done = mflib("report", "--cohort", small_phantom, "--profile", profile, "--run", tmp_path / "run")
+    assert done.returncode == 1
+    assert "no/such/file.pth, expected a MedicalNet file there" in done.stderr
+    assert not (tmp_path / "run" / "notebooks").exists()
+
+
+def test_the_survey_looks_at_every_segment_with_the_network_that_had_not_seen_it(
+    finished: Path, small_phantom: Path
+) -> None:
+    values = yaml.safe_load((finished.parent / "small.yaml").read_text())
+    study = Study.open(**values | {"cohort_folder": str(small_phantom), "run_folder": str(finished)})
+    result = study.network(lambda history: pytest.fail("a finished fold was trained again"))
+    survey = Survey(study, result)
+    segments, size = study.cohort.segments, study.profile.network.size
+    for fold, folder in zip(study.folds, result.folders, strict=True):
+        model = load(folder, study.profile.network)
+        for position in fold.test[::9]:
+            call = survey.calls.iloc[position]
+            assert call["fold"] == fold.number and call["y_true"] == segments["label"].iloc[position]
+            expected = saliency.grad_cam(model, result.inputs[int(position)], int(call["score"] >= call["threshold"]))
+            assert np.array_equal(survey.maps[position], expected)
+    shares = survey.tissues()
+    assert shares["region"].sum() == pytest.approx(100, abs=1) and shares["saliency"].sum() == pytest.approx(100, abs=1)
+    profile, depth_mm, _ = survey.by_depth()
+    assert profile.sum() == pytest.approx(1) and len(profile) == size[1] and 20 < depth_mm < 60
+    for case in survey.gallery():
+        assert case.map.shape == case.voxels.shape == (90, 90, 35)
+        assert ("right" in case.label) != ("WRONG" in case.label)
+    checks = survey.checks()
+    assert checks.weights["randomised"].unique().tolist() == ["fc", "layer4", "layer3", "layer2", "layer1", "conv1"]
+    assert set(checks.likeness) == {"other folds' networks", "network of shuffled labels", "occlusion"}
 
 
 def test_a_wrong_scheduler_is_said_before_any_work(small_phantom: Path, tmp_path: Path) -> None:
