@@ -86,8 +86,8 @@ def compared(settings: Settings, folder: Path) -> None:
     labels = np.arange(len(volumes)) % 2
     whole = Fold(0, 1, np.arange(len(volumes)), np.arange(0), np.arange(0))
     state = fold._started(whole, settings)
-    loop = bare(state, settings)
-    ways = {"fold": lambda: fold._descend(state, volumes, labels, whole, settings, 1.0), "bare loop": loop}
+    loop, weight = bare(state, settings), torch.tensor(1.0, device=compute.device())
+    ways = {"fold": lambda: fold._descend(state, volumes, labels, whole, settings, weight), "bare loop": loop}
     for way in ways.values():
         way()
     found: dict[str, list[float]] = {name: [] for name in ways}

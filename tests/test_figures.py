@@ -62,7 +62,7 @@ COMPARED = pd.DataFrame(
         ("as in the study", 1.0, 29.6, 0.71, 0.63, 0.78, 0.75),
         ("strided instead of dilated", 1.0, 29.6, 0.70, 0.62, 0.77, 0.74),
         ("split by segment", 1.0, 46.0, 0.74, 0.66, 0.80, 0.76),
-        ("25% of the patients", 0.25, 7.4, 0.60, 0.52, 0.68, 0.70),
+        ("25 % of the patients", 0.25, 7.4, 0.60, 0.52, 0.68, 0.70),
     ],
     columns=["variant", "share", "patients", "pooled", "low", "high", "mean"],
 )

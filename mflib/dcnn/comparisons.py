@@ -187,7 +187,7 @@ def _pretraining(settings: Settings, split: Split) -> Iterator[Variant | str]:
 
 def _patients(settings: Settings, split: Split) -> Iterator[Variant]:
     for share in SHARES:
-        yield Variant(f"patients-{share:g}", f"{share:.0%} of the patients", settings, split, share)
+        yield Variant(f"patients-{share:g}", f"{100 * share:.0f} % of the patients", settings, split, share)
 
 
 COMPARISONS: dict[str, Callable[[Settings, Split], Iterator[Variant | str]]] = {

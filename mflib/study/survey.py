@@ -133,7 +133,7 @@ class Survey:
             roi = self.study.cohort.annotation(segment).roi
             inside = {name: np.ascontiguousarray(mask[roi]) for name, mask in masks.items()}
             map = saliency.to_shape(coarse, self.study.profile.network.size, inside["muscle"].shape)
-            rows += [(name, saliency.share(map, mask), mask.mean()) for name, mask in inside.items() if mask.any()]
+            rows += [(name, saliency.share(map, mask), mask.mean()) for name, mask in inside.items()]
         table = pd.DataFrame(rows, columns=["tissue", "saliency", "region"])
         return (100 * table.groupby("tissue", sort=False).mean()).reset_index()
 
@@ -142,6 +142,7 @@ class Survey:
         shares = [
             f"{row.tissue} holds {row.saliency:.0f} % of the saliency in {row.region:.0f} % of the region"
             for row in self.tissues().itertuples()
+            if row.region >= 0.5
         ]
         return f"In the phantom, {', '.join(shares)}." if shares else "Which tissue is where is not known here."
 

@@ -100,6 +100,6 @@ def test_variants_stand_beside_the_study_with_their_difference(cohort: Cohort, t
 
 def test_too_few_patients_for_a_batch_are_left_out(cohort: Cohort, tmp_path: Path) -> None:
     result = run(cohort, replace(SETTINGS, batch=8), ["patients"], tmp_path)
-    assert result.left_out[0].startswith("25% of the patients: found")
+    assert result.left_out[0].startswith("25 % of the patients: found")
     assert "expected at least a batch of 8" in result.left_out[0]
     assert np.isfinite(result.table["pooled"]).all()
