@@ -72,10 +72,14 @@ def placed(model: nn.Module, settings: Settings) -> nn.Module:
 
 def forward(model: nn.Module, volumes: Tensor, settings: Settings, *, exact: bool = False) -> Tensor:
     """What the model makes, (n, outputs) float32, of volumes (n, ni, nj, nk) on its device; ``exact``: in float32."""
-    rounded = settings.precision == "bfloat16" and not exact
-    with torch.autocast(device().type, dtype=torch.bfloat16, enabled=rounded):
+    with rounding(settings, enabled=not exact):
         output: Tensor = model(volumes[:, None])
     return output.float()
+
+
+def rounding(settings: Settings, *, enabled: bool = True) -> torch.autocast:
+    """Where entered, what may be rounded is computed in the settings' precision."""
+    return torch.autocast(device().type, dtype=torch.bfloat16, enabled=enabled and settings.precision == "bfloat16")
 
 
 def check_precision(model: nn.Module, volumes: Tensor, truth: Tensor, settings: Settings) -> None:

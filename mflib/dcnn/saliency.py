@@ -54,7 +54,7 @@ def grad_cam(model: nn.Module, volume: Map, towards: int = 1) -> Map:
     sign = _sign(towards)
     inputs = _input(model, volume)
     with _evaluating(model), torch.enable_grad():
-        features = _features(model, inputs).detach().requires_grad_()
+        features = _features(model, inputs).float().detach().requires_grad_()
         (gradient,) = torch.autograd.grad(sign * _head(model, features)[0, 0], features)
     weights = gradient.mean(dim=(2, 3, 4), keepdim=True)
     values: Map = (weights * features.detach()).sum(dim=1)[0].relu().cpu().numpy()

@@ -86,7 +86,7 @@ class Survey:
         calls = self.study.cohort.segments[KEY].merge(self.result.predictions, on=KEY, validate="one_to_one")
         calls["called"] = (calls["score"] >= calls["threshold"]).astype(int)
         networks = {fold.number: model for fold, model in zip(self.study.folds, self.models, strict=True)}
-        with compute.reproducible(torch.get_num_threads()):
+        with compute.reproducible(torch.get_num_threads()), compute.rounding(self.study.profile.network):
             maps = [
                 saliency.grad_cam(networks[row.fold], self.result.inputs[position], row.called)
                 for position, row in enumerate(calls.itertuples())
@@ -97,7 +97,8 @@ class Survey:
     @cached_property
     def models(self) -> list[nn.Module]:
         """The folds' networks."""
-        return [load(folder, self.study.profile.network).to(compute.device()) for folder in self.result.folders]
+        settings = self.study.profile.network
+        return [compute.placed(load(folder, settings), settings) for folder in self.result.folders]
 
     def gallery(self) -> list[Case]:
         """The most confident call of each kind: right and wrong, infiltrated and healthy."""
@@ -148,7 +149,7 @@ class Survey:
 
     def checks(self) -> Checks:
         """Forget the weights, shuffle the labels, ask the other folds, hide parts of the volume."""
-        with compute.reproducible(torch.get_num_threads()):
+        with compute.reproducible(torch.get_num_threads()), compute.rounding(self.study.profile.network):
             return self._checks()
 
     def _checks(self) -> Checks:
@@ -157,7 +158,7 @@ class Survey:
         volumes = [self.result.inputs[int(position)] for position in chosen]
         weights = saliency.weight_check(self.models[0], volumes, seed=profile.seed)
         shuffled = self.study.network_on_shuffled_labels(fold)
-        pair = [self.models[0], load(shuffled.folders[0], profile.network).to(compute.device())]
+        pair = [self.models[0], compute.placed(load(shuffled.folders[0], profile.network), profile.network)]
         likeness = {
             OTHERS: float(saliency.stability(self.models, volumes)["similarity"].mean()),
             SHUFFLED: float(saliency.stability(pair, volumes)["similarity"].mean()),
