@@ -32,7 +32,8 @@ from mflib.dcnn.training import Result, made, predictions
 from mflib.folds import Fold, Indices
 from mflib.progress import Progress
 
-# From a head that hardly moves to one that is hardly held back; 2048 features of 235 volumes need much of the former.
+# From a head that is hardly held back to one that follows the difference of the class means. Below that, heads rank
+# alike, and only the scale of their scores shrinks, until folds cannot be pooled.
 PENALTIES = tuple(10.0**exponent for exponent in range(-5, 2))
 INNER_FOLDS = 5
 SOURCES = (Path(__file__), Path(network.__file__), Path(compute.__file__), Path(batches.__file__))
