@@ -1,6 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
+# The longest file comes first, so that it does not run alone at the end.
+TESTS := tests/notebooks tests/dcnn tests/texture $(sort $(wildcard tests/test_*.py))
 
 .PHONY: report test lab lock clean
 
@@ -12,7 +14,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks
