@@ -92,8 +92,9 @@ def _check_gpu() -> None:
 
 
 def _bring(task: Task, files: Files) -> None:
-    """Weights first: the record says that all is there."""
+    """Weights first: the record says that all is there, and one of other settings must not stand beside new weights."""
     task.folder.mkdir(parents=True, exist_ok=True)
+    (task.folder / RESULT).unlink(missing_ok=True)
     for name, content in zip((WEIGHTS, RESULT), files, strict=True):
         with atomic.replacing(task.folder / name) as partial:
             partial.write_bytes(content)

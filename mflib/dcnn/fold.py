@@ -77,7 +77,8 @@ def train_fold(
         return result
     _check(labels, fold, settings)
     with locked(folder, PATIENCE):
-        return _trained(inputs, labels, fold, settings, folder, report, key)
+        result = read_result(folder, key)  # whoever held the folder may have finished this very fold
+        return result or _trained(inputs, labels, fold, settings, folder, report, key)
 
 
 def _trained(
