@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +23,7 @@ class Cluster:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
-    """A cluster that is gone when the block ends; its logs are in ``folder``."""
+    """A cluster that is gone when the block ends; where the block fails, its processes say where they are."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -32,6 +34,12 @@ def running(folder: Path) -> Iterator[Cluster]:
     workers = [_started(folder / f"worker-{n}.log", *worker) for n in range(2)]
     try:
         yield Cluster(address, workers)
+    except BaseException:
+        for process in (*workers, scheduler):
+            process.send_signal(signal.SIGABRT)
+            process.wait(60)
+        print(*(path.read_text() for path in sorted(folder.glob("*.log"))), sep="\n")
+        raise
     finally:
         for process in (*workers, scheduler):
             process.kill()
@@ -44,5 +52,6 @@ def _started(log: Path, command: str, *arguments: str) -> subprocess.Popen:
             [sys.executable, "-m", f"distributed.cli.{command}", *arguments],
             stdout=file,
             stderr=subprocess.STDOUT,
+            env=os.environ | {"PYTHONFAULTHANDLER": "1"},
             start_new_session=True,
         )

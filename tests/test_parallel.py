@@ -70,7 +70,7 @@ def test_the_forest_of_a_cluster_is_that_of_this_machine(cluster: Cluster) -> No
 
 def network_folds(cohort: Cohort, folder: Path, **options: str) -> Result:
     made = folds.make(cohort.segments["label"], cohort.segments["participant_id"], n_folds=2, seed=1)
-    settings = Settings(width=4, size=(16, 16, 8), epochs=3, workers=1)
+    settings = Settings(width=4, size=(16, 16, 8), epochs=6, workers=1)
     return training.out_of_fold(cohort, made, preprocess.Settings(), settings, folder, "patient", **options)
 
 
@@ -80,8 +80,9 @@ def test_the_network_of_a_cluster_that_loses_a_worker_is_that_of_this_machine(ma
     (tmp_path / "dask").mkdir()
     with running(tmp_path / "dask") as cluster, ThreadPoolExecutor(1) as caller:
         call = caller.submit(network_folds, cohort, tmp_path / "there", scheduler=cluster.address)
-        while not list((tmp_path / "there" / "patient").glob("*/checkpoint.pt")):
+        while not (call.done() or list((tmp_path / "there" / "patient").glob("*/checkpoint.pt"))):
             time.sleep(0.05)
+        assert not call.done()
         cluster.workers[0].kill()
         there = call.result(timeout=300)
     pd.testing.assert_frame_equal(here.predictions, there.predictions, check_exact=True)

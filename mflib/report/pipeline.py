@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -148,20 +149,7 @@ def execute(folder: Path, step: str, parameters: Mapping[str, Any], key: str, ti
     start = time.monotonic()
     error = ""
     try:
-        papermill.execute_notebook(
-            NOTEBOOKS / f"{step}.ipynb",
-            folder / "notebooks" / f"{step}.ipynb",
-            parameters=dict(parameters),
-            kernel_name="python3",
-            cwd=ROOT,
-            progress_bar=False,
-            stdout_file=_Indented(sys.stdout),
-            execution_timeout=timeout_s,
-            # The interrupt that precedes every shutdown would be logged as an error now and then.
-            extra_arguments=["--log-level=50"],
-            # Without it ipykernel warns in every notebook that the connection is not encrypted.
-            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-        )
+        _papermill(folder, step, parameters, timeout_s)
     except PapermillExecutionError as problem:
         error = f"{problem.ename}: {problem.evalue}"
     except CellTimeoutError:
@@ -173,6 +161,24 @@ def execute(folder: Path, step: str, parameters: Mapping[str, Any], key: str, ti
     digests = {name: _digest(folder / name) for name, written in after.items() if before.get(name) != written}
     digests[f"notebooks/{step}.ipynb"] = _digest(folder / "notebooks" / f"{step}.ipynb")
     return Record(key, "failed" if error else "done", round(time.monotonic() - start, 1), finished, digests, error)
+
+
+def _papermill(folder: Path, step: str, parameters: Mapping[str, Any], timeout_s: int) -> None:
+    # Over sockets of its own: a TCP port that is chosen before the kernel binds it can be taken by then.
+    with tempfile.TemporaryDirectory() as sockets:
+        papermill.execute_notebook(
+            NOTEBOOKS / f"{step}.ipynb",
+            folder / "notebooks" / f"{step}.ipynb",
+            parameters=dict(parameters),
+            kernel_name="python3",
+            cwd=ROOT,
+            progress_bar=False,
+            stdout_file=_Indented(sys.stdout),
+            execution_timeout=timeout_s,
+            # The interrupt that precedes every shutdown would be logged as an error now and then.
+            extra_arguments=["--log-level=50"],
+            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
+        )
 
 
 def up_to_date(folder: Path, record: Record | None, key: str) -> bool:

@@ -28,6 +28,7 @@ from mflib.report.pipeline import NOTEBOOKS, STEPS
 from mflib.study import Study
 from mflib.study.survey import Survey
 from mflib.volume import LEVELS, Volume, read, write
+from tests import processes
 from tests.cluster import running
 
 pytestmark = pytest.mark.notebooks
@@ -54,7 +55,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def mflib(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=600)
+    return processes.run(command(*arguments))
 
 
 def records(run: Path) -> dict[str, dict[str, Any]]:
@@ -133,7 +134,8 @@ def test_the_forest_does_not_depend_on_who_asks(finished: Path, small_phantom: P
     papermill = [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, tmp_path / "out.ipynb"]
     with running(tmp_path) as cluster:
         (tmp_path / "p.yaml").write_text(yaml.safe_dump(values | {"scheduler": cluster.address}))
-        subprocess.run([*papermill, "-f", tmp_path / "p.yaml"], check=True, capture_output=True, cwd=NOTEBOOKS.parent)
+        done = processes.run([*papermill, "-f", tmp_path / "p.yaml"], cwd=NOTEBOOKS.parent, timeout=300)
+    assert done.returncode == 0, done.stderr
     ours = (finished / "artifacts" / "predictions_random_forest.csv").read_bytes()
     assert (tmp_path / "run" / "artifacts" / "predictions_random_forest.csv").read_bytes() == ours
 
