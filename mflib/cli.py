@@ -167,6 +167,61 @@ def texture(
         typer.echo(str(path))
 
 
+@app.command()
+def compare(
+    predictions: Annotated[list[Path], typer.Argument(
+            help="CSV files, of any models: participant_id, level, lat, model, split, repeat, fold, y_true, score, threshold."
+        )],
+    out: Annotated[Path | None, typer.Option(help="Folder for every table (CSV) and figure (SVG, PNG).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Every table as JSON.")] = False,
+) -> None:
+    """Compare anybody's models on the same segments: areas, decisions, calibration, with patients as clusters."""
+    from mflib import compare as comparing
+
+    try:
+        comparison = comparing.run(comparing.read(predictions))
+        written = comparing.write(comparison, out) if out else []
+    except (comparing.CompareError, OSError) as error:
+        _fail(str(error))
+    if as_json:
+        typer.echo(comparing.as_json(comparison))
+    elif out is None:
+        comparing.show(comparison, Console(highlight=False))
+    else:
+        for path in written:
+            typer.echo(str(path))
+
+
+@app.command()
+def audit(
+    folds: Annotated[Path, typer.Argument(help="CSV: fold, and any of accuracy_pct ppv_pct ... auc, as printed.")],
+    positives: Annotated[int, typer.Option(help="Positive cases of the whole cohort.")],
+    negatives: Annotated[int, typer.Option(help="Negative cases of the whole cohort.")],
+    segments_per_patient: Annotated[
+        int | None, typer.Option(help="Cases that each patient brings; folds of whole patients are then looked for.")
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="CSV: metric, mean, sd, the printed values over the folds.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+) -> None:
+    """Say what follows from a published table of folds and what cannot be; findings are no failure, so it exits 0."""
+    from mflib import audit as audits
+
+    try:
+        table = audits.read_folds(folds)
+        printed = audits.read_summary(summary, table) if summary else None
+        found = audits.examine(
+            table, positives, negatives, segments_per_patient=segments_per_patient, summary=printed
+        )
+    except audits.AuditError as error:
+        _fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        audits.show(found, Console(highlight=False))
+
+
 def _voxels(name: str, text: str, count: int) -> Any:
     """Whole numbers separated by commas."""
     parts = text.split(",")

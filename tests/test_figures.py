@@ -56,7 +56,16 @@ def predictions():
     return pd.concat(tables, ignore_index=True)
 
 
+def probabilities():
+    """The scores of all models but one as if they were probabilities."""
+    squeezed = 1 / (1 + np.exp(1 - SCORES["score"]))
+    return SCORES.assign(score=squeezed.where(SCORES["model"] != "clinical", SCORES["score"]))
+
+
 SCORES = predictions()
+PEOPLE = pd.DataFrame({"participant_id": SEGMENTS["participant_id"].unique(), "sex": ["F", "M", "F", None] * 3}).assign(
+    bmi=PATIENTS["bmi"]
+)
 COMPARED = pd.DataFrame(
     [
         ("as in the study", 1.0, 29.6, 0.71, 0.63, 0.78, 0.75),
@@ -66,6 +75,11 @@ COMPARED = pd.DataFrame(
     ],
     columns=["variant", "share", "patients", "pooled", "low", "high", "mean"],
 )
+PITFALL = pd.DataFrame(
+    [("simulated", c, w, w == "right", RNG.uniform(), "") for c in "ab" for w in ("wrong", "right") for _ in range(5)],
+    columns=["data", "case", "way", "right", "value", "note"],
+)
+CEILINGS = (("simulated", 0.5), ("simulated", 1.0), ("cohort", 0.6), ("cohort", np.nan))
 PATCH = VOXELS[:6, :5, 0] // 32
 COUNTED = glcm.matrix(VOXELS[:6, :5, :1], (1, 0, 0), 8, symmetric=False)
 DRAWN = {
@@ -74,6 +88,11 @@ DRAWN = {
     "bmi_vas without pain": lambda: figures.bmi_vas(PATIENTS[["bmi"]], clinical.bmi_vas(PATIENTS[["bmi"]])),
     "reader_table": lambda: figures.reader_table(pd.DataFrame(np.diag([40, 20, 10, 0]))),
     "grades_overview": lambda: figures.grades_overview(SEGMENTS),
+    "power_curve": lambda: figures.power_curve(
+        clinical.power_by_patients(
+            SEGMENTS.assign(label=SEGMENTS["grade"] > 0), (0.68, 0.79), {"independent": 1.0, "alike": 3.1}
+        )
+    ),
     "three_planes": lambda: figures.three_planes(
         [("as recorded", VOXELS), ("gain-normalised", VOXELS // 2)], (0.4, 0.4, 0.5), ANNOTATION
     ),
@@ -143,8 +162,25 @@ DRAWN = {
     ),
     "learning_curves": lambda: figures.learning_curves(HISTORY),
     "roc_curves": lambda: figures.roc_curves(SCORES, MODELS),
+    "right_and_wrong": lambda: figures.right_and_wrong(PITFALL),
+    "right_and_wrong of nothing": lambda: figures.right_and_wrong(PITFALL.assign(value=np.nan), "gap", None),
+    "null_distribution": lambda: figures.null_distribution(PITFALL),
+    "predictive_values_over_prevalence": lambda: figures.predictive_values_over_prevalence(
+        pd.DataFrame({"prevalence": [0.1, 0.4], "ppv": [0.3, 0.7], "npv": [0.9, 0.7]}), {"a clinic": 0.1}
+    ),
+    "ceiling_over_kappa": lambda: figures.ceiling_over_kappa(
+        pd.DataFrame(
+            [(d, k, r, k, 0.02, k / 2) for d, k in CEILINGS for r in ("one reader", "majority of three")],
+            columns=["data", "kappa", "reference", "auc", "auc_sd", "auc_of_good"],
+        )
+    ),
     "auc_forest": lambda: figures.auc_forest(performance.summary(SCORES)),
     "score_by_grade": lambda: figures.score_by_grade(SCORES, SEGMENTS),
+    "calibration_curves": lambda: figures.calibration_curves(performance.calibration_curve(probabilities(), 5)),
+    "decision_curves": lambda: figures.decision_curves(performance.decision_curve(probabilities(), resamples=20)),
+    "mistakes": lambda: figures.mistakes(wrong := performance.mistakes(SCORES), [VOXELS[:, :, 6]] * len(wrong)),
+    "mistakes (none)": lambda: figures.mistakes(performance.mistakes(SCORES).iloc[:0], []),
+    "subgroup_forest": lambda: figures.subgroup_forest(performance.subgroups(SCORES, PEOPLE)),
 }
 
 

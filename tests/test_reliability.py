@@ -1,9 +1,10 @@
-"""ICC(2,1) against the published example and against an analysis of variance by another library."""
+"""ICC against the published example, against an analysis of variance by another library, and in simulated patients."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy.stats import t as student
 from statsmodels.formula.api import ols
 
 from mflib import reliability
@@ -94,3 +95,78 @@ def test_each_perturbation_is_held_against_the_measurement_as_annotated():
     ordered = table[table["perturbation"] != "ROI"].sort_values([*KEY, "perturbation", "direction"])
     by_hand = reliability.icc(ordered[["a"]].to_numpy().reshape(12, 3, 1))[0][0]
     assert icc.loc["a", "gain"] == pytest.approx(by_hand)
+
+
+def test_one_way_of_shrout_and_fleiss():
+    found = reliability.one_way_icc(SHROUT_FLEISS.ravel(), np.repeat(np.arange(6), 4))
+    assert round(found.icc, 2) == 0.17  # ICC(1,1), their table 4
+    assert (found.n, found.groups, found.size) == (24, 6, 4)
+
+
+def test_one_way_of_unequal_groups_is_an_analysis_of_variance():
+    rng = np.random.default_rng(0)
+    groups = rng.permutation(np.repeat(np.arange(15), rng.integers(1, 9, 15)))
+    values = 1e6 + rng.normal(size=15)[groups] + rng.normal(size=len(groups))
+    table = sm.stats.anova_lm(ols("y ~ C(g)", pd.DataFrame({"y": values, "g": groups})).fit())
+    between, inside = table["mean_sq"]
+    sizes, n = np.bincount(groups), len(groups)
+    m0 = (n - (sizes**2).sum() / n) / 14
+    found = reliability.one_way_icc(values, groups)
+    assert found.icc == pytest.approx((between - inside) / (between + (m0 - 1) * inside), rel=1e-7)
+    assert found.low < found.icc < found.high and found.problem == ""
+    # The size of a value's group, averaged over values.
+    assert found.size == pytest.approx(sizes[groups].mean())
+    # The jackknife by hand: every group left out in turn.
+    logs = []
+    for group in range(15):
+        rest = pd.DataFrame({"y": values, "g": groups})[groups != group]
+        mean_squares = sm.stats.anova_lm(ols("y ~ C(g)", rest).fit())["mean_sq"]
+        logs.append(np.log(mean_squares.iloc[0] / mean_squares.iloc[1]))
+    reach = student.ppf(0.975, 14) * np.sqrt(14 * np.var(logs))
+    ratio = between / inside * np.exp(-reach)
+    assert found.low == pytest.approx((ratio - 1) / (ratio + m0 - 1), rel=1e-6)
+
+
+def test_one_way_interval_covers_in_binary_labels():
+    # Labels of 46 patients x 8 cut from normal values that correlate by .6: their own correlation is tetrachoric.
+    rng, groups, covered = np.random.default_rng(1), np.repeat(np.arange(46), 8), 0
+    truth = 2 / np.pi * np.arcsin(0.6)
+    for _ in range(300):
+        latent = np.sqrt(0.6) * rng.normal(size=(46, 1)) + np.sqrt(0.4) * rng.normal(size=(46, 8))
+        found = reliability.one_way_icc((latent > 0).ravel(), groups)
+        covered += found.low <= truth <= found.high
+    assert 0.91 <= covered / 300 <= 0.98  # binomial error of 95 % in 300: 1.3 %
+
+
+def test_values_that_avoid_their_own_group_are_negative_and_add_nothing():
+    found = reliability.one_way_icc([0, 1, 0, 1, 1, 0, 1, 0, 0, 0], np.repeat(np.arange(5), 2))
+    assert -1 <= found.icc < 0
+    assert found.design_effect == 1 and found.effective_n == 10
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "icc", "problem"),
+    [
+        ([0, 0, 1, 1, 1, 1], "aabbcc", 1.0, "no interval: nothing varies inside the groups"),
+        ([0, 1, 0, 1, 0, 1], "aabbcc", -1.0, "no interval: nothing varies between the groups"),
+        ([0, 1, 1, 1, 0, 0], "aabbcc", 0.5, "no interval: without a there is nothing to compare"),
+        ([0, 1, 1, 1], "aabb", 0.0, "no interval: 2 groups, at least 3 needed"),
+        ([1, 1, 1, 1], "aabb", None, "all values are the same"),
+        ([0, 1, 1], "abc", None, "no group has two values"),
+        ([0, 1, 1], "aaa", None, "1 groups, at least 2 needed"),
+        ([], "", None, "0 groups, at least 2 needed"),
+    ],
+)
+def test_what_one_way_cannot_say_is_said(values, groups, icc, problem):
+    found = reliability.one_way_icc(values, list(groups))
+    assert found.icc == (None if icc is None else pytest.approx(icc)) and found.problem == problem
+    assert found.low is None and found.high is None
+
+
+def test_one_way_refuses_gaps():
+    with pytest.raises(reliability.ReliabilityError, match="nan at position 1"):
+        reliability.one_way_icc([0, np.nan], ["a", "a"])
+    with pytest.raises(reliability.ReliabilityError, match="no group at position 0"):
+        reliability.one_way_icc([0, 1], [None, "a"])
+    with pytest.raises(reliability.ReliabilityError, match="1 groups"):
+        reliability.one_way_icc([0, 1], ["a"])

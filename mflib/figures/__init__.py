@@ -3,7 +3,8 @@
 The figures do not belong to pyplot, so none stays open. In a notebook they show after ``%matplotlib inline``.
 """
 
-from mflib.figures.cohort import bmi_vas, flow_of_patients, grades_overview, reader_table
+from mflib.figures.cohort import bmi_vas, flow_of_patients, grades_overview, power_curve, reader_table
+from mflib.figures.mistakes import mistakes
 from mflib.figures.models import (
     auc_forest,
     choices,
@@ -12,6 +13,13 @@ from mflib.figures.models import (
     network_comparisons,
     roc_curves,
     score_by_grade,
+)
+from mflib.figures.performance import calibration_curves, decision_curves, subgroup_forest
+from mflib.figures.pitfalls import (
+    ceiling_over_kappa,
+    null_distribution,
+    predictive_values_over_prevalence,
+    right_and_wrong,
 )
 from mflib.figures.saliency import saliency_checks, saliency_depth, saliency_gallery
 from mflib.figures.texture import (
@@ -29,8 +37,11 @@ from mflib.figures.texture import (
 __all__ = [
     "auc_forest",
     "bmi_vas",
+    "calibration_curves",
+    "ceiling_over_kappa",
     "choices",
     "co_occurrence",
+    "decision_curves",
     "feature_by_grade",
     "flow_of_patients",
     "glcm",
@@ -38,16 +49,22 @@ __all__ = [
     "histogram_before_after",
     "importance",
     "learning_curves",
+    "mistakes",
     "nakagami_fit",
     "network_comparisons",
     "network_inputs",
+    "null_distribution",
+    "power_curve",
+    "predictive_values_over_prevalence",
     "reader_table",
     "repeatability",
+    "right_and_wrong",
     "roc_curves",
     "saliency_checks",
     "saliency_depth",
     "saliency_gallery",
     "score_by_grade",
+    "subgroup_forest",
     "three_planes",
     "under_gain",
 ]

@@ -1,7 +1,8 @@
-"""Plots of who was studied: flow of patients, BMI and pain, readers, grades."""
+"""Plots of who was studied, and of what they can show: flow of patients, BMI and pain, readers, grades, power."""
 
 from __future__ import annotations
 
+from itertools import cycle
 from textwrap import wrap
 
 import numpy as np
@@ -10,8 +11,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import linregress, t
 
-from mflib.clinical import Correlation
-from mflib.figures.style import BLUE, GRADE_COLOURS, GRADE_NAMES, VERMILION, heat_map, panels, single, styled
+from mflib.clinical import WANTED, Correlation
+from mflib.figures.style import (
+    BLUE,
+    GRADE_COLOURS,
+    GRADE_NAMES,
+    GREEN,
+    GREY,
+    PURPLE,
+    VERMILION,
+    heat_map,
+    panels,
+    single,
+    styled,
+)
 from mflib.volume import LEVELS, SIDES
 
 _LINE, _GAP = 1.0, 0.9  # heights in the flow diagram, in lines of text
@@ -104,6 +117,29 @@ def grades_overview(segments: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylabel("segments")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], loc="outside right center", title="infiltration")
+    return figure
+
+
+@styled
+def power_curve(table: pd.DataFrame, wanted: float = WANTED) -> Figure:
+    """Power by the number of patients, one curve for each assumption about how alike a patient's segments are.
+
+    Parameters
+    ----------
+    table : of ``clinical.power_by_patients``; dots mark this cohort
+    wanted : power that is marked by a line
+    """
+    figure, axes = single(3.4)
+    looks = cycle([(BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), (PURPLE, ":")])
+    for (name, curve), (colour, line) in zip(table.groupby("segments_are", sort=False), looks, strict=False):
+        label = f"{name}: design effect {curve['design_effect'].iloc[0]:.1f}"
+        axes.plot(curve["patients"], curve["power"], color=colour, linestyle=line, label=label)
+        here = curve[curve["here"]]
+        axes.plot(here["patients"], here["power"], "o", color=colour, ms=6)
+    axes.axhline(wanted, color=GREY, linewidth=0.8)
+    axes.axvline(table.loc[table["here"], "patients"].iloc[0], color=GREY, linewidth=0.8, linestyle=":")
+    axes.set(xlabel="patients", ylabel="power", ylim=(0, 1.02), xlim=(0, table["patients"].max()))
+    axes.legend(loc="lower right", title="a patient's segments are")
     return figure
 
 

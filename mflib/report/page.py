@@ -26,6 +26,7 @@ from mflib.study import shown
 ASSETS = Path(__file__).parents[1] / "_assets"
 # Cells that set a notebook up say nothing that the page's provenance does not.
 SETUP = ("setup", "parameters", "injected-parameters")
+COMPARISON = "05_comparison"
 TITLE = "Fatty infiltration of the lumbar multifidus from 3D ultrasound"
 
 
@@ -74,11 +75,11 @@ def write(folder: Path, records: Mapping[str, Record], context: Mapping[str, Any
         The written file.
     """
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True)
-    sections = [section(folder, step, records.get(step)) for step in STEPS]
+    sections = {step: section(folder, step, records.get(step)) for step in STEPS}
     page = environment.get_template("page.html.j2").render(
         title=TITLE,
-        sections=sections,
-        key_results=_key_results(folder, records.get("05_comparison"), sections[-1]),
+        sections=list(sections.values()),
+        key_results=_key_results(folder, records.get(COMPARISON), sections[COMPARISON]),
         style=Markup((ASSETS / "page.css").read_text() + _highlighting()),
         script=Markup((ASSETS / "page.js").read_text()),
         **context,
@@ -97,6 +98,7 @@ def section(folder: Path, step: str, record: Record | None) -> Section:
     soup = BeautifulSoup(_exporter().from_filename(str(path))[0], "html.parser")
     for cell in soup.select("div.cell"):
         del cell["id"]  # the same in every notebook
+    _fold_solutions(soup)
     # The page has the h1: every heading of a notebook moves down by one.
     for level in (4, 3, 2, 1):
         for heading in soup.find_all(f"h{level}"):
@@ -106,6 +108,17 @@ def section(folder: Path, step: str, record: Record | None) -> Section:
     title = top.get_text() if top else step
     headings = tuple(Heading(str(h["id"]), h.get_text()) for h in soup.find_all("h3"))
     return Section(step, title, headings, Markup(str(soup)), status, error)
+
+
+def _fold_solutions(soup: BeautifulSoup) -> None:
+    """A reader guesses first: neighbouring cells with the tag ``solution`` go behind one summary."""
+    for cell in soup.select("div.celltag_solution"):
+        before = cell.find_previous_sibling()
+        if before is not None and "solution" in before.get_attribute_list("class"):
+            before.append(cell.extract())
+            continue
+        summary = soup.new_tag("summary", string="Solution")
+        cell.wrap(soup.new_tag("details", attrs={"class": "solution"})).insert(0, summary)
 
 
 def _exporter() -> HTMLExporter:

@@ -26,14 +26,14 @@ from mflib.study.profile import ROOT
 NOTEBOOKS = ROOT / "notebooks"
 # Each notebook with those whose artifacts it reads.
 STEPS: dict[str, tuple[str, ...]] = {
+    "00_published_figures": (),
     "01_cohort": (),
     "02_texture": (),
     "03_random_forest": ("02_texture",),
     "04_dcnn": (),
     "05_comparison": ("03_random_forest", "04_dcnn"),
+    "06_pitfalls": ("02_texture",),
 }
-
-
 # What a notebook reads besides the cohort and the steps that it needs: anybody's predictions.
 READS = {"05_comparison": "artifacts/predictions_*.csv"}
 STALE = "It was left as it is, but data, settings, code or what it reads have changed since."

@@ -13,6 +13,7 @@ import joblib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from mflib import atomic, forest, preprocess
 from mflib import cohort as cohorts
@@ -113,6 +114,12 @@ class Study:
         """The gain-normalised region of interest of one row of the cohort's segments."""
         cohort = self.cohort
         return preprocess.region(cohort.volume(segment), cohort.annotation(segment), self.profile.preprocessing)
+
+    def pictures(self, rows: pd.DataFrame) -> list[NDArray[np.uint8]]:
+        """The middle transverse plane (lateral, depth) of each row's gain-normalised region; rows name KEY."""
+        segments = rows[KEY].merge(self.cohort.segments, on=KEY, validate="many_to_one").to_dict("records")
+        regions = [self.region({str(name): value for name, value in segment.items()}) for segment in segments]
+        return [region.voxels[:, :, region.voxels.shape[2] // 2] for region in regions]
 
     @cached_property
     def texture(self) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast, get_args
 
 import yaml
 
-from mflib import forest, preprocess
+from mflib import forest, pitfalls, preprocess
 from mflib.dcnn import comparisons, weights
 from mflib.dcnn import settings as network
 from mflib.folds import Split
@@ -38,6 +38,7 @@ class Profile:
     scheduler : address of a Dask scheduler whose workers do the heavy work; empty for this machine's processes
     preprocessing, texture, robustness, forest, network : the settings of each module
     network_comparisons : which of ``dcnn.comparisons.COMPARISONS`` are made
+    pitfalls : sizes of the experiments of the pitfalls laboratory
     """
 
     cohort_folder: Path
@@ -52,6 +53,7 @@ class Profile:
     forest: forest.Settings
     network: network.Settings
     network_comparisons: tuple[str, ...]
+    pitfalls: pitfalls.Settings
 
     @classmethod
     def from_parameters(
@@ -68,6 +70,7 @@ class Profile:
         forest_settings: Mapping[str, Any],
         network_settings: Mapping[str, Any],
         network_comparisons: Sequence[str],
+        pitfalls_settings: Mapping[str, Any],
     ) -> Profile:
         """The profile that a notebook's parameters cell describes.
 
@@ -97,6 +100,7 @@ class Profile:
             forest=replace(build(forest.Settings, "forest_settings", forest_settings), seed=seed),
             network=_network(network_settings, seed),
             network_comparisons=tuple(network_comparisons),
+            pitfalls=build(pitfalls.Settings, "pitfalls_settings", pitfalls_settings),
         )
 
 

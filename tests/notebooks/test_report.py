@@ -27,35 +27,12 @@ from mflib.performance import COLUMNS
 from mflib.report.pipeline import NOTEBOOKS, STEPS
 from mflib.study import Study
 from mflib.study.survey import Survey
-from mflib.volume import LEVELS, Volume, read, write
 from tests import processes
 from tests.cluster import running
+from tests.notebooks.runs import SMALL, command, mflib, write_profile
 
 pytestmark = pytest.mark.notebooks
-
-SMALL = {
-    "n_folds": 2,
-    "texture_settings": {"levels": [16, 64], "steps": [1, 3], "nakagami_input": "intensity"},
-    "robustness_settings": {"gain_db": 2.0},
-    "forest_settings": {"trees": 50, "permutations": 2, "inner_trees": 10, "leaf_sizes": [1, 10], "repeats": 2},
-    "network_settings": {"depth": "small", "width": 4, "size": [16, 16, 8], "epochs": 2, "learning_rate": 0.01},
-    "network_comparisons": ["pretraining", "dilation", "patients"],
-}
-
-
-def write_profile(folder: Path, changes: dict[str, Any]) -> Path:
-    values = yaml.safe_load((NOTEBOOKS / "profiles" / "quick.yaml").read_text()) | SMALL | changes
-    path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
-
-
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "mflib", *map(str, arguments)]
-
-
-def mflib(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return processes.run(command(*arguments))
+BEFORE_THE_NETWORK = [step for step in STEPS if step < "04_dcnn"]
 
 
 def records(run: Path) -> dict[str, dict[str, Any]]:
@@ -71,7 +48,7 @@ def small_phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(small_phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was killed in its fourth notebook and started again."""
+    """A run that was killed in its fifth notebook and started again."""
     folder = tmp_path_factory.mktemp("runs")
     profile, run = write_profile(folder, {}), folder / "run"
     arguments = ["report", "--cohort", small_phantom, "--profile", profile, "--run", run]
@@ -81,11 +58,11 @@ def finished(small_phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         time.sleep(3)
         os.killpg(process.pid, signal.SIGKILL)
     assert not (run / "report.html").exists()
-    before = {step: (run / "notebooks" / f"{step}.ipynb").stat().st_mtime_ns for step in list(STEPS)[:3]}
+    before = {step: (run / "notebooks" / f"{step}.ipynb").stat().st_mtime_ns for step in BEFORE_THE_NETWORK}
     done = mflib(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == str(run / "report.html")
-    assert done.stdout.count("up to date") == 3
+    assert done.stdout.count("up to date") == len(BEFORE_THE_NETWORK)
     for step, written in before.items():
         assert (run / "notebooks" / f"{step}.ipynb").stat().st_mtime_ns == written
     return run
@@ -144,7 +121,7 @@ def test_the_same_run_again_does_nothing(finished: Path, small_phantom: Path) ->
     before = (finished / "report.html").read_bytes()
     again = mflib("report", "--cohort", small_phantom, "--profile", finished.parent / "small.yaml", "--run", finished)
     assert again.returncode == 0, again.stderr
-    assert again.stdout.count("up to date") == 5
+    assert again.stdout.count("up to date") == len(STEPS)
     assert (finished / "report.html").read_bytes() == before
 
 
@@ -153,14 +130,14 @@ def test_only_what_changed_runs_again(finished: Path, small_phantom: Path, tmp_p
     arguments = ["report", "--cohort", small_phantom, "--profile", finished.parent / "small.yaml", "--run", run]
     (run / "tables" / "table4.csv").write_text("edited by hand")
     again = mflib(*arguments)
-    assert again.stdout.count("up to date") == 4
+    assert again.stdout.count("up to date") == len(STEPS) - 1
     assert "05_comparison: done" in again.stdout
     assert "edited" not in (run / "tables" / "table4.csv").read_text()
     # Anybody's predictions join the comparison, and only that runs again.
     own = pd.read_csv(run / "artifacts" / "predictions_dcnn.csv").assign(model="coin", score=0.5)
     own.to_csv(run / "artifacts" / "predictions_coin.csv", index=False)
     joined = mflib(*arguments)
-    assert joined.stdout.count("up to date") == 4
+    assert joined.stdout.count("up to date") == len(STEPS) - 1
     assert "coin: AUC, pooled" in (run / "tables" / "key_results.csv").read_text()
 
 
@@ -169,9 +146,9 @@ def test_what_is_left_behind_is_called_stale(finished: Path, small_phantom: Path
     profile = write_profile(tmp_path, {"seed": 21})
     done = mflib("report", "--cohort", small_phantom, "--profile", profile, "--run", run, "--only", "01")
     assert done.returncode == 0
-    assert done.stdout.count("left as it is") == 4
+    assert done.stdout.count("left as it is") == len(STEPS) - 1
     page = (run / "report.html").read_text()
-    assert page.count("Stale:") == 4
+    assert page.count("Stale:") == len(STEPS) - 1
     # What other notebooks left is not touched: their splits go with their predictions.
     for name in ("splits.csv", "predictions_random_forest.csv"):
         assert (run / "artifacts" / name).read_bytes() == (finished / "artifacts" / name).read_bytes()
@@ -184,73 +161,13 @@ def test_a_failed_notebook_still_gives_a_report(finished: Path, small_phantom: P
     profile = write_profile(tmp_path, {"network_settings": network})
     done = mflib("report", "--cohort", small_phantom, "--profile", profile, "--run", run, "--from", "dcnn")
     assert done.returncode == 1
-    assert done.stdout.count("left as it is") == 3
+    assert done.stdout.count("left as it is") == len(BEFORE_THE_NETWORK)
     assert "04_dcnn: failed" in done.stdout
     assert "05_comparison: not run: needs 04_dcnn" in done.stdout
     page = (run / "report.html").read_text()
     assert "try a learning rate below 1e+30" in page
     assert "Table 2" in page
     assert "come from the comparison notebook, which has not run" in page
-
-
-def real_cohort(root: Path, source: Path, patients: int = 8) -> Path:
-    """A clinic's folder from crops of a real scan: MHA and NIfTI, uneven patients, ROIs of two sizes, gaps."""
-    scan = read(source / "SpinePhantomFreehandReconstructed.mha")
-    rng = np.random.default_rng(0)
-    grades, points = [], []
-    for n in range(1, patients + 1):
-        places = [(level, lat) for level in LEVELS for lat in "LR"][: 6 if n == 1 else 8]
-        for m, (level, lat) in enumerate(places):
-            i, j, k = (int(rng.integers(0, limit)) for limit in (60, 20, 50))
-            crop = scan.voxels[i : i + 80, j : j + 80, k : k + 50].copy()
-            bone = np.unravel_index(int(crop.argmax()), crop.shape)
-            crop[70:, 60:, :] = 0
-            grade = 0 if n == 2 else int(rng.integers(0, 4))
-            suffix = (".mha", ".nii.gz")[m % 2]
-            name = f"sub-{n:03d}_level-{level}_lat-{lat}_bmode{suffix}"
-            write(Volume(crop, scan.spacing_mm, {}), root / f"sub-{n:03d}" / "us" / name)
-            key = {"participant_id": f"sub-{n:03d}", "level": level, "lat": lat}
-            grades.append(key | dict(zip(("grade_reader1", "grade_reader2", "grade_final"), [grade] * 3, strict=True)))
-            box = {"roi_i": 5, "roi_j": 10, "roi_k": 4, "roi_ni": 40 + 4 * (m % 2), "roi_nj": 40, "roi_nk": 12}
-            point = {f"bone_{a}": int(b) for a, b in zip("ijk", bone, strict=True)}
-            points.append(key | point | {"shadow_i": 75, "shadow_j": 70, "shadow_k": 25} | box | {"annotator": "x"})
-    tables = root / "phenotype", root / "derivatives" / "annotations"
-    for folder in tables:
-        folder.mkdir(parents=True)
-    ids = [f"sub-{n:03d}" for n in range(1, patients + 1)]
-    people = pd.DataFrame(
-        {"participant_id": ids, "sex": "F", "age": 40, "height_cm": 165, "weight_kg": 60, "bmi": 22.04}
-    )
-    people.astype(str).assign(bmi=["n/a", *["22.04"] * (patients - 1)]).to_csv(root / PEOPLE, sep="\t", index=False)
-    pd.DataFrame({"participant_id": ids, "vas": ["n/a", *range(1, patients)]}).to_csv(
-        root / CLINICAL, sep="\t", index=False
-    )
-    pd.DataFrame(grades).assign(grade_adjudicator="n/a").to_csv(root / GRADES, sep="\t", index=False)
-    pd.DataFrame(points).to_csv(root / POINTS, sep="\t", index=False)
-    (root / "dataset_description.json").write_text(json.dumps({"Name": "A <real> clinic", "BIDSVersion": "1.10.0"}))
-    return root
-
-
-PEOPLE, CLINICAL, GRADES = "participants.tsv", "phenotype/clinical.tsv", "phenotype/mri_grades.tsv"
-POINTS = "derivatives/annotations/refpoints_roi.tsv"
-
-
-def test_a_clinics_folder_of_real_volumes(real_volumes: Path, tmp_path: Path) -> None:
-    root = real_cohort(tmp_path / "clinic", real_volumes)
-    checked = mflib("check", root, "--json")
-    assert checked.returncode == 0, checked.stdout
-    assert json.loads(checked.stdout)["summary"]["segments"] == 62
-    texture = {"levels": [16], "steps": [1, 12], "nakagami_input": "intensity"}
-    profile = write_profile(tmp_path, {"texture_settings": texture, "network_comparisons": []})
-    done = mflib("report", "--cohort", root, "--profile", profile, "--run", tmp_path / "run")
-    assert done.returncode == 0, done.stdout + done.stderr
-    page = (tmp_path / "run" / "report.html").read_text()
-    assert "A &lt;real&gt; clinic" in page
-    assert 'class="banner"' not in page
-    assert "Which tissue is where is not known here." in page
-    assert "55 dB will be assumed" in page
-    # 13 directions at step 1; at step 12 only the 4 without elevation, where 12 voxels hold no pair 12 apart.
-    assert "17 of 1170" in page
 
 
 def test_too_few_patients_is_said_before_any_work(small_phantom: Path, tmp_path: Path) -> None:

@@ -1,78 +1,24 @@
-"""ROC statistics against worked and published examples, and against the definitions written as double loops."""
+"""Areas and covariances against worked and published examples, and against the definitions written as double loops."""
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy.special import logit
-from sklearn.metrics import auc as trapezoids
 
+from benchmarks.roc_coverage import SCENARIOS, simulate
 from mflib import roc
-
-WORKED = "A:1:3:2 A:1:5:4 A:0:2:3 B:1:4:4 B:0:1:1 B:0:4:2 C:0:3:1 D:1:2:5"
-MRA = Path(__file__).parents[2] / "shared/reference/mra_obuchowski1997.csv"
+from tests.roc.samples import MRA, obuchowski_by_loops, shares_by_loops, tied_sample, worked_example
 
 
-@pytest.fixture
-def worked():
-    rows = [case.split(":") for case in WORKED.split()]
-    groups, y_true = [row[0] for row in rows], [int(row[1]) for row in rows]
-    return y_true, np.array([row[2:] for row in rows], dtype=float), groups
-
-
-def tied_sample(seed, n=60, n_groups=9):
-    rng = np.random.default_rng(seed)
-    groups = rng.integers(n_groups, size=n)
-    y_true = (rng.random(n) < 0.2 + 0.6 * groups / n_groups).astype(int)
-    scores = np.round(rng.normal(size=(n, 3)) + 0.8 * y_true[:, None] + 0.3 * groups[:, None] / n_groups, 1)
-    return y_true, scores, groups
-
-
-def obuchowski_by_loops(y_true, scores, groups):
-    """The formulas of Obuchowski 1997 read line by line, in whole loops over pairs and clusters."""
-    positive, negative = np.flatnonzero(y_true == 1), np.flatnonzero(y_true == 0)
-    m, n, k = len(positive), len(negative), scores.shape[1]
-
-    def psi(x, y):
-        return 1.0 if x > y else 0.5 if x == y else 0.0
-
-    share = np.zeros((len(y_true), k))
-    for r in range(k):
-        for i in positive:
-            share[i, r] = sum(psi(scores[i, r], scores[j, r]) for j in negative) / n
-        for j in negative:
-            share[j, r] = sum(psi(scores[i, r], scores[j, r]) for i in positive) / m
-    theta = share[positive].mean(axis=0)
-    clusters = sorted(set(groups))
-    i10 = sum(any(groups[i] == c for i in positive) for c in clusters)
-    i01 = sum(any(groups[j] == c for j in negative) for c in clusters)
-    covariance = np.zeros((k, k))
-    for r in range(k):
-        for s in range(k):
-            s10 = s01 = s11 = s11_back = 0.0
-            for c in clusters:
-                a, b = (
-                    [sum(share[i, q] - theta[q] for i in cases if groups[i] == c) for q in (r, s)]
-                    for cases in (positive, negative)
-                )
-                s10, s01 = s10 + a[0] * a[1], s01 + b[0] * b[1]
-                s11, s11_back = s11 + a[0] * b[1], s11_back + a[1] * b[0]
-            factor = len(clusters) / (len(clusters) - 1)
-            covariance[r, s] = (
-                i10 / ((i10 - 1) * m) * s10 / m + i01 / ((i01 - 1) * n) * s01 / n + factor * (s11 + s11_back) / (m * n)
-            )
-    return theta, covariance
-
-
-def test_worked_example_in_exact_fractions(worked):
-    auc, covariance = roc.auc_covariance(*worked)
+def test_worked_example_in_exact_fractions():
+    auc, covariance = roc.auc_covariance(*worked_example())
     assert_allclose(auc, [23 / 32, 29 / 32], rtol=1e-15)
     expected = [[Fraction(575, 24576), Fraction(-319, 24576)], [Fraction(-319, 24576), Fraction(117, 8192)]]
     assert_allclose(covariance, np.array(expected, dtype=float), rtol=1e-13)
-    pair = roc.compare(*worked).iloc[0]
+    pair = roc.compare(*worked_example()).iloc[0]
     assert_allclose(
         pair[["difference", "se", "p"]].astype(float), [-0.1875, 0.252268354965, 0.457326629285], rtol=1e-11
     )
@@ -111,16 +57,6 @@ def test_one_case_per_group_is_delong():
     assert_allclose(grouped_auc, auc, atol=0)
 
 
-def test_only_the_ranks_count_and_models_that_rank_alike_do_not_differ():
-    y_true, scores, groups = tied_sample(3)
-    alike = np.column_stack([scores[:, 0], np.exp(scores[:, 0])])
-    for clusters in (groups, None):
-        pair = roc.compare(y_true, alike, clusters).iloc[0]
-        assert (pair["difference"], pair["se"], pair["p"]) == (0, 0, 1)
-    auc, _ = roc.auc_covariance(y_true, -scores, groups)
-    assert_allclose(auc, 1 - roc.auc_covariance(y_true, scores, groups)[0], rtol=1e-14)
-
-
 def test_the_interval_covers_as_often_as_it_says_for_clustered_cases():
     rng = np.random.default_rng(5)
     y_true, groups = np.tile([0, 0, 0, 1, 1], 40), np.repeat(np.arange(40), 5)
@@ -146,18 +82,6 @@ def test_intervals_by_hand_and_at_the_edge():
             assert roc.auc_interval(auc[0], covariance[0, 0], method) == (expected, expected)
 
 
-def test_nothing_to_test_with_is_said():
-    pair = roc.compare([0, 0, 1, 1], [[1, 4], [2, 3], [3, 2], [4, 1]]).iloc[0]
-    assert pair["difference"] == 1 and pair["se"] == 0 and np.isnan(pair["p"])
-
-
-def test_the_area_under_the_curve_is_the_auc():
-    y_true, scores, _ = tied_sample(2)
-    false_positive_rate, true_positive_rate, threshold = roc.curve(y_true, scores[:, 0])
-    assert_allclose(trapezoids(false_positive_rate, true_positive_rate), roc.auc_covariance(y_true, scores[:, 0])[0])
-    assert np.isinf(threshold[0]) and true_positive_rate[0] == 0 and false_positive_rate[-1] == 1
-
-
 @pytest.mark.parametrize(
     ("y_true", "scores", "groups", "message"),
     [
@@ -178,7 +102,7 @@ def test_wrong_input_is_named(y_true, scores, groups, message):
 
 
 @pytest.mark.parametrize("patients", [7, 11, 13, 23, 46])
-def test_a_variance_that_cancels_is_zero_and_not_below(patients):
+def test_a_variance_that_cancels_is_zero_and_not_what_rounding_leaves(patients):
     # One score for the whole patient, half of whose segments are positive: every patient's influence is nothing.
     rng = np.random.default_rng(patients)
     groups = np.repeat(np.arange(patients), 6)
@@ -186,6 +110,53 @@ def test_a_variance_that_cancels_is_zero_and_not_below(patients):
     scores = rng.random(patients)[groups]
     auc, covariance = roc.auc_covariance(y_true, scores, groups)
     assert auc[0] == pytest.approx(0.5)
-    assert 0 <= covariance[0, 0] < 1e-15
+    assert covariance[0, 0] == 0
     low, high = roc.auc_interval(float(auc[0]), float(covariance[0, 0]))
     assert low <= auc[0] <= high
+
+
+@pytest.mark.parametrize("split", ["patient", "segment"])
+def test_fold_means_are_the_sums_of_influences_by_loops(split):
+    y_true, scores, groups = tied_sample(8, n=90, n_groups=14)
+    folds = groups % 3 if split == "patient" else np.arange(90) % 3
+    mean, influence = np.zeros(3), {group: np.zeros(3) for group in groups}
+    for fold in range(3):
+        cases = np.flatnonzero(folds == fold)
+        share, y = shares_by_loops(y_true[cases], scores[cases]), y_true[cases]
+        area = share[y == 1].mean(axis=0)
+        mean += area / 3
+        in_fold = len(set(groups[cases]))
+        for case, label, above in zip(cases, y, share - area, strict=True):
+            # I(y) / P(y) times the excess is the influence; each fold is a mean of n of them, and there are 3 folds.
+            curve = above / np.mean(y == label)
+            influence[groups[case]] += np.sqrt(in_fold / (in_fold - 1)) * curve / (3 * len(cases))
+    auc, covariance = roc.fold_mean(y_true, scores, folds, groups)
+    assert_allclose(auc, mean, rtol=1e-14)
+    assert_allclose(covariance, sum(np.outer(c, c) for c in influence.values()), rtol=1e-12)
+
+
+def test_one_fold_of_single_cases_is_delong_but_for_the_small_sample_factors():
+    y_true, scores, _ = tied_sample(4)
+    auc, covariance = roc.fold_mean(y_true, scores, np.zeros(60))
+    # DeLong divides the two sums of squares by m (m - 1) and n (n - 1); here all have 60 / 59 over m^2 and n^2.
+    share = shares_by_loops(y_true, scores)
+    m, n = np.sum(y_true == 1), np.sum(y_true == 0)
+    of_positives, of_negatives = np.cov(share[y_true == 1].T) / m, np.cov(share[y_true == 0].T) / n
+    assert_allclose(auc, roc.auc_covariance(y_true, scores)[0], rtol=1e-14)
+    assert_allclose(roc.auc_covariance(y_true, scores)[1], of_positives + of_negatives, rtol=1e-12)
+    assert_allclose(covariance, 60 / 59 * ((m - 1) / m * of_positives + (n - 1) / n * of_negatives), rtol=1e-12)
+
+
+def test_a_fold_of_one_class_is_named_with_its_counts():
+    with pytest.raises(roc.RocError, match="fold b: found 2 positives and 0 negatives in 2 groups"):
+        roc.fold_mean([0, 1, 0, 1, 1, 1], [1, 2, 3, 4, 5, 6], list("aaaabb"), [1, 2, 3, 4, 5, 6])
+
+
+@pytest.mark.slow
+def test_clustered_intervals_and_tests_hold_their_level_and_naive_ones_do_not():
+    # A share of 1000 simulations has a standard error of 0.0069 at .95 or .05: four of them are 0.028.
+    shares = simulate(SCENARIOS["labels by patient, scores .5"], 1000)
+    assert abs(shares.logit - 0.95) < 0.028
+    assert abs(shares.clustered_error - 0.05) < 0.028
+    # 4000 simulations of the benchmark cover .658 and err .341, here with a standard error of 0.015.
+    assert abs(shares.naive - 0.658) < 0.06 and abs(shares.naive_error - 0.341) < 0.06

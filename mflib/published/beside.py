@@ -1,38 +1,11 @@
-"""The paper's tables and claims, and ours beside them."""
+"""Our results with the paper's beside them."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pandas as pd
 
 from mflib.performance import LABELS, models
-
-FOLDER = Path(__file__).parents[1] / "data" / "published"
-
-
-def read(name: str) -> pd.DataFrame:
-    """One of the paper's tables by its file name without suffix, such as ``table1_cohort``."""
-    return pd.read_csv(FOLDER / f"{name}.csv")
-
-
-def claim(place: str, name: str) -> str:
-    """What the paper's text says at ``place`` of ``name``.
-
-    Raises
-    ------
-    KeyError
-        The paper makes no such claim there.
-    """
-    claims = read("claims").set_index(["place", "claim"])["value"]
-    return str(claims[place, name])
-
-
-def infiltrated_share() -> float:
-    """Share of the paper's segments with infiltration, from the counts of its table 1."""
-    counts = read("table1_cohort").set_index("variable")["value"].str.extract(r"^(\d+)")[0]
-    with_fat, without = int(counts["fat infiltration"]), int(counts["no fat infiltration"])
-    return with_fat / (with_fat + without)
+from mflib.published.tables import claim, read
 
 
 def beside_table_one(ours: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,135 @@
+"""Predictive values at stated prevalences, and operating points that a reader asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+from scipy.stats import norm
+
+from mflib import roc
+from mflib.performance.proportions import Floats, per_patient, ratio_covariance
+from mflib.performance.table import PredictionsError, runs, validate
+
+OPTIMISTIC = "threshold chosen on the test scores: optimistic"
+
+
+def predictive_values(
+    predictions: pd.DataFrame, prevalences: Sequence[float] = (0.1, 0.2, 0.3, 0.4, 0.5), level: float = 0.95
+) -> pd.DataFrame:
+    """Predictive values where the share of positives is another than in this cohort.
+
+    Parameters
+    ----------
+    predictions : the predictions table; sensitivity and specificity are pooled over its test folds
+    prevalences : in (0, 1)
+    level : confidence
+
+    Returns
+    -------
+    DataFrame
+        One row per model, split, repeat, prevalence and ``metric`` (ppv, npv): ``RUN``, ``prevalence``, ``metric``,
+        ``value``, ``low``, ``high``, ``note`` (why a number is missing; empty otherwise). By Bayes' theorem from
+        sensitivity and specificity; the interval by the delta method on the logit scale (Mercaldo, Lau & Zhou 2007,
+        Stat Med 26:2170), here with the covariance of sensitivity and specificity over patients: the same patient
+        adds to both. It takes both as the same at every prevalence.
+
+    Raises
+    ------
+    PredictionsError
+        As ``validate``, or a prevalence outside (0, 1).
+    """
+    wrong = [prevalence for prevalence in prevalences if not 0 < prevalence < 1]
+    if wrong:
+        raise PredictionsError(f"found prevalences {wrong}, expected numbers between 0 and 1")
+    rows = []
+    for run, table in runs(validate(predictions)):
+        try:
+            (se, sp), covariance = ratio_covariance(*per_patient(table, ["sensitivity", "specificity"]))
+        except PredictionsError as error:
+            nothing = {"value": np.nan, "low": np.nan, "high": np.nan, "note": str(error)}
+            rows += [
+                {**run, "prevalence": p, "metric": name, **nothing} for p in prevalences for name in ("ppv", "npv")
+            ]
+            continue
+        for prevalence in prevalences:
+            ppv = _predictive(prevalence, (se, 1 - sp), covariance, level)
+            npv = _predictive(1 - prevalence, (sp, 1 - se), covariance[::-1, ::-1], level)
+            rows += [{**run, "prevalence": prevalence, "metric": "ppv", **ppv}]
+            rows += [{**run, "prevalence": prevalence, "metric": "npv", **npv}]
+    return pd.DataFrame(rows)
+
+
+def operating_points(
+    predictions: pd.DataFrame,
+    specificities: Sequence[float] = (0.8, 0.9),
+    sensitivities: Sequence[float] = (0.8, 0.9),
+) -> pd.DataFrame:
+    """Sensitivity at a fixed specificity, and specificity at a fixed sensitivity, on the pooled curve.
+
+    The threshold is chosen on the very scores that it is judged by, so the point is optimistic, as the note says.
+
+    Parameters
+    ----------
+    predictions : the predictions table
+    specificities, sensitivities : at least to be reached
+
+    Returns
+    -------
+    DataFrame
+        One row per model, split, repeat and asked value: ``RUN``, ``fixed`` (specificity or sensitivity), ``at_least``,
+        ``sensitivity``, ``specificity`` and ``threshold`` of the best point of the empirical curve that reaches it,
+        ``note``. An infinite threshold, NaN here, calls no segment positive.
+
+    Raises
+    ------
+    PredictionsError
+        As ``validate``.
+    roc.RocError
+        One class only, or an asked value outside [0, 1].
+    """
+    rows = []
+    for run, table in runs(validate(predictions)):
+        y_true, scores = table["y_true"].to_numpy(), table["score"].to_numpy()
+        for least in specificities:
+            point = _at(y_true, scores, roc.sensitivity_at(y_true, scores, least)[1])
+            rows.append({**run, "fixed": "specificity", "at_least": least, **point})
+        for least in sensitivities:
+            point = _at(y_true, scores, roc.specificity_at(y_true, scores, least)[1])
+            rows.append({**run, "fixed": "sensitivity", "at_least": least, **point})
+    return pd.DataFrame(rows)
+
+
+def _predictive(prior: float, shares: tuple[float, float], covariance: Floats, level: float) -> dict[str, object]:
+    """Share of the truly such among those called so.
+
+    ``shares`` are those of the truly such and of the others that are called so; ``covariance`` that of sensitivity and
+    specificity, the one of the truly such first.
+    """
+    hit, miss = shares
+    if hit == 0 or miss == 0:
+        value = np.nan if hit == miss else float(hit > 0)
+        reason = "no segment is called so" if hit == miss else "only one class is called so"
+        return {"value": value, "low": np.nan, "high": np.nan, "note": f"no interval: {reason}"}
+    centre = float(logit(prior) + np.log(hit) - np.log(miss))
+    # d logit / d sensitivity = 1 / hit, d logit / d specificity = 1 / miss, for NPV the other way round.
+    slope = np.array([1 / hit, 1 / miss])
+    variance = float(slope @ covariance @ slope)
+    reach = float(norm.ppf((1 + level) / 2)) * np.sqrt(variance)
+    low, high = expit([centre - reach, centre + reach]).tolist()
+    note = "" if variance > 0 else "no variance between patients: the clustered interval has no width"
+    return {"value": float(expit(centre)), "low": low, "high": high, "note": note}
+
+
+def _at(y_true: NDArray[np.int64], scores: Floats, threshold: float) -> dict[str, object]:
+    called = scores >= threshold
+    finite = bool(np.isfinite(threshold))
+    return {
+        "sensitivity": float(called[y_true == 1].mean()),
+        "specificity": float((~called[y_true == 0]).mean()),
+        "threshold": threshold if finite else np.nan,
+        "note": OPTIMISTIC if finite else f"no segment is called positive; {OPTIMISTIC}",
+    }

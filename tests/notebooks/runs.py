@@ -1,0 +1,38 @@
+"""Reports of the tests: a profile that takes seconds, and the command that makes them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mflib.report.pipeline import NOTEBOOKS
+from tests import processes
+
+SMALL = {
+    "n_folds": 2,
+    "texture_settings": {"levels": [16, 64], "steps": [1, 3], "nakagami_input": "intensity"},
+    "robustness_settings": {"gain_db": 2.0},
+    "forest_settings": {"trees": 50, "permutations": 2, "inner_trees": 10, "leaf_sizes": [1, 10], "repeats": 2},
+    "network_settings": {"depth": "small", "width": 4, "size": [16, 16, 8], "epochs": 2, "learning_rate": 0.01},
+    "network_comparisons": ["pretraining", "dilation", "patients"],
+    "pitfalls_settings": {"repetitions": 2, "simulations": 20, "permutations": 2, "trees": 5, "volumes": 1},
+}
+
+
+def write_profile(folder: Path, changes: dict[str, Any]) -> Path:
+    values = yaml.safe_load((NOTEBOOKS / "profiles" / "quick.yaml").read_text()) | SMALL | changes
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "mflib", *map(str, arguments)]
+
+
+def mflib(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return processes.run(command(*arguments))
