@@ -72,11 +72,13 @@ def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str
             reasons.append(f"{where}: found one model, so there are no differences between models")
             continue
         found["mcnemar"] += [performance.mcnemar(rows, *pair) for pair in pairs]
+        lacking = "differences of the AUCs"
         try:
             found["comparison"] += [performance.comparison(rows, *pair) for pair in pairs]
+            lacking = "joint test of the AUCs"
             found["several"].append(performance.several(rows))
         except roc.RocError as error:
-            reasons.append(f"{where}: AUCs are not compared: {error}")
+            reasons.append(f"{where}: no {lacking}: {error}")
         if len(pairs) > 1:
             reasons.append(f"{where}: {len(pairs)} pairs are tested, P values are not adjusted; the joint test is one")
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items() if parts}, reasons

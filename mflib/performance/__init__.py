@@ -4,12 +4,12 @@ A predictions table has one row per segment and model: KEY, ``model``, ``split``
 ``score``, ``threshold``. A segment is called positive where ``score >= threshold``.
 """
 
-from mflib.performance.both_ways import both_ways, in_words
 from mflib.performance.decision import TREAT_ALL, TREAT_NONE, decision_curve
 from mflib.performance.differences import comparison, mcnemar, several
 from mflib.performance.grades import by_grade
 from mflib.performance.metrics import METRICS, fold_mean_auc, metrics_per_fold, summary, youden_threshold
 from mflib.performance.mistake import mistakes
+from mflib.performance.naive_and_clustered import both_ways, in_words
 from mflib.performance.paper import PAPER_ORDER, comparison_table, paper_table
 from mflib.performance.predictive import operating_points, predictive_values
 from mflib.performance.probability import calibration, calibration_curve

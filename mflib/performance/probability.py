@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from scipy.special import logit
+from scipy.optimize import brentq
+from scipy.special import expit, logit
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
@@ -126,7 +126,13 @@ def _log_odds(table: pd.DataFrame) -> tuple[Floats, str]:
 
 def _intercept(table: pd.DataFrame, level: float) -> dict[str, object]:
     log_odds, note = _log_odds(table)
-    return _logistic(table, np.ones((len(table), 1)), log_odds, level) | {"note": note}
+    share = table["y_true"].mean()
+    # The shift at which the mean score is the share of positives is the estimate; from elsewhere the fit can run away.
+    centre = logit(share)
+    start = brentq(
+        lambda a: expit(a + log_odds).mean() - share, centre - log_odds.max() - 1, centre - log_odds.min() + 1
+    )
+    return _logistic(table, np.ones((len(table), 1)), log_odds, [start], level) | {"note": note}
 
 
 def _slope(table: pd.DataFrame, level: float) -> dict[str, object]:
@@ -136,16 +142,16 @@ def _slope(table: pd.DataFrame, level: float) -> dict[str, object]:
     # With one covariate the likelihood has its maximum only where each class reaches beyond the other's end.
     if below.max() <= above.min() or above.max() <= below.min():
         return _missing("no slope: one score parts the classes, so no finite slope fits")
-    return _logistic(table, np.column_stack([np.ones(len(table)), log_odds]), None, level) | {"note": note}
+    return _logistic(table, np.column_stack([np.ones(len(table)), log_odds]), None, None, level) | {"note": note}
 
 
 def _logistic(
-    table: pd.DataFrame, design: Floats, offset: NDArray[np.float64] | None, level: float
+    table: pd.DataFrame, design: Floats, offset: Floats | None, start: list[float] | None, level: float
 ) -> dict[str, object]:
     """Last coefficient of a logistic regression of the labels, with patients as clusters."""
     groups = pd.factorize(table["participant_id"])[0]
     model = GLM(table["y_true"].to_numpy(), design, family=Binomial(), offset=offset)
-    fitted = model.fit(cov_type="cluster", cov_kwds={"groups": groups})
+    fitted = model.fit(start, cov_type="cluster", cov_kwds={"groups": groups})
     low, high = fitted.conf_int(1 - level)[-1]
     return {"value": float(fitted.params[-1]), "low": float(low), "high": float(high)}
 

@@ -81,6 +81,8 @@ def test_one_model_and_several_splits(tmp_path: Path) -> None:
     assert "split by segment, repeat 0: folds by segment: patients train and test" in text
     pretended = saved(by_patient.assign(fold=np.arange(160) % 5), tmp_path / "pretended.csv")
     assert "dcnn has 20 patients in several folds, so it was not split by patient" in run(pretended).stdout
+    apart = [by_patient.assign(score=by_patient["y_true"]), by_patient.assign(model="b", score=-by_patient["y_true"])]
+    assert "repeat 0: no joint test of the AUCs" in run(saved(pd.concat(apart), tmp_path / "apart.csv")).stdout
     few = saved(predictions("theirs", n_patients=1), tmp_path / "few.csv")
     done = run(few)
     assert done.exit_code == 0 and "n/a" in done.stdout and "found 1 patients" in done.stdout

@@ -63,6 +63,8 @@ def test_what_has_no_calibration_has_a_note():
     found = performance.calibration(parted, resamples=20).set_index("quantity")
     assert "no finite slope" in found.loc["slope", "note"] and np.isnan(found.loc["slope", "value"])
     assert found.loc["intercept", "note"] == f"160 scores moved to {EPSILON:g} from 0 or 1"
+    reversed_ = performance.calibration(parted.assign(score=1 - parted["score"]), resamples=20).set_index("quantity")
+    assert reversed_.loc["intercept", ["low", "high"]].notna().all() and reversed_.loc["scaled_brier", "value"] < -1
     one = performance.calibration(probabilities("dcnn").assign(y_true=1))
     assert one["value"].isna().all() and one["note"].str.contains("label 1 only").all()
 
