@@ -169,9 +169,13 @@ def texture(
 
 @app.command()
 def compare(
-    predictions: Annotated[list[Path], typer.Argument(
-            help="CSV files, of any models: participant_id, level, lat, model, split, repeat, fold, y_true, score, threshold."
-        )],
+    predictions: Annotated[
+        list[Path],
+        typer.Argument(
+            help="CSV files of any models with the columns participant_id, level, lat, model, split, repeat, fold, "
+            "y_true, score, threshold."
+        ),
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder for every table (CSV) and figure (SVG, PNG).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Every table as JSON.")] = False,
 ) -> None:
@@ -194,7 +198,13 @@ def compare(
 
 @app.command()
 def audit(
-    folds: Annotated[Path, typer.Argument(help="CSV: fold, and any of accuracy_pct ppv_pct ... auc, as printed.")],
+    folds: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with fold and any of accuracy_pct, ppv_pct, npv_pct, sensitivity_pct, specificity_pct (percent) "
+            "and auc, with the decimals that are printed."
+        ),
+    ],
     positives: Annotated[int, typer.Option(help="Positive cases of the whole cohort.")],
     negatives: Annotated[int, typer.Option(help="Negative cases of the whole cohort.")],
     segments_per_patient: Annotated[
@@ -211,15 +221,29 @@ def audit(
     try:
         table = audits.read_folds(folds)
         printed = audits.read_summary(summary, table) if summary else None
-        found = audits.examine(
-            table, positives, negatives, segments_per_patient=segments_per_patient, summary=printed
-        )
+        found = audits.examine(table, positives, negatives, segments_per_patient=segments_per_patient, summary=printed)
     except audits.AuditError as error:
         _fail(str(error))
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:
         audits.show(found, Console(highlight=False))
+
+
+@app.command()
+def exercises(
+    folder: Annotated[Path, typer.Argument(help="Folder to write the two notebooks to.")],
+    force: Annotated[bool, typer.Option(help="Replace notebooks that are there already.")] = False,
+) -> None:
+    """Write the pitfalls laboratory for students: without the solutions of its exercises, and with them beside."""
+    from mflib.report import exercises as laboratory
+
+    try:
+        written = laboratory.write(folder, force=force)
+    except (laboratory.ExercisesError, OSError) as error:
+        _fail(str(error))
+    for path in written:
+        typer.echo(str(path))
 
 
 def _voxels(name: str, text: str, count: int) -> Any:

@@ -80,6 +80,10 @@ PITFALL = pd.DataFrame(
     columns=["data", "case", "way", "right", "value", "note"],
 )
 CEILINGS = (("simulated", 0.5), ("simulated", 1.0), ("cohort", 0.6), ("cohort", np.nan))
+MATRICES = pd.DataFrame(
+    [("A", "1", 18, 19, 11, 16, 5), ("A", "2", 22, 12, 9, 21, 0), ("B", "1", 21, 11, 7, 34, 4)],
+    columns=["model", "fold", "tp", "fp", "fn", "tn", "fits"],
+).assign(n=[64, 64, 73], positives=[29, 31, 28])
 PATCH = VOXELS[:6, :5, 0] // 32
 COUNTED = glcm.matrix(VOXELS[:6, :5, :1], (1, 0, 0), 8, symmetric=False)
 DRAWN = {
@@ -180,7 +184,14 @@ DRAWN = {
     "decision_curves": lambda: figures.decision_curves(performance.decision_curve(probabilities(), resamples=20)),
     "mistakes": lambda: figures.mistakes(wrong := performance.mistakes(SCORES), [VOXELS[:, :, 6]] * len(wrong)),
     "mistakes (none)": lambda: figures.mistakes(performance.mistakes(SCORES).iloc[:0], []),
+    "confusion_matrices": lambda: figures.confusion_matrices(MATRICES),
+    "fold_composition": lambda: figures.fold_composition(MATRICES, 160, 208),
+    "p_by_correlation": lambda: figures.p_by_correlation(
+        pd.DataFrame({"areas": "0.68 and 0.76", "correlation": np.arange(9) / 10, "p": 0.03 * 0.5 ** np.arange(9)}),
+        {"P 0.032 (abstract)": 0.032, "P <0.001 (results)": 0.001},
+    ),
     "subgroup_forest": lambda: figures.subgroup_forest(performance.subgroups(SCORES, PEOPLE)),
+    "subgroup_forest of small parts": lambda: figures.subgroup_forest(performance.subgroups(SCORES, fewest=99)),
 }
 
 

@@ -23,6 +23,7 @@ from mflib.audit.rounding import LENIENT, Printed, within
 __all__ = [
     "IMPOSSIBLE",
     "METRICS",
+    "NAMES",
     "NOT_REPRODUCIBLE",
     "REPRODUCED",
     "STATUSES",

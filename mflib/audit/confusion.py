@@ -113,14 +113,12 @@ def search(row: Row, positives: int, negatives: int, tolerance: float = LENIENT)
         found = f"found {len(upper)} times {len(lower)} matrices to go through, expected {MOST:.0e} at most"
         raise AuditError(f"{found}: too few decimals for a cohort of {positives + negatives}")
     others = {name: row[name] for name in PROPORTIONS if name in row and name not in (first, second)}
-    kept = []
+    kept = [np.empty((0, 4), dtype=np.int64)]
     for whole, part in upper:
-        off_diagonal = [lower[:, 0] - lower[:, 1], np.full(len(lower), whole - part)]
-        false_positives, false_negatives = off_diagonal if by_truth else off_diagonal[::-1]
-        counts = np.stack([np.full(len(lower), part), false_positives, false_negatives, lower[:, 1]], axis=1)
+        counts = _beside(whole, part, lower, by_truth)
         inside = (counts[:, [0, 2]].sum(axis=1) <= positives) & (counts[:, [1, 3]].sum(axis=1) <= negatives)
         kept.append(counts[inside & reproduced(others, counts, tolerance).all(axis=1)])
-    matrices = np.concatenate([*kept, np.empty((0, 4), dtype=np.int64)])
+    matrices = np.concatenate(kept)
     return matrices[np.lexsort([*matrices.T[::-1], matrices.sum(axis=1)])]
 
 
@@ -198,6 +196,19 @@ def _fractions(printed: Printed, most: int, tolerance: float) -> Counts:
     return np.stack([np.repeat(whole, ways), np.repeat(least, ways) + within], axis=1)
 
 
+def _beside(
+    upper: NDArray[np.int64] | int, true_positives: NDArray[np.int64] | int, lower: Counts, by_truth: bool
+) -> Counts:
+    """Matrices (k, 4) from the true positives and their whole, and the true negatives and theirs as ``lower`` (k, 2).
+
+    The wholes are the two classes, or (not ``by_truth``) the two calls.
+    """
+    false = np.broadcast_to(upper - true_positives, len(lower)), lower[:, 0] - lower[:, 1]
+    false_negatives, false_positives = false if by_truth else false[::-1]
+    hits = np.broadcast_to(true_positives, len(lower))
+    return np.stack([hits, false_positives, false_negatives, lower[:, 1]], axis=1)
+
+
 def _around(row: Row, n: int) -> Counts:
     """Matrices (k, 4) of n cases whose rows (or columns) are within one case of the printed percentages."""
     by_truth = "sensitivity_pct" in row and "specificity_pct" in row
@@ -206,6 +217,4 @@ def _around(row: Row, n: int) -> Counts:
     lower = n - upper
     true_positives = np.clip(np.rint(upper * row[first].value / 100) + shift, 0, upper).astype(np.int64)
     true_negatives = np.clip(np.rint(lower * row[second].value / 100) + other, 0, lower).astype(np.int64)
-    off_diagonal = [lower - true_negatives, upper - true_positives]
-    false_positives, false_negatives = off_diagonal if by_truth else off_diagonal[::-1]
-    return np.stack([true_positives, false_positives, false_negatives, true_negatives], axis=1)
+    return _beside(upper, true_positives, np.stack([lower, true_negatives], axis=1), by_truth)

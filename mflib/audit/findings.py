@@ -13,6 +13,7 @@ REPRODUCED: Status = "reproduced"
 NOT_REPRODUCIBLE: Status = "not reproducible"
 IMPOSSIBLE: Status = "impossible under the stated assumption"
 STATUSES: tuple[Status, ...] = (IMPOSSIBLE, NOT_REPRODUCIBLE, REPRODUCED)
+SIGNS: dict[Status, str] = {REPRODUCED: "✓", NOT_REPRODUCIBLE: "≠", IMPOSSIBLE: "✗"}
 
 
 class AuditError(ValueError):
@@ -43,5 +44,6 @@ class Finding:
 
 
 def table(findings: Sequence[Finding]) -> pd.DataFrame:
-    """The findings as rows, in their order."""
-    return pd.DataFrame([asdict(finding) for finding in findings], columns=list(Finding.__dataclass_fields__))
+    """The findings as rows, in their order: a sign for the status, then the fields of each finding."""
+    rows = [{"sign": SIGNS[finding.status], **asdict(finding)} for finding in findings]
+    return pd.DataFrame(rows, columns=["sign", *Finding.__dataclass_fields__])

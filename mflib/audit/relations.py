@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from mflib.audit.findings import IMPOSSIBLE, REPRODUCED, Finding
-from mflib.audit.fold_table import NAMES, FoldTable
+from mflib.audit.fold_table import NAMES, PERCENT, FoldTable
 from mflib.audit.rounding import LENIENT, Printed, readings, within
 
 Row = Mapping[str, Printed]
@@ -15,6 +16,25 @@ Bounds = tuple[float, float]
 RATES = ("sensitivity_pct", "specificity_pct")
 ONE_TABLE = "all percentages of a fold come from one confusion matrix"
 ON_THE_CURVE = "sensitivity and specificity are a point of the ROC curve of the same cases"
+
+
+@dataclass(frozen=True)
+class Implied:
+    """The prevalences that the percentages of a fold imply.
+
+    Parameters
+    ----------
+    bounds : of ``prevalences``
+    assumption : how the percentages were read, empty for as printed
+    """
+
+    bounds: Mapping[str, Bounds]
+    assumption: str
+
+    @property
+    def agree(self) -> bool:
+        """Whether one prevalence is within all bounds."""
+        return max(low for low, _ in self.bounds.values()) <= min(high for _, high in self.bounds.values())
 
 
 def uncheckable(table: FoldTable) -> str:
@@ -59,6 +79,15 @@ def prevalences(row: Row, tolerance: float = LENIENT) -> dict[str, Bounds]:
     return found
 
 
+def implied(row: Row, tolerance: float = LENIENT) -> Implied:
+    """What the strictest reading says in which one prevalence fits all; as printed where there is none."""
+    for assumption, reading in readings({name: row[name] for name in PERCENT if name in row}):
+        found = Implied(prevalences(reading, tolerance), assumption)
+        if found.agree:
+            return found
+    return Implied(prevalences(row, tolerance), "")
+
+
 def auc_bounds(row: Row, tolerance: float = LENIENT) -> Bounds:
     """Least and greatest area under an ROC curve that goes through the fold's sensitivity and specificity.
 
@@ -73,20 +102,15 @@ def _one_prevalence(table: FoldTable, others: Sequence[str], tolerance: float) -
     what = f"{names} from sensitivity and specificity"
     findings, agreeing = [], []
     for fold, row in table.folds.items():
-        for assumption, reading in readings({name: row[name] for name in (*RATES, *others)}):
-            implied = prevalences(reading, tolerance)
-            fits = max(low for low, _ in implied.values()) <= min(high for _, high in implied.values())
-            if fits:
-                agreeing.append(f"fold {fold}: {assumption}" if assumption else "")
-                break
-        if not fits:
-            texts = [
-                f"{NAMES[name]} {_prevalence_text(bounds)}" for name, bounds in prevalences(row, tolerance).items()
-            ]
-            printed = ", ".join(f"{NAMES[name]} {row[name].text}" for name in (*RATES, *others))
-            computed = f"prevalence by {', by '.join(texts)}"
-            assumption = f"{ONE_TABLE}; {within(tolerance)}"
-            findings.append(Finding(f"fold {fold}: {what}", IMPOSSIBLE, assumption, printed, computed))
+        found = implied(row, tolerance)
+        if found.agree:
+            agreeing.append(f"fold {fold}: {found.assumption}" if found.assumption else "")
+            continue
+        texts = [f"{NAMES[name]} {_prevalence_text(bounds)}" for name, bounds in found.bounds.items()]
+        printed = ", ".join(f"{NAMES[name]} {row[name].text}" for name in (*RATES, *others))
+        computed = f"prevalence by {', by '.join(texts)}"
+        assumption = f"{ONE_TABLE}; {within(tolerance)}"
+        findings.append(Finding(f"fold {fold}: {what}", IMPOSSIBLE, assumption, printed, computed))
     if agreeing:
         printed = f"{len(agreeing)} of {len(table.folds)} folds"
         assumption = "; ".join([ONE_TABLE, within(tolerance), *filter(None, agreeing)])

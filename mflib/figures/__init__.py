@@ -3,6 +3,7 @@
 The figures do not belong to pyplot, so none stays open. In a notebook they show after ``%matplotlib inline``.
 """
 
+from mflib.figures.audit import confusion_matrices, fold_composition, p_by_correlation
 from mflib.figures.cohort import bmi_vas, flow_of_patients, grades_overview, power_curve, reader_table
 from mflib.figures.mistakes import mistakes
 from mflib.figures.models import (
@@ -41,9 +42,11 @@ __all__ = [
     "ceiling_over_kappa",
     "choices",
     "co_occurrence",
+    "confusion_matrices",
     "decision_curves",
     "feature_by_grade",
     "flow_of_patients",
+    "fold_composition",
     "glcm",
     "grades_overview",
     "histogram_before_after",
@@ -54,6 +57,7 @@ __all__ = [
     "network_comparisons",
     "network_inputs",
     "null_distribution",
+    "p_by_correlation",
     "power_curve",
     "predictive_values_over_prevalence",
     "reader_table",

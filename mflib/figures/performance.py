@@ -101,7 +101,8 @@ def subgroup_forest(table: pd.DataFrame) -> Figure:
     names = [f"{g.variable}: {g.group}\n{g.n} segments, {g.n_patients} patients" for g in groups.itertuples()]
     axes.set_yticks(range(len(groups)), names)
     axes.set(xlabel="AUC", ylabel="part of the cohort", xlim=(0, 1.01), ylim=(len(groups) - 0.5, -0.5))
-    figure.legend(loc="outside upper center", ncols=2)
+    if table["auc"].notna().any():
+        figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 

@@ -68,7 +68,7 @@ def split_by(
     The same forest is cross-validated with both splits: on the cohort's texture (the grid's middle combination and the
     seven other features), and on simulated null data of 13 features and one label for all segments of a patient, where
     only recognising the patient can raise the AUC. Sources: Yagis 2021 (doi:10.1038/s41598-021-01681-w); Kapoor &
-    Narayanan 2023 (doi:10.1016/j.patter.2023.100804).
+    Narayanan 2023, Patterns 4:100804.
 
     Parameters
     ----------

@@ -140,18 +140,24 @@ def overview(experiments: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 def in_words(table: pd.DataFrame, name: str = "AUC") -> str:
     """What an experiment found, a line of a Markdown list per case: the wrong way, the right way, the difference.
 
+    Cases that could not be made share a line for each reason.
+
     Parameters
     ----------
     table : as for `differences`
     name : what the values are
     """
-    return "\n".join(_line(row, name) for row in differences(table).to_dict("records"))
+    found = differences(table)
+    made = found["difference"].notna()
+    lines = [_line(row, name) for row in found[made].to_dict("records")]
+    for reason, rows in found[~made].groupby("note", sort=False):
+        cases = "; ".join(f"{case} ({data})" for case, data in zip(rows["case"], rows["data"], strict=True))
+        lines.append(f"- Not made: {cases}. {reason}")
+    return "\n".join(lines)
 
 
 def _line(row: dict[str, Any], name: str) -> str:
     place = f"- {row['case']} ({row['data']}): "
-    if np.isnan(row["difference"]):
-        return f"{place}not made. {row['note']}"
     ways = [f"{_spread(row[way], row[f'{way}_sd'])} {row[f'{way}_way']}" for way in ("wrong", "right")]
     return f"{place}{name} {', '.join(ways)}; difference **{row['difference']:+.2f}**. {row['note']}".rstrip()
 

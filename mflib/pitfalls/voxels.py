@@ -26,7 +26,7 @@ PLACES = ("voxels shuffled", "voxels in place")
 MEASURES = {"echo intensity": slice(0, 1), "GLCM": slice(1, 7)}
 FAMILIES = {"first-order": slice(0, 5), "Nakagami": slice(5, 7), "GLCM": slice(7, 13)}
 # Who of the patients was recorded with the other gain.
-NOBODY, HALF, FATTY = "one gain for all", "another gain for a random half", "another gain for the fattier half"
+NOBODY, HALF, FATTY = "gain as it was", "another gain for a random half", "another gain for the fattier half"
 
 Floats = NDArray[np.float64]
 Segment = Mapping[str, Any]
@@ -81,7 +81,7 @@ def gain(
     larger share of infiltrated segments, as where a second scanner stands in the ward of the sicker. Mean echo
     intensity, and six GLCM properties (64 levels, one voxel sideways), each go into a logistic regression that is
     cross-validated by patient; measured as recorded, and after two-point normalisation. Source: the paper's methods 3;
-    Pillen & van Alfen 2011 (doi:10.1179/016164111X13123658647562) on gain and echo intensity.
+    Pillen & van Alfen 2011, Neurol Res 33:1016, on gain and echo intensity.
 
     Parameters
     ----------
@@ -180,9 +180,9 @@ def _of_places(source: _Source, segment: Segment) -> Floats:
     return np.array([features(v, region, source.texture) for v in (shuffle(region.voxels, rng), region.voxels)])
 
 
-def shuffle(voxels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The same grey levels in other places."""
-    return rng.permutation(voxels.ravel()).reshape(voxels.shape)
+def shuffle(voxels: NDArray[np.uint8], seed: int | np.random.Generator) -> NDArray[np.uint8]:
+    """The same grey levels in other places, drawn by a seed or a generator."""
+    return np.random.default_rng(seed).permutation(voxels.ravel()).reshape(voxels.shape)
 
 
 def features(voxels: NDArray[np.uint8], region: preprocess.Region, texture: bank.Settings) -> Floats:

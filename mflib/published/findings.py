@@ -7,63 +7,16 @@ from dataclasses import replace
 
 import pandas as pd
 
-from mflib import audit as audits
-from mflib.audit import IMPOSSIBLE, REPRODUCED, Audit, AuditError, Finding, Printed, Summary, claims
-from mflib.performance import LABELS
-from mflib.published.tables import FOLDER, claim, cohort_counts, read
-from mflib.volume import LEVELS, SIDES
+from mflib.audit import IMPOSSIBLE, REPRODUCED, AuditError, Finding, Printed, claims
+from mflib.published.recomputed import MODELS, SEGMENTS_PER_PATIENT, fold_audits
+from mflib.published.tables import claim, cohort_counts, read
 
-SEGMENTS_PER_PATIENT = len(LEVELS) * len(SIDES)
-# Model, its table of folds, its columns in table 4 and its name in the text.
-MODELS = (("random_forest", "table2_random_forest", "RF"), ("dcnn", "table3_dcnn", "DCNN"))
-PAIRED = ("RF", "DCNN")
+SHORT_NAMES = [short for _, _, short in MODELS]
 
 
 def audit() -> list[Finding]:
     """Every finding about the paper's numbers, in the order of the paper."""
     return [*cohort_findings(), *fold_findings(), *comparison_findings(), *agreement_findings()]
-
-
-def fold_audits() -> dict[str, Audit]:
-    """The audit of each model's table of folds, by the model's label, against table 4."""
-    return {
-        LABELS[model]: audits.examine(
-            audits.read_folds(FOLDER / f"{name}.csv"),
-            *cohort_counts(),
-            segments_per_patient=SEGMENTS_PER_PATIENT,
-            summary=printed_summary(short),
-        )
-        for model, name, short in MODELS
-    }
-
-
-def printed_summary(short: str) -> Summary:
-    """Mean and SD of each metric as table 4 prints them for one model, "RF" or "DCNN"."""
-    table = pd.read_csv(FOLDER / "table4_comparison.csv", dtype=str).set_index("metric")
-    columns = table[f"{short.lower()}_mean"], table[f"{short.lower()}_sd"]
-    return {metric: (Printed.of(columns[0][metric]), Printed.of(columns[1][metric])) for metric in table.index}
-
-
-def matrices() -> pd.DataFrame:
-    """The confusion matrix that the search found for each fold of each model.
-
-    Returns
-    -------
-    DataFrame
-        ``model``, ``fold``, ``tp``, ``fp``, ``fn``, ``tn``, ``n``, ``positives``, ``prevalence_pct``, ``fits`` (how
-        many matrices give the printed percentages), ``note`` (how the percentages were read, or what the nearest
-        matrix misses).
-    """
-    rows = []
-    for model, found in fold_audits().items():
-        for fit in found.fits:
-            tp, fp, fn, tn = map(int, fit.chosen)
-            n, positives = tp + fp + fn + tn, tp + fn
-            note = f"no matrix fits; the nearest gives {', '.join(fit.missed)}" if fit.missed else fit.assumption
-            counts = {"tp": tp, "fp": fp, "fn": fn, "tn": tn, "n": n, "positives": positives}
-            share = {"prevalence_pct": 100 * positives / n, "fits": len(fit.matrices), "note": note}
-            rows.append({"model": model, "fold": fit.fold, **counts, **share})
-    return pd.DataFrame(rows)
 
 
 def cohort_findings() -> list[Finding]:
@@ -121,7 +74,7 @@ def comparison_findings() -> list[Finding]:
         ("abstract", "results 3", "mean AUC"),
         ("results 3", "results 3", "mean AUC"),
     ):
-        areas = [claim(auc_place, f"{short} {auc}") for short in PAIRED]
+        areas = [claim(auc_place, f"{short} {auc}") for short in SHORT_NAMES]
         p = claim(p_place, "P, DCNN vs RF")
         what = f"P of {p_place} with the AUCs of {auc_place}"
         findings.append(claims.difference(what, areas[0], areas[1], p, *cases))
@@ -135,8 +88,8 @@ def comparison_findings() -> list[Finding]:
 def agreement_findings() -> list[Finding]:
     """The abstract, the methods and the discussion beside the results."""
     pairs = [
-        *((f"accuracy of the {m}", "abstract", f"{m} accuracy (%)", f"{m} mean accuracy (%)") for m in PAIRED),
-        *((f"AUC of the {m}", "abstract", f"{m} AUC", f"{m} mean AUC") for m in PAIRED),
+        *((f"accuracy of the {m}", "abstract", f"{m} accuracy (%)", f"{m} mean accuracy (%)") for m in SHORT_NAMES),
+        *((f"AUC of the {m}", "abstract", f"{m} AUC", f"{m} mean AUC") for m in SHORT_NAMES),
         ("AUC of the DCNN", "methods 3", "DCNN mean AUC", "DCNN mean AUC"),
         ("AUC of the DCNN", "discussion", "DCNN AUC", "DCNN mean AUC"),
         ("P of the difference", "abstract", "P, DCNN vs RF", "P, DCNN vs RF"),

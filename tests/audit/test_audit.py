@@ -68,9 +68,9 @@ def test_a_consistent_study_stays_quiet(seed: int, tmp_path: Path) -> None:
     )
     assert [finding for finding in found.findings if finding.status != audit.REPRODUCED] == []
     assert found.unchecked == []
-    whats = {finding.what for finding in found.findings}
-    assert {"means over the folds", "kind of the SDs over the folds", "fold sizes add up to the cohort"} <= whats
-    assert ("folds of whole patients" in whats) == grouped
+    subjects = {finding.what for finding in found.findings}
+    assert {"means over the folds", "kind of the SDs over the folds", "fold sizes add up to the cohort"} <= subjects
+    assert ("folds of whole patients" in subjects) == grouped
 
 
 def broken(tmp_path: Path, line: int, column: str, value: str) -> audit.Audit:

@@ -74,8 +74,9 @@ def test_every_notebook_left_what_it_promises(finished: Path) -> None:
     sizes = pd.concat(predictions).groupby("model").size()
     # The forest's second repeat stays in its own table; the comparison takes what all models share.
     assert sizes.to_dict() == {"random_forest": 128, "dcnn": 64, "echo_intensity": 64, "clinical": 64}
-    compared = pd.read_csv(finished / "tables" / "pooled_metrics.csv")
-    assert compared.groupby("model").size().to_dict() == dict.fromkeys(sizes.index, 6)
+    metrics = pd.read_csv(finished / "artifacts" / "metrics.csv")
+    assert metrics.groupby("model").size().to_dict() == dict.fromkeys(sizes.index, 6)
+    assert (metrics["low"] < metrics["high"]).mean() > 0.9
     texture = pd.read_parquet(finished / "artifacts" / "texture.parquet")
     assert len(texture) == 64 and texture["grey_levels"].between(2, 256).all()
     assert len(pd.read_parquet(finished / "artifacts" / "perturbed.parquet")) == 8 * 7
@@ -96,7 +97,7 @@ def test_every_notebook_left_what_it_promises(finished: Path) -> None:
     assert "The network started from random weights." in page
     assert "no weights were ever released for this depth and width" in page
     assert "muscle" in page.split('id="figure-saliency_depth"')[1].split("</figure>")[0]
-    for name in ("table1", "table2", "table3", "table4", "delong", "key_results", "pooled_metrics"):
+    for name in ("table1", "table2", "table3", "table4", "delong", "both_ways", "key_results", "pooled_metrics"):
         assert (finished / "tables" / f"{name}.csv").stat().st_size > 50
     provenance = json.loads((finished / "provenance.json").read_text())
     assert provenance["packages"]["torch"].startswith("2.13.0")
@@ -272,6 +273,8 @@ def test_the_report_opens_offline(open_page: Callable[..., Any], finished: Path,
         page.evaluate("new Set([...document.querySelectorAll('[id]')].map(e => e.id)).size")
         == page.locator("[id]").count()
     )
+    assert page.locator("details.solution").count() >= 9
+    assert page.evaluate("[...document.querySelectorAll('details.solution')].every(d => !d.open)")
     page.click("#toggle-code")
     assert page.evaluate("[...document.querySelectorAll('details.code')].every(d => d.open)")
 
