@@ -16,7 +16,17 @@ from rich.text import Text
 
 from mflib.audit import confusion, partition, relations, summaries
 from mflib.audit.confusion import Fit
-from mflib.audit.findings import IMPOSSIBLE, NOT_REPRODUCIBLE, REPRODUCED, STATUSES, AuditError, Finding, Status, table
+from mflib.audit.findings import (
+    IMPOSSIBLE,
+    NOT_REPRODUCIBLE,
+    REPRODUCED,
+    STATUSES,
+    AuditError,
+    Finding,
+    Status,
+    brief,
+    table,
+)
 from mflib.audit.fold_table import METRICS, NAMES, FoldTable, Summary, read_folds, read_summary
 from mflib.audit.rounding import LENIENT, Printed, within
 
@@ -34,6 +44,7 @@ __all__ = [
     "Printed",
     "Status",
     "Summary",
+    "brief",
     "examine",
     "read_folds",
     "read_summary",

@@ -47,3 +47,18 @@ def table(findings: Sequence[Finding]) -> pd.DataFrame:
     """The findings as rows, in their order: a sign for the status, then the fields of each finding."""
     rows = [{"sign": SIGNS[finding.status], **asdict(finding)} for finding in findings]
     return pd.DataFrame(rows, columns=["sign", *Finding.__dataclass_fields__])
+
+
+def brief(findings: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``table`` for a page: the detail goes with the value, the tolerance is left to the caption."""
+    assumption = findings["assumption"].str.replace(r"(; )?printed values are exact to [^;]* place", "", regex=True)
+    computed = findings["computed"] + findings["detail"].map(lambda detail: f" ({detail})" if detail else "")
+    return pd.DataFrame(
+        {
+            "sign": findings["sign"],
+            "what": findings["what"],
+            "printed": findings["printed"],
+            "computed": computed,
+            "assumption": assumption.str.removeprefix("; "),
+        }
+    )
