@@ -85,9 +85,10 @@ def predictive_values_over_prevalence(table: pd.DataFrame, marked: dict[str, flo
     figure, axes = single(3.0)
     axes.plot(table["prevalence"], table["ppv"], color=BLUE, label="PPV")
     axes.plot(table["prevalence"], table["npv"], "--", color=VERMILION, label="NPV")
-    for name, share in marked.items():
+    for share in sorted(set(marked.values())):
+        names = ", ".join(name for name, its_share in marked.items() if its_share == share)
         axes.axvline(share, color=GREY, lw=0.8, ls=":")
-        axes.annotate(name, (share, 0.02), xytext=(3, 0), textcoords="offset points", rotation=90, color=GREY)
+        axes.annotate(names, (share, 0.02), xytext=(3, 0), textcoords="offset points", rotation=90, color=GREY)
     axes.set(xlabel="prevalence", ylabel="predictive value", ylim=(0, 1.02))
     axes.legend(loc="lower right")
     return figure

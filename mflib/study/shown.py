@@ -110,7 +110,8 @@ def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
     texts = frame.map(_text)
     numeric = [texts[column].str.fullmatch(NUMBER).all() for column in texts]
     kinds = [' class="number"' if number else "" for number in numeric]
-    head = "".join(f'<th scope="col"{kind}>{escape(str(c))}</th>' for c, kind in zip(texts, kinds, strict=True))
+    names = [escape(str(column).replace("_", " ")) for column in texts]
+    head = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in zip(names, kinds, strict=True))
     rows = "".join(
         "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
         for row in texts.itertuples(index=False, name=None)
