@@ -1,8 +1,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
-# The longest file comes first, so that it does not run alone at the end.
-TESTS := tests/notebooks tests/dcnn tests/texture $(sort $(wildcard tests/test_*.py))
+# The longest files come first, so that they do not run alone at the end.
+FOLDERS := $(sort $(dir $(wildcard tests/*/test_*.py)))
+TESTS := tests/notebooks/ $(filter-out tests/notebooks/,$(FOLDERS)) $(sort $(wildcard tests/test_*.py))
 
 .PHONY: report test lab lock clean
 

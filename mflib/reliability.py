@@ -68,7 +68,7 @@ class OneWay:
         return None if self.design_effect is None else self.n / self.design_effect
 
 
-def icc(values: NDArray[np.float64], level: float = 0.95) -> Bounds:
+def icc(values: NDArray[np.float64]) -> Bounds:
     """ICC(2,1): absolute agreement of single measurements, two-way random effects.
 
     Shrout & Fleiss 1979 (doi:10.1037/0033-2909.86.2.420); the interval of McGraw & Wong 1996
@@ -77,21 +77,25 @@ def icc(values: NDArray[np.float64], level: float = 0.95) -> Bounds:
     Parameters
     ----------
     values : (cases, measurements, features)
-    level : confidence
 
     Returns
     -------
     (features,) arrays
-        Estimate, lower and upper bound. A feature that every measurement finds the same repeats perfectly: 1, 1, 1.
+        Estimate, lower and upper bound (95 %). A feature that every measurement finds the same repeats perfectly: 1, 1,
+        1.
 
     Raises
     ------
     ReliabilityError
-        Fewer than two cases or measurements.
+        Fewer than two cases or measurements, or values that are not finite.
     """
     n, k, _ = values.shape
     if n < 2 or k < 2:
         raise ReliabilityError(f"ICC: found {n} cases and {k} measurements of each, expected at least two of both")
+    if not np.isfinite(values).all():
+        case, measurement, feature = np.argwhere(~np.isfinite(values))[0].tolist()
+        where = f"case {case}, measurement {measurement}, feature {feature}"
+        raise ReliabilityError(f"ICC: {where}: found {values[case, measurement, feature]}, expected finite values")
     # Relative to the mean and its size, squares neither cancel nor overflow.
     centred = values - values.mean(axis=(0, 1))
     scale = np.abs(centred).max(axis=(0, 1))
@@ -114,8 +118,8 @@ def icc(values: NDArray[np.float64], level: float = 0.95) -> Bounds:
     spread = a * ms_measurements + b * ms_error
     parts = (a * ms_measurements) ** 2 / (k - 1) + (b * ms_error) ** 2 / ((n - 1) * (k - 1))
     freedom = np.maximum(spread**2 / np.maximum(parts, _TINY), 1.0)
-    upper_f = f_distribution.ppf(0.5 + level / 2, n - 1, freedom)
-    lower_f = f_distribution.ppf(0.5 + level / 2, freedom, n - 1)
+    upper_f = f_distribution.ppf(0.975, n - 1, freedom)
+    lower_f = f_distribution.ppf(0.975, freedom, n - 1)
     shared = k * ms_measurements + (k * n - k - n) * ms_error
     low = n * (ms_cases - upper_f * ms_error) / np.maximum(upper_f * shared + n * ms_cases, _TINY)
     high = n * (lower_f * ms_cases - ms_error) / np.maximum(shared + n * lower_f * ms_cases, _TINY)
@@ -239,7 +243,13 @@ def repeatability(perturbed: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``perturbation``, ``feature``, ``icc``, ``low``, ``high`` (95 %), ``segments``, ``measurements`` of each.
+
+    Raises
+    ------
+    ReliabilityError
+        As ``icc``, or a segment without one row for each measurement that another has.
     """
+    _same_measurements(perturbed)
     features = [name for name in perturbed.columns if name not in (*KEY, PERTURBATION, DIRECTION, "grey_levels")]
     kinds = [kind for kind in perturbed[PERTURBATION].unique() if kind != AS_ANNOTATED]
     tables = []
@@ -254,3 +264,13 @@ def repeatability(perturbed: pd.DataFrame) -> pd.DataFrame:
             pd.DataFrame({"perturbation": kind, **found, "segments": segments, "measurements": values.shape[1]})
         )
     return pd.concat(tables, ignore_index=True)
+
+
+def _same_measurements(perturbed: pd.DataFrame) -> None:
+    """Refuse segments that were not all measured in the same ways, once in each: rows could not be held together."""
+    counts = perturbed.groupby([*KEY, PERTURBATION, DIRECTION]).size().unstack([PERTURBATION, DIRECTION], fill_value=0)
+    wrong = counts != 1
+    if wrong.to_numpy().any():
+        segment = counts.index[wrong.any(axis=1)][0]
+        (kind, direction), found = wrong.columns[wrong.loc[segment]][0], counts.loc[segment][wrong.loc[segment]].iloc[0]
+        raise ReliabilityError(f"{' '.join(segment)}: found {found} rows of {kind} {direction}, expected one")

@@ -153,7 +153,6 @@ def test_outcomes_on_this_machine(tmp_path: Path, workers: int) -> None:
     assert list(parallel.outcomes(slow_square, "", [], workers=workers)) == []
 
 
-@pytest.mark.filterwarnings("ignore:A worker stopped while some jobs were given:UserWarning")
 def test_an_item_that_kills_its_process_is_named_and_the_rest_goes_on() -> None:
     found = dict(parallel.outcomes(die_at_three, None, range(6), workers=2))
     assert isinstance(found.pop(3), parallel.WorkerError)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from mflib import audit, performance, published
+from mflib.published.findings import fold_findings
 from mflib.volume import LEVELS
 
 
@@ -103,6 +104,18 @@ def test_the_audit_finds_what_an_independent_recomputation_found() -> None:
         "AUC of the DCNN, methods 3 and results",
         "AUC of the DCNN, discussion and results",
     }
+
+
+def test_equal_test_sets_are_impossible_only_where_no_matrices_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    # With so few digits many matrices fit. Those chosen, of one size in all folds, need not add up; others do.
+    coarse = {"accuracy_pct": "67", "sensitivity_pct": "62", "specificity_pct": "71"}
+    row = {name: audit.Printed.of(text) for name, text in coarse.items()}
+    found = audit.examine(audit.FoldTable(dict.fromkeys("12345", row)), *published.cohort_counts())
+    assert sum(fit.chosen.sum() for fit in found.fits) != 368
+    monkeypatch.setattr("mflib.published.findings.fold_audits", lambda: {"one": found, "two": found})
+    same = fold_findings()[-1]
+    assert same.what == "both models were tested on the same segments"
+    assert same.status == REPRODUCED
 
 
 def test_claims_are_those_of_the_shared_copy(repository: Path) -> None:

@@ -72,6 +72,14 @@ def test_one_case_is_refused():
         reliability.icc(np.zeros((1, 3, 2)))
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_named(value):
+    values = np.random.default_rng(0).normal(size=(4, 3, 2))
+    values[2, 1, 0] = value
+    with pytest.raises(reliability.ReliabilityError, match=f"case 2, measurement 1, feature 0: found {value}"):
+        reliability.icc(values)
+
+
 def test_each_perturbation_is_held_against_the_measurement_as_annotated():
     rng = np.random.default_rng(3)
     rows = []
@@ -95,6 +103,13 @@ def test_each_perturbation_is_held_against_the_measurement_as_annotated():
     ordered = table[table["perturbation"] != "ROI"].sort_values([*KEY, "perturbation", "direction"])
     by_hand = reliability.icc(ordered[["a"]].to_numpy().reshape(12, 3, 1))[0][0]
     assert icc.loc["a", "gain"] == pytest.approx(by_hand)
+    # Two rows that changed their segment leave as many rows as before.
+    moved = table.assign(
+        participant_id=["sub-001" if n in (3, 4) else p for n, p in enumerate(table["participant_id"])]
+    )
+    for broken in (moved, table.drop(index=[3, 4])):
+        with pytest.raises(reliability.ReliabilityError, match="sub-000 L45 L: found 0 rows of ROI -1, expected one"):
+            reliability.repeatability(broken)
 
 
 def test_one_way_of_shrout_and_fleiss():

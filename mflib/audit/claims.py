@@ -1,167 +1,49 @@
-"""Single claims: what else printed next to them they need, and whether it is so.
-
-References
-----------
-Hanley JA, McNeil BJ. Radiology 1982;143:29-36 (variance of one area) and 1983;148:839-843 (correlated areas).
-"""
+"""Single claims: what else printed next to them they need, and whether it is so."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.stats import norm, t
 
-from mflib import roc
 from mflib.audit.findings import IMPOSSIBLE, NOT_REPRODUCIBLE, REPRODUCED, AuditError, Finding
-from mflib.audit.rounding import LENIENT, Printed, within
+from mflib.audit.rounding import LENIENT, Claimed, Printed, within
 
 MeanSd = tuple[Printed, Printed]
-INDEPENDENT = "{positives} positives and {negatives} negatives, taken as independent; Hanley & McNeil variances"
 # The expansion of BMI in height and weight leaves out terms of the third order: well below one percent.
 EXPANSION = 0.01
-
-
-def hanley_mcneil(auc: ArrayLike, positives: int, negatives: int) -> NDArray[np.float64]:
-    """Variance of an area under the ROC curve from its value and the numbers of cases (Hanley & McNeil 1982).
-
-    Parameters
-    ----------
-    auc : any shape, in [0, 1]
-    positives, negatives : independent cases
-    """
-    area = np.asarray(auc, dtype=np.float64)
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    spread = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
-    return spread / (positives * negatives)
-
-
-def p_of_difference(
-    first: float, second: float, positives: int, negatives: int, correlation: ArrayLike
-) -> NDArray[np.float64]:
-    """Two-sided P of the difference of two areas on the same cases, by the correlation of the two estimates.
-
-    Parameters
-    ----------
-    first, second : areas
-    positives, negatives : independent cases
-    correlation : any shape, in [0, 1)
-    """
-    one, two = (hanley_mcneil(auc, positives, negatives) for auc in (first, second))
-    variance = one + two - 2 * np.asarray(correlation, dtype=np.float64) * np.sqrt(one * two)
-    return 2 * norm.sf(abs(first - second) / np.sqrt(variance))
-
-
-def difference(
-    what: str, first: str, second: str, p: str, positives: int, negatives: int, tolerance: float = LENIENT
-) -> Finding:
-    """Whether any correlation from 0 up gives the printed P value of the difference of two areas.
-
-    P is greatest where the two areas are uncorrelated, and falls as they are more alike in their errors.
-
-    Parameters
-    ----------
-    what : subject of the finding
-    first, second : the areas as printed
-    p : as printed, "0.032" or "<0.001"
-    positives, negatives : independent cases that both areas are of
-    tolerance : units of the last place, in P and in both areas, taken towards the printed P
-
-    Raises
-    ------
-    AuditError
-        Text that is no number.
-    """
-    areas = sorted((Printed.of(first), Printed.of(second)), key=lambda printed: printed.value)
-    # The greatest P that rounding allows: both areas moved towards each other.
-    near, far = areas[0].bounds(tolerance)[1], areas[1].bounds(tolerance)[0]
-    greatest = float(p_of_difference(near, far, positives, negatives, 0.0)) if near < far else 1.0
-    below, limit = _p(p)
-    possible = below or limit.bounds(tolerance)[0] <= greatest
-    at_zero = float(p_of_difference(areas[0].value, areas[1].value, positives, negatives, 0.0))
-    computed = f"P = {at_zero:.2g} at correlation 0, less above"
-    needed = needed_correlation(areas[0].value, areas[1].value, limit.value, positives, negatives)
-    detail = "" if needed is None else f"needs a correlation of {'at least ' if below else ''}{needed:.2f}"
-    if not possible:
-        detail = f"at most {greatest:.2g} with both areas off by {tolerance:g} in the last place"
-    assumption = f"{INDEPENDENT.format(positives=positives, negatives=negatives)}; no negative correlation"
-    printed = f"AUC {first} and {second}, P {'' if below else '= '}{p}"
-    return Finding(what, REPRODUCED if possible else IMPOSSIBLE, assumption, printed, computed, detail)
-
-
-def needed_correlation(first: float, second: float, p: float, positives: int, negatives: int) -> float | None:
-    """Least correlation in [0, 1) at which the difference of two areas has a P value of at most ``p``.
-
-    None where none has; that is so of equal areas.
-    """
-
-    def excess(correlation: float) -> float:
-        return float(p_of_difference(first, second, positives, negatives, correlation)) - p
-
-    highest = 1 - 1e-9
-    if excess(0.0) <= 0:
-        return 0.0
-    return float(brentq(excess, 0.0, highest)) if first != second and excess(highest) < 0 else None
-
-
-def interval(
-    what: str, auc: str, bounds: tuple[str, str], positives: int, negatives: int, tolerance: float = LENIENT
-) -> Finding:
-    """Whether a printed 95 % interval is that of a printed area with so many cases.
-
-    Parameters
-    ----------
-    what : subject of the finding
-    auc, bounds : as printed
-    positives, negatives : independent cases
-    tolerance : units of the last place, for the bounds and again for the area that they surround
-
-    Raises
-    ------
-    AuditError
-        Text that is no number.
-    """
-    area, printed = Printed.of(auc), [Printed.of(bound) for bound in bounds]
-    variance = float(hanley_mcneil(area.value, positives, negatives))
-    symmetric = roc.auc_interval(area.value, variance, method="wald")
-    logit = roc.auc_interval(area.value, variance, method="logit")
-    fits = any(
-        all(
-            bool(bound.fits(exact, tolerance * (1 + area.unit / bound.unit)))
-            for bound, exact in zip(printed, ends, strict=True)
-        )
-        for ends in (symmetric, logit)
-    )
-    texts = [f"{low:.3f} to {high:.3f} ({name})" for name, (low, high) in (("symmetric", symmetric), ("logit", logit))]
-    assumption = f"{INDEPENDENT.format(positives=positives, negatives=negatives)}; 95 % interval"
-    status = REPRODUCED if fits else NOT_REPRODUCIBLE
-    return Finding(what, status, assumption, f"AUC {auc}, {bounds[0]} to {bounds[1]}", ", ".join(texts))
 
 
 def correlation(what: str, r: str, n: int, p: str, tolerance: float = LENIENT) -> Finding:
     """Whether Pearson's r of n pairs has the printed P value.
 
+    Parameters
+    ----------
+    what : subject of the finding
+    r : as printed, with a minus or without
+    n : pairs
+    p : as printed, such as "0.032", "<0.001" or "> 0.05"
+    tolerance : units of the last place, in r and in P
+
     Raises
     ------
     AuditError
-        Text that is no number, an r of 1 or more, fewer than four pairs.
+        Text that is no number, an r of 1 or -1 or beyond, fewer than four pairs.
     """
-    printed = Printed.of(r)
-    if not printed.value < 1 or n < 4:
-        raise AuditError(f"{what}: found r = {r} of {n} pairs, expected r below 1 and four pairs or more")
-    low, high = (min(max(value, 0.0), 1 - 1e-9) for value in printed.bounds(tolerance))
-    below, limit = _p(p)
-    least, greatest = _p_of_r(high, n), _p_of_r(low, n)
-    lowest, highest = limit.bounds(tolerance)
-    fits = least < limit.value if below else lowest <= greatest and least <= highest
+    signed = r.strip().replace("−", "-")
+    size, claimed = Printed.of(signed.removeprefix("-")), Claimed.of(p)
+    if size.value >= 1 or n < 4:
+        raise AuditError(f"{what}: found r = {r} of {n} pairs, expected r between -1 and 1 and four pairs or more")
+    # P is two-sided, so it is that of r without its sign.
+    low, high = (min(max(value, 0.0), 1 - 1e-9) for value in size.bounds(tolerance))
+    fits = claimed.meets(_p_of_r(high, n), _p_of_r(low, n), tolerance)
     # Fisher's z transformation.
-    centre, reach = np.arctanh(printed.value), norm.ppf(0.975) / np.sqrt(n - 3)
-    computed = f"P = {_p_of_r(printed.value, n):.2g}, 95 % interval {np.tanh(centre - reach):.2f} to "
+    centre, reach = np.arctanh(float(signed)), norm.ppf(0.975) / np.sqrt(n - 3)
+    computed = f"P = {_p_of_r(size.value, n):.2g}, 95 % interval {np.tanh(centre - reach):.2f} to "
     assumption = f"{n} independent pairs; two-sided t test; {within(tolerance)}"
     status = REPRODUCED if fits else NOT_REPRODUCIBLE
-    claim = f"r = {r}, n = {n}, P {'' if below else '= '}{p}"
+    claim = f"r = {r}, n = {n}, P {claimed}"
     return Finding(what, status, assumption, claim, computed + f"{np.tanh(centre + reach):.2f}")
 
 
@@ -211,24 +93,37 @@ def product(what: str, each: int, times: int, whole: int, assumption: str) -> Fi
     return Finding(what, REPRODUCED if times * each == whole else IMPOSSIBLE, assumption, str(whole), found)
 
 
-def agreement(what: str, first: tuple[str, str], second: tuple[str, str], tolerance: float = LENIENT) -> Finding:
-    """Whether two places that report the same thing agree, within the rounding of the coarser number.
+def agreement(
+    what: str, first: tuple[str, str], second: tuple[str, str], tolerance: float = LENIENT, *, criterion: bool = False
+) -> Finding:
+    """Whether what two places report of the same thing can both be so.
+
+    Two numbers are to be the same within the rounding of the coarser one. A limit ("<0.05") is to leave room for the
+    number or the limit of the other place.
 
     Parameters
     ----------
     what : subject of the finding
     first, second : each the place and what is printed there, a number with or without ``<``, ``>``, ``<=``, ``>=``
     tolerance : units of the last place
+    criterion : the limit itself is what both places state, so sign and number are to be exactly the same
+
+    Raises
+    ------
+    AuditError
+        Text that is no number.
     """
-    texts = [text for _, text in (first, second)]
-    numbers = [Printed.of(text.lstrip("<>= ")) for text in texts]
-    relations = [text[: len(text) - len(text.lstrip("<>= "))].strip() for text in texts]
-    coarser = max(numbers, key=lambda printed: printed.unit)
-    other = numbers[1] if coarser is numbers[0] else numbers[0]
-    agree = relations[0] == relations[1] and bool(coarser.fits(other.value, tolerance))
+    claims = [Claimed.of(text) for _, text in (first, second)]
+    coarser, other = sorted((claimed.number for claimed in claims), key=lambda printed: -printed.unit)
+    same = claims[0].relation == claims[1].relation and bool(coarser.fits(other.value, 0 if criterion else tolerance))
+    limits = not criterion and any(claimed.relation for claimed in claims)
+    agree = claims[0].compatible(claims[1], tolerance) if limits else same
     printed = f"{first[0]}: {first[1]}; {second[0]}: {second[1]}"
-    computed = "the same within rounding" if agree else "not the same"
-    assumption = f"both places report the same quantity; {within(tolerance)}"
+    computed = ("" if agree else "not ") + ("possible together" if limits else "the same")
+    if agree and not limits and not criterion:
+        computed += " within rounding"
+    same_quantity = f"both places report the same quantity; {within(tolerance)}"
+    assumption = "both places state the same criterion" if criterion else same_quantity
     return Finding(what, REPRODUCED if agree else IMPOSSIBLE, assumption, printed, computed)
 
 
@@ -241,7 +136,15 @@ def body_mass_index(height_cm: MeanSd, weight_kg: MeanSd, bmi: MeanSd) -> Findin
     Parameters
     ----------
     height_cm, weight_kg, bmi : printed mean and SD
+
+    Raises
+    ------
+    AuditError
+        A mean or an SD of 0.
     """
+    for name, (mean_of, sd_of) in (("height", height_cm), ("weight", weight_kg), ("BMI", bmi)):
+        if not mean_of.value * sd_of.value > 0:
+            raise AuditError(f"{name}: found {mean_of.text} ± {sd_of.text}, expected a mean and an SD above 0")
     (height, h), (weight, w), (index, b) = ((m.value, sd.value / m.value) for m, sd in (height_cm, weight_kg, bmi))
     r = (w**2 + 4 * h**2 - b**2) / (4 * h * w)
     mean = weight / (height / 100) ** 2 * (1 + 3 * h**2 - 2 * r * h * w)
@@ -255,11 +158,6 @@ def body_mass_index(height_cm: MeanSd, weight_kg: MeanSd, bmi: MeanSd) -> Findin
     return Finding(
         "BMI against height and weight", REPRODUCED if possible else IMPOSSIBLE, assumption, printed, computed
     )
-
-
-def _p(text: str) -> tuple[bool, Printed]:
-    """Whether a P value is printed as below a limit, and the number."""
-    return text.strip().startswith("<"), Printed.of(text.strip().lstrip("<= "))
 
 
 def _p_of_r(r: float, n: int) -> float:

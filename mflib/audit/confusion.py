@@ -22,7 +22,9 @@ PROPORTIONS = {
     "sensitivity_pct": ([0], [0, 2]),
     "specificity_pct": ([3], [1, 3]),
 }
-MOST = 10**8  # pairs of rows to go through in one fold
+MOST = 2 * 10**7  # matrices to go through in one fold: a second or two
+MOST_FITTING = 10**6  # of these that give the percentages; with so many the percentages tell little
+BLOCK = 2**16  # matrices at a time
 NEAR = 0.1  # sizes this share above and below the other folds' are looked through for the nearest matrix
 
 Counts = NDArray[np.int64]
@@ -76,7 +78,8 @@ def fit(table: FoldTable, positives: int, negatives: int, tolerance: float = LEN
     Raises
     ------
     AuditError
-        More matrices to go through than ``MOST``: the percentages have too few decimals for so large a cohort.
+        More matrices to go through than ``MOST``, or more that fit than ``MOST_FITTING``: the percentages have too few
+        decimals for so large a cohort.
     """
     found = {fold: _search_readings(row, positives, negatives, tolerance) for fold, row in table.folds.items()}
     sizes = Counter(n for matrices in found.values() for n in np.unique(matrices.sum(axis=1)).tolist())
@@ -107,17 +110,18 @@ def search(row: Row, positives: int, negatives: int, tolerance: float = LENIENT)
     # PPV and NPV are to the columns of the matrix what sensitivity and specificity are to its rows.
     first, second = ("sensitivity_pct", "specificity_pct") if by_truth else ("ppv_pct", "npv_pct")
     most = (positives, negatives) if by_truth else (positives + negatives,) * 2
-    upper = _fractions(row[first], most[0], tolerance)
-    lower = _fractions(row[second], most[1], tolerance)
-    if len(upper) * len(lower) > MOST:
-        found = f"found {len(upper)} times {len(lower)} matrices to go through, expected {MOST:.0e} at most"
-        raise AuditError(f"{found}: too few decimals for a cohort of {positives + negatives}")
+    upper, lower = (_fractions(row, name, n, tolerance) for name, n in zip((first, second), most, strict=True))
+    pairs = len(upper) * len(lower)
+    _refuse_above(MOST, pairs, _texts(row, first, second))
     others = {name: row[name] for name in PROPORTIONS if name in row and name not in (first, second)}
-    kept = [np.empty((0, 4), dtype=np.int64)]
-    for whole, part in upper:
-        counts = _beside(whole, part, lower, by_truth)
+    kept, fitting = [np.empty((0, 4), dtype=np.int64)], 0
+    for start in range(0, pairs, BLOCK):
+        one, other = np.divmod(np.arange(start, min(start + BLOCK, pairs)), len(lower))
+        counts = _beside(upper[one, 0], upper[one, 1], lower[other], by_truth)
         inside = (counts[:, [0, 2]].sum(axis=1) <= positives) & (counts[:, [1, 3]].sum(axis=1) <= negatives)
         kept.append(counts[inside & reproduced(others, counts, tolerance).all(axis=1)])
+        fitting += len(kept[-1])
+        _refuse_above(MOST_FITTING, fitting, _texts(row, *row))
     matrices = np.concatenate(kept)
     return matrices[np.lexsort([*matrices.T[::-1], matrices.sum(axis=1)])]
 
@@ -126,18 +130,24 @@ def nearest(row: Row, size: int, tolerance: float = LENIENT) -> Counts:
     """The matrix of about ``size`` cases that gives most of the printed percentages.
 
     Of those that give as many, the one whose worst percentage is fewest units of the last place away. Sensitivity and
-    specificity (or PPV and NPV) are kept within one case of the printed ones; sizes go up and down by ``NEAR``.
+    specificity (or PPV and NPV) are kept within one case of the printed ones; sizes go up and down by ``NEAR``, by less
+    where that is more than ``MOST`` matrices.
 
     Returns
     -------
     (4,) ``CELLS``
     """
-    reach = max(2, round(NEAR * size))
-    counts = np.concatenate([_around(row, n) for n in range(max(2, size - reach), size + reach + 1)])
+    reach = max(2, min(round(NEAR * size), MOST // (18 * size)))  # _around gives nine for each case of a size
+    sizes = range(max(2, size - reach), size + reach + 1)
+    return _best(row, np.stack([_best(row, _around(row, n), tolerance) for n in sizes]), tolerance)
+
+
+def _best(row: Row, counts: Counts, tolerance: float) -> Counts:
+    """Of matrices (k, 4) the one that gives most of the printed percentages, as ``nearest`` wants it."""
     worst = np.max([row[name].deviation(values) for name, values in percentages(counts, row).items()], axis=0)
     given = reproduced(row, counts, tolerance).sum(axis=1)
     order = np.lexsort([np.where(np.isnan(worst), np.inf, worst), -given])
-    return counts[order[0]]
+    return counts[order[0]].copy()  # not a view, which would keep all of them in memory
 
 
 def percentages(counts: Counts, names: Sequence[str] | Row = tuple(PROPORTIONS)) -> dict[str, NDArray[np.float64]]:
@@ -185,15 +195,28 @@ def _missed(row: Row, counts: Counts, tolerance: float) -> dict[str, float]:
     return {name: value for name, value in values.items() if not row[name].fits(value, tolerance)}
 
 
-def _fractions(printed: Printed, most: int, tolerance: float) -> Counts:
-    """Every (whole, part) with whole from 1 to ``most`` that the printed percentage can stand for."""
-    whole = np.arange(1, most + 1)
+def _fractions(row: Row, name: str, most: int, tolerance: float) -> Counts:
+    """Every (whole, part) with whole from 1 to ``most`` that the percentage of this name can stand for."""
+    printed = row[name]
     low, high = printed.bounds(tolerance)
+    # Estimated before any memory is taken: a whole has one part for each case in its range, and at most one more.
+    _refuse_above(MOST, round(most * (1 + most * (high - low) / 200)), _texts(row, name))
+    whole = np.arange(1, most + 1)
     least = np.maximum(np.ceil(whole * low / 100), 0).astype(np.int64)
     greatest = np.minimum(np.floor(whole * high / 100), whole).astype(np.int64)
     ways = np.maximum(greatest - least + 1, 0)
     within = np.arange(ways.sum()) - np.repeat(ways.cumsum() - ways, ways)
     return np.stack([np.repeat(whole, ways), np.repeat(least, ways) + within], axis=1)
+
+
+def _texts(row: Row, *names: str) -> str:
+    return ", ".join(f"{NAMES[name]} {row[name].text}" for name in names)
+
+
+def _refuse_above(most: int, ways: int, printed: str) -> None:
+    if ways > most:
+        found = f"found more than {most:,} ways to give {printed}, expected fewer"
+        raise AuditError(f"{found}: too few decimals for so large a cohort")
 
 
 def _beside(

@@ -27,8 +27,8 @@ class Finding:
     Parameters
     ----------
     what : its subject
-    status : "reproduced"; "not reproducible", where other printed numbers give another value; "impossible under the
-        stated assumption", where no data at all can give what is printed
+    status : "reproduced"; "not reproducible", where other printed numbers give another value or none; "impossible
+        under the stated assumption", where no data at all can give what is printed
     assumption : under which that holds
     printed : what the publication says
     computed : what follows

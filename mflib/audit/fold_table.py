@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import re
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mflib.audit.rounding import Printed
 
 PERCENT = ("accuracy_pct", "ppv_pct", "npv_pct", "sensitivity_pct", "specificity_pct")
 METRICS = (*PERCENT, "auc")
+SUMMARIES = ("mean", "average", "total", "sd", "overall")  # rows over the folds, which are no folds
 NAMES = {
     "accuracy_pct": "accuracy",
     "ppv_pct": "PPV",
@@ -55,7 +57,7 @@ def read_folds(path: Path) -> FoldTable:
     Raises
     ------
     AuditError
-        With file, line, column, what was found and what was expected.
+        With file, line, column, what was found and what was expected; also of a row of means, totals or SDs.
     """
     header, rows = _read(path)
     present = [metric for metric in METRICS if metric in header]
@@ -63,8 +65,9 @@ def read_folds(path: Path) -> FoldTable:
         raise AuditError(f"{path}: found columns {header}, expected fold and any of {list(METRICS)}")
     folds: dict[str, dict[str, Printed]] = {}
     for line, row in rows:
-        if row["fold"] in folds:
-            raise AuditError(f"{path}, line {line}, column fold: found {row['fold']!r} again, expected each fold once")
+        expected = _no_fold(row["fold"], folds)
+        if expected:
+            raise AuditError(f"{path}, line {line}, column fold: found {row['fold']!r}, expected {expected}")
         folds[row["fold"]] = {metric: _value(path, line, metric, metric, row[metric]) for metric in present}
     percent = [row[metric] for row in folds.values() for metric in present if metric in PERCENT]
     if percent and 0 < max(printed.value for printed in percent) <= 1:
@@ -111,6 +114,16 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         if len(cells) != len(header):
             raise AuditError(f"{path}, line {line}: found {len(cells)} cells, expected {len(header)}: {header}")
     return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in lines[1:]]
+
+
+def _no_fold(name: str, earlier: Container[str]) -> str:
+    """What is expected instead of a name that no further fold can have; empty where one can."""
+    if name in earlier:
+        return "each fold once"
+    words = re.findall(r"[a-z]+", name.casefold())
+    if not name or (words and words[0] in SUMMARIES):
+        return "the name of a fold; leave out rows over the folds, a summary of means and SDs is a table of its own"
+    return ""
 
 
 def _value(path: Path, line: int, column: str, metric: str, text: str) -> Printed:

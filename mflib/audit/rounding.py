@@ -17,6 +17,7 @@ from mflib.audit.findings import AuditError
 
 LENIENT = 1.0  # units of the last place
 _NUMBER = re.compile(r"\d+(\.\d*)?|\.\d+")
+_RELATIONS = {"": "", "=": "", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "≤": "<=", "≥": ">="}
 # Percent of whole cases are often exactly one unit away; binary fractions must not decide that.
 _SLACK = 1e-6
 
@@ -61,6 +62,49 @@ class Printed:
         """The number without a last zero after the point: 80.50 may be 80.5, filled up to two decimals."""
         padded = "." in self.text and self.text.endswith("0")
         return Printed(self.text, self.value, 10 * self.unit) if padded else self
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A number as a text claims it: itself, or a limit below or above which something lies.
+
+    Parameters
+    ----------
+    relation : "<", "<=", ">", ">=", or empty for the number itself
+    number : as printed
+    """
+
+    relation: str
+    number: Printed
+
+    @classmethod
+    def of(cls, text: str) -> Claimed:
+        """Read "0.032", "= 0.032", "<0.001", "≥ 28"; raises ``AuditError`` where it is no sign and number."""
+        digits = text.lstrip(" <>=≤≥")
+        sign = text.removesuffix(digits).replace(" ", "")
+        if sign not in _RELATIONS:
+            raise AuditError(f"found {text!r}, expected a number such as 0.032, after one of <, <=, >, >= or none")
+        return cls(_RELATIONS[sign], Printed.of(digits))
+
+    def __str__(self) -> str:
+        return f"{self.relation or '='} {self.number.text}"
+
+    def bounds(self, tolerance: float = LENIENT) -> tuple[float, float]:
+        """Least and greatest value that it allows; a limit is exact, a number as ``Printed.bounds``."""
+        if not self.relation:
+            return self.number.bounds(tolerance)
+        return (-np.inf, self.number.value) if self.relation[0] == "<" else (self.number.value, np.inf)
+
+    def meets(self, least: float, greatest: float, tolerance: float = LENIENT) -> bool:
+        """Whether it allows any of the values from ``least`` to ``greatest``."""
+        low, high = self.bounds(tolerance)
+        return low <= greatest and least <= high
+
+    def compatible(self, other: Claimed, tolerance: float = LENIENT) -> bool:
+        """Whether one value can be what both claim."""
+        (low, high), (other_low, other_high) = self.bounds(tolerance), other.bounds(tolerance)
+        least, greatest = max(low, other_low), min(high, other_high)
+        return least < greatest or (least == greatest and {self.relation, other.relation} == {"<=", ">="})
 
 
 def readings(row: Mapping[str, Printed]) -> list[tuple[str, Mapping[str, Printed]]]:

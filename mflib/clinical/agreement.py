@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from statsmodels.stats.inter_rater import cohens_kappa
 
+from mflib.clinical.clustering import ClinicalError
 from mflib.clinical.forms import GRADES
 from mflib.volume import LEVELS
 
@@ -24,7 +25,7 @@ class Kappa:
     ----------
     name : "unweighted" or "quadratic"
     value, low, high : None where undefined: all grades of both readers are the same. Resamples of which that is true
-        are left out of the interval.
+        are left out of the interval. One patient has a value and no interval: there is nobody else to draw.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Kappa:
     def __str__(self) -> str:
         if self.value is None:
             return "undefined"
+        if self.low is None:
+            return f"{self.value:.2f} (no interval: one patient)"
         return f"{self.value:.2f} (95 % interval {self.low:.2f} to {self.high:.2f})"
 
 
@@ -95,8 +98,13 @@ def reader_agreement(grades: pd.DataFrame, seed: int = 0, resamples: int = 2000)
     -------
     Agreement
         With a ``problem`` where no segment has grades of both readers.
+
+    Raises
+    ------
+    ClinicalError
+        A grade other than 0 to 3.
     """
-    readers = grades.reindex(columns=["participant_id", *_READINGS]).astype(dict.fromkeys(_READINGS, "Int64"))
+    readers = _readings(grades)
     both = readers.dropna(subset=_READINGS[:2])
     tables = _tables(both)
     table = tables.sum(axis=0)
@@ -129,6 +137,11 @@ def agreement_by_level(grades: pd.DataFrame, seed: int = 0, resamples: int = 200
         ``level``, ``segments`` (graded by both), ``missing``, ``same_grade_pct``, ``far_apart_pct`` (two or three
         grades), ``quadratic_kappa``, ``low``, ``high``, ``adjudicated_pct``, ``note`` (why numbers are NaN). Kappa
         depends on how often each grade occurs, so levels with other grades have other kappas at equal skill.
+
+    Raises
+    ------
+    ClinicalError
+        As ``reader_agreement``.
     """
     parts = {"all": grades} | {level: grades[grades["level"] == level] for level in LEVELS}
     return pd.DataFrame(
@@ -142,6 +155,8 @@ def _level(found: Agreement) -> dict[str, object]:
     if found.n and max(found.table.sum(axis=0).max(), found.table.sum(axis=1).max()) == found.n:
         note = "one reader gave one grade throughout: kappa is 0 by its definition, or undefined where both did"
         low = high = None
+    elif found.n_patients == 1:
+        note = "one patient: no interval, as there is nobody else to draw"
     elif found.agreement_pct == 100:
         note = "no disagreement: an interval without width, which says nothing of the uncertainty"
     return {
@@ -155,6 +170,17 @@ def _level(found: Agreement) -> dict[str, object]:
         "adjudicated_pct": found.adjudicated_pct,
         "note": note,
     }
+
+
+def _readings(grades: pd.DataFrame) -> pd.DataFrame:
+    """The patient of each segment and its grades, missing where they were not recorded."""
+    readings = grades.reindex(columns=["participant_id", *_READINGS]).reset_index(drop=True)
+    for name in _READINGS:
+        wrong = np.flatnonzero(readings[name].notna() & ~readings[name].isin(range(len(GRADES))))
+        if len(wrong):
+            found = f"row {wrong[0]}, {name}: found {readings[name].iloc[wrong[0]]}"
+            raise ClinicalError(f"{found}, expected a grade from 0 to 3, or none")
+    return readings.astype(dict.fromkeys(_READINGS, "Int64"))
 
 
 def _tables(both: pd.DataFrame) -> NDArray[np.int64]:
@@ -175,7 +201,8 @@ def _kappas(tables: NDArray[np.int64], seed: int, resamples: int) -> tuple[Kappa
     for name, weights in _WEIGHTS.items():
         value = _kappa(tables.sum(axis=0), weights)
         spread = [kappa for table in resampled if (kappa := _kappa(table, weights)) is not None]
-        low, high = np.percentile(spread, [2.5, 97.5]).tolist() if value is not None else (None, None)
+        drawn = value is not None and patients > 1
+        low, high = np.percentile(spread, [2.5, 97.5]).tolist() if drawn else (None, None)
         kappas.append(Kappa(name, value, low, high))
     return tuple(kappas)
 

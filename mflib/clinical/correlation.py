@@ -115,7 +115,8 @@ def bmi_vas(patients: pd.DataFrame) -> Correlation:
     Returns
     -------
     Correlation
-        With a ``problem`` in place of numbers where fewer than 4 patients have both, or one of the two is constant.
+        With a ``problem`` in place of numbers where fewer than 4 patients have both, or one of the two is constant or
+        infinite.
     """
     pairs = _pairs(patients)
     n, n_missing = len(pairs), len(patients) - len(pairs)
@@ -149,13 +150,13 @@ def bmi_vas_given_age_and_sex(patients: pd.DataFrame) -> Partial:
     Returns
     -------
     Partial
-        With a ``problem`` in place of numbers where fewer than 6 patients have all four, one of them is constant, or
-        age and sex explain BMI, VAS or each other in full.
+        With a ``problem`` in place of numbers where fewer than 6 patients have all four, one of them is constant or
+        infinite, or age and sex explain BMI, VAS or each other in full.
     """
     table = patients.reindex(columns=["bmi", "vas", *GIVEN])
     known = table.assign(sex=table["sex"].map({"M": 1.0, "F": 0.0})).astype(np.float64).dropna()
     n, n_missing = len(known), len(patients) - len(known)
-    problem = _too_few(n, FEWEST_GIVEN, "BMI, VAS, age and sex") or _constant(known)
+    problem = _too_few(n, FEWEST_GIVEN, "BMI, VAS, age and sex") or _infinite(known) or _constant(known)
     if problem:
         return Partial(n, n_missing, problem=problem)
     if not _is_left(known["age"], _residual(known, "age", ["sex"])):
@@ -182,6 +183,7 @@ def bmi_vas_influence(patients: pd.DataFrame) -> Influence:
     Influence
         With a ``problem`` where the correlation has one, with all patients or without any one of them.
     """
+    patients = patients.reset_index(drop=True)
     pairs = _pairs(patients)
     without = {position: pairs.drop(index=position) for position in pairs.index}
     problem = _pairs_problem(pairs) or next(filter(None, map(_pairs_problem, without.values())), "")
@@ -224,11 +226,18 @@ def _pairs(patients: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pairs_problem(pairs: pd.DataFrame) -> str:
-    return _too_few(len(pairs), FEWEST_PAIRS, "both BMI and VAS") or _constant(pairs)
+    return _too_few(len(pairs), FEWEST_PAIRS, "both BMI and VAS") or _infinite(pairs) or _constant(pairs)
 
 
 def _too_few(n: int, fewest: int, what: str) -> str:
     return f"{n} patients with {what}, at least {fewest} needed" if n < fewest else ""
+
+
+def _infinite(known: pd.DataFrame) -> str:
+    found = [
+        f"{name} infinite in {count} of {len(known)} patients" for name, count in np.isinf(known).sum().items() if count
+    ]
+    return " and ".join(found)
 
 
 def _constant(known: pd.DataFrame) -> str:

@@ -15,6 +15,7 @@ from mflib.clinical.clustering import ClinicalError
 WANTED = 0.8  # power that a study is usually planned for
 CORRELATIONS = (0.0, 0.5)  # of the scores of two models within a class: none, and that of models that see much alike
 _LARGEST_AREA = 0.999  # an area of 1 has no variance
+_ALPHA = 0.05  # two-sided level of ``roc.power_one`` and ``roc.power_two``
 Pair = tuple[float, float]
 
 
@@ -138,7 +139,8 @@ def detectable(
     ----------
     segments : one row per segment with ``participant_id`` and ``label``
     reference : AUC, at least 0.5, that a second model has to beat
-    design_effects, power : as ``sample_size``
+    design_effects : as ``sample_size``
+    power : wanted, between 0.05 and 1
 
     Returns
     -------
@@ -149,10 +151,14 @@ def detectable(
     Raises
     ------
     ClinicalError
-        Segments of one class.
+        Segments of one class, or a reference or power outside its range.
     roc.RocError
-        A value outside its range.
+        A design effect outside its range.
     """
+    if not 0.5 <= reference < _LARGEST_AREA:
+        raise ClinicalError(f"found a reference AUC of {reference}, expected at least 0.5 and below {_LARGEST_AREA}")
+    if not _ALPHA < power < 1:
+        raise ClinicalError(f"found a power of {power}, expected between {_ALPHA} and 1")
     cases = _Cases.of(segments)
     questions = {"one AUC, not 0.5": [_Question(_LARGEST_AREA)]}
     questions[f"a second AUC, above {reference:g}"] = [_Question(_LARGEST_AREA, reference, r) for r in CORRELATIONS]

@@ -21,7 +21,11 @@ _NARROWEST = 110  # characters that the tables need; a file or a pipe has no wid
 
 
 def as_json(comparison: Comparison) -> str:
-    """Every table and notice as JSON: a table is a list of rows; what is undefined is null, with its note beside it."""
+    """Every table and notice as JSON: a table is a list of rows; what is undefined is null.
+
+    Why stands in the row's note or in a notice. A fold's metric is null where the fold has nothing to divide by, or one
+    class, and its mean is null where no fold has it; the summary counts the folds that do.
+    """
     content = {
         "models": performance.models(comparison.predictions),
         "notices": comparison.notices,

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec
 
 import numpy as np
 import pandas as pd
-from matplotlib import style
+from matplotlib import font_manager, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -38,6 +38,11 @@ MODEL_LOOKS = {
     "clinical": (PURPLE, ":", "D"),
 }
 _OTHER_LOOKS = ((ORANGE, (0, (5, 1)), "v"), (SKY, (0, (3, 1, 1, 1)), "P"), (GREY, (0, (1, 1)), "X"))
+# DejaVu Sans comes with matplotlib and has no Chinese; the others have, on Linux, Windows and macOS.
+_FONTS = (
+    "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS",
+)  # fmt: skip
 _STYLE = {
     "font.size": 9.0,
     "axes.labelsize": 9.0,
@@ -65,7 +70,7 @@ def styled(plot: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
 
     @wraps(plot)
     def in_style(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
-        with style.context(["default", _STYLE]):
+        with style.context(["default", {**_STYLE, "font.family": _fonts()}]):
             figure = plot(*args, **kwargs)
         figure.set_label(description)
         return figure
@@ -91,7 +96,22 @@ def model_look(model: str, position: int = 0) -> dict[str, Any]:
         colour, line, marker = MODEL_LOOKS[model]
         return {"label": LABELS[model], "color": colour, "linestyle": line, "marker": marker}
     colour, dashes, marker = _OTHER_LOOKS[position % len(_OTHER_LOOKS)]
-    return {"label": model, "color": colour, "linestyle": dashes, "marker": marker}
+    return {"label": _drawable(model), "color": colour, "linestyle": dashes, "marker": marker}
+
+
+def _fonts() -> list[str]:
+    """The fonts that are here; each draws what those before it lack."""
+    installed = set(font_manager.get_font_names())
+    return [font for font in _FONTS if font in installed]
+
+
+def _drawable(name: str) -> str:
+    """A name as a figure can show it: its dollars enclose no formula, what no font can draw stands as its code."""
+    fonts = [font_manager.get_font(font_manager.findfont(font)) for font in _fonts()]
+    drawn = [any(font.get_char_index(ord(sign)) for font in fonts) for sign in name]
+    shown = [s if has else s.encode("unicode_escape").decode() for s, has in zip(name, drawn, strict=True)]
+    hidden = " " if name.startswith("_") else ""  # a legend leaves out what starts with an underscore
+    return hidden + "".join(shown).replace("$", r"\$")
 
 
 def box_and_points(axes: Axes, groups: Sequence[NDArray[np.float64]], names: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from mflib import roc
 from mflib.performance.probability import unfit
 from mflib.performance.proportions import Floats
 from mflib.performance.resampling import percentiles, resampled_sums
@@ -46,7 +47,10 @@ def decision_curve(
     ------
     PredictionsError
         As ``validate``; thresholds outside (0, 1); or models of one split and repeat on different segments.
+    roc.RocError
+        A level outside (0, 1).
     """
+    roc.check_level(level)
     wrong = [threshold for threshold in thresholds if not 0 < threshold < 1]
     if wrong or not len(thresholds):
         raise PredictionsError(f"found thresholds {wrong}, expected numbers between 0 and 1")

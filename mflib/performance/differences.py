@@ -9,8 +9,7 @@ from scipy.stats import norm
 
 from mflib import roc
 from mflib.performance.proportions import ratio_covariance
-from mflib.performance.table import PredictionsError, paired, together, validate
-from mflib.volume import KEY
+from mflib.performance.table import PredictionsError, models, paired, together, validate
 
 # Which labels each proportion of right decisions counts over.
 _DECISIONS = {"accuracy": (0, 1), "sensitivity": (1,), "specificity": (0,)}
@@ -33,7 +32,7 @@ def comparison(predictions: pd.DataFrame, model_a: str, model_b: str, level: flo
         As ``validate``; no split and repeat in common; or segments that only one of the two scored, or that carry
         different labels.
     roc.RocError
-        Fewer than two patients with positives or with negatives.
+        Fewer than two patients with positives or with negatives, or a level outside (0, 1).
     """
     table = validate(predictions)
     rows = []
@@ -77,7 +76,10 @@ def mcnemar(predictions: pd.DataFrame, model_a: str, model_b: str, level: float 
     ------
     PredictionsError
         As ``comparison``.
+    roc.RocError
+        A level outside (0, 1).
     """
+    roc.check_level(level)
     table = validate(predictions)
     rows = []
     for run, both in paired(table, model_a, model_b):
@@ -110,18 +112,18 @@ def several(predictions: pd.DataFrame) -> pd.DataFrame:
     roc.RocError
         As ``roc.joint``.
     """
+    table = validate(predictions)
     rows = []
-    for run, wide in together(validate(predictions)):
-        names = [column for column in wide if column not in (*KEY, "y_true")]
-        for method, groups in (("clustered", wide["participant_id"]), ("naive DeLong", None)):
+    for run, segments, scores in together(table):
+        names, patients = list(scores), segments["participant_id"]
+        sizes = {"models": ", ".join(names), "n": len(segments), "n_patients": patients.nunique()}
+        for method, groups in (("clustered", patients), ("naive DeLong", None)):
             if len(names) >= 2:
-                test = roc.joint(wide["y_true"], wide[names], groups)
-                sizes = {"models": ", ".join(names), "n": len(wide), "n_patients": wide["participant_id"].nunique()}
+                test = roc.joint(segments["y_true"], scores, groups)
                 numbers = {"statistic": test.statistic, "df": test.df, "p": test.p}
                 rows.append({**run, "method": method, **sizes, **numbers})
     if not rows:
-        found = sorted(set(predictions["model"]))
-        raise PredictionsError(f"found the models {found}, expected two or more in one split and repeat")
+        raise PredictionsError(f"found the models {models(table)}, expected two or more in one split and repeat")
     return pd.DataFrame(rows)
 
 

@@ -47,7 +47,10 @@ def by_grade(
     ------
     PredictionsError
         As ``validate``, or segments without a grade of 0 to 3.
+    roc.RocError
+        A level outside (0, 1).
     """
+    roc.check_level(level)
     table = _graded(validate(predictions), grades)
     rows = []
     for run, of_run in runs(table):
@@ -78,17 +81,17 @@ def _graded(table: pd.DataFrame, grades: pd.DataFrame) -> pd.DataFrame:
     absent = [column for column in (*KEY, "grade") if column not in grades]
     if absent:
         raise PredictionsError(f"found grades without the columns {absent}, expected {[*KEY, 'grade']}")
+    grades = grades[[*KEY, "grade"]].astype({"participant_id": str})
     doubled = int(grades.duplicated(KEY).sum())
     if doubled:
         raise PredictionsError(f"found {doubled} segments with two rows of grades, expected one each")
-    joined = table.merge(grades[[*KEY, "grade"]], on=KEY, how="left")
+    joined = table.merge(grades, on=KEY, how="left")
     wrong = joined[~joined["grade"].isin(range(4))]
     if len(wrong):
-        first = wrong[[*KEY, "grade"]].iloc[0].tolist()
-        segments = len(wrong.drop_duplicates(KEY))
-        raise PredictionsError(
-            f"found {segments} segments without a grade, the first {first}; expected 0 to 3 for each"
-        )
+        first, segments = wrong.iloc[0], len(wrong.drop_duplicates(KEY))
+        grade = "none" if pd.isna(first["grade"]) else first["grade"]
+        found = f"found {segments} segments without a grade of 0 to 3, the first {' '.join(first[KEY])}"
+        raise PredictionsError(f"{found} with the grade {grade}; expected one of 0 to 3 for each")
     return joined.astype({"grade": int})
 
 

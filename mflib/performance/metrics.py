@@ -11,6 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 from mflib import roc
 from mflib.performance.proportions import PROPORTIONS, confusion, interval, per_patient, ratio, ratio_covariance
 from mflib.performance.table import RUN, PredictionsError, runs, validate
+from mflib.roc.cases import one_column
 
 METRICS = [*PROPORTIONS, "auc"]
 _NO_INTERVAL = dict.fromkeys(("low", "high", "naive_low", "naive_high"), np.nan)
@@ -34,10 +35,10 @@ def youden_threshold(y_true: ArrayLike, scores: ArrayLike) -> float:
     Raises
     ------
     roc.RocError
-        One class only, non-finite scores, lengths that differ.
+        One class only, non-finite scores, lengths that differ, more than one column of scores.
     """
-    positive, columns = roc.check(y_true, scores)
-    distinct, position = np.unique(columns[:, 0], return_inverse=True)
+    positive, column = one_column(y_true, scores)
+    distinct, position = np.unique(column, return_inverse=True)
     positives = np.bincount(position[positive], minlength=len(distinct))
     negatives = np.bincount(position[~positive], minlength=len(distinct))
     # Cases at or above each distinct score; in whole numbers equally good thresholds are exactly equal.
@@ -48,7 +49,7 @@ def youden_threshold(y_true: ArrayLike, scores: ArrayLike) -> float:
     if youden[best] <= 0:
         return float(distinct[0])
     below, above = float(distinct[best - 1]), float(distinct[best])
-    midway = below + (above - below) / 2
+    midway = below / 2 + above / 2  # halved first, as the sum of two large numbers is infinite
     return midway if midway > below else above  # neighbouring floats have no number between them
 
 
@@ -98,7 +99,10 @@ def summary(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     ------
     PredictionsError
         As ``validate``.
+    roc.RocError
+        A level outside (0, 1).
     """
+    roc.check_level(level)
     table = validate(predictions)
     folds = metrics_per_fold(table)
     rows = []
@@ -125,13 +129,16 @@ def fold_mean_auc(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFram
     DataFrame
         One row per model, split and repeat: ``RUN``, ``n_folds``, ``mean``, ``se``, ``low``, ``high`` (influence curves
         summed over patients, LeDell, Petersen & van der Laan 2015, on the logit scale), ``pooled``, ``note`` (why
-        numbers are missing, such as a fold of one class; empty otherwise).
+        numbers are missing, such as a fold in which one patient has all positives; empty otherwise).
 
     Raises
     ------
     PredictionsError
         As ``validate``.
+    roc.RocError
+        A level outside (0, 1).
     """
+    roc.check_level(level)
     rows = []
     for run, table in runs(validate(predictions)):
         found = {**run, "n_folds": table["fold"].nunique(), "pooled": _auc(table)}

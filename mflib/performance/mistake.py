@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
-from scipy.stats import percentileofscore
+from numpy.typing import ArrayLike
 
+from mflib.performance.proportions import Floats
 from mflib.performance.table import PredictionsError, runs, validate
 from mflib.volume import KEY
 
@@ -49,7 +51,12 @@ def _margins(table: pd.DataFrame) -> pd.Series:
     """Distance of each score from its threshold in shares of the fold's scores, 0 to 1."""
     margins = pd.Series(0.0, index=table.index)
     for _, fold in table.groupby("fold"):
-        scores = fold["score"].to_numpy()
-        between = percentileofscore(scores, scores, "mean") - percentileofscore(scores, fold["threshold"], "mean")
-        margins[fold.index] = abs(between) / 100
+        ranked = np.sort(fold["score"].to_numpy())
+        margins[fold.index] = np.abs(_place(ranked, fold["score"]) - _place(ranked, fold["threshold"]))
     return margins
+
+
+def _place(ranked: Floats, values: ArrayLike) -> Floats:
+    """Share of the ranked scores below each value, half of those equal to it."""
+    below, up_to = (np.searchsorted(ranked, values, side=side) for side in ("left", "right"))
+    return (below + up_to) / (2 * len(ranked))

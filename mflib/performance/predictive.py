@@ -13,6 +13,7 @@ from scipy.stats import norm
 from mflib import roc
 from mflib.performance.proportions import Floats, per_patient, ratio_covariance
 from mflib.performance.table import PredictionsError, runs, validate
+from mflib.roc.components import ROUNDING
 
 OPTIMISTIC = "threshold chosen on the test scores: optimistic"
 
@@ -41,7 +42,10 @@ def predictive_values(
     ------
     PredictionsError
         As ``validate``, or a prevalence outside (0, 1).
+    roc.RocError
+        A level outside (0, 1).
     """
+    roc.check_level(level)
     wrong = [prevalence for prevalence in prevalences if not 0 < prevalence < 1]
     if wrong:
         raise PredictionsError(f"found prevalences {wrong}, expected numbers between 0 and 1")
@@ -118,6 +122,9 @@ def _predictive(prior: float, shares: tuple[float, float], covariance: Floats, l
     # d logit / d sensitivity = 1 / hit, d logit / d specificity = 1 / miss, for NPV the other way round.
     slope = np.array([1 / hit, 1 / miss])
     variance = float(slope @ covariance @ slope)
+    # A patient can add to both alike; where that cancels, what rounding leaves is no variance.
+    if variance <= ROUNDING * float(slope @ np.abs(covariance) @ slope):
+        variance = 0.0
     reach = float(norm.ppf((1 + level) / 2)) * np.sqrt(variance)
     low, high = expit([centre - reach, centre + reach]).tolist()
     note = "" if variance > 0 else "no variance between patients: the clustered interval has no width"

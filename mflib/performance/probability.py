@@ -9,6 +9,7 @@ from scipy.special import expit, logit
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
+from mflib import roc
 from mflib.performance.proportions import Floats, interval, ratio, ratio_covariance
 from mflib.performance.resampling import percentiles, resampled_sums
 from mflib.performance.table import RUN, PredictionsError, runs, validate
@@ -49,7 +50,10 @@ def calibration(predictions: pd.DataFrame, level: float = 0.95, resamples: int =
     ------
     PredictionsError
         As ``validate``.
+    roc.RocError
+        A level outside (0, 1).
     """
+    roc.check_level(level)
     rows = []
     for run, table in runs(validate(predictions)):
         reason = unfit(table)
@@ -82,7 +86,10 @@ def calibration_curve(predictions: pd.DataFrame, bins: int = 10, level: float = 
     ------
     PredictionsError
         As ``validate``, or fewer than one bin.
+    roc.RocError
+        A level outside (0, 1).
     """
+    roc.check_level(level)
     if bins < 1:
         raise PredictionsError(f"found {bins} bins, expected at least 1")
     rows: list[dict[str, object]] = []
@@ -137,6 +144,8 @@ def _intercept(table: pd.DataFrame, level: float) -> dict[str, object]:
 
 def _slope(table: pd.DataFrame, level: float) -> dict[str, object]:
     log_odds, note = _log_odds(table)
+    if log_odds.min() == log_odds.max():
+        return _missing(f"no slope: all scores are equal{', ' * bool(note)}{note}")
     positive = table["y_true"].to_numpy() == 1
     above, below = log_odds[positive], log_odds[~positive]
     # With one covariate the likelihood has its maximum only where each class reaches beyond the other's end.

@@ -54,11 +54,12 @@ def ratio_covariance(parts: NDArray[np.integer], wholes: NDArray[np.integer]) ->
     counted = (wholes > 0).sum(axis=0)
     if counted.min() < 2:
         raise PredictionsError(f"found {counted.min()} patients with segments to count over, expected at least 2")
-    proportions = parts.sum(axis=0) / wholes.sum(axis=0)
-    residuals = (parts - wholes * proportions) / wholes.sum(axis=0)
+    part, whole = parts.sum(axis=0), wholes.sum(axis=0)
+    # Whole numbers until here, so that patients who all have the pooled proportion have a variance of exactly 0.
+    residuals = (parts * whole - wholes * part) / whole.astype(np.float64) ** 2
     patients = np.full((len(counted), len(counted)), (wholes > 0).any(axis=1).sum())
     np.fill_diagonal(patients, counted)
-    return proportions, patients / (patients - 1) * (residuals.T @ residuals)
+    return part / whole, patients / (patients - 1) * (residuals.T @ residuals)
 
 
 def per_patient(table: pd.DataFrame, names: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

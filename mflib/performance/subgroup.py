@@ -40,8 +40,12 @@ def subgroups(
     Raises
     ------
     PredictionsError
-        As ``validate``; patients without a row in ``patients``, or with two; ``fewest`` below 2.
+        As ``validate``; patients without a row in ``patients``, with two, or with a BMI that is no number; ``fewest``
+        below 2.
+    roc.RocError
+        A level outside (0, 1).
     """
+    roc.check_level(level)
     if fewest < 2:
         raise PredictionsError(f"found fewest = {fewest}, expected at least 2: an interval needs two patients")
     table = validate(predictions)
@@ -62,7 +66,7 @@ def _of_patients(ids: pd.Series, patients: pd.DataFrame) -> dict[str, pd.Series]
     absent = [column for column in ("participant_id", "sex", "bmi") if column not in patients]
     if absent:
         raise PredictionsError(f"found patients without the columns {absent}, expected participant_id, sex and bmi")
-    known = patients.set_index("participant_id")
+    known = patients.astype({"participant_id": str}).set_index("participant_id")
     unknown = sorted(set(ids) - set(known.index))
     doubled = known.index[known.index.duplicated() & known.index.isin(ids)]
     if unknown or len(doubled):
@@ -74,7 +78,16 @@ def _of_patients(ids: pd.Series, patients: pd.DataFrame) -> dict[str, pd.Series]
         )
     present = known.loc[sorted(set(ids))]
     sex = present["sex"].astype(object).fillna(NOT_RECORDED).astype(str)
-    return {"sex": ids.map(sex), "BMI": ids.map(_thirds(pd.to_numeric(present["bmi"])))}
+    return {"sex": ids.map(sex), "BMI": ids.map(_thirds(_bmi(present["bmi"])))}
+
+
+def _bmi(recorded: pd.Series) -> pd.Series:
+    """The BMI of each patient as a number, NaN where it was not recorded."""
+    bmi = pd.to_numeric(recorded, errors="coerce").astype(np.float64)
+    wrong = recorded[recorded.notna() & ~np.isfinite(bmi)]
+    if len(wrong):
+        raise PredictionsError(f"patient {wrong.index[0]}, bmi: found {wrong.iloc[0]}, expected a number or nothing")
+    return bmi
 
 
 def _thirds(bmi: pd.Series) -> pd.Series:

@@ -20,6 +20,7 @@ RUN = ["model", "split", "repeat"]
 COLUMNS = [*KEY, *RUN, "fold", "y_true", "score", "threshold"]
 _ALLOWED = {"level": LEVELS, "lat": SIDES, "split": ("patient", "segment"), "y_true": (0, 1)}
 _SHOWN = 20  # faults spelled out in one message
+_LARGEST = 2**53  # from here on floats skip whole numbers
 
 
 class PredictionsError(ValueError):
@@ -53,7 +54,7 @@ def models(predictions: pd.DataFrame) -> list[str]:
 
 
 def validate(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The predictions table with its columns in order and its numbers as numbers.
+    """The predictions table with its columns in order, its numbers as numbers and its names as text.
 
     Returns
     -------
@@ -74,18 +75,19 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     found = faults(predictions)
     if found:
         raise PredictionsError(f"{len(found)} faults in the predictions table:\n" + listed([str(f) for f in found]))
-    return _numbers(predictions).astype({"repeat": int, "fold": int, "y_true": int})
+    return _typed(predictions).astype({"repeat": int, "fold": int, "y_true": int})
 
 
 def faults(predictions: pd.DataFrame) -> list[Fault]:
     """Every value that a table with all ``COLUMNS`` may not hold, column by column."""
-    table = _numbers(predictions)
+    table = _typed(predictions)
     checks = {column: (np.isfinite(table[column]), "a finite number") for column in ("score", "threshold")}
-    checks |= {column: (table[column] % 1 == 0, "a whole number") for column in ("repeat", "fold")}
-    checks |= {column: (table[column].notna(), "a name") for column in ("participant_id", "model")}
+    whole = {column: (table[column] % 1 == 0) & (table[column].abs() < _LARGEST) for column in ("repeat", "fold")}
+    checks |= {column: (right, "a whole number below 2^53") for column, right in whole.items()}
+    checks |= {column: (table[column].fillna("") != "", "a name") for column in ("participant_id", "model")}
     checks |= {column: (table[column].isin(allowed), f"one of {allowed}") for column, allowed in _ALLOWED.items()}
     found = [
-        Fault(int(row), column, str(predictions[column].iloc[row]), expected)
+        Fault(int(row), column, str(predictions[column].iloc[row]) or "nothing", expected)
         for column, (right, expected) in checks.items()
         for row in np.flatnonzero(~right)
     ]
@@ -136,8 +138,8 @@ def paired(table: pd.DataFrame, model_a: str, model_b: str) -> Iterator[tuple[di
         yield {"split": split, "repeat": int(repeat)}, both
 
 
-def together(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
-    """Each split and repeat, and its segments: KEY, ``y_true``, then a column of scores for each model.
+def together(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFrame, pd.DataFrame]]:
+    """Each split and repeat, its segments with KEY and ``y_true``, and their scores with a column for each model.
 
     Parameters
     ----------
@@ -151,7 +153,7 @@ def together(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFr
     for (split, repeat), rows in table.groupby(["split", "repeat"], sort=True):
         check_same_segments(rows)
         scores = rows.pivot(index=[*KEY, "y_true"], columns="model", values="score")[models(rows)]
-        yield {"split": split, "repeat": int(repeat)}, scores.rename_axis(columns=None).reset_index()
+        yield {"split": split, "repeat": int(repeat)}, scores.index.to_frame(index=False), scores
 
 
 def check_same_segments(rows: pd.DataFrame) -> None:
@@ -174,9 +176,9 @@ def check_same_segments(rows: pd.DataFrame) -> None:
             raise PredictionsError(f"{where}: found {len(wrong)} segments {fault}, the first {first}; expected none")
 
 
-def _numbers(predictions: pd.DataFrame) -> pd.DataFrame:
-    """``COLUMNS`` with a fresh index; what is no number in a column of numbers is NaN."""
-    table = predictions[COLUMNS].reset_index(drop=True)
+def _typed(predictions: pd.DataFrame) -> pd.DataFrame:
+    """``COLUMNS`` with a fresh index, names as text; what is no number in a column of numbers is NaN."""
+    table = predictions[COLUMNS].reset_index(drop=True).astype(dict.fromkeys(("participant_id", "model", "split"), str))
     for column in ("repeat", "fold", "y_true", "score", "threshold"):
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
     return table

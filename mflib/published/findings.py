@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from mflib.audit import IMPOSSIBLE, REPRODUCED, AuditError, Finding, Printed, claims
+from mflib.audit import IMPOSSIBLE, REPRODUCED, AuditError, Finding, Printed, areas, claims, partition
 from mflib.published.recomputed import MODELS, SEGMENTS_PER_PATIENT, fold_audits
 from mflib.published.tables import claim, cohort_counts, read
 
@@ -40,7 +40,7 @@ def cohort_findings() -> list[Finding]:
         claims.product("segments of the patients", SEGMENTS_PER_PATIENT, patients, segments, analysed),
         claims.product("segments after exclusion", SEGMENTS_PER_PATIENT, left, segments, included),
         claims.total("reasons of exclusion", [int(by_bmi), int(unclear)], int(out), "one reason for each patient"),
-        claims.agreement("BMI that excludes", ("methods", methods), ("results", f"{relation}{limit}")),
+        claims.agreement("BMI that excludes", ("methods", methods), ("results", f"{relation}{limit}"), criterion=True),
         *_table_one_findings(),
         claims.correlation("BMI and VAS", r, patients, p),
     ]
@@ -52,15 +52,14 @@ def fold_findings() -> list[Finding]:
     findings = [
         replace(finding, what=f"{model}, {finding.what}") for model, of in found.items() for finding in of.findings
     ]
-    totals = {model: sum(int(fit.chosen.sum()) for fit in of.fits) for model, of in found.items()}
-    same = set(totals.values()) == {sum(cohort_counts())}
+    totals = {model: next(f for f in of.findings if f.what == partition.TOTAL) for model, of in found.items()}
     whole = sum(cohort_counts())
     paired = Finding(
         "both models were tested on the same segments",
-        REPRODUCED if same else IMPOSSIBLE,
-        f"a paired DeLong test of the {whole} segments; fold sizes as the search found them",
+        REPRODUCED if all(total.status == REPRODUCED for total in totals.values()) else IMPOSSIBLE,
+        f"a paired DeLong test of the {whole} segments, each tested once; {partition.FITTING}, or the nearest",
         f"{whole} segments in both",
-        ", ".join(f"{model} {total}" for model, total in totals.items()),
+        ", ".join(f"{model} {total.computed}" for model, total in totals.items()),
     )
     return [*findings, paired]
 
@@ -74,14 +73,14 @@ def comparison_findings() -> list[Finding]:
         ("abstract", "results 3", "mean AUC"),
         ("results 3", "results 3", "mean AUC"),
     ):
-        areas = [claim(auc_place, f"{short} {auc}") for short in SHORT_NAMES]
+        first, second = (claim(auc_place, f"{short} {auc}") for short in SHORT_NAMES)
         p = claim(p_place, "P, DCNN vs RF")
         what = f"P of {p_place} with the AUCs of {auc_place}"
-        findings.append(claims.difference(what, areas[0], areas[1], p, *cases))
+        findings.append(areas.difference(what, first, second, p, *cases))
     low, high = claim("methods 3", "DCNN AUC 95% CI").split("-")
     for place in ("methods 3", "results 3"):
         auc = claim(place, "DCNN mean AUC")
-        findings.append(claims.interval(f"interval of the DCNN with the AUC of {place}", auc, (low, high), *cases))
+        findings.append(areas.interval(f"interval of the DCNN with the AUC of {place}", auc, (low, high), *cases))
     return findings
 
 

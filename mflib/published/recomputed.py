@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from mflib import audit as audits
-from mflib.audit import NAMES, Audit, FoldTable, Printed, Summary, claims, relations, summaries
+from mflib.audit import NAMES, Audit, FoldTable, Printed, Summary, areas, relations, summaries
 from mflib.performance import LABELS
 from mflib.published.tables import FOLDER, claim, cohort_counts
 from mflib.volume import LEVELS, SIDES
@@ -124,9 +124,9 @@ def p_by_correlation() -> pd.DataFrame:
     tables = []
     for place, name in (("abstract", "AUC"), ("results 3", "mean AUC")):
         first, second = (claim(place, f"{short} {name}") for _, _, short in MODELS)
-        p = claims.p_of_difference(float(first), float(second), *cohort_counts(), correlation)
-        areas = f"{first} and {second} ({place})"
-        tables.append(pd.DataFrame({"areas": areas, "correlation": correlation, "p": p}))
+        p = areas.p_of_difference(float(first), float(second), *cohort_counts(), correlation)
+        pair = f"{first} and {second} ({place})"
+        tables.append(pd.DataFrame({"areas": pair, "correlation": correlation, "p": p}))
     return pd.concat(tables, ignore_index=True)
 
 

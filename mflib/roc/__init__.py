@@ -1,7 +1,7 @@
 """ROC statistics for independent and for clustered cases: arrays in, numbers out, nothing of the study."""
 
 from mflib.roc.area import auc_covariance, auc_interval, fold_mean
-from mflib.roc.cases import Floats, RocError, check
+from mflib.roc.cases import Floats, RocError, check, check_level
 from mflib.roc.comparison import Joint, Unpaired, compare, joint, unpaired
 from mflib.roc.curves import PartialArea, curve, partial_auc, sensitivity_at, specificity_at
 from mflib.roc.permutation import Venkatraman, venkatraman
@@ -20,6 +20,7 @@ __all__ = [
     "auc_interval",
     "bootstrap_interval",
     "check",
+    "check_level",
     "compare",
     "curve",
     "fold_mean",

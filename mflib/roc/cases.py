@@ -30,9 +30,9 @@ def check(y_true: ArrayLike, scores: ArrayLike) -> tuple[Bools, Floats]:
     Raises
     ------
     RocError
-        Lengths differ, labels other than 0 and 1, one class only, or non-finite scores.
+        Lengths differ, no numbers, labels other than 0 and 1, one class only, or non-finite scores.
     """
-    labels, columns = np.asarray(y_true, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    labels, columns = _numbers(y_true, "labels"), _numbers(scores, "scores")
     columns = columns[:, None] if columns.ndim == 1 else columns
     if labels.ndim != 1 or columns.ndim != 2 or columns.shape[1] == 0:
         raise RocError(f"found labels {labels.shape} and scores {columns.shape}, expected (n,) and (n,) or (n, k)")
@@ -71,14 +71,28 @@ def clusters(groups: ArrayLike | None, n: int) -> tuple[NDArray[np.intp], int]:
     Raises
     ------
     RocError
-        Not one group for each case.
+        As ``numbered``, or not one group for each case.
     """
     if groups is None:
         return np.arange(n), n
-    values = pd.Series(np.asarray(groups))
-    if len(values) != n:
-        raise RocError(f"found {len(values)} groups for {n} cases, expected one for each")
-    codes, distinct = pd.factorize(values)
+    codes, count = numbered(groups)
+    if len(codes) != n:
+        raise RocError(f"found {len(codes)} groups for {n} cases, expected one for each")
+    return codes, count
+
+
+def numbered(groups: ArrayLike) -> tuple[NDArray[np.intp], int]:
+    """Number (n,) of each group in the order in which they occur, and how many different ones there are.
+
+    Raises
+    ------
+    RocError
+        Groups that are no column of names, or a missing one.
+    """
+    try:
+        codes, distinct = pd.factorize(pd.Series(groups))  # numpy would make the text "nan" of a missing name
+    except (TypeError, ValueError) as error:
+        raise RocError(f"found groups that are no column of names ({error}), expected one for each case") from error
     if (codes < 0).any():
         raise RocError(f"found no group at position {int(np.argmin(codes))}, expected one for each case")
     return codes, len(distinct)
@@ -88,3 +102,10 @@ def check_level(level: float) -> None:
     """A confidence level between 0 and 1, or an error."""
     if not 0 < level < 1:
         raise RocError(f"found level {level}, expected a confidence between 0 and 1, such as 0.95")
+
+
+def _numbers(values: ArrayLike, name: str) -> Floats:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RocError(f"found {name} that are no numbers ({error}), expected an array of numbers") from error

@@ -125,7 +125,7 @@ def joint(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None)
     correlation = covariance[np.ix_(varies, varies)] / np.outer(se[varies], se[varies])
     inverse, df = pinvh(correlation, rtol=SINGULAR, return_rank=True) if varies.any() else (correlation, 0)
     beyond = np.abs(z - correlation @ inverse @ z)
-    if contrast.auc[~varies].any() or (beyond > 1e-6 * np.abs(z)).any():
+    if contrast.auc[~varies].any() or (beyond > 1e-6 * np.abs(z).max(initial=0.0)).any():
         areas = found.auc.tolist()
         raise RocError(f"found areas {areas}, which differ where their difference has no variance to test it with")
     statistic = float(z @ inverse @ z)

@@ -56,7 +56,7 @@ def venkatraman(
     Raises
     ------
     RocError
-        As ``check``, not two columns of scores, or fewer than one permutation.
+        As ``check``, not two columns of scores, fewer than one permutation, or cases of one group only.
     """
     positive, columns = check(y_true, scores)
     if columns.shape[1] != 2:
@@ -64,6 +64,8 @@ def venkatraman(
     if permutations < 1:
         raise RocError(f"found {permutations} permutations, expected at least one")
     cluster, n_clusters = clusters(groups, len(positive))
+    if n_clusters < 2:
+        raise RocError(f"found {n_clusters} group, expected at least 2 whose ranks can be exchanged")
     rng = np.random.default_rng(seed)
     ranks = _ranks(columns.T, rng.random(len(positive)))
     statistic = int(_statistics(positive, ranks[:, None])[0])

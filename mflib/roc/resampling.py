@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from mflib.roc.cases import Bools, Floats, RocError, check, check_level, clusters
+from mflib.roc.cases import Bools, Floats, RocError, check, check_level, clusters, numbered
 from mflib.roc.components import clusters_of_each_class
 
 Counts = NDArray[np.int64]
@@ -58,7 +58,7 @@ def patient_weights(groups: ArrayLike, strata: ArrayLike | None, resamples: int 
     """
     if resamples < 1:
         raise RocError(f"found {resamples} resamples, expected at least one")
-    patient, n_patients = clusters(groups, np.size(groups))
+    patient, n_patients = numbered(groups)
     kinds = _kinds(patient, n_patients, strata)
     rng = np.random.default_rng(seed)
     drawn = np.zeros((resamples, n_patients), dtype=np.int64)

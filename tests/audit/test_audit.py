@@ -71,6 +71,9 @@ def test_a_consistent_study_stays_quiet(seed: int, tmp_path: Path) -> None:
     subjects = {finding.what for finding in found.findings}
     assert {"means over the folds", "kind of the SDs over the folds", "fold sizes add up to the cohort"} <= subjects
     assert ("folds of whole patients" in subjects) == grouped
+    # Without a word on patients nobody claims that single cases were split: folds are not asked to be stratified.
+    found = audit.examine(folds, positives, negatives)
+    assert [finding for finding in found.findings if finding.status != audit.REPRODUCED] == []
 
 
 def broken(tmp_path: Path, line: int, column: str, value: str) -> audit.Audit:
@@ -138,12 +141,30 @@ def test_what_cannot_be_checked_says_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("row", "positives", "reason"),
+    [
+        ("75.10,71.22,78.33", "10000000", "more than 20,000,000 ways to give sensitivity 71.22, expected"),
+        ("75,71,78", "4000", "more than 20,000,000 ways to give sensitivity 71, specificity 78"),
+        ("80,80,80", "500", "more than 1,000,000 ways to give accuracy 80, sensitivity 80, specificity 80"),
+    ],
+)
+def test_too_large_a_cohort_is_said_to_be_unchecked(row: str, positives: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "folds.csv").write_text(f"fold,accuracy_pct,sensitivity_pct,specificity_pct\n1,{row}\n")
+    code, shown, _ = invoke(tmp_path / "folds.csv", "--json", positives=positives, negatives="500")
+    assert code == 0
+    assert any(f"found {reason}" in line for line in json.loads(shown)["unchecked"])
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         ("", "found 0 lines, expected a header"),
         ("fold,auc\n", "found 1 lines, expected a header"),
         ("fold,sens\n1,50\n", "found columns ['fold', 'sens'], expected fold and any of"),
-        ("fold,auc\n1,0.7\n1,0.8\n", "line 3, column fold: found '1' again"),
+        ("fold,auc\n1,0.7\n1,0.8\n", "line 3, column fold: found '1', expected each fold once"),
+        ("fold,auc\n1,0.7\n,0.8\n", "line 3, column fold: found '', expected the name of a fold"),
+        ("fold,auc\n1,0.7\nMean (SD),0.8\n", "line 3, column fold: found 'Mean (SD)', expected the name of a fold"),
+        ("fold,auc\n1,0.7\noverall,0.8\n", "line 3, column fold: found 'overall', expected the name of a fold"),
         ("fold,auc\n1,0.7\n2,n/a\n", "line 3, column auc: found 'n/a', expected a number from 0 to 1"),
         ("fold,ppv_pct\n1,67.18\n2,-3\n", "line 3, column ppv_pct: found '-3', expected a number from 0 to 100"),
         ("fold,ppv_pct\n1,167.18\n", "line 2, column ppv_pct: found '167.18', expected a number from 0 to 100"),

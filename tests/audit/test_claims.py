@@ -1,4 +1,4 @@
-"""Single claims against published values, other libraries and simulated people."""
+"""Single claims against other libraries and simulated people."""
 
 from __future__ import annotations
 
@@ -8,33 +8,6 @@ from scipy.stats import pearsonr
 
 from mflib import audit
 from mflib.audit import IMPOSSIBLE, NOT_REPRODUCIBLE, REPRODUCED, Printed, claims
-
-
-def test_variance_is_that_of_simulated_areas() -> None:
-    # Hanley & McNeil's variance is exact for exponential scores; positives of mean 3 have an area of 3/4.
-    rng = np.random.default_rng(2)
-    positive, negative = rng.exponential(3, (20_000, 8, 1)), rng.exponential(1, (20_000, 1, 10))
-    areas = (positive > negative).mean(axis=(1, 2))
-    assert areas.mean() == pytest.approx(0.75, abs=0.005)
-    assert areas.var() == pytest.approx(float(claims.hanley_mcneil(0.75, 8, 10)), rel=0.05)
-
-
-def test_the_needed_correlation_gives_the_p_value_back() -> None:
-    needed = claims.needed_correlation(0.68, 0.79, 0.001, 160, 208)
-    assert needed is not None
-    assert claims.p_of_difference(0.68, 0.79, 160, 208, needed) == pytest.approx(0.001, rel=1e-9)
-    assert claims.needed_correlation(0.68, 0.79, 0.5, 160, 208) == 0
-    assert claims.needed_correlation(0.7, 0.7, 0.001, 160, 208) is None
-    p = claims.p_of_difference(0.68, 0.79, 160, 208, np.linspace(0, 0.99, 50))
-    assert (np.diff(p) < 0).all()
-
-
-@pytest.mark.parametrize(
-    ("second", "p", "status"),
-    [("0.76", "0.032", REPRODUCED), ("0.79", "0.032", IMPOSSIBLE), ("0.79", "<0.001", REPRODUCED)],
-)
-def test_p_of_a_difference(second: str, p: str, status: str) -> None:
-    assert claims.difference("P", "0.68", second, p, 160, 208).status == status
 
 
 def test_correlation_is_that_of_data_with_this_r() -> None:
@@ -48,6 +21,11 @@ def test_correlation_is_that_of_data_with_this_r() -> None:
     assert found.computed == f"P = {test.pvalue:.2g}, 95 % interval {low:.2f} to {high:.2f}"
     assert claims.correlation("r", "0.42", 46, "0.05").status == NOT_REPRODUCIBLE
     assert claims.correlation("r", "0.22", 46, "<0.01").status == NOT_REPRODUCIBLE
+    assert claims.correlation("r", "0.22", 46, "> 0.05").status == REPRODUCED
+    assert claims.correlation("r", "0.42", 46, ">0.05").status == NOT_REPRODUCIBLE
+    mirrored = claims.correlation("r", "−0.42", 46, f"{test.pvalue:.5f}")
+    assert mirrored.status == REPRODUCED
+    assert mirrored.computed == f"P = {test.pvalue:.2g}, 95 % interval {-high:.2f} to {-low:.2f}"
 
 
 def test_body_mass_index_of_simulated_people() -> None:
@@ -61,12 +39,42 @@ def test_body_mass_index_of_simulated_people() -> None:
     assert float(found.computed.split()[-1]) == pytest.approx(0.6, abs=0.03)
     heavier = Printed.of("27.0"), pairs[2][1]
     assert claims.body_mass_index(pairs[0], pairs[1], heavier).status == IMPOSSIBLE
+    with pytest.raises(audit.AuditError, match=r"height: found 170 ± 0\.00, expected a mean and an SD above 0"):
+        claims.body_mass_index((Printed.of("170"), Printed.of("0.00")), pairs[1], pairs[2])
 
 
 def test_places_agree_within_the_coarser_rounding() -> None:
     assert claims.agreement("a", ("abstract", "62"), ("results", "61.87")).status == REPRODUCED
     assert claims.agreement("a", ("abstract", "69"), ("results", "70.41")).status == IMPOSSIBLE
-    assert claims.agreement("a", ("methods", ">=28"), ("results", ">28")).status == IMPOSSIBLE
+    assert claims.agreement("a", ("abstract", "0.76"), ("results", "0.78")).status == IMPOSSIBLE
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "possible"),
+    [
+        ("0.0004", "<0.001", True),
+        ("0.03", "<0.05", True),
+        ("<0.05", "<0.01", True),
+        (">0.01", "<0.05", True),
+        ("≥0.05", "≤0.05", True),
+        ("0.032", "<0.001", False),
+        ("<0.05", ">0.05", False),
+        ("<0.05", "≥0.05", False),
+        ("0.20", "≤ 0.05", False),
+    ],
+)
+def test_limits_agree_where_one_value_is_within_both(first: str, second: str, possible: bool) -> None:
+    for texts in ((first, second), (second, first)):
+        found = claims.agreement("P", ("abstract", texts[0]), ("results", texts[1]))
+        assert found.status == (REPRODUCED if possible else IMPOSSIBLE)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"), [("≥28", ">= 28", True), (">=28", ">28", False), (">28", ">29", False)]
+)
+def test_a_criterion_is_the_same_limit(first: str, second: str, same: bool) -> None:
+    found = claims.agreement("BMI", ("methods", first), ("results", second), criterion=True)
+    assert found.status == (REPRODUCED if same else IMPOSSIBLE)
 
 
 def test_a_wrong_percentage_is_named() -> None:
@@ -77,6 +85,10 @@ def test_a_wrong_percentage_is_named() -> None:
 
 def test_what_is_no_number_is_refused() -> None:
     with pytest.raises(audit.AuditError, match=r"found 'n\.s\.', expected a number"):
-        claims.difference("P", "0.68", "0.79", "n.s.", 160, 208)
+        claims.correlation("r", "0.42", 46, "n.s.")
+    with pytest.raises(audit.AuditError, match=r"found '<> 0\.05', expected a number such as 0\.032, after one of <"):
+        claims.correlation("r", "0.42", 46, "<> 0.05")
     with pytest.raises(audit.AuditError, match=r"found r = 1\.0 of 46 pairs"):
         claims.correlation("r", "1.0", 46, "<0.01")
+    with pytest.raises(audit.AuditError, match=r"found r = -1 of 46 pairs"):
+        claims.correlation("r", "-1", 46, "<0.01")

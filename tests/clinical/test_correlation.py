@@ -43,6 +43,7 @@ def test_bmi_vas_gives_the_interval_of_a_known_correlation():
         ({"bmi": [20.0, 21, 22, np.nan], "vas": [1.0, 2, 3, 4]}, "3 patients with both BMI and VAS, at least 4 needed"),
         ({"bmi": [20.0, 21, 22, 23]}, "0 patients with both"),
         ({"bmi": [20.0, 21, 22, 23], "vas": [3.0] * 4}, "vas the same in all 4 patients"),
+        ({"bmi": [20.0, 21, 22, np.inf], "vas": [1.0, 2, 3, 4]}, "bmi infinite in 1 of 4 patients"),
     ],
 )
 def test_too_little_for_a_correlation_is_said(columns, problem):
@@ -104,6 +105,7 @@ def test_one_far_patient_is_found(people):
     assert_allclose([found.low, found.high], [min(without), max(without)])
     assert_allclose(found.change, clinical.bmi_vas(far.drop(index=20)).r - clinical.bmi_vas(far).r)
     assert "leaving out sub-020 moves it the most" in str(found)
+    assert clinical.bmi_vas_influence(far.set_axis([0] * N)) == found
     # Without the one who differs, BMI is constant.
     same = pd.DataFrame({"participant_id": list("abcde"), "bmi": [20.0, 20, 20, 20, 25], "vas": [1.0, 2, 3, 4, 5]})
     assert str(clinical.bmi_vas_influence(same)) == "no influence: bmi the same in all 4 patients"

@@ -70,3 +70,7 @@ def test_too_small_or_one_sided_a_cohort_is_said():
     assert len(nothing) and nothing["note"].str.contains("even an AUC of 0.999 has a power of").all()
     with pytest.raises(clinical.ClinicalError, match="0 segments with infiltration and 368 without"):
         clinical.sample_size(SEGMENTS.assign(label=0), [0.7], [], EFFECTS)
+    with pytest.raises(clinical.ClinicalError, match=r"found a reference AUC of 0\.4, expected at least 0\.5"):
+        clinical.detectable(SEGMENTS, 0.4, EFFECTS)
+    with pytest.raises(clinical.ClinicalError, match=r"found a power of 0\.01, expected between 0\.05 and 1"):
+        clinical.detectable(SEGMENTS, 0.68, EFFECTS, power=0.01)

@@ -8,7 +8,7 @@ from scipy.stats import norm
 from statsmodels.stats.contingency_tables import mcnemar
 
 from mflib import performance, roc
-from tests.performance.toy import alone, predictions
+from tests.performance.toy import alone, predictions, probabilities
 
 
 def test_comparison_matches_segments_by_key():
@@ -84,5 +84,39 @@ def test_the_joint_test_of_two_is_the_paired_one():
     three = performance.several(pd.concat([table, predictions("theirs", 4)])).set_index("method")
     assert three["df"].eq(2).all() and three["repeat"].eq(0).all()
     assert three["models"].eq("random_forest, dcnn, theirs").all()
-    with pytest.raises(performance.PredictionsError, match="two or more in one split"):
+    with pytest.raises(performance.PredictionsError, match=r"the models \['dcnn'\], expected two or more in one split"):
         performance.several(predictions("dcnn"))
+
+
+def test_models_may_be_named_as_columns_or_numbered():
+    names = ["y_true", "level", "participant_id", "lat", "model"]
+    plain = pd.concat([predictions(f"model {n}", n) for n in range(5)])
+    named = plain.assign(model=plain["model"].map({f"model {n}": name for n, name in enumerate(names)}))
+    columns = ["method", "n", "n_patients", "df", "statistic", "p"]
+    pd.testing.assert_frame_equal(performance.several(named)[columns], performance.several(plain)[columns])
+    assert performance.several(named)["models"].iloc[0] == ", ".join(sorted(names))
+    numbered = plain.assign(model=[int(name[-1]) or "zero" for name in plain["model"]])
+    numbered["participant_id"] = numbered["participant_id"].str[-3:].astype(int)
+    pd.testing.assert_frame_equal(performance.several(numbered)[columns], performance.several(plain)[columns])
+    assert len(performance.comparison(numbered, "1", "zero")) == 2
+
+
+@pytest.mark.parametrize("level", [1.5, 95, float("nan"), 0])
+def test_a_level_that_is_none_is_refused_everywhere(level):
+    table = probabilities("dcnn")
+    both = pd.concat([table, probabilities("random_forest", 1)])
+    grades = table[performance.KEY].assign(grade=table["y_true"])
+    for call in (
+        *(lambda f=f: f(both, "dcnn", "random_forest", level) for f in (performance.comparison, performance.mcnemar)),
+        lambda: performance.both_ways(both, "dcnn", "random_forest", level),
+        *(
+            lambda f=f: f(table, level=level)
+            for f in (
+                *(performance.summary, performance.fold_mean_auc, performance.predictive_values, performance.subgroups),
+                *(performance.calibration, performance.calibration_curve, performance.decision_curve),
+            )
+        ),
+        lambda: performance.by_grade(table, grades, level),
+    ):
+        with pytest.raises(roc.RocError, match=f"found level {level}, expected a confidence between 0 and 1"):
+            call()

@@ -55,7 +55,9 @@ def test_what_is_undefined_has_a_note():
     found = performance.by_grade(table.assign(fold=1), few).set_index("quantity")
     assert "found 160 cases of class [0.0]" in found.loc[CUTS[3], "note"] and np.isnan(found.loc[CUTS[3], "value"])
     assert "found one fold" in found.loc[KAPPA, "note"]
-    with pytest.raises(performance.PredictionsError, match=r"found 2 segments without a grade, the first \['sub-000'"):
+    with pytest.raises(performance.PredictionsError, match=r"found 2 segments .* sub-000 L23 L with the grade none"):
         performance.by_grade(table, grades.iloc[2:])
+    with pytest.raises(performance.PredictionsError, match=r"found 1 segments .* sub-000 L23 R with the grade 1\.5"):
+        performance.by_grade(table, grades.assign(grade=[0, 1.5, *grades["grade"][2:]]))
     with pytest.raises(performance.PredictionsError, match="1 segments with two rows"):
         performance.by_grade(table, pd.concat([grades, grades.iloc[[0]]]))

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 from sklearn.metrics import accuracy_score, precision_score, recall_score, roc_auc_score
 
 from mflib import performance, roc
+from mflib.performance.proportions import ratio_covariance
 from tests.performance.toy import predictions
 
 
@@ -34,8 +35,12 @@ def test_youden_threshold_lies_midway_and_separates():
     assert performance.youden_threshold([0, 1], [0.5, 0.5]) == 0.5
     neighbour = np.nextafter(1.0, 2.0)
     assert performance.youden_threshold([0, 1], [1.0, neighbour]) == neighbour
+    assert performance.youden_threshold([0, 1], [-1e308, 1e308]) == 0
+    assert performance.youden_threshold([0, 1], [1e308, 1.6e308]) == 1.3e308
     with pytest.raises(roc.RocError, match="expected positives and negatives"):
         performance.youden_threshold([1, 1], [0.2, 0.3])
+    with pytest.raises(roc.RocError, match="found 2 columns of scores, expected one"):
+        performance.youden_threshold([0, 1], [[0.2, 0.3], [0.4, 0.5]])
 
 
 def test_metrics_per_fold_are_those_of_scikit_learn():
@@ -95,6 +100,9 @@ def test_an_interval_without_width_or_patients_has_a_note():
     perfect = predictions("dcnn").assign(score=lambda table: table["y_true"] * 1.0)
     auc = performance.summary(perfect).set_index("metric").loc["auc"]
     assert (auc["pooled"], auc["low"], auc["high"]) == (1, 1, 1) and "no width" in auc["note"]
+    # Fifteen of twenty-two right in every patient: 15 - 22 x 75 / 110 is not 0 in floats.
+    parts, wholes = np.full((5, 1), 15), np.full((5, 1), 22)
+    assert ratio_covariance(parts, wholes)[1] == 0
     lonely = performance.summary(predictions("dcnn", n_patients=1)).set_index("metric")
     assert lonely["low"].isna().all() and lonely["pooled"].notna().all()
     assert lonely["note"].str.contains("at least 2").all()

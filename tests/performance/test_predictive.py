@@ -48,6 +48,17 @@ def test_the_same_patient_adds_to_both():
     assert_allclose(se, np.sqrt(59 / 60 * ((ratio - ratio.mean()) ** 2).sum()), rtol=0.05)
 
 
+@pytest.mark.parametrize("n_patients", range(4, 20))
+def test_a_variance_that_cancels_is_none(n_patients):
+    # Each patient has as many false positives as true ones, so where one ratio moves the other does too.
+    table = predictions("dcnn", n_patients=n_patients)
+    called = np.arange(8) // 2 < np.random.default_rng(n_patients).permutation(np.arange(n_patients) % 3 + 1)[:, None]
+    table = table.assign(y_true=np.arange(len(table)) % 2, score=called.ravel() * 1.0, threshold=0.5)
+    ppv = performance.predictive_values(table, [0.3]).set_index("metric").loc["ppv"]
+    assert_allclose(ppv[["value", "low", "high"]].astype(float), 0.3)
+    assert ppv["low"] == ppv["high"] and "no width" in ppv["note"]
+
+
 def test_what_is_undefined_has_a_note():
     table = predictions("dcnn")
     none = performance.predictive_values(table.assign(threshold=99), [0.2]).set_index("metric")

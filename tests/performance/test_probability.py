@@ -65,6 +65,9 @@ def test_what_has_no_calibration_has_a_note():
     assert found.loc["intercept", "note"] == f"160 scores moved to {EPSILON:g} from 0 or 1"
     reversed_ = performance.calibration(parted.assign(score=1 - parted["score"]), resamples=20).set_index("quantity")
     assert reversed_.loc["intercept", ["low", "high"]].notna().all() and reversed_.loc["scaled_brier", "value"] < -1
+    for score, said in ((0.3, ""), (0.0, ", 160 scores moved to 0.001 from 0 or 1")):
+        constant = performance.calibration(parted.assign(score=score), resamples=20).set_index("quantity")
+        assert constant.loc["slope", "note"] == f"no slope: all scores are equal{said}"
     one = performance.calibration(probabilities("dcnn").assign(y_true=1))
     assert one["value"].isna().all() and one["note"].str.contains("label 1 only").all()
 

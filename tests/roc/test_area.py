@@ -94,6 +94,11 @@ def test_intervals_by_hand_and_at_the_edge():
         ([0, 0, 1, 1], [1, 2, 3, 4], ["a", "b", "c", "c"], "1 groups with positives and 2 with negatives"),
         ([0, 0, 1, 1], [1, 2, 3, 4], ["a", "b", None, "c"], "no group at position 2"),
         ([0, 0, 1, 1], [1, 2, 3, 4], ["a", "b"], "2 groups for 4 cases"),
+        ([0, 0, 1, 1], [1, 2, 3, 4], ["a", "b", "c", np.nan], "no group at position 3"),
+        ([0, 0, 1, 1], [1, 2, 3, 4], np.ones((4, 2)), "groups that are no column of names .*must be 1-dimensional"),
+        ([0, 0, 1, 1], [1, 2, 3, 4], [[1], [2], [3], [4]], "groups that are no column of names .*unhashable"),
+        ([0, 1, 1], [1, 2, "high"], None, "scores that are no numbers .could not convert string to float: 'high'"),
+        ([0, 1, 10**400], [1, 2, 3], None, "labels that are no numbers"),
     ],
 )
 def test_wrong_input_is_named(y_true, scores, groups, message):
@@ -125,31 +130,37 @@ def test_fold_means_are_the_sums_of_influences_by_loops(split):
         share, y = shares_by_loops(y_true[cases], scores[cases]), y_true[cases]
         area = share[y == 1].mean(axis=0)
         mean += area / 3
-        in_fold = len(set(groups[cases]))
         for case, label, above in zip(cases, y, share - area, strict=True):
             # I(y) / P(y) times the excess is the influence; each fold is a mean of n of them, and there are 3 folds.
             curve = above / np.mean(y == label)
-            influence[groups[case]] += np.sqrt(in_fold / (in_fold - 1)) * curve / (3 * len(cases))
+            with_label = len(set(groups[cases][y == label]))
+            influence[groups[case]] += np.sqrt(with_label / (with_label - 1)) * curve / (3 * len(cases))
     auc, covariance = roc.fold_mean(y_true, scores, folds, groups)
     assert_allclose(auc, mean, rtol=1e-14)
     assert_allclose(covariance, sum(np.outer(c, c) for c in influence.values()), rtol=1e-12)
 
 
-def test_one_fold_of_single_cases_is_delong_but_for_the_small_sample_factors():
+def test_one_fold_of_single_cases_is_delong():
     y_true, scores, _ = tied_sample(4)
-    auc, covariance = roc.fold_mean(y_true, scores, np.zeros(60))
-    # DeLong divides the two sums of squares by m (m - 1) and n (n - 1); here all have 60 / 59 over m^2 and n^2.
-    share = shares_by_loops(y_true, scores)
-    m, n = np.sum(y_true == 1), np.sum(y_true == 0)
-    of_positives, of_negatives = np.cov(share[y_true == 1].T) / m, np.cov(share[y_true == 0].T) / n
-    assert_allclose(auc, roc.auc_covariance(y_true, scores)[0], rtol=1e-14)
-    assert_allclose(roc.auc_covariance(y_true, scores)[1], of_positives + of_negatives, rtol=1e-12)
-    assert_allclose(covariance, 60 / 59 * ((m - 1) / m * of_positives + (n - 1) / n * of_negatives), rtol=1e-12)
+    for found, expected in zip(
+        roc.fold_mean(y_true, scores, np.zeros(60)), roc.auc_covariance(y_true, scores), strict=True
+    ):
+        assert_allclose(found, expected, rtol=1e-12)
 
 
-def test_a_fold_of_one_class_is_named_with_its_counts():
-    with pytest.raises(roc.RocError, match="fold b: found 2 positives and 0 negatives in 2 groups"):
-        roc.fold_mean([0, 1, 0, 1, 1, 1], [1, 2, 3, 4, 5, 6], list("aaaabb"), [1, 2, 3, 4, 5, 6])
+def test_a_fold_with_one_group_of_a_class_is_named_with_its_counts():
+    y_true, scores = [1, 0] * 4, [3, 1, 1, 2, 5, 2, 7, 1]
+    with pytest.raises(roc.RocError, match="fold 0: found 1 groups with positives and 1 with negatives"):
+        roc.fold_mean(y_true, scores, [0, 0, 0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 1, 1, 2, 2])
+    with pytest.raises(roc.RocError, match="fold b: found 2 cases with positives and 0 with negatives"):
+        roc.fold_mean([0, 1, 0, 1, 1, 1], [1, 2, 3, 4, 5, 6], list("aaaabb"))
+
+
+def test_the_variance_of_a_fold_mean_that_cancels_is_zero():
+    groups, y_true = np.repeat(np.arange(42), 6), np.tile([0, 1], 126)
+    scores = np.random.default_rng(0).random(42)[groups]
+    auc, covariance = roc.fold_mean(y_true, scores, groups % 3, groups)
+    assert auc[0] == pytest.approx(0.5) and covariance[0, 0] == 0
 
 
 @pytest.mark.slow

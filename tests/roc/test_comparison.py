@@ -53,6 +53,17 @@ def test_a_model_that_ranks_as_another_adds_no_degree_of_freedom(order):
     assert roc.joint(y_true, scores[:, [0, 0, 0]], groups) == roc.Joint(0.0, 0, 1.0)
 
 
+def test_equal_areas_of_different_curves_are_tested():
+    y_true = np.array([0, 1, 0, 0, 1, 0, 1, 1])
+    scores = np.array([[3, 2, 0], [3, 0, 0], [3, 3, 3], [2, 1, 3], [2, 3, 0], [0, 2, 2], [0, 2, 1], [0, 0, 3]])
+    theta, covariance = obuchowski_by_loops(y_true, scores, np.arange(8))
+    assert theta[0] == theta[1]
+    rows = np.array([[1, -1, 0], [1, 0, -1]])
+    expected = rows @ theta @ np.linalg.inv(rows @ covariance @ rows.T) @ rows @ theta
+    found = roc.joint(y_true, scores)
+    assert_allclose([found.statistic, found.df], [expected, 2], rtol=1e-9)
+
+
 def test_areas_that_differ_without_variance_are_no_joint_test():
     with pytest.raises(roc.RocError, match=r"found areas .1.0, 0.0., which differ where"):
         roc.joint([0, 0, 1, 1], [[1, 4], [2, 3], [3, 2], [4, 1]])

@@ -79,3 +79,5 @@ def test_wrong_input_is_named():
         roc.venkatraman([0, 1], [1, 2])
     with pytest.raises(roc.RocError, match="found 0 permutations"):
         roc.venkatraman([0, 1], [[1, 2], [2, 1]], permutations=0)
+    with pytest.raises(roc.RocError, match="found 1 group, expected at least 2"):
+        roc.venkatraman([0, 1], [[1, 2], [2, 1]], ["a", "a"])

@@ -70,6 +70,8 @@ def test_wrong_weights_are_named():
             roc.weighted_auc(y_true, scores, weights)
     with pytest.raises(roc.RocError, match="found 0 resamples"):
         roc.patient_weights([1, 2], None, 0)
+    with pytest.raises(roc.RocError, match="groups that are no column of names"):
+        roc.patient_weights([[1, 2], [3]], None, 5)
     with pytest.raises(roc.RocError, match="found 3 groups for 2 cases"):
         roc.patient_weights([1, 2], [1, 2, 3])
     with pytest.raises(roc.RocError, match="1 groups with positives"):
