@@ -17,6 +17,7 @@ from scipy.stats import norm
 from mflib import roc
 from mflib.audit.findings import IMPOSSIBLE, NOT_REPRODUCIBLE, REPRODUCED, AuditError, Finding
 from mflib.audit.rounding import LENIENT, Claimed, Printed
+from mflib.roc import hanley_mcneil
 
 Pair = tuple[float, float]
 INTERVALS: dict[str, Literal["wald", "logit"]] = {"symmetric": "wald", "logit": "logit"}
@@ -28,20 +29,6 @@ HIGHEST = 0.99
 WIDTH = 0.2
 NO_VARIANCE = "no variance at areas of 0 or 1"
 EDGE = 1e-6  # from 0 and 1, where there is no variance to divide by
-
-
-def hanley_mcneil(auc: ArrayLike, positives: int, negatives: int) -> NDArray[np.float64]:
-    """Variance of an area under the ROC curve from its value and the numbers of cases (Hanley & McNeil 1982).
-
-    Parameters
-    ----------
-    auc : any shape, in [0, 1]
-    positives, negatives : independent cases
-    """
-    area = np.asarray(auc, dtype=np.float64)
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    spread = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
-    return spread / (positives * negatives)
 
 
 def p_of_difference(

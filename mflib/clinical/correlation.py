@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, pearsonr, spearmanr
 from scipy.stats import t as t_distribution
 
-from mflib.clinical.forms import p_value
+from mflib.performance import p_value
 
 Floats = NDArray[np.float64]
 
@@ -21,17 +22,8 @@ _NOTHING_LEFT = 1e-10  # share of the variance below which only rounding is left
 
 
 @dataclass(frozen=True)
-class Correlation:
-    """BMI against pain, over the patients with both.
-
-    Parameters
-    ----------
-    n, n_missing : patients with both values, and without
-    r, low, high, p : Pearson's r, its 95 % interval (Fisher's z) and two-sided P
-    spearman, spearman_low, spearman_high, spearman_p : Spearman's rank correlation, its 95 % interval (Bonett & Wright
-        2000) and its P
-    problem : why there is no correlation; empty where there is one. The numbers are None then.
-    """
+class _Coefficient:
+    """A correlation with its 95 % interval, or why there is none."""
 
     n: int
     n_missing: int
@@ -39,20 +31,39 @@ class Correlation:
     low: float | None = None
     high: float | None = None
     p: float | None = None
-    spearman: float | None = None
-    spearman_low: float | None = None
-    spearman_high: float | None = None
-    spearman_p: float | None = None
     problem: str = ""
+
+    kind: ClassVar[str]
 
     def __str__(self) -> str:
         if self.r is None or self.p is None:
-            return f"no correlation: {self.problem}"
+            return f"no {self.kind}: {self.problem}"
         return f"r = {self.r:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}), {p_value(self.p)}, n = {self.n}"
 
 
 @dataclass(frozen=True)
-class Partial:
+class Correlation(_Coefficient):
+    """BMI against pain, over the patients with both.
+
+    Parameters
+    ----------
+    n, n_missing : patients with both values, and without
+    r, low, high, p : Pearson's r, its 95 % interval (Fisher's z) and two-sided P
+    problem : why there is no correlation; empty where there is one. The numbers are None then.
+    spearman, spearman_low, spearman_high, spearman_p : Spearman's rank correlation, its 95 % interval (Bonett & Wright
+        2000) and its P
+    """
+
+    spearman: float | None = None
+    spearman_low: float | None = None
+    spearman_high: float | None = None
+    spearman_p: float | None = None
+
+    kind: ClassVar[str] = "correlation"
+
+
+@dataclass(frozen=True)
+class Partial(_Coefficient):
     """BMI against pain with age and sex held constant, over the patients with all four.
 
     Parameters
@@ -62,18 +73,7 @@ class Partial:
     problem : why there is none; empty where there is one. The numbers are None then.
     """
 
-    n: int
-    n_missing: int
-    r: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    problem: str = ""
-
-    def __str__(self) -> str:
-        if self.r is None or self.p is None:
-            return f"no partial correlation: {self.problem}"
-        return f"r = {self.r:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}), {p_value(self.p)}, n = {self.n}"
+    kind: ClassVar[str] = "partial correlation"
 
 
 @dataclass(frozen=True)
@@ -124,15 +124,17 @@ def bmi_vas(patients: pd.DataFrame) -> Correlation:
         return Correlation(n, n_missing, problem=problem)
     pearson, spearman = pearsonr(pairs["bmi"], pairs["vas"]), spearmanr(pairs["bmi"], pairs["vas"])
     r, rank = float(pearson.statistic), float(spearman.statistic)
+    low, high = _fisher(rank, (1 + rank**2 / 2) / (n - 3))
     return Correlation(
         n,
         n_missing,
         r,
         *_fisher(r, 1 / (n - 3)),
         float(pearson.pvalue),
-        rank,
-        *_fisher(rank, (1 + rank**2 / 2) / (n - 3)),
-        float(spearman.pvalue),
+        spearman=rank,
+        spearman_low=low,
+        spearman_high=high,
+        spearman_p=float(spearman.pvalue),
     )
 
 

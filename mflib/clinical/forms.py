@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import shapiro
 
+from mflib.performance import p_value
+
 GRADES = ("none", "mild", "moderate", "severe")
 NOT_RECORDED = "not recorded"
 ALPHA = 0.05
@@ -64,11 +66,6 @@ def share(known: pd.Series) -> str:
 def sexes(known: pd.Series) -> str:
     """Men and women among the recorded."""
     return f"{(known == 'M').sum()}/{(known == 'F').sum()}" if len(known) else NOT_RECORDED
-
-
-def p_value(p: float) -> str:
-    """A P value in words."""
-    return "P < 0.001" if p < 0.001 else f"P = {p:.3f}"
 
 
 def recorded_numbers(patients: pd.DataFrame, name: str) -> pd.Series:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from mflib import atomic, figures, performance
 from mflib.compare.tables import Comparison
-from mflib.performance import LABELS
+from mflib.performance import LABELS, estimate, p_value
 
 _NARROWEST = 110  # characters that the tables need; a file or a pipe has no width of its own
 
@@ -80,7 +80,7 @@ def show(comparison: Comparison, console: Console) -> None:
             accuracy = tables["mcnemar"].query("metric == 'accuracy'")
             console.print(_differences(accuracy, "accuracy at the frozen thresholds, a minus b"))
         for row in tables.get("several", pd.DataFrame()).itertuples():
-            joint = f"chi-square {row.statistic:.2f}, df {row.df}, {_p(row.p)}"
+            joint = f"chi-square {row.statistic:.2f}, df {row.df}, {p_value(row.p)}"
             console.print(
                 f"test that all AUCs are equal ({row.models}), {row.method}: {joint}", markup=False, soft_wrap=True
             )
@@ -92,8 +92,10 @@ def _models(tables: dict[str, pd.DataFrame], title: str) -> Table:
     shown = Table("model", "AUC, pooled", "AUC, mean of folds", "sensitivity", "specificity", title=title)
     summary, means = tables["summary"].set_index(["model", "metric"]), tables["fold_mean_auc"].set_index("model")
     for model in performance.models(tables["fold_mean_auc"]):
-        pooled = [_interval(summary.loc[(model, metric)], "pooled") for metric in ("auc", "sensitivity", "specificity")]
-        shown.add_row(_name(model), pooled[0], _interval(means.loc[model], "mean"), *pooled[1:])
+        pooled = [
+            estimate(summary.loc[(model, metric)], "pooled", ".3f") for metric in ("auc", "sensitivity", "specificity")
+        ]
+        shown.add_row(_name(model), pooled[0], estimate(means.loc[model], "mean", ".3f"), *pooled[1:])
     shown.caption = "[95 % interval with patients as clusters]; sensitivity and specificity at the frozen thresholds"
     return shown
 
@@ -102,7 +104,7 @@ def _differences(rows: pd.DataFrame, title: str) -> Table:
     shown = Table("a", "b", "method", "difference", "P", title=title)
     for row in rows.to_dict("records"):
         names = (_name(row["model_a"]), _name(row["model_b"]))
-        shown.add_row(*names, row["method"], _interval(pd.Series(row), "difference", "+.3f"), _p(row["p"]))
+        shown.add_row(*names, row["method"], estimate(row, "difference", "+.3f"), p_value(row["p"]))
     return shown
 
 
@@ -141,14 +143,3 @@ def _of_run(table: pd.DataFrame, run: tuple[str, int]) -> pd.DataFrame:
 
 def _name(model: str) -> str:
     return escape(LABELS.get(model, model))
-
-
-def _interval(row: pd.Series, column: str, form: str = ".3f") -> str:
-    if pd.isna(row[column]):
-        return "n/a"
-    interval = "" if pd.isna(row["low"]) else f" [{row['low']:{form}}, {row['high']:{form}}]"
-    return f"{row[column]:{form}}{interval}"
-
-
-def _p(value: float) -> str:
-    return "P undefined" if pd.isna(value) else "P < 0.001" if value < 0.001 else f"P = {value:.3f}"

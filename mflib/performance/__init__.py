@@ -14,7 +14,7 @@ from mflib.performance.paper import PAPER_ORDER, comparison_table, paper_table
 from mflib.performance.predictive import operating_points, predictive_values
 from mflib.performance.probability import calibration, calibration_curve
 from mflib.performance.proportions import PROPORTIONS
-from mflib.performance.readable import by_model, side_by_side
+from mflib.performance.readable import by_model, estimate, p_value, side_by_side
 from mflib.performance.subgroup import subgroups
 from mflib.performance.table import COLUMNS, LABELS, RUN, PredictionsError, models, validate
 from mflib.volume import KEY, LEVELS, SIDES
@@ -40,6 +40,7 @@ __all__ = [
     "comparison",
     "comparison_table",
     "decision_curve",
+    "estimate",
     "fold_mean_auc",
     "in_words",
     "mcnemar",
@@ -47,6 +48,7 @@ __all__ = [
     "mistakes",
     "models",
     "operating_points",
+    "p_value",
     "paper_table",
     "predictive_values",
     "several",

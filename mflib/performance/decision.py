@@ -46,7 +46,8 @@ def decision_curve(
     Raises
     ------
     PredictionsError
-        As ``validate``; thresholds outside (0, 1); or models of one split and repeat on different segments.
+        As ``validate``; thresholds outside (0, 1); a model with the name of a strategy; or models of one split and
+        repeat on different segments.
     roc.RocError
         A level outside (0, 1).
     """
@@ -55,6 +56,9 @@ def decision_curve(
     if wrong or not len(thresholds):
         raise PredictionsError(f"found thresholds {wrong}, expected numbers between 0 and 1")
     table, asked = validate(predictions), np.asarray(thresholds, dtype=np.float64)
+    taken = sorted({TREAT_ALL, TREAT_NONE} & set(table["model"]))
+    if taken:
+        raise PredictionsError(f"found models called {taken}, which are the strategies here, expected other names")
     rows = []
     for run, of_run in [*runs(table), *_treated(table)]:
         reason = unfit(of_run)

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from mflib.performance.table import LABELS, models
 
 
-def with_interval(table: pd.DataFrame, value: str = "value", low: str = "low", high: str = "high") -> pd.Series:
-    """Each row as ``0.71 [0.63, 0.78]``; without brackets where there is no interval, n/a where there is no value."""
+def p_value(p: float) -> str:
+    """A P value in words."""
+    return "P undefined" if pd.isna(p) else "P < 0.001" if p < 0.001 else f"P = {p:.3f}"
 
-    def text(row: pd.Series) -> str:
-        if pd.isna(row[value]):
-            return "n/a"
-        interval = "" if pd.isna(row[low]) or pd.isna(row[high]) else f" [{row[low]:.2f}, {row[high]:.2f}]"
-        return f"{row[value]:.2f}{interval}"
 
-    return table.apply(text, axis=1).astype(str)
+def estimate(row: Mapping[str, Any] | pd.Series, value: str, form: str = ".2f", ends: str = "") -> str:
+    """``0.71 [0.63, 0.78]``; without brackets where there is no interval, n/a where there is no value.
+
+    Parameters
+    ----------
+    row : with ``low`` and ``high``
+    value : name of the estimate
+    form : of each number
+    ends : what the names ``low`` and ``high`` begin with
+    """
+    if pd.isna(row[value]):
+        return "n/a"
+    low, high = row[f"{ends}low"], row[f"{ends}high"]
+    interval = "" if pd.isna(low) or pd.isna(high) else f" [{low:{form}}, {high:{form}}]"
+    return f"{row[value]:{form}}{interval}"
+
+
+def with_interval(table: pd.DataFrame, value: str, ends: str = "") -> pd.Series:
+    """Each row as ``estimate`` writes it."""
+    texts = [estimate(row, value, ends=ends) for row in table.to_dict("records")]
+    return pd.Series(texts, index=table.index, dtype=object)
 
 
 def by_model(table: pd.DataFrame, columns: str, rows: str | None = None, value: str = "value") -> pd.DataFrame:
@@ -44,7 +63,7 @@ def by_model(table: pd.DataFrame, columns: str, rows: str | None = None, value: 
 
 def side_by_side(both: pd.DataFrame) -> pd.DataFrame:
     """The table of ``both_ways`` for a reader: two intervals, two P values, and how the width changes."""
-    naive = with_interval(both, "estimate", "naive_low", "naive_high")
+    naive = with_interval(both, "estimate", "naive_")
     clustered = with_interval(both, "estimate")
     return pd.DataFrame(
         {
@@ -57,6 +76,4 @@ def side_by_side(both: pd.DataFrame) -> pd.DataFrame:
 
 
 def _p(value: float) -> str:
-    if pd.isna(value):
-        return ""
-    return ", P < 0.001" if value < 0.001 else f", P = {value:.3f}"
+    return "" if pd.isna(value) else f", {p_value(value)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mflib.performance import LABELS, models
+from mflib.performance import LABELS, estimate, models, p_value
 from mflib.published.tables import claim, read
 
 
@@ -75,12 +75,12 @@ def key_results(summary: pd.DataFrame, compared: pd.DataFrame, correlation: str)
         )
     by_method = compared.set_index("method")
     clustered, naive = by_method.loc["clustered"], by_method.loc["naive DeLong"]
-    difference = f"{clustered['difference']:+.2f} [{clustered['low']:+.2f}, {clustered['high']:+.2f}]"
+    difference = estimate(clustered, "difference", "+.2f")
     rows.append(
-        ("Network minus forest: AUC, patients as clusters", f"{difference}, {_p(clustered['p'])}", "not reported")
+        ("Network minus forest: AUC, patients as clusters", f"{difference}, {p_value(clustered['p'])}", "not reported")
     )
     said = f"P {claim('results 3', 'P, DCNN vs RF')} (results), {claim('abstract', 'P, DCNN vs RF')} (abstract)"
-    rows.append(("Network minus forest: naive DeLong", _p(naive["p"]), said))
+    rows.append(("Network minus forest: naive DeLong", p_value(naive["p"]), said))
     rows.append(
         ("BMI and VAS: Pearson correlation", correlation, f"r = {claim('results 1', 'BMI-VAS Pearson r')}, P < 0.01")
     )
@@ -92,15 +92,8 @@ def _metric(summary: pd.DataFrame, model: str, metric: str) -> pd.Series:
 
 
 def _interval(row: pd.Series) -> str:
-    if pd.isna(row["low"]):
-        return f"{row['pooled']:.2f} (no interval: {row['note']})"
-    return f"{row['pooled']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-
-
-def _p(value: float) -> str:
-    if pd.isna(value):
-        return "P undefined"
-    return "P < 0.001" if value < 0.001 else f"P = {value:.3f}"
+    missing = f" (no interval: {row['note']})" if pd.isna(row["low"]) else ""
+    return estimate(row, "pooled") + missing
 
 
 def _text(cell: object) -> str:

@@ -5,7 +5,7 @@ from mflib.roc.cases import Floats, RocError, check, check_level
 from mflib.roc.comparison import Joint, Unpaired, compare, joint, unpaired
 from mflib.roc.curves import PartialArea, curve, partial_auc, sensitivity_at, specificity_at
 from mflib.roc.permutation import Venkatraman, venkatraman
-from mflib.roc.power import power_one, power_two, sample_size_one, sample_size_two
+from mflib.roc.power import hanley_mcneil, power_one, power_two, sample_size_one, sample_size_two
 from mflib.roc.resampling import Bootstrap, bootstrap_interval, patient_weights, weighted_auc
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "compare",
     "curve",
     "fold_mean",
+    "hanley_mcneil",
     "joint",
     "partial_auc",
     "patient_weights",

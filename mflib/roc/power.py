@@ -16,12 +16,27 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from mflib.roc.cases import RocError
+from mflib.roc.cases import Floats, RocError
 
 Method = Literal["obuchowski", "hanley"]
+
+
+def hanley_mcneil(auc: ArrayLike, positives: float, negatives: float) -> Floats:
+    """Variance of an area from its value and the numbers of cases alone (Hanley & McNeil 1982).
+
+    Parameters
+    ----------
+    auc : any shape, in [0, 1]
+    positives, negatives : independent cases
+    """
+    area = np.asarray(auc, dtype=np.float64)
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    return np.asarray(spread / (positives * negatives))
 
 
 def power_one(
@@ -189,18 +204,14 @@ def _power(difference: float, null: float, true: float, alpha: float) -> float:
 def _variances_one(auc: float, positives: float, negatives: float, method: Method) -> tuple[float, float]:
     """Variance of an area where the true one is 0.5, and where it is as given."""
     if method == "hanley":
-        return _hanley(0.5, positives, negatives), _hanley(auc, positives, negatives)
+        null, true = hanley_mcneil([0.5, auc], positives, negatives).tolist()
+        return null, true
     if method != "obuchowski":
         raise RocError(f"found method {method!r}, expected 'obuchowski' or 'hanley'")
     a = 1.414 * norm.ppf(auc)  # the paper's digits, as in pROC
     k = negatives / positives
     true = 0.0099 * np.exp(-(a**2) / 2) * ((5 * a**2 + 8) + (a**2 + 8) / k)
     return 0.0792 * (1 + 1 / k) / positives, float(true) / positives
-
-
-def _hanley(auc: float, m: float, n: float) -> float:
-    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    return (auc * (1 - auc) + (m - 1) * (q1 - auc**2) + (n - 1) * (q2 - auc**2)) / (m * n)
 
 
 def _variances_two(first: float, second: float, ratio: float, correlation: float) -> tuple[float, float]:

@@ -38,3 +38,8 @@ def test_treating_all_and_none_stand_beside_the_models():
     assert np.isnan(found.loc["theirs", "net_benefit"]) and "probabilities" in found.loc["theirs", "note"]
     with pytest.raises(performance.PredictionsError, match=r"thresholds \[1\]"):
         performance.decision_curve(both, [0.5, 1])
+
+
+def test_a_model_may_not_be_called_like_a_strategy():
+    with pytest.raises(performance.PredictionsError, match=r"\['treat_all'\]"):
+        performance.decision_curve(probabilities("treat_all", 1), [0.3], resamples=2)
