@@ -41,11 +41,13 @@ class Inspection:
     cohort : the cohort, None where its tables or headers are faulty
     faults : what keeps the folder from being used
     notices : what a reader of the study should know
+    voxels : SHA-256 of the voxels of each readable volume, by its path
     """
 
     cohort: Cohort | None
     faults: list[Fault]
     notices: list[str] = field(default_factory=list)
+    voxels: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """The cohort in a few numbers; empty where there is none."""
@@ -73,7 +75,9 @@ def inspect(root: Path, settings: Settings | None = None, *, progress: bool = Tr
     faults = folder.faults + [fault for finding in findings for fault in finding.faults] + _same_voxels(findings)
     cohort = cohorts.assemble(folder) if not folder.faults else None
     notices = [] if cohort is None else _table_notices(cohort)
-    return Inspection(cohort, faults, notices + [f"{f.path}: {notice}" for f in findings for notice in f.notices])
+    notices += [f"{finding.path}: {notice}" for finding in findings for notice in finding.notices]
+    voxels = {finding.path: finding.voxels_sha256 for finding in findings if finding.voxels_sha256}
+    return Inspection(cohort, faults, notices, voxels)
 
 
 def _look(folder: Folder, settings: Settings, progress: bool) -> Iterator[Finding]:

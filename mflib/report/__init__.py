@@ -6,21 +6,20 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mflib import check, parallel
-from mflib import cohort as cohorts
+from mflib import parallel
 from mflib.cohort import Cohort, CohortError
 from mflib.dcnn import compute, weights
 from mflib.lock import locked
-from mflib.report import page, parameters, pipeline
+from mflib.report import checked, page, parameters, pipeline
+from mflib.report.checked import Checked
 from mflib.report.pipeline import NOTEBOOKS, STEPS, Record, Selection
 from mflib.study import Study, provenance
-from mflib.study.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -76,48 +75,40 @@ def make(values: Mapping[str, Any], profile_name: str, selection: Selection, tim
         # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
         with suppress(CohortError):
             study.check_folds()
-        digest, notices = checked(study.profile)
-        records = pipeline.run(folder, values, f"{digest} {start}", selection, timeout_s)
-        record = describe(values, profile_name, digest, records, time.monotonic() - started)
+        own, external = checked.look(study.profile, study.profile.cohort_folder), _external(study)
+        if external:
+            checked.check_apart(own, external)
+        data = (f"{own.digest} {start}", external.digest if external else "")
+        records = pipeline.run(folder, values, data[0], selection, timeout_s, data[1])
+        record = describe(values, profile_name, own.digest, records, time.monotonic() - started)
+        record |= {"external_cohort_sha256": external.digest} if external else {}
         pipeline.write_json(folder / "provenance.json", record)
         context = {
-            "synthetic": study.cohort.synthetic,
-            "cohort": summary(study.cohort),
+            **shown_cohorts(own, external),
             "profile": profile_name,
             "split": study.profile.split,
             "network_weights": network_weights(study),
-            "notices": notices,
             "provenance": readable(record),
         }
         return Outcome(page.write(folder, records, context), records)
 
 
-def checked(profile: Profile) -> tuple[str, list[str]]:
-    """Digest of a sound cohort and what ``mflib check`` notices about it; the same data are looked at once.
-
-    Raises
-    ------
-    CohortError
-        Every fault of tables, headers and voxels.
-    """
-    kept = profile.run_folder / "artifacts" / "checked.json"
-    if kept.exists():
-        known = json.loads(kept.read_text())
-        if known["looked_at"] == _looked_at(cohorts.load(profile.cohort_folder), profile):
-            return known["looked_at"]["cohort"], known["notices"]
-    inspection = check.inspect(profile.cohort_folder, profile.preprocessing)
-    if inspection.cohort is None or inspection.faults:
-        raise CohortError(profile.cohort_folder, inspection.faults)
-    looked_at = _looked_at(inspection.cohort, profile)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    pipeline.write_json(kept, {"looked_at": looked_at, "notices": inspection.notices})
-    return looked_at["cohort"], inspection.notices
+def _external(study: Study) -> Checked | None:
+    """The second cohort of a run that has one."""
+    folder = study.profile.external_folder
+    return None if folder is None else checked.look(study.profile, folder, "checked_external.json")
 
 
-def _looked_at(cohort: Cohort, profile: Profile) -> dict[str, Any]:
-    """Everything that a look at the cohort depends on."""
-    preprocessing = asdict(profile.preprocessing)
-    return {"cohort": cohort.digest(), "preprocessing": preprocessing, "mflib": provenance.source_digest()}
+def shown_cohorts(own: Checked, external: Checked | None) -> dict[str, Any]:
+    """What the page says of the cohorts: their sizes, what was noticed, and whether anything in them is simulated."""
+    cohorts = [own, external] if external else [own]
+    noticed = [f"{external.cohort.name}, {notice}" for notice in external.notices] if external else []
+    return {
+        "synthetic": any(checked.cohort.synthetic for checked in cohorts),
+        "cohort": summary(own.cohort),
+        "external": summary(external.cohort) if external else None,
+        "notices": own.notices + noticed,
+    }
 
 
 def summary(cohort: Cohort) -> dict[str, Any]:
@@ -154,7 +145,8 @@ def describe(
 
 def readable(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Provenance as pairs of name and text for the page; without what differs from call to call."""
-    rows = [(name, record[name]) for name in ("profile", "cohort_sha256", "mflib_sha256", "commit")]
+    names = ("profile", "cohort_sha256", "external_cohort_sha256", "mflib_sha256", "commit")
+    rows = [(name, record[name]) for name in names if name in record]
     rows += [(name, json.dumps(value)) for name, value in record["parameters"].items()]
     rows += [("machine", ", ".join(f"{name} {value}" for name, value in record["machine"].items()))]
     rows += [("packages", ", ".join(f"{name} {value}" for name, value in record["packages"].items()))]

@@ -20,7 +20,7 @@ from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
 from mflib import atomic
-from mflib.report.pipeline import STEPS, Record
+from mflib.report.pipeline import Record, chosen
 from mflib.study import shown
 
 ASSETS = Path(__file__).parents[1] / "_assets"
@@ -67,7 +67,7 @@ def write(folder: Path, records: Mapping[str, Record], context: Mapping[str, Any
     ----------
     folder : the run folder
     records : how each notebook ended
-    context : cohort, profile, split, synthetic, notices, provenance: what the page says besides the notebooks
+    context : cohort, external, profile, split, synthetic, notices, provenance: what the page says besides the notebooks
 
     Returns
     -------
@@ -75,7 +75,7 @@ def write(folder: Path, records: Mapping[str, Record], context: Mapping[str, Any
         The written file.
     """
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True)
-    sections = {step: section(folder, step, records.get(step)) for step in STEPS}
+    sections = {step: section(folder, step, records.get(step)) for step in chosen(bool(context["external"]))}
     page = environment.get_template("page.html.j2").render(
         title=TITLE,
         sections=list(sections.values()),

@@ -33,7 +33,10 @@ STEPS: dict[str, tuple[str, ...]] = {
     "04_dcnn": (),
     "05_comparison": ("03_random_forest", "04_dcnn"),
     "06_pitfalls": ("02_texture",),
+    "07_external": ("03_random_forest", "04_dcnn"),
 }
+# Runs where a second cohort is given.
+EXTERNAL = "07_external"
 # What a notebook reads besides the cohort and the steps that it needs: anybody's predictions.
 READS = {"05_comparison": "artifacts/predictions_*.csv"}
 STALE = "It was left as it is, but data, settings, code or what it reads have changed since."
@@ -99,7 +102,12 @@ def find_step(name: str) -> str:
 
 
 def run(
-    folder: Path, parameters: Mapping[str, Any], data_digest: str, selection: Selection, timeout_s: int
+    folder: Path,
+    parameters: Mapping[str, Any],
+    data_digest: str,
+    selection: Selection,
+    timeout_s: int,
+    external_digest: str = "",
 ) -> dict[str, Record]:
     """Execute what is not up to date, and say how every notebook stands.
 
@@ -110,15 +118,18 @@ def run(
     data_digest : of the cohort, and of whatever else is read from outside the repository
     selection : what to run again or leave alone
     timeout_s : longest time that one cell may take, in seconds
+    external_digest : of the second cohort; without one its notebook is left out
     """
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     # Where cohort and run lie, and who computes, changes nothing: what is in the cohort is in its digest.
     values = {name: v for name, v in parameters.items() if not name.endswith("_folder") and name != "scheduler"}
     base = json.dumps([data_digest, provenance.source_digest(), provenance.versions(), values], sort_keys=True)
     records: dict[str, Record] = {}
-    for number, (step, needs) in enumerate(STEPS.items(), 1):
-        key = _key(folder, step, base, [records[need].key for need in needs if need in records])
-        label = f"[{number}/{len(STEPS)}] {step}"
+    steps = chosen(bool(external_digest))
+    for number, (step, needs) in enumerate(steps.items(), 1):
+        made_from = [*(records[need].key for need in needs if need in records)]
+        key = _key(folder, step, base, made_from + [external_digest] * (step == EXTERNAL))
+        label = f"[{number}/{len(steps)}] {step}"
         kept = read_record(folder, step)
         current = up_to_date(folder, kept, key)
         if selection.left(step) or (current and not selection.forced(step)):
@@ -135,6 +146,11 @@ def run(
         write_json(_record_path(folder, step), asdict(records[step]))
         print(f"{label}: {describe(records[step])}", flush=True)
     return records
+
+
+def chosen(external: bool) -> dict[str, tuple[str, ...]]:
+    """The steps of a run, with or without a second cohort."""
+    return {step: needs for step, needs in STEPS.items() if external or step != EXTERNAL}
 
 
 def execute(folder: Path, step: str, parameters: Mapping[str, Any], key: str, timeout_s: int) -> Record:

@@ -32,6 +32,7 @@ class Profile:
     Parameters
     ----------
     cohort_folder, run_folder : where data come from and results go; relative paths start at the repository
+    external_folder : a second cohort that the models only predict and never learn from, None where there is none
     seed : seed of folds, forest and network
     split : "patient", or "segment" for the paper's split, which lets segments of one patient leak into the test part
     n_folds : number of cross-validation folds
@@ -43,6 +44,7 @@ class Profile:
 
     cohort_folder: Path
     run_folder: Path
+    external_folder: Path | None
     seed: int
     split: Split
     n_folds: int
@@ -60,6 +62,7 @@ class Profile:
         cls,
         cohort_folder: str,
         run_folder: str,
+        external_folder: str,
         seed: int,
         split: str,
         n_folds: int,
@@ -90,6 +93,7 @@ class Profile:
         return cls(
             cohort_folder=ROOT / cohort_folder,
             run_folder=ROOT / run_folder,
+            external_folder=ROOT / external_folder if external_folder else None,
             seed=seed,
             split=cast(Split, split),
             n_folds=n_folds,
@@ -129,7 +133,9 @@ def build(settings: type[Settings], name: str, values: Mapping[str, Any]) -> Set
         raise ProfileError(f"{name}: {error}") from error
 
 
-def of_run(name: str, *, cohort: Path | None, run: Path | None, scheduler: str = "") -> dict[str, Any]:
+def of_run(
+    name: str, *, cohort: Path | None, run: Path | None, scheduler: str = "", external: Path | None = None
+) -> dict[str, Any]:
     """The parameters of a profile, with the folders and the scheduler of one run in place of its own.
 
     Parameters
@@ -138,6 +144,7 @@ def of_run(name: str, *, cohort: Path | None, run: Path | None, scheduler: str =
     cohort : cohort folder; the profile's by default
     run : run folder; by default the profile's, or ``reports/<profile>-<cohort>`` where another cohort is given
     scheduler : address of a Dask scheduler; the profile's by default
+    external : folder of a second cohort that is only predicted; the profile's by default
 
     Raises
     ------
@@ -148,6 +155,7 @@ def of_run(name: str, *, cohort: Path | None, run: Path | None, scheduler: str =
     folder = (cohort.resolve() if cohort else ROOT / str(values.get("cohort_folder", ""))).resolve()
     own = f"reports/{Path(name).stem}-{folder.name}" if cohort else str(values.get("run_folder", "reports/run"))
     values |= {"cohort_folder": str(folder), "run_folder": str(run.resolve() if run else ROOT / own)}
+    values |= {"external_folder": str(external.resolve()) if external else values.get("external_folder", "")}
     return values | {"scheduler": scheduler or values.get("scheduler", "")}
 
 
