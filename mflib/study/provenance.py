@@ -51,7 +51,7 @@ def source_digest() -> str:
     package = Path(__file__).parents[1]
     total = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        if path.relative_to(package).parts[0] not in ("report", "cli.py"):
+        if path.relative_to(package).parts[0] not in ("report", "cli"):
             total.update(f"{path.relative_to(package)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()
 

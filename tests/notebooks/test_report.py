@@ -24,7 +24,7 @@ from mflib.dcnn import saliency
 from mflib.dcnn.fold import load
 from mflib.lock import locked
 from mflib.performance import COLUMNS
-from mflib.report.pipeline import NOTEBOOKS, STEPS
+from mflib.report.pipeline import NOTEBOOKS, chosen
 from mflib.study import Study
 from mflib.study.survey import Survey
 from tests import processes
@@ -32,6 +32,7 @@ from tests.cluster import running
 from tests.notebooks.runs import SMALL, command, mflib, write_profile
 
 pytestmark = pytest.mark.notebooks
+STEPS = list(chosen(external=False))
 BEFORE_THE_NETWORK = [step for step in STEPS if step < "04_dcnn"]
 
 
@@ -140,6 +141,28 @@ def test_only_what_changed_runs_again(finished: Path, small_phantom: Path, tmp_p
     joined = mflib(*arguments)
     assert joined.stdout.count("up to date") == len(STEPS) - 1
     assert "coin: AUC, pooled" in (run / "tables" / "key_results.csv").read_text()
+
+
+def test_another_cohort_is_only_predicted(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run", copy_function=shutil.copy2))
+    other = tmp_path / "other"
+    phantom.write_cohort(other, profile="quick", patients=4, seed=11)
+    arguments = ["report", "--cohort", small_phantom, "--profile", finished.parent / "small.yaml", "--run", run]
+    twin = mflib(*arguments, "--external", small_phantom)
+    assert twin.returncode == 1 and "expected a volume the models never saw" in twin.stderr
+    done = mflib(*arguments, "--external", other)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("up to date") == len(STEPS) and "07_external: done" in done.stdout
+    # What learns has seen nothing of it: models and the study's own predictions are those of the run without it.
+    for path in sorted((finished / "artifacts").glob("*.*")):
+        if path.suffix != ".json" or path.name.startswith("model"):
+            assert (run / "artifacts" / path.name).read_bytes() == path.read_bytes(), path.name
+    predictions = pd.read_csv(run / "artifacts" / "external_predictions.csv")
+    assert predictions.groupby("model").size().to_dict() == {"random_forest": 32, "dcnn": 32}
+    page = (run / "report.html").read_text()
+    assert "tested on" in page and 'id="07_external"' in page
+    without = mflib(*arguments)
+    assert without.returncode == 0 and 'id="07_external"' not in (run / "report.html").read_text()
 
 
 def test_what_is_left_behind_is_called_stale(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
