@@ -15,7 +15,7 @@ import pandas as pd
 from mflib import cohort as cohorts
 from mflib import preprocess
 from mflib import volume as volumes
-from mflib.cohort import Cohort, Fault, Folder, exclusions, files
+from mflib.cohort import Cohort, Fault, Folder, exclusions, files, segment_exclusions
 from mflib.cohort.tables import ANNOTATIONS, CLINICAL, PARTICIPANTS
 from mflib.preprocess import References, Settings
 from mflib.progress import Progress
@@ -38,12 +38,14 @@ class Inspection:
 
     Parameters
     ----------
+    folder : what was read of the folder, sound or not
     cohort : the cohort, None where its tables or headers are faulty
     faults : what keeps the folder from being used
     notices : what a reader of the study should know
     voxels : SHA-256 of the voxels of each readable volume, by its path
     """
 
+    folder: Folder
     cohort: Cohort | None
     faults: list[Fault]
     notices: list[str] = field(default_factory=list)
@@ -55,11 +57,13 @@ class Inspection:
             return {}
         segments, flow = self.cohort.segments, self.cohort.flow
         excluded = flow[flow["stage"] == "excluded"]
+        patients, out = excluded[excluded["participants"] > 0], excluded[excluded["segments"] > 0]
         return {
             "name": self.cohort.name,
             "synthetic": self.cohort.synthetic,
             "screened": len(self.cohort.participants),
-            "excluded": dict(excluded[["reason", "participants"]].itertuples(index=False, name=None)),
+            "excluded": dict(patients[["reason", "participants"]].itertuples(index=False, name=None)),
+            "excluded_segments": dict(out[["reason", "segments"]].itertuples(index=False, name=None)),
             "patients": int(segments["participant_id"].nunique()),
             "segments": len(segments),
             "with_infiltration": int(segments["label"].sum()),
@@ -77,15 +81,16 @@ def inspect(root: Path, settings: Settings | None = None, *, progress: bool = Tr
     notices = [] if cohort is None else _table_notices(cohort)
     notices += [f"{finding.path}: {notice}" for finding in findings for notice in finding.notices]
     voxels = {finding.path: finding.voxels_sha256 for finding in findings if finding.voxels_sha256}
-    return Inspection(cohort, faults, notices, voxels)
+    return Inspection(folder, cohort, faults, notices, voxels)
 
 
 def _look(folder: Folder, settings: Settings, progress: bool) -> Iterator[Finding]:
-    """The findings of every volume whose header and annotation are sound."""
+    """The findings of every volume whose header and annotation are sound, and that nobody has excluded."""
     unusable = {fault.file for fault in folder.faults}
+    excluded = segment_exclusions(folder.tables[ANNOTATIONS]) if folder.tables else {}
     annotations = files.complete_annotations(folder.tables[ANNOTATIONS]) if folder.tables else {}
     wrong_lines = {fault.row for fault in folder.faults if fault.file == ANNOTATIONS}
-    usable = {key: path for key, path in folder.volumes.items() if path not in unusable}
+    usable = {key: path for key, path in folder.volumes.items() if path not in unusable and key not in excluded}
 
     def find(key: files.Key) -> Finding:
         line, annotation = annotations.get(key, (None, None))
@@ -148,6 +153,8 @@ def _table_notices(cohort: Cohort) -> list[str]:
     """Who is excluded, and what in tables and folder is no fault but may be a mistake."""
     excluded = exclusions({PARTICIPANTS: cohort.participants, CLINICAL: cohort.clinical})
     notices = [f"{participant}: excluded, {reason}" for participant, reason in sorted(excluded.items())]
+    out = segment_exclusions(cohort.annotations)
+    notices += [f"{' '.join(key)}: excluded, {reason}" for key, reason in sorted(out.items())]
     for column, limit in (("age", "18 to 80 years"), ("bmi", "below 28 kg/m2")):
         unknown = cohort.patients.loc[cohort.patients[column].isna(), "participant_id"]
         notices += [f"{participant}: no {column}, so {limit} cannot be judged; kept" for participant in unknown]

@@ -19,6 +19,7 @@ from mflib.volume import FORMATS, KEY
 
 PEOPLE, CLINICAL, GRADES = "participants.tsv", "phenotype/clinical.tsv", "phenotype/mri_grades.tsv"
 POINTS = "derivatives/annotations/refpoints_roi.tsv"
+QUALITY = ("quality", "quality_reason")
 FIRST = "sub-001/us/sub-001_level-L23_lat-L_bmode"
 MakeCohort = Callable[..., Path]
 
@@ -94,6 +95,32 @@ def table_as_folder(root: Path) -> None:
     (root / CLINICAL).mkdir()
 
 
+def exclude(row: int, reason: str, *, points: bool = True) -> Callable[[Path], None]:
+    """Exclude the segment in a line of the annotations, before or after its points were set."""
+
+    def change(root: Path) -> None:
+        frame = pd.read_csv(root / POINTS, sep="\t", dtype=str, keep_default_na=False)
+        frame = frame.assign(**{name: frame.get(name, "ok" if name == "quality" else "n/a") for name in QUALITY})
+        frame.loc[row - 2, list(QUALITY)] = ["exclude", reason]
+        if not points:
+            frame.loc[row - 2, [column for column in frame if column[-2:] in ("_i", "_j", "_k") or "roi" in column]] = (
+                "n/a"
+            )
+        frame.to_csv(root / POINTS, sep="\t", index=False)
+
+    return change
+
+
+def undecided(root: Path) -> None:
+    exclude(3, "bone not visible", points=False)(root)
+    cell(POINTS, 3, "quality", "n/a")(root)
+
+
+def exclude_all(root: Path) -> None:
+    for row in range(2, 26):
+        exclude(row, "wrong probe", points=False)(root)
+
+
 BROKEN = {
     "grade out of range": (cell(GRADES, 3, "grade_reader1", 4), GRADES, 3, "grade_reader1"),
     "grade not whole": (cell(GRADES, 4, "grade_final", 1.5), GRADES, 4, "grade_final"),
@@ -138,6 +165,10 @@ BROKEN = {
         None,
         "Synthetic",
     ),
+    "excluded without a reason": (exclude(4, "n/a"), POINTS, 4, "quality_reason"),
+    "quality unknown": (cell(POINTS, 4, "quality", "bad"), POINTS, 4, "quality"),
+    "points missing, not excluded": (undecided, POINTS, 3, "shadow_k"),
+    "every segment excluded": (exclude_all, POINTS, None, "quality"),
     "no table": (remove(GRADES), GRADES, None, None),
     "no description": (remove("dataset_description.json"), "dataset_description.json", None, None),
 }
@@ -208,6 +239,54 @@ def test_exclusions_go_to_the_flow_with_their_reason(make_cohort: MakeCohort) ->
     assert list(inspection.cohort.patients["participant_id"]) == ["sub-004", "sub-006"]
     assert "sub-004: no bmi, so below 28 kg/m2 cannot be judged; kept" in inspection.notices
     assert inspection.summary()["segments"] == 16
+
+
+def test_excluded_segments_leave_with_their_reason_and_need_nothing_else(make_cohort: MakeCohort) -> None:
+    root = make_cohort(patients=3)
+    exclude(2, "bone not visible", points=False)(root)
+    exclude(3, "motion")(root)
+    swap_points(root)  # row 3: the shadow brighter than the bone is why somebody excluded it
+    cell(GRADES, 2, "grade_final", "n/a")(root)
+    (root / (FIRST.replace("lat-L", "lat-R") + ".nii.gz")).write_bytes(b"")
+    for row in range(10, 18):  # all of sub-002
+        exclude(row, "bone not visible", points=False)(root)
+    shutil.rmtree(root / "sub-002")
+    cell(PEOPLE, 4, "age", 12)(root)
+    exclude(20, "of a patient who is out already")(root)
+    inspection = check.inspect(root)
+    assert inspection.faults == []
+    found = inspection.cohort.flow.astype(object).itertuples(index=False, name=None)
+    assert [tuple(None if pd.isna(value) else value for value in row) for row in found] == [
+        ("screened", 3, None, ""),
+        ("excluded", 1, None, "younger than 18 years"),
+        ("eligible", 2, 16, ""),
+        ("excluded", 0, 9, "bone not visible"),
+        ("excluded", 0, 1, "motion"),
+        ("excluded", 1, 0, "left without any segment (patients)"),
+        ("analysed", 1, 6, ""),
+    ]
+    assert list(inspection.cohort.patients["participant_id"]) == ["sub-001"]
+    assert len(inspection.cohort.grades) == 6
+    assert "sub-001 L23 R: excluded, motion" in inspection.notices
+    assert inspection.summary()["excluded_segments"] == {"bone not visible": 9, "motion": 1}
+
+
+def test_the_columns_of_quality_change_nothing_where_all_is_well(make_cohort: MakeCohort) -> None:
+    root = make_cohort(patients=2)
+    before = cohort.load(root)
+    frame = pd.read_csv(root / POINTS, sep="\t", dtype=str, keep_default_na=False)
+    frame.assign(quality=["ok", "n/a"] * 8, quality_reason="n/a").to_csv(root / POINTS, sep="\t", index=False)
+    after = cohort.load(root)
+    pd.testing.assert_frame_equal(before.segments, after.segments)
+    pd.testing.assert_frame_equal(before.flow, after.flow)
+    assert list(before.flow["stage"]) == ["screened", "analysed"]
+
+
+def test_a_word_that_is_no_quality_is_one_fault(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    exclude(5, "bone not visible", points=False)(root)
+    cell(POINTS, 5, "quality", "bad")(root)
+    assert [(f.file, f.row, f.column) for f in check.inspect(root).faults] == [(POINTS, 5, "quality")]
 
 
 def test_uneven_patients_and_missing_values_are_fine(make_cohort: MakeCohort) -> None:

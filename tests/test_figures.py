@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from mflib import clinical, figures, forest, performance
 from mflib.figures.saliency import Case
+from mflib.quality import Quality, Thumbnail
 from mflib.texture import glcm, nakagami
 from mflib.volume import KEY, LEVELS, Annotation
 
@@ -84,10 +85,35 @@ MATRICES = pd.DataFrame(
     [("A", "1", 18, 19, 11, 16, 5), ("A", "2", 22, 12, 9, 21, 0), ("B", "1", 21, 11, 7, 34, 4)],
     columns=["model", "fold", "tp", "fp", "fn", "tn", "fits"],
 ).assign(n=[64, 64, 73], positives=[29, 31, 28])
+FAR = pd.DataFrame({"verdict": ["inside", "at the edge", "outside"] * 8, "distance": np.geomspace(2, 900, 24)})
+LOOKED = Thumbnail(VOXELS[:, :, 6].T, (0.3, 0.1, 0.6, 0.5), (0.1, 0.2), (0.1, 0.6))
+NUMBERS = np.random.default_rng(5).normal(size=(96, 5)) * (12, 8, 2, 12, 8) + (230, 25, 0, 75, 70)
+MEASURED = SEGMENTS.assign(path=[f"{n}.nii.gz" for n in range(96)], status="annotated", site=["north", "south"] * 48)
+MEASURED = MEASURED.assign(day=np.arange(96) // 8 * 1.5, flags="")
+MEASURED[["bone", "shadow", "gain_db", "roi_mean_raw", "roi_mean"]] = NUMBERS
+MEASURED.loc[5:14, "flags"] = (
+    "saturated bone (grey 254 > 250); unusual spacing (0.43 x 0.43 x 0.5 mm, mostly 0.4 x 0.4 x 0.5)"
+)
+QUALITY = Quality(MEASURED, dict.fromkeys(MEASURED["path"][6:], LOOKED), [])
 PATCH = VOXELS[:6, :5, 0] // 32
 COUNTED = glcm.matrix(VOXELS[:6, :5, :1], (1, 0, 0), 8, symmetric=False)
 DRAWN = {
+    "bland_altman": lambda: figures.bland_altman(
+        pd.DataFrame({"mean_first": RNG.normal(75, 9, 20), "mean_second": RNG.normal(76, 9, 20)}), (-3.1, 0.4, 3.9)
+    ),
+    "bland_altman of none": lambda: figures.bland_altman(pd.DataFrame({"mean_first": [], "mean_second": []}), None),
     "flow_of_patients": lambda: figures.flow_of_patients(FLOW),
+    "flow_of_patients and segments": lambda: figures.flow_of_patients(
+        pd.concat([FLOW[:3], FLOW[3:].assign(stage="eligible"), FLOW[1:2].assign(participants=0, segments=4), FLOW[3:]])
+    ),
+    "quality_overview": lambda: figures.quality_overview(QUALITY.table),
+    "quality_overview of nothing": lambda: figures.quality_overview(QUALITY.table[:0]),
+    "intensity_drift": lambda: figures.intensity_drift(QUALITY.table),
+    "intensity_drift without days or sites": lambda: figures.intensity_drift(
+        QUALITY.table.assign(day=np.nan, site=pd.Series(dtype="str"))
+    ),
+    "volume_thumbnails": lambda: figures.volume_thumbnails(QUALITY.worst(5), QUALITY.thumbnails),
+    "volume_thumbnails of none": lambda: figures.volume_thumbnails(QUALITY.table[:0], {}),
     "bmi_vas": lambda: figures.bmi_vas(PATIENTS, clinical.bmi_vas(PATIENTS)),
     "bmi_vas without pain": lambda: figures.bmi_vas(PATIENTS[["bmi"]], clinical.bmi_vas(PATIENTS[["bmi"]])),
     "reader_table": lambda: figures.reader_table(pd.DataFrame(np.diag([40, 20, 10, 0]))),
@@ -189,6 +215,15 @@ DRAWN = {
     "p_by_correlation": lambda: figures.p_by_correlation(
         pd.DataFrame({"areas": "0.68 and 0.76", "correlation": np.arange(9) / 10, "p": 0.03 * 0.5 ** np.arange(9)}),
         {"P 0.032 (abstract)": 0.032, "P <0.001 (results)": 0.001},
+    ),
+    "distances": lambda: figures.distances(RNG.lognormal(1.2, 0.2, 96), FAR),
+    "distances of nobody": lambda: figures.distances(RNG.uniform(2, 5, 96), FAR.iloc[:0]),
+    "out_of_range": lambda: figures.out_of_range(pd.DataFrame({"feature": [f"f{n % 23}" for n in range(60)]}), 96),
+    "out_of_range of none": lambda: figures.out_of_range(pd.DataFrame({"feature": []}), 96),
+    "transported_roc": lambda: figures.transported_roc(SCORES, SCORES.query("model == ['dcnn', 'random_forest']")),
+    "transported_roc of one class": lambda: figures.transported_roc(SCORES, SCORES.head(96).assign(y_true=0)),
+    "recalibrated_curves": lambda: figures.recalibrated_curves(
+        dict.fromkeys(("as it came", *performance.UPDATES), performance.calibration_curve(probabilities(), 5))
     ),
     "subgroup_forest": lambda: figures.subgroup_forest(performance.subgroups(SCORES, PEOPLE)),
     "subgroup_forest of small parts": lambda: figures.subgroup_forest(performance.subgroups(SCORES, fewest=99)),

@@ -12,10 +12,9 @@ import pandas as pd
 
 from mflib import volume as volumes
 from mflib.cohort import files, tables
+from mflib.cohort.exclusion import exclusions, flow, needless, nobody_faults, reason_faults, segment_exclusions
 from mflib.cohort.tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, Fault
 from mflib.volume import KEY, LEVELS, Annotation, Volume
-
-MINIMUM_AGE, MAXIMUM_AGE, MAXIMUM_BMI = 18, 80, 28
 
 
 class CohortError(ValueError):
@@ -119,50 +118,30 @@ def read_folder(root: Path) -> Folder:
     faults += [fault for _, wrong in read_tables.values() for fault in wrong]
     faults += [fault for name, table in frames.items() for fault in tables.doubled_keys(name, table)]
     found, wrong = files.find_volumes(root)
-    faults += wrong
+    unusable = segment_exclusions(frames[ANNOTATIONS])
+    faults = [fault for fault in faults if not needless(fault, frames[GRADES], unusable)]
+    faults += wrong + reason_faults(frames[ANNOTATIONS])
     # A table without its key column or rows has been named already: every other one would seem to lack a partner.
     if all(frame["participant_id"].notna().any() for frame in frames.values()):
         eligible = set(frames[PARTICIPANTS]["participant_id"].dropna()) - set(exclusions(frames))
         faults += files.identity_faults(frames, found)
-        faults += files.segment_faults(frames, found, eligible)
+        faults += files.segment_faults(frames, found, eligible, unusable)
         faults += files.grade_faults(frames[GRADES])
-        if not eligible:
-            found_none = f"{len(frames[PARTICIPANTS])} participants, all of them excluded"
-            faults.append(Fault(PARTICIPANTS, None, None, found_none, "at least one who is not"))
-    faults += files.volume_faults(root, found, frames[ANNOTATIONS])
+        faults += nobody_faults(frames[PARTICIPANTS], eligible, unusable, found)
+    wanted = {key: path for key, path in found.items() if key not in unusable}
+    faults += files.volume_faults(root, wanted, frames[ANNOTATIONS])
     return Folder(root, description, frames, found, faults)
-
-
-def exclusions(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """Reason of exclusion by participant: age and BMI as the paper's criteria, then the screening's own words.
-
-    A missing age or BMI excludes nobody.
-    """
-    reasons: dict[str, str] = {}
-    clinical = frames[CLINICAL].dropna(subset="participant_id")
-    if "screening" in clinical:
-        said = clinical.set_index("participant_id")["screening"].dropna()
-        reasons |= {str(participant): reason for participant, reason in said.items() if reason.lower() != "eligible"}
-    people = frames[PARTICIPANTS].dropna(subset="participant_id").set_index("participant_id")
-    criteria = {
-        f"BMI >= {MAXIMUM_BMI} kg/m2": people["bmi"] >= MAXIMUM_BMI,
-        f"older than {MAXIMUM_AGE} years": people["age"] > MAXIMUM_AGE,
-        f"younger than {MINIMUM_AGE} years": people["age"] < MINIMUM_AGE,
-    }
-    for reason, applies in criteria.items():
-        reasons |= dict.fromkeys(map(str, people.index[applies]), reason)
-    return reasons
 
 
 def assemble(folder: Folder) -> Cohort:
     """The cohort in a folder without faults."""
     frames = folder.tables
-    excluded = exclusions(frames)
+    excluded, unusable = exclusions(frames), segment_exclusions(frames[ANNOTATIONS])
     paths = pd.DataFrame([[*key, path] for key, path in folder.volumes.items()], columns=[*KEY, "path"])
     grades = frames[GRADES].rename(columns={"grade_final": "grade"})[[*KEY, "grade"]]
-    annotations = frames[ANNOTATIONS][[*tables.SCHEMAS[ANNOTATIONS].columns]]
+    annotations = frames[ANNOTATIONS][[*KEY, *tables.VOXELS]].dropna()
     segments = grades.merge(paths, on=KEY).merge(annotations, on=KEY)
-    segments = segments[~segments["participant_id"].isin(excluded)]
+    segments = _analysable(segments, excluded, unusable)
     segments = segments.astype(dict.fromkeys(segments.select_dtypes("Int64"), int))
     segments.insert(4, "label", (segments["grade"] > 0).astype(int))
     order = pd.Categorical(segments["level"], LEVELS).codes
@@ -175,21 +154,18 @@ def assemble(folder: Folder) -> Cohort:
         synthetic=folder.description.get("Synthetic") is True,
         participants=frames[PARTICIPANTS].reset_index(drop=True),
         clinical=frames[CLINICAL].reset_index(drop=True),
-        grades=frames[GRADES][~frames[GRADES]["participant_id"].isin(excluded)].reset_index(drop=True),
+        grades=_analysable(frames[GRADES], excluded, unusable).reset_index(drop=True),
         annotations=frames[ANNOTATIONS].reset_index(drop=True),
         patients=people[analysed].sort_values("participant_id").reset_index(drop=True),
         segments=segments.reset_index(drop=True),
-        flow=_flow(people["participant_id"], excluded, segments),
+        flow=flow(list(people["participant_id"]), excluded, unusable, segments),
     )
 
 
-def _flow(screened: pd.Series, excluded: dict[str, str], segments: pd.DataFrame) -> pd.DataFrame:
-    counts = pd.Series(excluded, dtype="str").value_counts(sort=False).sort_index()
-    rows: list[tuple[str, int, int | None, str]] = [("screened", len(screened), None, "")]
-    rows += [("excluded", int(count), None, str(reason)) for reason, count in counts.items()]
-    rows += [("analysed", segments["participant_id"].nunique(), len(segments), "")]
-    flow = pd.DataFrame(rows, columns=["stage", "participants", "segments", "reason"])
-    return flow.astype({"segments": "Int64"})
+def _analysable(table: pd.DataFrame, excluded: Mapping[str, str], unusable: Mapping[files.Key, str]) -> pd.DataFrame:
+    """The rows of a table of segments that neither their patient nor their quality excludes."""
+    out = pd.MultiIndex.from_frame(table[KEY]).isin(list(unusable)) if unusable else False
+    return table[~(table["participant_id"].isin(excluded) | out)]
 
 
 def _sha256(path: Path) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mflib import volume as volumes
-from mflib.cohort.tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS, Fault
+from mflib.cohort.tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, VOXELS, Fault
 from mflib.volume import FORMATS, KEY, LEVELS, SIDES, Annotation, VolumeError
 
 DESCRIPTION = "dataset_description.json"
@@ -89,15 +90,18 @@ def identity_faults(tables: dict[str, pd.DataFrame], found: dict[Key, str]) -> l
     ]
 
 
-def segment_faults(tables: dict[str, pd.DataFrame], found: dict[Key, str], eligible: set[str]) -> list[Fault]:
-    """Segments of eligible patients that lack a volume, a grade or an annotation."""
+def segment_faults(
+    tables: dict[str, pd.DataFrame], found: dict[Key, str], eligible: set[str], unusable: Collection[Key]
+) -> list[Fault]:
+    """Segments of eligible patients that lack a volume, a grade or an annotation; an unusable one needs none."""
     places: dict[str, dict[Key, str]] = {
         GRADES: _rows(GRADES, tables[GRADES]),
         ANNOTATIONS: _rows(ANNOTATIONS, tables[ANNOTATIONS]),
         "volume": found,
     }
     faults = []
-    for key in sorted({key for place in places.values() for key in place if key[0] in eligible}):
+    wanted = {key for place in places.values() for key in place if key[0] in eligible and key not in unusable}
+    for key in sorted(wanted):
         present = [place[key] for place in places.values() if key in place]
         for name in (name for name, place in places.items() if key not in place):
             participant, level, lat = key
@@ -140,8 +144,7 @@ def grade_faults(grades: pd.DataFrame) -> list[Fault]:
 
 def complete_annotations(table: pd.DataFrame) -> dict[Key, tuple[int, Annotation]]:
     """Line and annotation of each row of ``refpoints_roi.tsv`` that has no faulty cell, by key."""
-    columns = list(SCHEMAS[ANNOTATIONS].columns)
-    rows = table.dropna(subset=columns).drop_duplicates(KEY)
+    rows = table.dropna(subset=[*KEY, *VOXELS]).drop_duplicates(KEY)
     lines = zip(rows.index, rows.to_dict("records"), strict=True)
     return {(row["participant_id"], row["level"], row["lat"]): (int(n), Annotation.from_row(row)) for n, row in lines}
 

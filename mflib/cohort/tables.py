@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ MISSING = {"n/a", "na", "nan", ""}
 WORDS = {
     "sex": {"m": "M", "male": "M", "f": "F", "female": "F"},
     "pain_side": {"l": "L", "left": "L", "r": "R", "right": "R", "b": "both", "bilateral": "both"},
+    "quality": {"ok": "ok", "exclude": "exclude", "excluded": "exclude"},
 }
 YES_NO = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 
@@ -124,9 +125,12 @@ SCHEMAS = {
             **_SEGMENT,
             **{f"{point}_{axis}": _voxel(0) for point in ("bone", "shadow", "roi") for axis in "ijk"},
             **{f"roi_n{axis}": _voxel(2) for axis in "ijk"},
+            "quality": _optional_choice(["ok", "exclude"]),
+            "quality_reason": pa.Column(str, nullable=True, required=False),
         }
     ),
 }
+VOXELS = [name for name, column in SCHEMAS[ANNOTATIONS].columns.items() if str(column.dtype) == "Int64"]
 
 
 def read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
@@ -228,8 +232,16 @@ def _schema_faults(name: str, schema: pa.DataFrameSchema, table: pd.DataFrame) -
         schema.validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:
         cells = error.failure_cases[error.failure_cases["index"].notna()]
-        return [_cell_fault(name, case) for case in cells.to_dict("records")]
+        return [_cell_fault(name, case) for case in cells.to_dict("records") if not _needless(case, table)]
     return []
+
+
+def _needless(case: Mapping[Hashable, object], table: pd.DataFrame) -> bool:
+    """Whether a cell may be empty because its row of annotations does not say that the segment is to be used."""
+    if case["check"] != "not_nullable" or case["column"] not in VOXELS or "quality" not in table:
+        return False
+    quality = table["quality"][case["index"]]
+    return bool(pd.notna(quality)) and quality != "ok"
 
 
 def _cell_fault(name: str, case: dict[str, object]) -> Fault:

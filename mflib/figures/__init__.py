@@ -3,8 +3,10 @@
 The figures do not belong to pyplot, so none stays open. In a notebook they show after ``%matplotlib inline``.
 """
 
+from mflib.figures.annotation import bland_altman
 from mflib.figures.audit import confusion_matrices, fold_composition, p_by_correlation
 from mflib.figures.cohort import bmi_vas, flow_of_patients, grades_overview, power_curve, reader_table
+from mflib.figures.external import distances, out_of_range, recalibrated_curves, transported_roc
 from mflib.figures.mistakes import mistakes
 from mflib.figures.models import (
     auc_forest,
@@ -22,6 +24,7 @@ from mflib.figures.pitfalls import (
     predictive_values_over_prevalence,
     right_and_wrong,
 )
+from mflib.figures.quality import intensity_drift, quality_overview, volume_thumbnails
 from mflib.figures.saliency import saliency_checks, saliency_depth, saliency_gallery
 from mflib.figures.texture import (
     co_occurrence,
@@ -37,6 +40,7 @@ from mflib.figures.texture import (
 
 __all__ = [
     "auc_forest",
+    "bland_altman",
     "bmi_vas",
     "calibration_curves",
     "ceiling_over_kappa",
@@ -44,6 +48,7 @@ __all__ = [
     "co_occurrence",
     "confusion_matrices",
     "decision_curves",
+    "distances",
     "feature_by_grade",
     "flow_of_patients",
     "fold_composition",
@@ -51,16 +56,20 @@ __all__ = [
     "grades_overview",
     "histogram_before_after",
     "importance",
+    "intensity_drift",
     "learning_curves",
     "mistakes",
     "nakagami_fit",
     "network_comparisons",
     "network_inputs",
     "null_distribution",
+    "out_of_range",
     "p_by_correlation",
     "power_curve",
     "predictive_values_over_prevalence",
+    "quality_overview",
     "reader_table",
+    "recalibrated_curves",
     "repeatability",
     "right_and_wrong",
     "roc_curves",
@@ -70,5 +79,7 @@ __all__ = [
     "score_by_grade",
     "subgroup_forest",
     "three_planes",
+    "transported_roc",
     "under_gain",
+    "volume_thumbnails",
 ]

@@ -37,7 +37,8 @@ def flow_of_patients(flow: pd.DataFrame) -> Figure:
     Parameters
     ----------
     flow : rows in order, ``stage``, ``participants``, ``segments`` (nullable), ``reason``. Rows of the stage
-        "excluded" that follow each other share one box beside the arrow; every other row is a box of its own.
+        "excluded" that follow each other share one box beside the arrow; every other row is a box of its own. A row
+        without participants counts segments.
     """
     boxes = _flow_boxes(flow)
     total = sum(_box_height(lines) + _GAP for _, lines in boxes)
@@ -152,9 +153,10 @@ def _flow_boxes(flow: pd.DataFrame) -> list[tuple[bool, list[str]]]:
             segments = "" if pd.isna(row["segments"]) else f", {row['segments']} segments"
             boxes.append((False, [str(row["stage"]).capitalize(), f"{row['participants']} patients{segments}"]))
             continue
+        count = row["participants"] or row["segments"]
         if not boxes or not boxes[-1][0]:
-            boxes.append((True, ["Excluded"]))
-        boxes[-1][1].extend(wrap(f"{row['participants']}  {row['reason']}", 44, subsequent_indent="     "))
+            boxes.append((True, ["Excluded" if row["participants"] else "Segments excluded"]))
+        boxes[-1][1].extend(wrap(f"{count}  {row['reason']}", 44, subsequent_indent="     "))
     return boxes
 
 

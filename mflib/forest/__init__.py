@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
 
 from mflib import folds as division
 from mflib import parallel, reliability
@@ -39,6 +40,7 @@ __all__ = [
     "NAME",
     "OUTSIDE",
     "WHOLE_FAMILY",
+    "Fitted",
     "ForestError",
     "Result",
     "Settings",
@@ -51,7 +53,18 @@ NAME = "random_forest"
 OUTSIDE = "random_forest_selected_outside"
 
 Labels = NDArray[np.integer]
+_Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 Selection = Literal["nested", "outside"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """The forest of one fold: what it was fitted to, and from which score on a segment is called infiltrated."""
+
+    fold: int
+    features: list[str]
+    threshold: float
+    model: RandomForestClassifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +76,13 @@ class Result:
     predictions : the predictions table
     choices : repeat, fold, then `selection.Choice.described`: the combination, and how it did in the inner folds
     importance : repeat, fold, family, feature, importance, sd, as `importance.permutation_importance` on the test part
+    models : the forests of the folds of repeat 0, in their order
     """
 
     predictions: pd.DataFrame
     choices: pd.DataFrame
     importance: pd.DataFrame
+    models: list[Fitted]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,13 +142,15 @@ def out_of_fold(
     if selection == "outside":
         data = replace(data, outside=_choose(data, folds[0], np.arange(len(labels))))
     results = _in_order(data, folds, workers, scheduler)
-    predictions, choices, importance = (pd.concat(part, ignore_index=True) for part in zip(*results, strict=True))
-    return Result(predictions, choices, importance)
+    tables, models = zip(*results, strict=True)
+    predictions, choices, importance = (pd.concat(part, ignore_index=True) for part in zip(*tables, strict=True))
+    kept = [fitted for fold, fitted in zip(folds, models, strict=True) if fold.repeat == 0]
+    return Result(predictions, choices, importance, kept)
 
 
-def _in_order(data: _Data, folds: Sequence[Fold], workers: int, scheduler: str) -> list[tuple[pd.DataFrame, ...]]:
+def _in_order(data: _Data, folds: Sequence[Fold], workers: int, scheduler: str) -> list[tuple[_Tables, Fitted]]:
     progress = Progress("forest folds", len(folds))
-    done: dict[int, tuple[pd.DataFrame, ...]] = {}
+    done: dict[int, tuple[_Tables, Fitted]] = {}
     for n, outcome in parallel.outcomes(_fold, data, folds, workers=workers, scheduler=scheduler):
         if isinstance(outcome, Exception):
             outcome.add_note(f"in fold {folds[n].number} of repeat {folds[n].repeat}")
@@ -143,8 +160,8 @@ def _in_order(data: _Data, folds: Sequence[Fold], workers: int, scheduler: str) 
     return [done[n] for n in range(len(folds))]
 
 
-def _fold(data: _Data, fold: Fold) -> tuple[pd.DataFrame, ...]:
-    """Predictions, choice and importance of one fold."""
+def _fold(data: _Data, fold: Fold) -> tuple[_Tables, Fitted]:
+    """Predictions, choice and importance of one fold, and its forest."""
     labels, settings = data.labels, data.settings
     choice = data.outside or _choose(data, fold, fold.train)
     values = data.texture[choice.features].to_numpy(float)
@@ -158,7 +175,8 @@ def _fold(data: _Data, fold: Fold) -> tuple[pd.DataFrame, ...]:
     importance = permutation_importance(
         model, names, values[fold.test], labels[fold.test], settings.permutations, shuffles
     )
-    return predictions, _of_fold(fold, pd.DataFrame([choice.described])), _of_fold(fold, importance)
+    tables = predictions, _of_fold(fold, pd.DataFrame([choice.described])), _of_fold(fold, importance)
+    return tables, Fitted(fold.number, choice.features, threshold, model)
 
 
 def _choose(data: _Data, fold: Fold, rows: Indices) -> Choice:

@@ -6,6 +6,7 @@ A predictions table has one row per segment and model: KEY, ``model``, ``split``
 
 from mflib.performance.decision import TREAT_ALL, TREAT_NONE, decision_curve
 from mflib.performance.differences import comparison, mcnemar, several
+from mflib.performance.external import paired_areas, transport
 from mflib.performance.grades import by_grade
 from mflib.performance.metrics import METRICS, fold_mean_auc, metrics_per_fold, summary, youden_threshold
 from mflib.performance.mistake import mistakes
@@ -15,6 +16,7 @@ from mflib.performance.predictive import operating_points, predictive_values
 from mflib.performance.probability import calibration, calibration_curve
 from mflib.performance.proportions import PROPORTIONS
 from mflib.performance.readable import by_model, estimate, p_value, side_by_side
+from mflib.performance.recalibration import UPDATES, Recalibrated, recalibrate
 from mflib.performance.subgroup import subgroups
 from mflib.performance.table import COLUMNS, LABELS, RUN, PredictionsError, models, validate
 from mflib.volume import KEY, LEVELS, SIDES
@@ -31,7 +33,9 @@ __all__ = [
     "SIDES",
     "TREAT_ALL",
     "TREAT_NONE",
+    "UPDATES",
     "PredictionsError",
+    "Recalibrated",
     "both_ways",
     "by_grade",
     "by_model",
@@ -49,12 +53,15 @@ __all__ = [
     "models",
     "operating_points",
     "p_value",
+    "paired_areas",
     "paper_table",
     "predictive_values",
+    "recalibrate",
     "several",
     "side_by_side",
     "subgroups",
     "summary",
+    "transport",
     "validate",
     "youden_threshold",
 ]

@@ -15,14 +15,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mflib import atomic, forest, preprocess
+from mflib import atomic, forest, preprocess, quality
 from mflib import cohort as cohorts
 from mflib import folds as splits
 from mflib.cohort import Cohort
 from mflib.dcnn import comparisons, training, transfer
 from mflib.folds import Fold, Split
 from mflib.preprocess import Region
-from mflib.study import shown
+from mflib.quality import Quality
+from mflib.study import models, shown
 from mflib.study.profile import Profile, ProfileError
 from mflib.study.shown import Shown
 from mflib.texture import bank, robustness
@@ -70,6 +71,19 @@ class Study:
     def cohort(self) -> Cohort:
         """The cohort; raises ``CohortError`` with every fault of its tables and headers."""
         return cohorts.load(self.profile.cohort_folder)
+
+    @cached_property
+    def external(self) -> Cohort:
+        """The second cohort, which the models only predict; raises ``CohortError`` with every fault of it.
+
+        Raises
+        ------
+        StudyError
+            The run has none.
+        """
+        if self.profile.external_folder is None:
+            raise StudyError("found no external cohort, expected one: give mflib report --external, or external_folder")
+        return cohorts.load(self.profile.external_folder)
 
     @cached_property
     def folds(self) -> list[Fold]:
@@ -120,6 +134,11 @@ class Study:
         segments = rows[KEY].merge(self.cohort.segments, on=KEY, validate="many_to_one").to_dict("records")
         regions = [self.region({str(name): value for name, value in segment.items()}) for segment in segments]
         return [region.voxels[:, :, region.voxels.shape[2] // 2] for region in regions]
+
+    @cached_property
+    def quality(self) -> Quality:
+        """How every volume of the cohort folder was recorded, those that are not analysed too."""
+        return quality.measure(cohorts.read_folder(self.profile.cohort_folder), self.profile.preprocessing)
 
     @cached_property
     def texture(self) -> pd.DataFrame:
@@ -181,6 +200,15 @@ class Study:
         if profile.network.frozen:
             return transfer.out_of_fold(*common, place=place)
         return training.out_of_fold(*common, place=place, scheduler=profile.scheduler, **options)
+
+    def keep_forest(self) -> None:
+        """Keep the forests of the first repeat for new volumes; see ``models.keep_forest``."""
+        profile = self.profile
+        models.keep_forest(self.forest, self.texture, self.cohort, profile, self.artifacts, **self._computed_by)
+
+    def keep_network(self, result: training.Result) -> None:
+        """Keep the networks of all folds for new volumes; see ``models.keep_network``."""
+        models.keep_network(result, self.cohort, self.profile, self.artifacts)
 
     def network_comparisons(self, own: pd.DataFrame) -> comparisons.Result:
         """The network with one thing done otherwise at a time, beside the study's own predictions."""

@@ -1,0 +1,27 @@
+"""Reference points, region of interest and quality by hand, in JupyterLab; and how far two annotators agree.
+
+``annotate`` shows the tool, ``suggest`` computes where the points may lie, ``compare`` holds a blinded second pass
+against the first. ``mflib.annotation.launch`` starts JupyterLab with all of it.
+"""
+
+from mflib.annotation.agreement import Agreement, compare
+from mflib.annotation.marks import REASONS, AnnotationError, Marks
+from mflib.annotation.session import SECOND, Session, open_session
+from mflib.annotation.suggestion import Suggestion, suggest, suggest_roi
+from mflib.annotation.tool import Tool, annotate
+
+__all__ = [
+    "REASONS",
+    "SECOND",
+    "Agreement",
+    "AnnotationError",
+    "Marks",
+    "Session",
+    "Suggestion",
+    "Tool",
+    "annotate",
+    "compare",
+    "open_session",
+    "suggest",
+    "suggest_roi",
+]

@@ -1,0 +1,283 @@
+"""An annotator's way through a cohort, without a screen: where they are, their marks, undo, and what is on disk."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from mflib import cohort as cohorts
+from mflib.annotation import marks, rows
+from mflib.annotation.marks import AnnotationError, Marks, Roi
+from mflib.cohort.files import Key
+from mflib.cohort.tables import ANNOTATIONS
+from mflib.volume import LEVELS, Index
+
+SECOND = ANNOTATIONS.replace(".tsv", "_second.tsv")
+INITIALS = re.compile(r"[A-Za-z]{2,8}", re.ASCII)
+
+
+@dataclass
+class History:
+    """The states of one volume's marks, and which of them counts now."""
+
+    states: list[Marks]
+    at: int = 0
+
+    @property
+    def now(self) -> Marks:
+        """The marks as they are shown."""
+        return self.states[self.at]
+
+    def saved(self, at: int | None = None) -> Marks | None:
+        """The last confirmed marks up to state ``at``: what the table on disk holds. None where there are none."""
+        earlier = self.states[: (self.at if at is None else at) + 1]
+        return next((state for state in reversed(earlier) if state.confirmed), None)
+
+
+@dataclass
+class Session:
+    """One annotator's pass over a cohort. Every change of what is confirmed is on disk before the method returns.
+
+    Parameters
+    ----------
+    root : the cohort folder
+    path : the table that is written
+    annotator : initials
+    second : whether this is the blinded second pass
+    paths : volume of each segment, relative to ``root``, in the order of the pass
+    notices : files of the cohort that cannot be annotated, and why
+    """
+
+    root: Path
+    path: Path
+    annotator: str
+    second: bool
+    paths: dict[Key, str]
+    notices: list[str]
+    position: int = 0
+    _histories: dict[Key, History] = field(default_factory=dict, repr=False)
+    _seen: dict[Key, rows.Cells | None] = field(default_factory=dict, repr=False)
+    _opened: dict[Key, rows.Cells | None] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.keys = list(self.paths)
+        table = rows.read(self.path)
+        for key in self.keys:
+            self._adopt(key, table.rows.get(key))
+        self._go_to_open()
+
+    @property
+    def key(self) -> Key:
+        """The segment in hand."""
+        return self.keys[self.position]
+
+    @property
+    def marks(self) -> Marks:
+        """Its marks."""
+        return self._histories[self.key].now
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a state before this one."""
+        return self._histories[self.key].at > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether a state was undone."""
+        history = self._histories[self.key]
+        return history.at < len(history.states) - 1
+
+    def state_of(self, key: Key) -> str:
+        """``excluded``, ``confirmed``, ``changed`` (not as saved), ``begun`` (marked, not saved) or ``open``."""
+        history = self._histories[key]
+        saved = history.saved()
+        if saved is not None:
+            return "changed" if not history.now.confirmed else "excluded" if saved.excluded else "confirmed"
+        return "begun" if history.at > 0 else "open"
+
+    def progress(self) -> str:
+        """How far the pass is, such as ``37 of 368 confirmed, 2 marked but not confirmed``."""
+        states = [self.state_of(key) for key in self.keys]
+        done = sum(state in ("confirmed", "excluded", "changed") for state in states)
+        left = sum(state in ("changed", "begun") for state in states)
+        return f"{done} of {len(states)} confirmed" + (f", {left} changed but not confirmed" if left else "")
+
+    def last_roi_size(self) -> Index | None:
+        """Extent of the region that was confirmed last in this pass, None before there is one."""
+        saved = [history.saved() for history in self._histories.values()]
+        confirmed = [one for one in saved if one is not None and one.roi and not one.excluded]
+        latest = max(confirmed, key=lambda one: one.annotated_at.replace(marks.MISSING, ""), default=None)
+        return latest.roi[1] if latest is not None and latest.roi else None
+
+    def offer(self, suggested: Marks) -> None:
+        """Take computed marks as the beginning of a volume that nobody has touched."""
+        history = self._histories[self.key]
+        if len(history.states) == 1 and history.saved() is None:
+            history.states = [suggested]
+
+    def set_point(self, name: str, at: Index, roi: Roi | None = None) -> None:
+        """Mark ``bone`` or ``shadow``; ``roi`` is the region to suggest with it."""
+        region = {} if roi is None else {"roi": roi}
+        edited = self.marks.edited(**{name: at}, **region)
+        self._append(edited if roi is None else edited.edited(suggested=edited.suggested | {"roi"}))
+
+    def set_roi(self, roi: Roi) -> None:
+        """Place the region of interest."""
+        self._append(self.marks.edited(roi=roi))
+
+    def include(self) -> None:
+        """Take back an exclusion; the marks wait to be confirmed."""
+        self._append(self.marks.edited(excluded=""))
+
+    def exclude(self, reason: str) -> None:
+        """Say that the volume cannot be used, and save that.
+
+        Raises
+        ------
+        AnnotationError
+            Without a reason.
+        ConflictError, LockError, OSError
+            It could not be saved; nothing has changed.
+        """
+        reason = " ".join(reason.split())
+        if reason.lower() in ("", marks.MISSING):
+            raise AnnotationError(f"found {reason!r} as the reason, expected why the volume is excluded")
+        self._append(self.marks.edited(excluded=reason).confirm(self.annotator, _now()))
+
+    def confirm(self) -> None:
+        """Confirm and save the marks in hand; those that are confirmed already stay as they are, with their annotator.
+
+        Raises
+        ------
+        AnnotationError
+            A mark is missing.
+        ConflictError, LockError, OSError
+            They could not be saved; nothing has changed.
+        """
+        if not self.marks.confirmed:
+            self._append(self.marks.confirm(self.annotator, _now()))
+
+    def undo(self) -> None:
+        """Back to the state before, on disk too. Raises as ``confirm`` does."""
+        if self.can_undo:
+            self._move(self._histories[self.key].at - 1)
+
+    def redo(self) -> None:
+        """Forward again, on disk too. Raises as ``confirm`` does."""
+        if self.can_redo:
+            self._move(self._histories[self.key].at + 1)
+
+    def go(self, position: int) -> None:
+        """To a segment by its place in the pass; beyond the ends, to the first or last."""
+        self.position = min(max(position, 0), len(self.keys) - 1)
+
+    def go_to_open(self) -> bool:
+        """To the next segment that is not confirmed, from the beginning again after the last; False where none is."""
+        return self._go_to_open(self.position + 1)
+
+    def _go_to_open(self, start: int = 0) -> bool:
+        for step in range(len(self.keys)):
+            position = (start + step) % len(self.keys)
+            if self.state_of(self.keys[position]) not in ("confirmed", "excluded"):
+                self.position = position
+                return True
+        return False
+
+    def _append(self, state: Marks) -> None:
+        history = self._histories[self.key]
+        self._move(history.at + 1, [*history.states[: history.at + 1], state])
+
+    def _move(self, at: int, states: list[Marks] | None = None) -> None:
+        """Go to another state; where that changes what is confirmed, the disk comes first."""
+        key = self.key
+        history = self._histories[key]
+        changed = History(history.states if states is None else states, at)
+        if changed.saved() != history.saved():
+            self._write(key, changed.saved())
+        self._histories[key] = changed
+
+    def _write(self, key: Key, saved: Marks | None) -> None:
+        wanted = self._opened[key] if saved is None else marks.to_cells(saved)
+        try:
+            table = rows.write_row(self.path, key, wanted, self._seen[key])
+        except rows.ConflictError as conflict:
+            self._seen[key] = conflict.found
+            raise
+        self._seen[key] = table.rows.get(key)
+        for other in self.keys:
+            if other != key and self._histories[other].at == 0:
+                self._adopt(other, table.rows.get(other))
+
+    def _adopt(self, key: Key, cells: rows.Cells | None) -> None:
+        """Begin with what the table says; marks that were only suggested stay where it still says nothing."""
+        if key in self._seen and cells == self._seen[key]:
+            return
+        try:
+            found = None if cells is None else marks.from_cells(cells)
+        except AnnotationError as error:
+            raise AnnotationError(f"{self.path.name}, {' '.join(key)}: {error}") from error
+        self._seen[key] = self._opened[key] = cells
+        self._histories[key] = History([found or Marks()])
+
+
+def open_session(root: Path, annotator: str, *, second: bool = False, seed: int = 0) -> Session:
+    """Begin a pass, or go on with it.
+
+    Parameters
+    ----------
+    root : cohort folder, finished or not: volumes are all it needs
+    annotator : initials, 2 to 8 letters
+    second : blinded second pass in shuffled order; the first's marks are not read
+    seed : of the shuffling
+
+    Raises
+    ------
+    AnnotationError
+        No initials, no volumes, a table that is none, or a disk that cannot be written.
+    """
+    if not INITIALS.fullmatch(annotator):
+        raise AnnotationError(f"annotator: found {annotator!r}, expected initials of 2 to 8 letters, not a name")
+    folder = cohorts.read_folder(root)
+    if not folder.volumes:
+        faults = "\n".join(f"  {fault}" for fault in folder.faults)
+        raise AnnotationError(f"no volume to annotate in {root}; found these faults:\n{faults}")
+    notices = [str(fault) for fault in folder.faults if fault.file in _unusable(folder)]
+    paths = {key: folder.volumes[key] for key in _order(folder, seed if second else None)}
+    path = root / (SECOND if second else ANNOTATIONS)
+    _check_writable(path.parent)
+    return Session(root, path, annotator.upper(), second, paths, notices)
+
+
+def _unusable(folder: cohorts.Folder) -> set[str]:
+    """Files below ``sub-*/us`` that have a fault."""
+    return {fault.file for fault in folder.faults if fault.file.startswith("sub-") and "no volume" not in fault.found}
+
+
+def _order(folder: cohorts.Folder, seed: int | None) -> list[Key]:
+    """Segments of all patients who are not excluded, by patient, level and side, or shuffled."""
+    out = cohorts.exclusions(folder.tables)
+    keys = sorted(
+        (key for key in folder.volumes if key[0] not in out), key=lambda key: (key[0], LEVELS.index(key[1]), key[2])
+    )
+    if not keys:
+        raise AnnotationError(f"no volume to annotate in {folder.root}: the patients of all of them are excluded")
+    return keys if seed is None else [keys[n] for n in np.random.default_rng(seed).permutation(len(keys))]
+
+
+def _check_writable(folder: Path) -> None:
+    """Say now what would else be said after an hour's work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise AnnotationError(f"annotations cannot be saved: {error}") from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,119 @@
+"""Text that is burnt into the pictures: found by what sets it apart from tissue, it never changes between frames.
+
+Three things are looked for: border bands that never change and hold something, things that never change on black
+that never changes, and words whose strokes stay bright over tissue that changes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+STILL = 2
+"""Grey levels within which a pixel never changes."""
+DARK = 32
+FEWEST_FRAMES, FEWEST_FOR_WORDS, LEAST_CHANGING = 4, 8, 0.05
+RAISED, STROKE_WITHIN, AROUND = 48, 9, 31
+"""How much brighter a stroke over tissue is than what lies within so many pixels; how far its surroundings reach."""
+STEADY = 22
+"""Grey levels within which a quarter of a word's strokes stay; a quarter of a fascia's in the phantom changes by 24."""
+LOWEST_WORD, HIGHEST_WORD, FEWEST_CROSSINGS, TALL = 5, 48, 3, 0.6
+
+Mask = NDArray[np.bool_]
+
+
+def find(frames: NDArray[np.uint8]) -> Mask | None:
+    """Where text, scales and logos are burnt into a stack of frames.
+
+    Parameters
+    ----------
+    frames : (n, rows, columns) grey levels
+
+    Returns
+    -------
+    Mask or None
+        (rows, columns), True where something is burnt in. None where it cannot be told: with fewer than four frames, or
+        where next to nothing changes.
+    """
+    low, high = frames.min(axis=0), frames.max(axis=0)
+    still = high - low <= STILL
+    if len(frames) < FEWEST_FRAMES or (~still).mean() < LEAST_CHANGING:
+        return None
+    found = _bands(still, high)
+    found |= _on_black(still & ~found, high, found)
+    if len(frames) >= FEWEST_FOR_WORDS:
+        found |= _words(np.where(found, 0, low), np.where(found, 0, high))
+    return found
+
+
+def where(mask: Mask) -> str:
+    """The masked parts in words: rows and columns of each connected one, the largest six."""
+    boxes = ndimage.find_objects(ndimage.label(ndimage.binary_dilation(mask, iterations=6))[0])
+    trimmed = [np.argwhere(mask[box]) + [s.start for s in box] for box in boxes]
+    largest = sorted(trimmed, key=len, reverse=True)[:6]
+    parts = [f"rows {t[:, 0].min()}-{t[:, 0].max()}, columns {t[:, 1].min()}-{t[:, 1].max()}" for t in largest]
+    return "; ".join(parts) + (f"; and {len(trimmed) - 6} more" if len(trimmed) > 6 else "")
+
+
+def _bands(still: Mask, high: NDArray[np.uint8]) -> Mask:
+    """Border rows and columns in which nothing changes, where they hold more than one even grey."""
+    found = np.zeros(still.shape, bool)
+    for mask, calm, level in ((found, still, high), (found.T, still.T, high.T)):
+        moving = np.flatnonzero(~calm.all(axis=1))
+        for band in (slice(0, moving[0]), slice(moving[-1] + 1, None)):
+            if level[band].size and level[band].max() > DARK and np.ptp(level[band]) > DARK:
+                mask[band] = True
+    return found
+
+
+def _on_black(still: Mask, high: NDArray[np.uint8], gone: Mask) -> Mask:
+    """Things that never change and are surrounded by black that never changes: text, scales, logos."""
+    things, black = still & (high > DARK), gone | (still & (high <= DARK))
+    found = np.zeros(still.shape, bool)
+    labels, _ = ndimage.label(ndimage.binary_dilation(things, np.ones((3, 3)), iterations=2))
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        wide = tuple(slice(max(0, s.start - 3), s.stop + 3) for s in box)
+        thing = labels[wide] == number
+        around = ndimage.binary_dilation(thing, np.ones((3, 3)), iterations=3) & ~thing
+        if black[wide][around].mean() >= 0.8 if around.any() else True:
+            found[box] |= still[box]
+    return found
+
+
+def _words(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> Mask:
+    """Boxes around words over tissue, from each pixel's darkest and brightest grey level over all frames.
+
+    A stroke stays bright and changes less than half as much as the tissue around it. In a word most of them reach from
+    top to bottom and each row crosses several; a fascia that stays is one line, or many low pieces of one.
+    """
+    spread = (high - low).astype(np.float32)
+    calm = 2 * spread < ndimage.uniform_filter(spread, AROUND)
+    strokes = calm & (ndimage.white_tophat(low, STROKE_WITHIN) > RAISED)
+    labels, _ = ndimage.label(ndimage.binary_dilation(strokes, np.ones((1, STROKE_WITHIN))))
+    boxes = list(enumerate(ndimage.find_objects(labels), start=1))
+    shapes = [(box, strokes[box] & (labels[box] == number)) for number, box in boxes]
+    steady = [(box, shape) for box, shape in shapes if np.percentile(spread[box][shape], 25) <= STEADY]
+    lines = [box[0] for box, shape in steady if _is_word(shape)]
+    found = np.zeros(strokes.shape, bool)
+    for box, _ in steady:
+        if any(_share_a_line(box[0], line) for line in lines):
+            found[box] = True
+    return ndimage.binary_dilation(found, np.ones((3, 3)), iterations=2)
+
+
+def _share_a_line(rows: slice, line: slice) -> bool:
+    shared = min(rows.stop, line.stop) - max(rows.start, line.start)
+    return shared >= (line.stop - line.start) / 2
+
+
+def _is_word(shape: Mask) -> bool:
+    height, width = shape.shape
+    crossings = (np.diff(shape.astype(np.int8), axis=1, prepend=0) == 1).sum(axis=1)
+    if not LOWEST_WORD <= height <= HIGHEST_WORD or width < 2 * height or crossings.mean() < FEWEST_CROSSINGS:
+        return False
+    letters, _ = ndimage.label(shape, np.ones((3, 3)))
+    tall = [
+        n for n, (rows, _) in enumerate(ndimage.find_objects(letters), 1) if rows.stop - rows.start >= TALL * height
+    ]
+    return bool(np.isin(letters[shape], tall).mean() >= TALL)

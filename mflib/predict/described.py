@@ -1,0 +1,169 @@
+"""What is said of a volume, in words: plain values for the page of a patient, and the viewer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from mflib.performance import LABELS, estimate
+from mflib.predict.models import Models
+from mflib.predict.results import Applicability, Assessment, Result, Verdict
+from mflib.view import view
+from mflib.volume import Annotation, Volume
+
+# A sign beside the word, so that nothing hangs on colour.
+SIGNS: dict[Verdict, str] = {"inside": "\u2713", "at the edge": "!", "outside": "\u2715"}
+VERDICTS: dict[Verdict, str] = {
+    "inside": "Inside what this model has seen",
+    "at the edge": "At the edge of what this model has seen",
+    "outside": "Outside what this model has seen",
+}
+SIDES = {"L": "left", "R": "right"}
+CALLS = {1: "infiltration", 0: "no infiltration"}
+MARGIN_MM = 3.0
+# The fields of a sidecar that reach the page: technical ones, and no others.
+_SIDECAR = {
+    "Manufacturer": "make", "ManufacturersModelName": "model", "ProbeModel": "probe",
+    "ProbeCentralFrequency": "centre frequency (MHz)", "DepthMM": "depth (mm)", "GainPercent": "gain (%)",
+}  # fmt: skip
+
+
+def run(models: Models) -> dict[str, Any]:
+    """What is said of the models: how good they were on their own patients, and what they are."""
+    quality = [
+        {
+            "model": LABELS.get(row["model"], row["model"]),
+            "auc": estimate(row, "auc"),
+            **{name: "n/a" if pd.isna(row[name]) else f"{row[name]:.2f}" for name in ("sensitivity", "specificity")},
+            "of": f"{row['segments']:.0f} segments of {row['patients']:.0f} patients",
+        }
+        for row in models.performance.to_dict("records")
+    ]
+    provenance = [("Trained on", models.cohort_name), *models.profile.items(), ("Commit", models.commit)]
+    provenance += [("Packages", ", ".join(f"{name} {version}" for name, version in models.versions.items()))]
+    return {"quality": quality, "provenance": provenance + list(models.files.items())}
+
+
+def volume(assessment: Assessment, models: Models, anchor: str) -> dict[str, Any]:
+    """One volume as plain values; ``anchor`` is its id on the page."""
+    found = assessment.applicability
+    key = assessment.key
+    areas = models.performance.set_index("model")
+    rows = [_result(result, areas) for result in assessment.results.values()]
+    return {
+        "id": anchor,
+        "title": f"{key[1]} {SIDES[key[2]]}" if key else assessment.name,
+        "file": assessment.name,
+        "verdict": found.verdict,
+        "sign": SIGNS[found.verdict],
+        "words": VERDICTS[found.verdict],
+        "withheld": found.verdict == "outside",
+        "reasons": found.reasons,
+        "distance": _distance(found),
+        "results": rows,
+        "disagree": len({result.called for result in assessment.results.values()}) > 1,
+        "notes": list(dict.fromkeys(result.note for result in assessment.results.values() if result.note)),
+        "notices": assessment.notices,
+        "features": _features(found.features),
+        "feature_count": len(found.features),
+        "acquisition": _acquisition(assessment),
+        "viewer": Markup(_viewer(assessment)),
+    }
+
+
+def _result(result: Result, areas: pd.DataFrame) -> dict[str, str]:
+    probable = {"p": result.probability, "low": result.low, "high": result.high}
+    known = result.model in areas.index
+    return {
+        "model": LABELS.get(result.model, result.model),
+        "score": f"{result.score:.3f}",
+        "threshold": f"{result.threshold:.3f}",
+        "call": CALLS[result.called],
+        "votes": f"{result.votes} of {result.folds}",
+        "probability": "n/a" if result.probability is None else estimate(pd.Series(probable, dtype=float), "p"),
+        "auc": estimate(areas.loc[result.model], "auc") if known else "n/a",
+    }
+
+
+def _distance(found: Applicability) -> str:
+    nearer = f"{found.percentile:.0f} % of them lie nearer to those of the other patients"
+    return f"Distance of the texture to the training segments: {found.distance:.3g}; {nearer}."
+
+
+def _features(features: pd.DataFrame) -> list[dict[str, str]]:
+    """The features that are out of range, the farthest first."""
+    outside = features[features["outside"].astype(bool)]
+    width = (outside["high"] - outside["low"]).to_numpy(dtype=np.float64)
+    over = np.maximum(outside["value"] - outside["high"], outside["low"] - outside["value"]).to_numpy(dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        share = over / width
+    return [
+        {
+            "name": _feature_name(str(row["feature"])),
+            "value": f"{row['value']:.4g}",
+            "range": f"{row['low']:.4g} to {row['high']:.4g}",
+            "beyond": _beyond(row["value"] > row["high"], share[position]),
+        }
+        for position, row in sorted(enumerate(outside.to_dict("records")), key=lambda pair: -share[pair[0]])
+    ]
+
+
+def _beyond(above: bool, share: float) -> str:
+    side = "above" if above else "below"
+    if not np.isfinite(share):
+        return side
+    return f"{side}, by {100 * share:.0f} % of the range" if share < 10 else f"{side}, by {share:.0f} times the range"
+
+
+def _feature_name(name: str) -> str:
+    parts = name.split("_")
+    if parts[0] != "glcm" or len(parts) != 5:
+        return name.replace("_", " ")
+    return f"GLCM {parts[4]}: {parts[1]} grey levels, step {parts[2]}, direction {parts[3]}"
+
+
+def _acquisition(assessment: Assessment) -> list[tuple[str, str]]:
+    """What the picture was taken with, as far as it is technical."""
+    recorded, spacing = assessment.volume, assessment.volume.spacing_mm
+    references, stated = assessment.region.references, recorded.dynamic_range_db
+    size = np.multiply(assessment.annotation.roi_size, spacing)
+    rows = [
+        ("voxel size (mm)", " × ".join(f"{step:.3g}" for step in spacing)),
+        ("region of interest (mm)", " × ".join(f"{extent:.1f}" for extent in size)),
+        ("grey level of bone, of its shadow", f"{references.bone:.0f}, {references.shadow:.0f}"),
+        ("dynamic range (dB)", "not stated: that of the run's profile is taken" if stated is None else f"{stated:g}"),
+        ("grey levels in the region", str(len(np.unique(assessment.region.raw)))),
+    ]
+    values = {name: recorded.sidecar.get(field) for field, name in _SIDECAR.items()}
+    return rows + [(name, str(value)[:60]) for name, value in values.items() if isinstance(value, str | int | float)]
+
+
+def _viewer(assessment: Assessment) -> str:
+    shown, annotation = cropped(assessment.volume, assessment.annotation)
+    saliency = assessment.saliency if assessment.saliency.any() else None
+    speaks = (
+        "Saliency: what the network's call rests on, the mean of its folds' Grad-CAMs." if saliency is not None else ""
+    )
+    whole = shown.voxels.shape == assessment.volume.voxels.shape
+    part = "" if whole else "Cut out around the region of interest and the two reference points."
+    return str(view(shown, annotation, saliency, caption=" ".join(filter(None, ["As recorded.", speaks, part]))).html)
+
+
+def cropped(recorded: Volume, annotation: Annotation) -> tuple[Volume, Annotation]:
+    """The part of a volume around its annotation, and the annotation in it; the whole where little can be left out."""
+    margin = np.ceil(MARGIN_MM / np.array(recorded.spacing_mm)).astype(int)
+    start = np.array(annotation.roi_start)
+    places = np.array([annotation.bone, annotation.shadow, start, start + annotation.roi_size - 1])
+    first = np.maximum(places.min(axis=0) - margin, 0)
+    last = np.minimum(places.max(axis=0) + margin + 1, recorded.voxels.shape)
+    box = tuple(slice(begin, end) for begin, end in zip(first, last, strict=True))
+    part = recorded.voxels[box]
+    if part.size > 0.8 * recorded.voxels.size:
+        return recorded, annotation
+    bone, shadow, roi = (tuple(int(n) for n in place - first) for place in places[:3])
+    moved = Annotation(bone, shadow, roi, annotation.roi_size)  # type: ignore[arg-type]
+    return replace(recorded, voxels=np.ascontiguousarray(part)), moved

@@ -1,0 +1,217 @@
+"""The models of a run: read from its folder, and asked about one volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mflib import forest, performance, preprocess
+from mflib.dcnn import training
+from mflib.dcnn.settings import Settings as NetworkSettings
+from mflib.predict import applicability, archive, manifest, networks, probability, trees
+from mflib.predict.applicability import Seen
+from mflib.predict.ensemble import Ensemble, texture_settings
+from mflib.predict.manifest import Manifest
+from mflib.predict.results import Applicability, Assessment, PredictError
+from mflib.preprocess import Region
+from mflib.study import models as stored
+from mflib.study.profile import ProfileError, build
+from mflib.texture import bank
+from mflib.volume import KEY, Annotation, Volume
+
+LEARNT = "The models have learnt from this very volume, so what they say of it is no test."
+# Of what a sidecar says, so much is repeated.
+WORD = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """The models of a run.
+
+    Parameters
+    ----------
+    cohort_name : what the training cohort calls itself
+    synthetic : whether it is simulated
+    profile : choices of the run in words, for a reader: split, folds, seed, segments, patients, ...
+    commit : the commit that the run was made with
+    performance : model, auc, low, high, sensitivity, specificity, segments, patients: out of fold, repeat 0
+    versions : of the packages that the models were made with
+    files : SHA-256 of each model file by its name
+    run : the run folder
+    scorers : what scores a volume; a page has no need of it
+    """
+
+    cohort_name: str
+    synthetic: bool
+    profile: dict[str, str]
+    commit: str
+    performance: pd.DataFrame
+    versions: dict[str, str]
+    files: dict[str, str]
+    run: Path
+    scorers: Ensemble = field(repr=False)
+
+    def assess(self, volume: Volume, annotation: Annotation, name: str = "") -> Assessment:
+        """All that the models say of one volume; they learn nothing from it.
+
+        Parameters
+        ----------
+        volume, annotation : the volume, its reference points and its region of interest
+        name : of the volume, for messages and pages
+
+        Raises
+        ------
+        PredictError
+            The volume cannot be normalised or measured; the message says why.
+        """
+        asked = self.scorers
+        try:
+            region = normalised(volume, annotation, asked.preprocessing)
+            texture = asked.complete(bank.measure(region.voxels, region.dynamic_range_db, asked.texture))
+            voxels = asked.input(region)
+        except ValueError as error:
+            raise PredictError(f"{name}: {error}" if name else str(error)) from error
+        results = asked.results(texture, voxels)
+        saliency = asked.saliency(voxels, results[training.MODEL].called, region)
+        applicable = held_against(asked.seen, volume, annotation, region, texture)
+        notices = (*remarks(asked.seen, volume), *self._warnings())
+        return Assessment(name, volume, annotation, region, results, applicable, saliency, notices)
+
+    def _warnings(self) -> tuple[str, ...]:
+        """What a reader must know of the models themselves."""
+        if self.profile["Split"] == "by patient":
+            return ()
+        return ("The models were judged on segments of patients that they had seen: they look better than they are.",)
+
+
+def load(run: Path) -> Models:
+    """The models that notebooks 03 and 04 have kept in a run folder; nothing in the files is executed.
+
+    Raises
+    ------
+    PredictError
+        They are missing, damaged, exchanged, made by another version, or not of one run.
+    """
+    artifacts = run / "artifacts"
+    of_forest, of_network = (manifest.read(artifacts, name) for name in (forest.NAME, training.MODEL))
+    _check_same_run(of_forest, of_network)
+    assert of_forest.reference is not None, "a forest's manifest has one"
+    preprocessing, settings = _preprocessing(of_forest), _network_settings(of_network)
+    scorers = Ensemble(
+        forests=[
+            (fold, trees.read(fold.file, archive.read(artifacts, fold.file, fold.sha256), len(fold.features)))
+            for fold in of_forest.folds
+        ],
+        networks=[
+            (fold, networks.read(fold.file, archive.read(artifacts, fold.file, fold.sha256), settings))
+            for fold in of_network.folds
+        ],
+        preprocessing=preprocessing,
+        texture=texture_settings(of_forest.settings, of_forest.folds),
+        network=settings,
+        calibrations={one.model: probability.fit(one.predictions) for one in (of_forest, of_network)},
+        seen=applicability.seen(of_forest.reference),
+    )
+    return Models(
+        cohort_name=of_forest.cohort_name,
+        synthetic=of_forest.synthetic,
+        profile=_profile(of_forest),
+        commit=of_forest.made_with.get("commit", "unknown"),
+        performance=pd.DataFrame([_performance(one) for one in (of_forest, of_network)]),
+        versions={"mflib": of_forest.made_with.get("mflib", "unknown")} | of_forest.versions,
+        files={fold.file: fold.sha256 for one in (of_forest, of_network) for fold in one.folds},
+        run=run,
+        scorers=scorers,
+    )
+
+
+def normalised(volume: Volume, annotation: Annotation, settings: preprocess.Settings) -> Region:
+    """The gain-normalised region of interest; both points must lie in the volume.
+
+    Raises
+    ------
+    preprocess.PreprocessError
+        A point or the region leaves the volume, or the bone is not brighter than its shadow.
+    """
+    for which, point in (("bone", annotation.bone), ("shadow", annotation.shadow)):
+        if not all(0 <= at < n for at, n in zip(point, volume.voxels.shape, strict=True)):
+            found = f"{which} is at {point}, expected inside a volume of {volume.voxels.shape}"
+            raise preprocess.PreprocessError(found)
+    return preprocess.region(volume, annotation, settings)
+
+
+def held_against(
+    seen: Seen, volume: Volume, annotation: Annotation, region: Region, texture: pd.Series
+) -> Applicability:
+    """Whether the models may be asked about this volume."""
+    doubts = tuple(f"The reference points are not to be trusted: {flag}." for flag in region.references.flags)
+    stated = seen.reference.acquisition[stored.STATED_RANGE].notna().all()
+    if stated and volume.dynamic_range_db is None:
+        doubts += ("The sidecar does not state the dynamic range, as those of all training volumes do.",)
+    return applicability.judge(seen, texture, stored.acquisition(volume, annotation, region), doubts)
+
+
+def remarks(seen: Seen, volume: Volume) -> tuple[str, ...]:
+    """What the sidecar says of the machine that no training volume's does, and whether the volume is one of them."""
+    learnt = (LEARNT,) if stored.voxels_digest(volume) in seen.reference.voxels else ()
+    return learnt + tuple(
+        f"{name} is {str(volume.sidecar[name])[:WORD]!r}, in training {', '.join(map(repr, known))}."
+        for name, known in seen.reference.words.items()
+        if known and name in volume.sidecar and str(volume.sidecar[name]) not in known
+    )
+
+
+def _check_same_run(one: Manifest, other: Manifest) -> None:
+    """Forest and network must have learnt from the same segments with the same labels."""
+    segments = [set(m.predictions[[*KEY, "y_true"]].itertuples(index=False, name=None)) for m in (one, other)]
+    if segments[0] != segments[1] or one.preprocessing != other.preprocessing or one.run != other.run:
+        raise PredictError(
+            f"{one.model} and {other.model} were not made from the same segments with the same settings; expected the "
+            "models of one run, make the report again"
+        )
+
+
+def _preprocessing(of_forest: Manifest) -> preprocess.Settings:
+    values = of_forest.preprocessing
+    wrong = [f"{name} {v!r}" for name, v in values.items() if isinstance(v, bool) or not isinstance(v, int | float)]
+    if wrong:
+        raise PredictError(f"preprocessing: found {', '.join(wrong)}, expected numbers")
+    return _built(preprocess.Settings, "preprocessing", values)
+
+
+def _network_settings(of_network: Manifest) -> NetworkSettings:
+    settings: NetworkSettings = _built(NetworkSettings, "network settings", of_network.settings)
+    networks.check(settings)
+    # Batches of one, and no gradients that rounding could spoil: only precision and architecture matter here.
+    return replace(settings, batch=1)
+
+
+def _built(kind: Any, name: str, values: dict[str, Any]) -> Any:
+    try:
+        return build(kind, name, values)
+    except ProfileError as error:
+        raise PredictError(str(error)) from error
+
+
+def _profile(of_forest: Manifest) -> dict[str, str]:
+    predictions, run = of_forest.predictions, of_forest.run
+    return {
+        "Split": f"by {run.get('split')}",
+        "Folds": str(run.get("n_folds")),
+        "Seed": str(run.get("seed")),
+        "Training patients": str(predictions["participant_id"].nunique()),
+        "Training segments": str(len(predictions)),
+        "Infiltrated": str(int(predictions["y_true"].sum())),
+    }
+
+
+def _performance(one: Manifest) -> dict[str, object]:
+    """How good the model was in its own cross-validation."""
+    pooled = performance.summary(one.predictions).set_index("metric")
+    found: dict[str, object] = {"model": one.model, "auc": pooled.loc["auc", "pooled"]}
+    found |= {end: pooled.loc["auc", end] for end in ("low", "high")}
+    found |= {name: pooled.loc[name, "pooled"] for name in ("sensitivity", "specificity")}
+    return found | {"segments": len(one.predictions), "patients": one.predictions["participant_id"].nunique()}

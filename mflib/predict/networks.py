@@ -1,0 +1,87 @@
+"""Stored networks: read without running anything in the file, and asked about one volume."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mflib import preprocess
+from mflib.dcnn import compute, fold, network, saliency
+from mflib.dcnn.settings import Settings
+from mflib.predict.results import PredictError
+from mflib.preprocess import Region
+
+# Larger inputs and wider networks than any study's are a mistake, or meant to fill the memory.
+LARGEST_INPUT, WIDEST = 512, 1024
+
+Input = NDArray[np.float32]
+
+
+def check(settings: Settings) -> None:
+    """Refuse a network that would fill the memory before its weights are even looked at.
+
+    Raises
+    ------
+    PredictError
+        With what was found.
+    """
+    if max(settings.size) > LARGEST_INPUT or not 1 <= (settings.width or 1) <= WIDEST:
+        found = f"an input of {settings.size} voxels and width {settings.width}"
+        raise PredictError(f"found {found}, expected at most {LARGEST_INPUT} along each axis and width {WIDEST}")
+
+
+def read(name: str, content: bytes, settings: Settings) -> nn.Module:
+    """The network in the bytes of a file of tensors, in evaluation, on the device.
+
+    Raises
+    ------
+    PredictError
+        The file holds anything but finite tensors, or those of another network.
+    """
+    try:
+        state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the bytes of a foreign file lead to
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise PredictError(f"{name}: cannot be read as plain tensors ({reason})") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise PredictError(f"{name}: found a {type(state).__name__}, expected tensors by name")
+    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
+        raise PredictError(f"{name}: found weights that are not finite")
+    model: nn.Module = network.build(settings.depth, settings.width, settings.dilated)
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise PredictError(f"{name}: not the weights of this network ({error})") from error
+    return compute.placed(model.eval(), settings)
+
+
+def made(region: Region, preprocessing: preprocess.Settings, settings: Settings) -> Input:
+    """The network's input from a region, as `dcnn.inputs.made` makes it from a cohort's.
+
+    Raises
+    ------
+    preprocess.PreprocessError
+        All voxels are equal.
+    """
+    voxels = region.voxels if settings.gain == "normalised" else region.raw
+    zscored = settings.scale == "zscore"
+    scaled = preprocess.zscore(voxels) if zscored else preprocess.fixed_scale(voxels, preprocessing)
+    return preprocess.network_input(scaled, settings.size)
+
+
+def scores(models: list[nn.Module], voxels: Input, settings: Settings) -> list[float]:
+    """Score of each network, in [0, 1]."""
+    position = np.zeros(1, dtype=np.intp)
+    with compute.reproducible():
+        return [float(fold.logits(model, voxels[None], position, settings).sigmoid()[0]) for model in models]
+
+
+def saliency_map(models: list[nn.Module], voxels: Input, towards: int, region: Region, settings: Settings) -> Input:
+    """Mean of the networks' Grad-CAMs towards a call, on the voxels of the region."""
+    with compute.reproducible(), compute.rounding(settings):
+        maps = [saliency.grad_cam(model, voxels, towards) for model in models]
+    return saliency.to_shape(np.mean(maps, axis=0), settings.size, region.voxels.shape)

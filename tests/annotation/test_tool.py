@@ -1,0 +1,114 @@
+"""The tool without a browser: what it shows and does when the page asks."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mflib.annotation import annotate
+from mflib.annotation.rows import read
+from mflib.cohort.tables import ANNOTATIONS
+from mflib.phantom.anatomy import Parameters
+from mflib.phantom.folder import volume_path
+from mflib.phantom.simulation import simulate
+from mflib.volume import write
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Three simulated volumes in an otherwise empty cohort folder, and their true annotations."""
+    root = tmp_path_factory.mktemp("simulated")
+    truth = {}
+    for n, (level, side) in enumerate((("L23", "L"), ("L23", "R"), ("L34", "L"))):
+        volume, truth[level, side] = simulate(Parameters(0.2, side=side), seed=n)
+        write(volume, root / volume_path("sub-01", level, side))
+    return root, truth
+
+
+@pytest.fixture
+def volumes_only(simulated, tmp_path):
+    return shutil.copytree(simulated[0], tmp_path / "cohort"), simulated[1]
+
+
+def test_a_suggestion_is_shown_as_one_and_becomes_a_row_with_enter(volumes_only):
+    root, truth = volumes_only
+    tool = annotate(root, "AB")
+    assert tool.state["suggested"] == ["bone", "roi", "shadow"] and "not confirmed" in tool.state["status"]
+    assert len(tool.voxels) == np.prod(tool.state["shape"])
+    assert np.frombuffer(tool.voxels, np.uint8).reshape(tool.state["shape"], order="F").std() > 10
+    tool.act("confirm")
+    assert tool.state["position"] == 1 and "saved" in tool.state["message"]
+    (cells,) = read(root / ANNOTATIONS).rows.values()
+    assert abs(int(cells["bone_i"]) - truth["L23", "L"].bone[0]) <= 3 and cells["annotator"] == "AB"
+
+
+def test_the_next_region_has_the_size_that_was_confirmed(volumes_only):
+    root, _ = volumes_only
+    tool = annotate(root, "AB")
+    tool.act("roi", start=[20, 30, 5], size=[41, 42, 21])
+    assert tool.state["suggested"] == ["bone", "shadow"]
+    tool.act("confirm")
+    assert tool.state["roi"][1] == (41, 42, 21) and "roi" in tool.state["suggested"]
+
+
+def test_marks_end_at_the_volumes_border(volumes_only):
+    root, _ = volumes_only
+    tool = annotate(root, "AB")
+    tool.act("point", name="shadow", at=[-5, 900, 3])
+    assert tool.state["shadow"] == (0, 127, 3)
+    tool.act("roi", start=[100, -4, 40], size=[500, 50, 1])
+    assert tool.state["roi"] == ((0, 0, 40), (128, 50, 2))
+
+
+def test_a_bone_that_is_darker_than_its_shadow_is_not_saved(volumes_only):
+    root, _ = volumes_only
+    tool = annotate(root, "AB")
+    bone, shadow = tool.state["bone"], tool.state["shadow"]
+    tool.act("point", name="bone", at=shadow)
+    tool.act("point", name="shadow", at=bone)
+    assert "expected a brighter bone" in tool.state["readout"]["flags"][0]
+    tool.act("confirm")
+    assert tool.state["wrong"] and "not saved" in tool.state["message"] and tool.state["position"] == 0
+    assert not (root / ANNOTATIONS).exists()
+
+
+def test_a_damaged_volume_can_only_be_excluded(volumes_only):
+    root, _ = volumes_only
+    path = root / volume_path("sub-01", "L23", "R")
+    path.write_bytes(path.read_bytes()[:5000])
+    tool = annotate(root, "AB")
+    tool.act("step", by=1)
+    assert tool.state["wrong"] and path.name in tool.state["message"] and tool.voxels == b""
+    tool.act("point", name="bone", at=[1, 1, 1])
+    tool.act("confirm")
+    assert "not marked yet" in tool.state["message"]
+    tool.act("exclude", reason="motion")
+    assert tool.state["status"] == "excluded by AB: motion"
+    tool.act("step", by=1)
+    assert tool.voxels and not tool.state["wrong"]
+
+
+def test_marks_of_another_picture_are_shown_as_wrong(volumes_only):
+    root, _ = volumes_only
+    annotate(root, "AB").act("confirm")
+    table = pd.read_csv(root / ANNOTATIONS, sep="\t").assign(bone_i=4000)
+    table.to_csv(root / ANNOTATIONS, sep="\t", index=False)
+    tool = annotate(root, "AB")
+    tool.act("go", to=0)
+    assert "expected inside a volume" in tool.state["readout"]["flags"][0]
+
+
+def test_the_second_annotator_sees_neither_marks_nor_suggestions(volumes_only):
+    root, _ = volumes_only
+    first = annotate(root, "AB")
+    first.act("confirm")
+    second = annotate(root, "CD", second=True)
+    for _ in range(3):
+        assert second.state["bone"] is second.state["shadow"] is second.state["roi"] is None
+        second.act("step", by=1)
+    second.act("point", name="bone", at=[60, 30, 24])
+    assert second.state["suggested"] == ["roi"]  # placed by the annotator's own click
+    assert "AB" not in str(second.state)
