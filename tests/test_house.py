@@ -20,7 +20,7 @@ FLOORS = {
     "atomic": -1, "lock": -1, "parallel": -1, "progress": -1,  # the cellar: files and processes, nothing of the study
     "volume": 0, "roc": 0, "dcnn.network": 0, "dcnn.settings": 0, "dcnn.weights": 0,
     "texture.glcm": 0, "texture.glcm_kernel": 0, "texture.nakagami": 0, "texture.first_order": 0,
-    "cohort": 1, "preprocess": 1, "performance": 1, "folds": 1, "reliability": 1, "audit": 1, "dicom": 1, "view": 1,
+    "cohort": 1, "preprocess": 1, "performance": 1, "folds": 1, "reliability": 1, "audit": 1, "dicom": 1, "viewer": 1,
     "phantom": 2, "clinical": 2, "published": 2, "check": 2, "texture": 2, "forest": 2, "baselines": 2, "dcnn": 2,
     "importing": 2, "quality": 2,
     "figures": 3, "pitfalls": 3, "annotation": 3, "compare": 4, "study": 4, "predict": 5, "report": 6, "cli": 7,

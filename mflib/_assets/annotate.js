@@ -50,11 +50,12 @@ function render({ model, el }) {
   const at = (name) => root.querySelector(`[data-at="${name}"]`);
   const canvases = [...root.querySelectorAll("canvas")];
   const off = document.createElement("canvas");
-  const local = { cut: [0, 0, 0], mode: "bone", shown: -1, drag: null, roi: null, scale: 1 };
+  const local = { cut: [0, 0, 0], mode: "bone", shown: -1, drag: null, roi: null, scale: 1, wheel: 0 };
   let state = model.get("state");
   let voxels = new Uint8Array(0);
 
-  const send = (action, what = {}) => model.send({ do: action, ...what });
+  // With the volume that is shown: an Enter pressed twice must not confirm the next one, which nobody has seen.
+  const send = (action, what = {}) => model.send({ do: action, shown: state.position, ...what });
   const points = () => Object.entries({ bone: state.bone, shadow: state.shadow }).filter(([, place]) => place);
   const roi = () => local.roi || state.roi;
 
@@ -342,7 +343,11 @@ function render({ model, el }) {
     canvas.addEventListener("pointercancel", () => { local.drag = local.roi = null; draw(); });
     canvas.addEventListener("wheel", (event) => {
       event.preventDefault();
-      move(through, Math.sign(event.deltaY) * (event.shiftKey ? 5 : 1));
+      // A notch of a wheel is one plane; a touchpad sends many small steps. With Shift some browsers turn it sideways.
+      local.wheel += (event.deltaY || event.deltaX) * (event.deltaMode ? 50 : 1);
+      if (Math.abs(local.wheel) < 50) return;
+      move(through, Math.sign(local.wheel) * (event.shiftKey ? 5 : 1));
+      local.wheel = 0;
     }, { passive: false });
   });
 

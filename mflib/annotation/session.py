@@ -33,10 +33,9 @@ class History:
         """The marks as they are shown."""
         return self.states[self.at]
 
-    def saved(self, at: int | None = None) -> Marks | None:
-        """The last confirmed marks up to state ``at``: what the table on disk holds. None where there are none."""
-        earlier = self.states[: (self.at if at is None else at) + 1]
-        return next((state for state in reversed(earlier) if state.confirmed), None)
+    def saved(self) -> Marks | None:
+        """The last marks up to now that were confirmed: what the table on disk holds. None where there are none."""
+        return next((state for state in reversed(self.states[: self.at + 1]) if state.confirmed), None)
 
 
 @dataclass
@@ -107,12 +106,17 @@ class Session:
         left = sum(state in ("changed", "begun") for state in states)
         return f"{done} of {len(states)} confirmed" + (f", {left} changed but not confirmed" if left else "")
 
-    def last_roi_size(self) -> Index | None:
-        """Extent of the region that was confirmed last in this pass, None before there is one."""
+    def usual_roi_size(self) -> Index | None:
+        """Median extent of the regions confirmed in this pass, None before there is one.
+
+        Not the last one's: where a volume has little room, its region is small, and all after it would be.
+        """
         saved = [history.saved() for history in self._histories.values()]
-        confirmed = [one for one in saved if one is not None and one.roi and not one.excluded]
-        latest = max(confirmed, key=lambda one: one.annotated_at.replace(marks.MISSING, ""), default=None)
-        return latest.roi[1] if latest is not None and latest.roi else None
+        sizes = [one.roi[1] for one in saved if one is not None and one.roi and not one.excluded]
+        if not sizes:
+            return None
+        i, j, k = (int(extent) for extent in np.median(sizes, axis=0))
+        return i, j, k
 
     def offer(self, suggested: Marks) -> None:
         """Take computed marks as the beginning of a volume that nobody has touched."""

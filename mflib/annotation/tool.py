@@ -80,9 +80,20 @@ class Tool(anywidget.AnyWidget):
         self._show_volume(" ".join(session.notices))
         self.on_msg(self._on_message)
 
-    def act(self, do: str, **what: Any) -> None:
-        """Do what the page asks for, and show what came of it; what could not be done is said and changes nothing."""
+    def __repr__(self) -> str:
+        return f"annotation tool, shown in JupyterLab: {self.session.progress()}"
+
+    def act(self, do: str, shown: int | None = None, **what: Any) -> None:
+        """Do what the page asks for, and show what came of it; what could not be done is said and changes nothing.
+
+        Parameters
+        ----------
+        do, what : name of what is to be done, and its arguments
+        shown : place of the volume on the screen; what was meant for a volume that is gone from there is not done
+        """
         before = self.session.position
+        if shown not in (None, before):
+            return
         try:
             message, wrong = self._does[do](**what) or "", False
         except (AnnotationError, ConflictError, LockError, OSError) as error:
@@ -149,7 +160,7 @@ class Tool(anywidget.AnyWidget):
 
     def _suggested_roi(self, bone: Index) -> Roi:
         assert self._loaded is not None
-        size = self.session.last_roi_size() or PAPER_ROI
+        size = self.session.usual_roi_size() or PAPER_ROI
         return suggest_roi(self._loaded.volume, bone, self.session.key[2], size)
 
     def _show_volume(self, message: str = "", wrong: bool = False) -> None:

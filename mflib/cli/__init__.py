@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from mflib.cli import cohorts, runs, statistics
@@ -12,9 +14,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (
-    cohorts.phantom, cohorts.check,
-    runs.texture, runs.report,
-    statistics.compare, statistics.audit, statistics.exercises,
-):  # fmt: skip
-    app.command()(command)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "phantom": cohorts.phantom,
+    "import": cohorts.import_,
+    "check": cohorts.check,
+    "texture": runs.texture,
+    "report": runs.report,
+    "compare": statistics.compare,
+    "audit": statistics.audit,
+    "exercises": statistics.exercises,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)

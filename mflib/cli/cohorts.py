@@ -27,14 +27,59 @@ def phantom(
     console.print(str(out))
 
 
+def import_(
+    source: Annotated[Path, typer.Argument(help="Folder of the scanner's files, or one file; it is only read.")],
+    cohort: Annotated[Path, typer.Argument(help="Cohort folder, outside SOURCE; nothing in it is overwritten.")],
+    table: Annotated[
+        Path | None, typer.Option("--map", help="CSV that says which file is which patient, level and side.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(help="Without a map: write one to fill in, import_map.csv. With one: say what would be imported."),
+    ] = False,
+    spacing: Annotated[
+        str | None,
+        typer.Option(help="x,y,z: voxel size in mm (lateral, depth, elevation) of files that state none."),
+    ] = None,
+) -> None:
+    """Read DICOM, NIfTI, NRRD or MHA files into a cohort folder, without anything that names a person."""
+    from mflib import importing
+
+    try:
+        stated = importing.spacing(spacing) if spacing else None
+        if dry_run and (table is None or not table.exists()):
+            listing = importing.template(source, table or Path("import_map.csv"), cohort, stated)
+            lines, failed = listing.lines(), False
+        elif table is None:
+            fail("no map of the files; mflib import SOURCE COHORT --dry-run writes one to fill in")
+        else:
+            outcome = importing.run(importing.plan(source, table, stated), cohort, dry=dry_run)
+            lines, failed = outcome.lines(), bool(outcome.failures)
+    except importing.SourceError as error:
+        fail(str(error))
+    for line in lines:
+        console.print(line, markup=False)
+    raise typer.Exit(1 if failed else 0)
+
+
 def check(
     cohort: Annotated[Path, typer.Argument(help="The cohort folder; data/README.md says how it is laid out.")],
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write one offline page: faults, notices, and the quality of every volume with a thumbnail."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Faults, notices and summary as JSON.")] = False,
 ) -> None:
     """Print every fault of a cohort folder and exit 1, or its summary and exit 0."""
     from mflib import check as checks
+    from mflib.report import quality_page
 
     inspection = checks.inspect(cohort, progress=not as_json)
+    if report is not None:
+        try:
+            quality_page.write(inspection, report, progress=not as_json)
+        except OSError as error:
+            fail(f"{report}: the page cannot be written ({error.strerror})")
     if as_json:
         content = {
             "ok": not inspection.faults,

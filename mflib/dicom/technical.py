@@ -30,7 +30,7 @@ MODELS = (
 )  # fmt: skip
 """Families of machines; the rest of a model's name stays behind."""
 
-PROBE = re.compile(r"(L|C|V|X|S|D|P|E|XL|VL|BP|ML|MC|EL|EC|GE)\d{1,2}-\d{1,2}(?![\w.-])")
+PROBE = re.compile(r"(L|C|V|X|S|XL|VL|BP|ML|MC|EC)\d{1,2}-\d{1,2}(?![\w.-])")
 """A matrix, linear or curved probe with the ends of its band in MHz, as in XL14-3."""
 
 

@@ -26,7 +26,14 @@ def bland_altman(segments: pd.DataFrame, limits: tuple[float, float, float] | No
         axes.axhline(level, color=VERMILION, ls=line)
         along = axes.get_yaxis_transform()
         axes.text(
-            1, level, f"{name} {level:.1f}", transform=along, ha="right", va="bottom", color=VERMILION, fontsize=8.5
+            1,
+            level,
+            f"{name} {level:.1f}".replace("-", "−"),
+            transform=along,
+            ha="right",
+            va="bottom",
+            color=VERMILION,
+            fontsize=8.5,
         )
     axes.margins(y=0.15)
     axes.set(xlabel="mean of both annotators (grey level)", ylabel="second − first (grey levels)")

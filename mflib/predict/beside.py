@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -16,7 +13,7 @@ from mflib.predict.results import External
 from mflib.volume import KEY
 
 VERDICTS = ("inside", "at the edge", "outside")
-_SHOWN = ["auc", "sensitivity", "specificity", "ppv", "npv"]
+METRICS = ["auc", "sensitivity", "specificity", "ppv", "npv"]
 
 
 def people(own: Cohort, external: Cohort) -> pd.DataFrame:
@@ -40,6 +37,13 @@ def people(own: Cohort, external: Cohort) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(counts, columns=rows.columns), rows], ignore_index=True)
 
 
+def outcomes(found: External) -> pd.DataFrame:
+    """How many segments were scored, and how many were not for each reason."""
+    reasons = found.failures["reason"].value_counts(sort=False)
+    rows = [("scored", len(found.applicability)), *((f"not scored: {why}", n) for why, n in reasons.items())]
+    return pd.DataFrame(rows, columns=["outcome", "segments"])
+
+
 def verdicts(found: External) -> pd.DataFrame:
     """How many segments, and of how many patients, lie inside, at the edge and outside; one row for each verdict."""
     table, total = found.applicability, len(found.applicability)
@@ -58,13 +62,15 @@ def verdicts(found: External) -> pd.DataFrame:
 
 
 def frequent(features: pd.DataFrame, most: int = 20) -> pd.DataFrame:
-    """The features that leave the training range most often, and how far they reach.
+    """The features that leave the training range most often, and how far they reach; a row that says so if none does.
 
     Parameters
     ----------
     features : of ``External.features``
     most : rows
     """
+    if features.empty:
+        return pd.DataFrame([{"feature": "none", "segments": 0}])
     groups = features.groupby("feature", sort=True)
     names = {"segments": ("feature", "size"), "low": ("low", "first"), "high": ("high", "first")}
     table = groups.agg(**names, lowest=("value", "min"), highest=("value", "max"))
@@ -119,80 +125,8 @@ def without_outside(found: External) -> pd.DataFrame:
             rows.append(pd.DataFrame([{"segments are": name, "model": "any", **sizes, "note": "no segment is left"}]))
             continue
         summary = performance.summary(table)
-        wide = performance.by_model(summary[summary["metric"].isin(_SHOWN)], columns="metric", value="pooled")
+        wide = performance.by_model(summary[summary["metric"].isin(METRICS)], columns="metric", value="pooled")
         rows.append(wide.assign(**{"segments are": name}, **sizes))
     table = pd.concat(rows, ignore_index=True)
-    first = ["segments are", "model", "n", "n_patients"]
-    return table[[*first, *(column for column in table if column not in first)]].fillna("")
-
-
-def key_results(
-    own: Cohort, external: Cohort, found: External, moved: pd.DataFrame, calibration: pd.DataFrame
-) -> pd.DataFrame:
-    """The external test in one screen: each result, own and external.
-
-    Parameters
-    ----------
-    own, external : the cohorts
-    found : what the models say of the external one
-    moved : of ``performance.transport``
-    calibration : of ``performance.calibration`` on the external cohort
-    """
-    cohorts = (own, external)
-    rows = [("analysed patients", *(str(len(cohort.patients)) for cohort in cohorts))]
-    rows += [("analysed segments", *(str(len(cohort.segments)) for cohort in cohorts))]
-    rows += [("segments with infiltration", *(f"{100 * cohort.segments['label'].mean():.1f} %" for cohort in cohorts))]
-    outside = (found.applicability["verdict"] == "outside").mean()
-    rows += [("segments outside what the models have seen", "n/a", f"{100 * outside:.1f} %")]
-    rows += [("segments that could not be scored", "n/a", str(len(found.failures)))]
-    for row in moved[moved["metric"].isin(_SHOWN[:3])].to_dict("records"):
-        sides = (performance.estimate(row, side, ends=f"{side}_") for side in ("own", "external"))
-        metric = "AUC" if row["metric"] == "auc" else row["metric"]
-        rows.append((f"{LABELS.get(row['model'], row['model'])}: {metric}", *sides))
-    for row in calibration[calibration["quantity"].isin(["intercept", "slope"])].to_dict("records"):
-        name = f"{LABELS.get(row['model'], row['model'])}: calibration {row['quantity']}"
-        rows.append((name, "n/a", performance.estimate(row, "value")))
-    return pd.DataFrame(rows, columns=["result", "own", "external"])
-
-
-def in_words(found: External, moved: pd.DataFrame, compared: pd.DataFrame, split: str) -> str:
-    """What the external test says, as a paragraph.
-
-    Parameters
-    ----------
-    found : what the models say of the external cohort
-    moved : of ``performance.transport``
-    compared : of ``performance.paired_areas`` on the external cohort, network minus forest
-    split : of the own cohort's folds
-    """
-    total, counts = len(found.applicability), found.applicability["verdict"].value_counts()
-    outside, edge = (int(counts.get(verdict, 0)) for verdict in ("outside", "at the edge"))
-    said = [f"Of {total} scored segments **{outside} lie outside** what the models have seen, {edge} at the edge."]
-    if 2 * outside > total:
-        said.append("With more than half outside, what follows says little about volumes like those of the training.")
-    said += [_lost_in_words(row) for row in moved[moved["metric"] == "auc"].to_dict("records")]
-    row = compared.set_index("method").loc["clustered"]
-    if pd.isna(row["difference"]):
-        said.append(f"Network and forest cannot be compared here: {row['note']}.")
-    else:
-        difference = performance.estimate(row, "difference", "+.2f")
-        said.append(
-            f"Network minus forest on the same external segments: {difference}, {performance.p_value(row['p'])}."
-        )
-    if split == "segment":
-        said.append("The own results come from folds that part segments, not patients, and are optimistic.")
-    return " ".join(said)
-
-
-def _lost_in_words(row: Mapping[str, Any]) -> str:
-    name = LABELS.get(row["model"], row["model"])
-    if pd.isna(row["difference"]):
-        return f"{name}: no AUC can be compared ({row['note']})."
-    own, external = (performance.estimate(row, side, ends=f"{side}_") for side in ("own", "external"))
-    change = "lower" if row["difference"] < 0 else "higher"
-    surer = "excludes" if row["low"] > 0 or row["high"] < 0 else "includes"
-    return (
-        f"{name}: AUC **{external}** here, {own} on its own patients, {abs(row['difference']):.2f} {change}; the "
-        f"interval of the difference from {row['low']:+.2f} to {row['high']:+.2f} {surer} zero "
-        f"({performance.p_value(row['p'])})."
-    )
+    columns = ["segments are", "model", "n", "n_patients", *METRICS, "note"]
+    return table[[column for column in columns if column in table]].fillna("")

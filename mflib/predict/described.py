@@ -12,7 +12,7 @@ from markupsafe import Markup
 from mflib.performance import LABELS, estimate
 from mflib.predict.models import Models
 from mflib.predict.results import Applicability, Assessment, Result, Verdict
-from mflib.view import view
+from mflib.viewer import view
 from mflib.volume import Annotation, Volume
 
 # A sign beside the word, so that nothing hangs on colour.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from joblib.externals.loky import get_reusable_executor
 
 from mflib import parallel
 from mflib.cohort import Cohort
@@ -47,6 +48,9 @@ def external(models: Models | Path, cohort: Cohort, *, workers: int, scheduler: 
     done: dict[int, Outcome] = {}
     order = sorted(textures)
     items = [(cohort, segments[n], textures[n]) for n in order]
+    if workers > 1 and not scheduler:
+        # Workers that have measured texture are small; grown by torch they would be taken for leaking memory.
+        get_reusable_executor().shutdown()
     progress = Progress("external volumes", len(items))
     # A GPU serves one process; networks of several would not find room on it.
     processes = 1 if compute.device().type == "cuda" else workers

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-SPACING_TOLERANCE = 0.2
+# Depth of 4 to 7 cm moves the spacing by less; a wrong unit or axis by more.
+SPACING_FACTOR = 1.5
 # Iglewicz B, Hoaglin DC. How to detect and handle outliers. ASQC Quality Press, 1993: 0.6745 (x - median) / MAD.
 FAR = 3.5
 FEWEST = 8  # volumes that a median and its spread can be trusted with
@@ -30,12 +31,12 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def unusual_spacing(table: pd.DataFrame) -> list[str]:
-    """Words for each volume whose spacing differs by more than a fifth from the cohort's most frequent one."""
+    """Words for each volume whose spacing is more than 1.5 times the cohort's most frequent one, or less than that part of it."""
     steps = table[[f"spacing_{axis}_mm" for axis in "ijk"]]
     usual = np.array([_usual(steps[column]) for column in steps])
     words = []
     for row in steps.to_numpy():
-        far = np.abs(row / usual - 1) > SPACING_TOLERANCE
+        far = np.abs(np.log(row / usual)) > np.log(SPACING_FACTOR)
         found, expected = (" x ".join(f"{step:.2g}" for step in steps_mm) for steps_mm in (row, usual))
         words.append(f"unusual spacing ({found} mm, mostly {expected})" if far.any() else "")
     return words

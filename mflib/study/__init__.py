@@ -203,8 +203,7 @@ class Study:
 
     def keep_forest(self) -> None:
         """Keep the forests of the first repeat for new volumes; see ``models.keep_forest``."""
-        profile = self.profile
-        models.keep_forest(self.forest, self.texture, self.cohort, profile, self.artifacts, **self._computed_by)
+        models.keep_forest(self.forest, self.texture, self.cohort, self.profile, self.artifacts)
 
     def keep_network(self, result: training.Result) -> None:
         """Keep the networks of all folds for new volumes; see ``models.keep_network``."""

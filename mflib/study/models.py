@@ -10,23 +10,27 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from mflib import atomic, forest, parallel, preprocess
+from mflib import atomic, forest, preprocess
 from mflib import volume as volumes
 from mflib.cohort import Cohort
 from mflib.dcnn import checkpoint, compute, inputs, network, training
 from mflib.dcnn.record import WEIGHTS
 from mflib.forest.grid import OTHER_FEATURES
+from mflib.progress import Progress
 from mflib.study import provenance
 from mflib.study.profile import Profile
 from mflib.texture import bank, first_order, glcm, glcm_kernel, nakagami
@@ -45,14 +49,11 @@ WORDS = ("Manufacturer", "ManufacturersModelName", "ProbeModel")
 NUMBERS = {"depth (mm)": "DepthMM", "gain (%)": "GainPercent"}
 DIGITS = 6
 
-_Looked = tuple[dict[str, float | None], dict[str, str], str]
 AXES = ("lateral", "depth", "elevation")
 STATED_RANGE = "dynamic range (dB)"
 
 
-def keep_forest(
-    result: forest.Result, texture: pd.DataFrame, cohort: Cohort, profile: Profile, folder: Path, **computed_by: Any
-) -> None:
+def keep_forest(result: forest.Result, texture: pd.DataFrame, cohort: Cohort, profile: Profile, folder: Path) -> None:
     """Keep the forests of the first repeat, ``random_forest_fold-{n}.skops``, and their manifest.
 
     Parameters
@@ -61,7 +62,6 @@ def keep_forest(
     texture : (n, ...) the texture table in the order of the segments
     cohort, profile : of the run
     folder : the run's artifacts
-    **computed_by : workers and scheduler, see `parallel.outcomes`; they read the volumes once more
 
     Raises
     ------
@@ -83,7 +83,7 @@ def keep_forest(
     seen = texture[[*dict.fromkeys([*used, *OTHER_FEATURES]), bank.GREY_LEVELS]]
     reference: dict[str, Any] = {"participant_id": texture["participant_id"].tolist()}
     reference["texture"] = {str(name): _rounded(values) for name, values in seen.items()}
-    reference |= _acquisitions(cohort, profile.preprocessing, **computed_by)
+    reference |= _recordings(cohort, profile.preprocessing)
     content = _common(forest.NAME, result.predictions, cohort, profile, folds)
     content |= {"settings": asdict(profile.texture), "reference": reference}
     _write(manifest, content)
@@ -171,26 +171,27 @@ def _common(
     }
 
 
-def _acquisitions(cohort: Cohort, settings: preprocess.Settings, **computed_by: Any) -> dict[str, Any]:
+def _recordings(cohort: Cohort, settings: preprocess.Settings) -> dict[str, Any]:
     """How the training volumes were recorded, the words of their sidecars, and by what they are known again."""
     segments = cohort.segments.to_dict("records")
-    found: dict[int, _Looked] = {}
-    for n, outcome in parallel.outcomes(_looked_at, (cohort, settings), segments, **computed_by):
-        if isinstance(outcome, Exception):
-            outcome.add_note(f"in {segments[n]['path']}")
-            raise outcome
-        found[n] = outcome
-    numbers = pd.DataFrame([found[n][0] for n in range(len(segments))], dtype=float)
-    words = pd.DataFrame([found[n][1] for n in range(len(segments))], columns=list(WORDS))
+    progress, looked = Progress("recordings", len(segments)), []
+    # Threads are enough: reading and decompressing happen outside the interpreter.
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        for found in pool.map(partial(_recording, cohort, settings), segments):
+            looked.append(found)
+            progress.advance()
+    numbers, words, voxels = zip(*looked, strict=True)
+    said = pd.DataFrame(list(words), columns=list(WORDS))
     return {
-        "voxels": [found[n][2] for n in range(len(segments))],
-        "acquisition": {str(name): _rounded(values) for name, values in numbers.items()},
-        "words": {str(name): sorted(values.dropna().unique()) for name, values in words.items()},
+        "acquisition": {str(name): _rounded(column) for name, column in pd.DataFrame(numbers, dtype=float).items()},
+        "words": {str(name): sorted(column.dropna().unique()) for name, column in said.items()},
+        "voxels": list(voxels),
     }
 
 
-def _looked_at(shared: tuple[Cohort, preprocess.Settings], segment: Mapping[str, Any]) -> _Looked:
-    cohort, settings = shared
+def _recording(
+    cohort: Cohort, settings: preprocess.Settings, segment: Mapping[str, Any]
+) -> tuple[dict[str, float | None], dict[str, str], str]:
     volume, annotation = cohort.volume(segment), cohort.annotation(segment)
     found = acquisition(volume, annotation, preprocess.region(volume, annotation, settings))
     words = {name: str(volume.sidecar[name]) for name in WORDS if name in volume.sidecar}

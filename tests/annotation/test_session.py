@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,6 +152,38 @@ def test_a_row_that_somebody_changed_meanwhile_is_overwritten_only_knowingly(mak
     assert not mine.marks.confirmed and on_disk(mine.path)[mine.key].bone == (5, 6, 9)
     mine.confirm()
     assert on_disk(mine.path)[mine.key].bone == (6, 6, 9)
+
+
+def test_undo_brings_back_a_row_that_somebody_had_only_begun(make_cohort):
+    root = make_cohort(patients=1, segments=2)
+    table = pd.read_csv(root / ANNOTATIONS, sep="\t", dtype=str).assign(comment="look again")
+    table.loc[0, "shadow_i"] = "n/a"
+    table.to_csv(root / ANNOTATIONS, sep="\t", index=False)
+    before = read(root / ANNOTATIONS).rows
+    session = open_session(root, "AB")
+    assert session.state_of(session.key) == "open" and session.progress() == "1 of 2 confirmed"
+    mark(session)
+    session.confirm()
+    session.undo()
+    now = read(root / ANNOTATIONS).rows[session.key]
+    assert {column: now[column] for column in before[session.key]} == before[session.key]
+
+
+def test_four_annotators_at_once_lose_no_row(make_cohort):
+    root = make_cohort(patients=4)
+    (root / ANNOTATIONS).unlink()
+    sessions = [open_session(root, name) for name in ("AA", "BB", "CC", "DD")]
+
+    def annotate_every_fourth(first):
+        for position in range(first, 32, 4):
+            sessions[first].go(position)
+            mark(sessions[first])
+            sessions[first].confirm()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(annotate_every_fourth, range(4)))
+    annotators = [cells["annotator"] for cells in read(root / ANNOTATIONS).rows.values()]
+    assert sorted(annotators) == sorted(["AA", "BB", "CC", "DD"] * 8)
 
 
 def test_what_others_confirm_is_seen_at_the_next_save(make_cohort):

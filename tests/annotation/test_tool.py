@@ -54,6 +54,23 @@ def test_the_next_region_has_the_size_that_was_confirmed(volumes_only):
     assert tool.state["roi"][1] == (41, 42, 21) and "roi" in tool.state["suggested"]
 
 
+def test_enter_twice_does_not_confirm_a_volume_that_was_not_shown_yet(volumes_only):
+    root, _ = volumes_only
+    tool = annotate(root, "AB")
+    for _ in range(2):
+        tool.act("confirm", shown=0)
+    assert tool.state["position"] == 1 and len(read(root / ANNOTATIONS).rows) == 1
+
+
+def test_one_small_region_does_not_make_the_next_ones_small(volumes_only):
+    root, _ = volumes_only
+    tool = annotate(root, "AB")
+    for size in ([50, 50, 30], [60, 50, 30], [10, 10, 10]):
+        tool.act("roi", start=[0, 0, 0], size=size)
+        tool.act("confirm")
+    assert tool.session.usual_roi_size() == (50, 50, 30)
+
+
 def test_marks_end_at_the_volumes_border(volumes_only):
     root, _ = volumes_only
     tool = annotate(root, "AB")

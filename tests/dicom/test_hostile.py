@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import struct
 import tracemalloc
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ def attempt(path: Path) -> str:
 
 
 @pytest.fixture
-def little_memory() -> None:
+def little_memory() -> Iterator[None]:
     tracemalloc.start()
     yield
     _, peak = tracemalloc.get_traced_memory()
@@ -179,8 +181,5 @@ def test_reading_leaves_pydicom_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_file_is_not_opened(tmp_path: Path) -> None:
-    import os
-
     os.mkfifo(tmp_path / "a.dcm")
     assert attempt(tmp_path / "a.dcm") == "not a DICOM file"
-    assert opening.LARGEST_BYTES == 2**30

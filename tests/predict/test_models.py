@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,11 @@ from sklearn.metrics import roc_auc_score
 
 from mflib import preprocess
 from mflib.dcnn import inputs, network, saliency
-from mflib.predict import Models, PredictError, networks
+from mflib.predict import Models, PredictError, archive, manifest, networks
 from mflib.study import Study
 from mflib.texture import bank
 from mflib.volume import KEY, Annotation
+from tests.dcnn.test_transfer import released
 
 N = 5  # the segment that is looked at closely
 
@@ -118,6 +120,37 @@ def test_a_network_of_the_recorded_gain_and_fixed_scale_gets_its_own_input(study
     expected = inputs.made(study.cohort, segment, study.profile.preprocessing, settings)
     found = networks.made(study.region(segment), preprocess.Settings(), settings)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_a_frozen_network_is_kept_whole_and_without_the_place_of_its_weights(study: Study, tmp_path: Path) -> None:
+    settings = {"depth": 10, "width": 8, "size": (24, 24, 16), "pretrained": "required", "frozen": True}
+    weights = released(tmp_path / "resnet_10.pth", 3)
+    profile = replace(
+        study.profile,
+        run_folder=tmp_path / "run",
+        network=replace(study.profile.network, weights=str(weights), **settings),
+    )
+    frozen = Study(profile)
+    result = frozen.network()
+    frozen.keep_network(result)
+    kept = manifest.read(frozen.artifacts, "dcnn")
+    assert str(tmp_path) not in (frozen.artifacts / "model_dcnn.json").read_text()
+    own = result.predictions.set_index(KEY)["score"]
+    for fold, stored in zip(frozen.folds, kept.folds, strict=True):
+        content = archive.read(frozen.artifacts, stored.file, stored.sha256)
+        model = networks.read(stored.file, content, profile.network)
+        for position in fold.test[:5]:
+            key = tuple(frozen.cohort.segments.loc[position, KEY])
+            (score,) = networks.scores([model], result.inputs[int(position)], profile.network)
+            # The head was fitted in float64 and is stored in float32.
+            assert score == pytest.approx(own[key], abs=1e-4)
+
+
+def test_models_that_were_judged_on_known_patients_say_so(study: Study, models: Models) -> None:
+    segment = study.cohort.segments.to_dict("records")[0]
+    lenient = replace(models, profile={**models.profile, "Split": "by segment"})
+    found = lenient.assess(study.cohort.volume(segment), study.cohort.annotation(segment))
+    assert any("patients that they had seen" in notice for notice in found.notices)
 
 
 def test_manifests_hold_no_folder_and_stay_small(study: Study) -> None:

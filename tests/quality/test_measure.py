@@ -129,7 +129,7 @@ PLANTED = {
     "black ROI": holey,
     "few grey levels": squeezed,
     "saturated bone": overdriven,
-    "unusual spacing": lambda volume: replace(volume, spacing_mm=(0.4, 0.4, 0.7)),
+    "unusual spacing": lambda volume: replace(volume, spacing_mm=(0.4, 0.4, 0.8)),
     "normalised ROI mean": brighter,
 }
 

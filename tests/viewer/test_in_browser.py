@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 
-from mflib.view import scene, still, view
+from mflib.viewer import scene, still, view
 from mflib.volume import Annotation, Volume
 
 pytestmark = pytest.mark.browser
@@ -300,7 +300,7 @@ def test_the_same_in_jupyterlab(chromium: Any, tmp_path: Path, voxels: np.ndarra
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     lines = [
         "import numpy as np",
-        "from mflib.view import view",
+        "from mflib.viewer import view",
         "from mflib.volume import Volume",
         f"view(Volume(np.load('voxels.npy'), {SPACING}))",
     ]
@@ -314,10 +314,10 @@ def test_the_same_in_jupyterlab(chromium: Any, tmp_path: Path, voxels: np.ndarra
         context = chromium.new_context(viewport={"width": 1280, "height": 900})
         page = context.new_page()
         page.goto(address.format("fresh.ipynb"))
-        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click(timeout=60_000)
-        page.wait_for_selector("text=Kernel status: Idle", state="attached", timeout=60_000)
+        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click(timeout=120_000)
+        page.wait_for_selector("text=Kernel status: Idle", state="attached", timeout=120_000)
         page.keyboard.press("Shift+Enter")
-        page.wait_for_selector(".mflib-view-running", timeout=60_000)
+        page.wait_for_selector(".mflib-view-running", timeout=120_000)
         box = page.locator("figure.mflib-view")
         box.get_by_role("slider", name="transverse").fill("3")
         box.get_by_role("slider", name="transverse").focus()
@@ -330,6 +330,6 @@ def test_the_same_in_jupyterlab(chromium: Any, tmp_path: Path, voxels: np.ndarra
         assert reading(box) == (voxels[15, 12, 5], (15, 12, 5))
         page.goto(address.format("foreign.ipynb"))
         picture = page.locator(".jp-OutputArea img[alt^='Ultrasound volume']")
-        picture.wait_for(timeout=60_000)
+        picture.wait_for(timeout=120_000)
         assert picture.is_visible() and page.locator("canvas[role=application]").count() == 0
         context.close()

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from mflib.view.scene import ViewError
+from mflib.viewer.checks import ViewError
 from mflib.volume import Volume, write
 
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from mflib.view.scene import AXES, PLANES, Place, Plane, Scene, Veil
+from mflib.viewer.scene import AXES, PLANES, Place, Plane, Scene, Veil
 
 WIDTH = 6.4  # inches, 640 pixels at 100 dpi
 # Okabe M, Ito K. Color universal design, 2008: https://jfly.uni-koeln.de/color/
@@ -40,7 +40,7 @@ def png(scene: Scene) -> bytes:
         content = io.BytesIO()
         figure.savefig(content, dpi=125, format="png", facecolor="white")
     # A palette takes a third of the room.
-    picture = Image.open(content).convert("RGB").quantize(192, dither=Image.Dither.NONE)
+    picture = Image.open(content).convert("RGB").quantize(128, dither=Image.Dither.NONE)
     small = io.BytesIO()
     picture.save(small, format="PNG", optimize=True)
     return small.getvalue()
@@ -49,12 +49,12 @@ def png(scene: Scene) -> bytes:
 def draw(scene: Scene) -> Figure:
     """Three planes through the scene's start, on one scale; depth points down."""
     extents = np.array(scene.extent_mm)
-    across, down = ([extents[plane[axis]] for plane in PLANES] for axis in (1, 2))
-    scale = _scale(across, max(down))
-    height = _TOP + max(max(down) * scale, _LEAST) + _BELOW
+    across, down = extents[[plane[1] for plane in PLANES]], extents[[plane[2] for plane in PLANES]]
+    scale = _scale(across, float(down.max()))
+    height = _TOP + max(float(down.max()) * scale, _LEAST) + _BELOW
     figure = Figure(figsize=(WIDTH, height))
     left = 0.0
-    for plane, wide, high in zip(PLANES, np.multiply(across, scale), np.multiply(down, scale), strict=True):
+    for plane, wide, high in zip(PLANES, across * scale, down * scale, strict=True):
         left += _LEFT
         bottom = height - _TOP - high
         axes = figure.add_axes((left / WIDTH, bottom / height, wide / WIDTH, high / height))
@@ -65,11 +65,11 @@ def draw(scene: Scene) -> Figure:
     return figure
 
 
-def _scale(across: list[float], highest: float) -> float:
+def _scale(across: NDArray[np.float64], highest: float) -> float:
     """Inches per mm at which three planes fit beside each other, thin ones with room for their names."""
     room = WIDTH - 3 * (_LEFT + _RIGHT)
-    scale = min(room / sum(across), _TALLEST / highest)
-    while sum(max(wide * scale, _LEAST) for wide in across) > room * 1.001:
+    scale = min(room / float(across.sum()), _TALLEST / highest)
+    while np.maximum(across * scale, _LEAST).sum() > room * 1.001:
         scale *= 0.98
     return scale
 

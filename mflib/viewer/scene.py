@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mflib.viewer.checks import check_annotation, check_volume, checked_map
 from mflib.volume import LEVELS, SIDES, Annotation, Index, Volume
 
 AXES = ("lateral", "depth", "elevation")
@@ -18,10 +19,6 @@ PLANES: tuple[Plane, ...] = (("transverse", 0, 1, 2), ("sagittal", 2, 1, 0), ("c
 MAX_VOXELS = 8_000_000  # about 8 MB of a page; what is larger is averaged down
 
 Place = tuple[float, float, float]
-
-
-class ViewError(ValueError):
-    """What was asked for cannot be shown; the message says what was found and what was expected."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +101,12 @@ def prepare(volume: Volume, annotation: Annotation | None, saliency: Any) -> Sce
     ViewError
         Not a volume, an annotation that leaves it, a map of another shape or one that holds NaN or negative numbers.
     """
-    _check_volume(volume)
+    check_volume(volume)
     if annotation is not None:
-        _check_annotation(annotation, volume.voxels.shape)
+        check_annotation(annotation, volume.voxels.shape)
     factors = _factors(volume.voxels.shape, volume.spacing_mm)
     voxels = _block_means(volume.voxels, factors)
-    veil = None if saliency is None else _veil(_checked(saliency, volume, annotation), volume, annotation)
+    veil = None if saliency is None else _veil(checked_map(saliency, volume, annotation), volume, annotation)
     spacing = _times(factors, volume.spacing_mm)
     return Scene(
         voxels=voxels,
@@ -122,45 +119,6 @@ def prepare(volume: Volume, annotation: Annotation | None, saliency: Any) -> Sce
         veil=veil,
         start=_start(voxels.shape, np.array(spacing), volume, annotation, veil),
     )
-
-
-def _check_volume(volume: Volume) -> None:
-    if not isinstance(volume, Volume):
-        raise ViewError(f"found a {type(volume).__name__}, expected a volume; mflib.volume.read(path) gives one")
-    voxels, spacing = volume.voxels, volume.spacing_mm
-    if voxels.dtype != np.uint8 or voxels.ndim != 3 or voxels.size == 0:
-        raise ViewError(f"found voxels {voxels.shape} of {voxels.dtype}, expected three axes of uint8")
-    if len(spacing) != 3 or not all(0 < step < np.inf for step in spacing):
-        raise ViewError(f"found spacing {spacing}, expected three voxel sizes in mm")
-
-
-def _check_annotation(annotation: Annotation, shape: tuple[int, ...]) -> None:
-    if not isinstance(annotation, Annotation):
-        raise ViewError(f"found a {type(annotation).__name__}, expected an Annotation")
-    for name, place in (("bone", annotation.bone), ("shadow", annotation.shadow)):
-        if not all(0 <= at < n for at, n in zip(place, shape, strict=True)):
-            raise ViewError(f"{name}: found voxel {place}, expected one inside the volume of {_sizes(shape)}")
-    last = np.add(annotation.roi_start, annotation.roi_size)
-    if min(annotation.roi_start) < 0 or min(annotation.roi_size) < 1 or (last > shape).any():
-        raise ViewError(
-            f"ROI: found voxels {annotation.roi_start} and on, {_sizes(annotation.roi_size)} of them, "
-            f"expected a box inside the volume of {_sizes(shape)}"
-        )
-
-
-def _checked(saliency: Any, volume: Volume, annotation: Annotation | None) -> NDArray[np.float64]:
-    """The map as numbers that can be shown."""
-    values = np.asarray(saliency, dtype=np.float64)
-    region = None if annotation is None else tuple(annotation.roi_size)
-    if values.shape not in (region, volume.voxels.shape):
-        wanted = f"the volume's {_sizes(volume.voxels.shape)}"
-        wanted = wanted if region is None else f"the ROI's {_sizes(region)} or {wanted}"
-        raise ViewError(f"saliency: found shape {_sizes(values.shape)}, expected {wanted}")
-    if not np.isfinite(values).all():
-        raise ViewError(f"saliency: found {np.sum(~np.isfinite(values))} values NaN or infinite, expected none")
-    if values.min() < 0:
-        raise ViewError(f"saliency: found {values.min():.3g}, expected no negative value; clip the map at 0")
-    return values
 
 
 def _veil(values: NDArray[np.float64], volume: Volume, annotation: Annotation | None) -> Veil:
@@ -224,7 +182,3 @@ def _name(volume: Volume) -> str:
 def _times(first: Any, second: Any) -> Place:
     i, j, k = (float(product) for product in np.multiply(first, second))
     return i, j, k
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

@@ -21,7 +21,7 @@ from PIL import Image
 
 from mflib.report.page import section
 from mflib.report.pipeline import Record
-from mflib.view import View, ViewError, scene, still, view
+from mflib.viewer import View, ViewError, scene, still, view
 from mflib.volume import Annotation, Volume
 
 SHAPE, SPACING = (30, 24, 18), (0.5, 0.8, 1.1)

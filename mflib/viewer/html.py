@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mflib.view import niivue, still
-from mflib.view.scene import AXES, PLANES, Scene, ViewError, prepare
+from mflib.viewer import niivue, still
+from mflib.viewer.checks import ViewError
+from mflib.viewer.scene import AXES, PLANES, Scene, prepare
 from mflib.volume import Annotation, Volume
 
 ASSETS = Path(__file__).parents[1] / "_assets"
