@@ -6,7 +6,8 @@ against the first. ``mflib.annotation.launch`` starts JupyterLab with all of it.
 
 from mflib.annotation.agreement import Agreement, compare
 from mflib.annotation.marks import REASONS, AnnotationError, Marks
-from mflib.annotation.session import SECOND, Session, open_session
+from mflib.annotation.opening import SECOND, open_session
+from mflib.annotation.session import Session
 from mflib.annotation.suggestion import Suggestion, suggest, suggest_roi
 from mflib.annotation.tool import Tool, annotate
 

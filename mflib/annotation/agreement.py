@@ -13,7 +13,7 @@ from mflib import preprocess, reliability
 from mflib import volume as volumes
 from mflib.annotation import marks, rows
 from mflib.annotation.marks import AnnotationError, Marks
-from mflib.annotation.session import SECOND
+from mflib.annotation.opening import SECOND
 from mflib.cohort import Cohort
 from mflib.cohort.files import Key
 from mflib.cohort.tables import ANNOTATIONS

@@ -12,7 +12,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from mflib import atomic
-from mflib.annotation.session import open_session
+from mflib.annotation.opening import open_session
 from mflib.cohort.tables import ANNOTATIONS
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "annotate.ipynb"

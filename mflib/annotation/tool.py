@@ -13,9 +13,10 @@ import traitlets
 from mflib import preprocess
 from mflib.annotation import marks
 from mflib.annotation.marks import POINTS, REASONS, AnnotationError, Marks, Roi
+from mflib.annotation.opening import open_session
 from mflib.annotation.reading import Loaded, Reader
 from mflib.annotation.rows import ConflictError
-from mflib.annotation.session import Session, open_session
+from mflib.annotation.session import Session
 from mflib.annotation.suggestion import PAPER_ROI, suggest_roi
 from mflib.cohort import Cohort
 from mflib.lock import LockError

@@ -31,7 +31,7 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def unusual_spacing(table: pd.DataFrame) -> list[str]:
-    """Words for each volume whose spacing is more than 1.5 times the cohort's most frequent one, or less than that part of it."""
+    """Words for each volume whose spacing is far above or below the cohort's most frequent one."""
     steps = table[[f"spacing_{axis}_mm" for axis in "ijk"]]
     usual = np.array([_usual(steps[column]) for column in steps])
     words = []
