@@ -17,6 +17,7 @@ app = typer.Typer(
 COMMANDS: dict[str, Callable[..., None]] = {
     "phantom": cohorts.phantom,
     "import": cohorts.import_,
+    "annotate": cohorts.annotate,
     "check": cohorts.check,
     "texture": runs.texture,
     "report": runs.report,

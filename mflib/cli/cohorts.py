@@ -62,6 +62,23 @@ def import_(
     raise typer.Exit(1 if failed else 0)
 
 
+def annotate(
+    cohort: Annotated[Path, typer.Argument(help="The cohort folder; volumes are all that it needs.")],
+    annotator: Annotated[str, typer.Option(help="Your initials, 2 to 8 letters.")],
+    second: Annotated[
+        bool, typer.Option(help="Blinded second pass: shuffled, without the first one's marks or any suggestion.")
+    ] = False,
+) -> None:
+    """Mark reference points, region and quality of each volume in JupyterLab."""
+    from mflib.annotation import AnnotationError
+    from mflib.annotation.launch import launch
+
+    try:
+        launch(cohort, annotator, second=second)
+    except AnnotationError as error:
+        fail(str(error))
+
+
 def check(
     cohort: Annotated[Path, typer.Argument(help="The cohort folder; data/README.md says how it is laid out.")],
     report: Annotated[

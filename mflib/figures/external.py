@@ -59,7 +59,8 @@ def out_of_range(features: pd.DataFrame, segments: int) -> Figure:
         axes.text(count, row, f" {count}", va="center", fontsize=8)
     axes.set_yticks(range(len(shown)), list(shown.index))
     more = f"; {len(counts) - len(shown)} more features not shown" if len(counts) > len(shown) else ""
-    axes.set(xlabel=f"segments outside the training range, of {segments}{more}", ylabel="feature")
+    figure.supxlabel(f"segments outside the training range, of {segments}{more}", fontsize=9)
+    axes.set_ylabel("feature")
     axes.set(xlim=(0, 1.08 * max(segments, 1)), ylim=(max(len(shown), 1) - 0.4, -0.6))
     if shown.empty:
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=GREY)

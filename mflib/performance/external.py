@@ -31,7 +31,8 @@ def transport(own: pd.DataFrame, external: pd.DataFrame, level: float = 0.95) ->
         One row per model that stands in both and metric: ``model``, ``metric``, ``own``, ``own_low``, ``own_high``,
         ``external``, ``external_low``, ``external_high`` (pooled over segments, clustered by patient as ``summary``),
         ``difference`` (external minus own), ``low``, ``high``, ``p`` (normal, two-sided; the variances of two
-        independent cohorts add), ``note`` (why a number is missing or an interval has no width; empty otherwise).
+        independent cohorts add; missing where one of them is 0), ``note`` (why a number is missing or an interval has
+        no width; empty otherwise).
 
         The two are not quite the same thing: out of fold each segment is scored by one fold's model, elsewhere by what
         all folds' models say together.
@@ -55,6 +56,9 @@ def transport(own: pd.DataFrame, external: pd.DataFrame, level: float = 0.95) ->
         for metric in METRICS:
             here, there = of_own.loc[(model, metric)], of_external.loc[(model, metric)]
             tested = _auc_lost(first, second, level) if metric == "auc" else _lost(first, second, metric, level)
+            if here["low"] == here["high"] or there["low"] == there["high"]:
+                # A side without variance is not known for certain, as a sum of variances would take it.
+                tested = (tested[0], np.nan, np.nan, np.nan)
             row = {"model": model, "metric": metric, **_side(here, "own"), **_side(there, "external")}
             notes = [f"{side}: {of['note']}" for side, of in (("own", here), ("external", there)) if of["note"]]
             rows.append({**row, **dict(zip(_TEST, tested, strict=True)), "note": "; ".join(notes)})
@@ -108,7 +112,6 @@ def _lost(own: pd.DataFrame, external: pd.DataFrame, metric: str, level: float) 
     except PredictionsError:
         return (np.nan,) * len(_TEST)
     difference, se = float(there[0] - here[0]), float(np.sqrt(of_here[0, 0] + of_there[0, 0]))
-    if se == 0:
-        return difference, np.nan, np.nan, np.nan
     reach = float(norm.ppf((1 + level) / 2)) * se
-    return difference, difference - reach, difference + reach, float(2 * norm.sf(abs(difference) / se))
+    p = float(2 * norm.sf(abs(difference) / se)) if se else np.nan
+    return difference, difference - reach, difference + reach, p

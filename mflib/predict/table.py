@@ -13,7 +13,11 @@ from mflib.volume import KEY
 
 RESEARCH = "Research use only. Not a medical device; not for diagnosis."
 CALLED = ("no infiltration", "infiltration")
-OUTSIDE = "OUTSIDE what the models have seen; their scores are not to be read"
+VERDICTS = {
+    "inside": "Inside what the models have seen.",
+    "at the edge": "At the edge of what the models have seen:",
+    "outside": "OUTSIDE what the models have seen; the scores below are not to be read:",
+}
 
 
 def table(assessments: Sequence[Assessment]) -> pd.DataFrame:
@@ -49,15 +53,11 @@ def text(assessments: Sequence[Assessment]) -> str:
     """Everything in lines for a terminal, the verdict on each volume before any score."""
     lines = [RESEARCH]
     for one in assessments:
-        applicable = one.applicability
-        outside = applicable.verdict == "outside"
-        lines += [
-            "",
-            _printable(one.name),
-            f"  {OUTSIDE if outside else applicable.verdict + ' what the models have seen'}",
-        ]
-        lines += [f"    {_printable(reason)}" for reason in applicable.reasons]
-        lines += [f"  {_line(result)}" for result in one.results.values()]
+        verdict = one.applicability.verdict
+        lines += ["", _printable(one.name), f"  {VERDICTS[verdict]}"]
+        lines += [f"    {_printable(reason)}" for reason in one.applicability.reasons]
+        unread = "(not to be read) " if verdict == "outside" else ""
+        lines += [f"  {unread}{_line(result)}" for result in one.results.values()]
         lines += [f"  {_printable(notice)}" for notice in one.notices]
     return "\n".join(lines)
 

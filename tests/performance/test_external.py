@@ -66,6 +66,13 @@ def test_a_cohort_of_one_class_keeps_what_can_be_said():
     pd.testing.assert_frame_equal(both.drop(columns="note"), expected)
 
 
+def test_where_every_patient_is_decided_alike_nothing_is_tested():
+    right = elsewhere().assign(score=lambda t: t["y_true"] + 0.0, threshold=0.5)
+    found = performance.transport(predictions("dcnn"), right)
+    assert (found["external"] == 1).all() and (found["difference"] > 0).all()
+    assert found[["low", "high", "p"]].isna().all(axis=None) and found["note"].str.contains("no variance").all()
+
+
 def test_cohorts_without_a_model_in_common_are_refused():
     with pytest.raises(performance.PredictionsError, match="expected one in common"):
         performance.transport(predictions("clinical"), elsewhere())
