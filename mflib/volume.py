@@ -6,13 +6,11 @@ header is not applied, because reference points and ROI are given in stored voxe
 
 from __future__ import annotations
 
-import gzip
 import json
 import math
 import os
-import struct
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +20,13 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from mflib import atomic
+from mflib import atomic, stored
 
 KEY = ["participant_id", "level", "lat"]
 LEVELS = ("L23", "L34", "L45", "L5S1")
 SIDES = ("L", "R")
-FORMATS = (".nii.gz", ".nii", ".nrrd", ".mha")
+KINDS = {".nii.gz": stored.NIFTI, ".nii": stored.NIFTI, ".nrrd": stored.NRRD, ".mha": stored.META}
+FORMATS = tuple(KINDS)
 
 Index = tuple[int, int, int]
 
@@ -115,9 +114,13 @@ def find_sidecar(path: Path) -> Path:
 
 def stem(path: Path) -> str:
     """File name without its volume format (``.nii.gz`` counts as one)."""
+    return path.name[: -len(_suffix(path))]
+
+
+def _suffix(path: Path) -> str:
     for suffix in FORMATS:
         if path.name.lower().endswith(suffix):
-            return path.name[: -len(suffix)]
+            return suffix
     raise VolumeError(f"{path.name}: not a volume format; expected one of {', '.join(FORMATS)}")
 
 
@@ -166,22 +169,29 @@ def read_header(path: Path) -> Header:
     Raises
     ------
     VolumeError
-        The file cannot be read, or its sidecar's ``VoxelSpacing`` is not three positive numbers.
+        The file cannot be read, its voxels lie in another file, or its sidecar's ``VoxelSpacing`` is not three
+        positive numbers.
     """
+    return _examine(path)[0]
+
+
+def _examine(path: Path) -> tuple[Header, stored.Layout]:
+    kind = KINDS[_suffix(path)]
     stated = tuple(map(float, read_sidecar(path).get("VoxelSpacing") or ()))
     reader = sitk.ImageFileReader()
     reader.SetFileName(os.fspath(path))
-    try:
+    reader.SetImageIO(stored.READERS[kind])
+    with _named(path):
+        layout = stored.examine(path, kind)
         reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise VolumeError(f"{path.name}: cannot be read as a volume ({_reason(error)})") from error
-    return Header(
+    header = Header(
         shape=tuple(reader.GetSize()),
         dtype=sitk.GetPixelIDValueAsString(reader.GetPixelID()),
         components=reader.GetNumberOfComponents(),
         spacing_mm=stated or tuple(round(s, 6) for s in reader.GetSpacing()),
         spacing_stated=bool(stated),
     )
+    return header, layout
 
 
 def read(path: Path) -> Volume:
@@ -195,19 +205,33 @@ def read(path: Path) -> Volume:
     Raises
     ------
     VolumeError
-        Unreadable or truncated file, not 3D, not 8-bit grey, or without spacing.
+        Unreadable, truncated or too large file, voxels in another file, not 3D, not 8-bit grey, or without spacing.
     """
-    header = read_header(path)
+    header, layout = _examine(path)
     problems = [f"{found}, expected {expected}" for found, expected in header_problems(header)]
     if problems:
         raise VolumeError(f"{path.name}: found " + "; ".join(problems))
-    _check_stored(path, header)
-    try:
-        image = sitk.ReadImage(os.fspath(path))
-    except RuntimeError as error:
-        raise VolumeError(f"{path.name}: voxels cannot be read ({_reason(error)})") from error
+    with _named(path):
+        content = bytearray(stored.voxels(path, layout, math.prod(header.shape)))
+    # One byte is one voxel, so what was found whole is what is used, and nothing is unpacked twice.
+    voxels = np.frombuffer(content, np.uint8).reshape(header.shape, order="F")
     i, j, k = header.spacing_mm
-    return Volume(sitk.GetArrayFromImage(image).T, (i, j, k), read_sidecar(path))
+    return Volume(voxels, (i, j, k), read_sidecar(path))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in what is wrong with it."""
+    try:
+        yield
+    except stored.StoredError as error:
+        raise VolumeError(f"{path.name}: {error}") from error
+    except OSError as error:
+        raise VolumeError(f"{path.name}: cannot be read ({error.strerror})") from error
+    except RuntimeError as error:
+        # The last line of an ITK error says what happened; the lines before say where in ITK.
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise VolumeError(f"{path.name}: cannot be read as a volume ({reason})") from error
 
 
 def header_problems(header: Header) -> list[tuple[str, str]]:
@@ -243,41 +267,3 @@ def write(volume: Volume, path: Path) -> None:
         sitk.WriteImage(image, os.fspath(partial), True, 1)
     if volume.sidecar:
         atomic.write_text(find_sidecar(path), json.dumps(dict(volume.sidecar), indent=2) + "\n")
-
-
-def _check_stored(path: Path, header: Header) -> None:
-    """Refuse a damaged file where ITK would fill what is missing with zeros: NIfTI, and compressed MHA."""
-    expected = math.prod(header.shape)
-    try:
-        if path.name.endswith(".nii.gz"):
-            stored = _nifti_bytes(gzip.decompress(path.read_bytes()))
-        elif path.suffix == ".nii":
-            stored = _nifti_bytes(path.read_bytes())
-        elif path.suffix == ".mha":
-            stored = _mha_bytes(path.read_bytes(), expected)
-        else:  # the NRRD reader itself raises
-            return
-    except (EOFError, OSError, zlib.error) as error:
-        raise VolumeError(f"{path.name}: damaged or cut short ({error})") from error
-    if stored < expected:
-        raise VolumeError(f"{path.name}: cut short, found {stored} of {expected} voxels")
-
-
-def _nifti_bytes(content: bytes) -> int:
-    """Bytes of voxels behind the NIfTI-1 header, whose ``vox_offset`` is the float32 at byte 108."""
-    order = "<" if content[:4] == b"\x5c\x01\x00\x00" else ">"
-    return len(content) - int(struct.unpack(f"{order}f", content[108:112])[0])
-
-
-def _mha_bytes(content: bytes, expected: int) -> int:
-    """Bytes of voxels behind the text header of an MHA file."""
-    head, _, data = content.partition(b"ElementDataFile = LOCAL\n")
-    if b"CompressedData = True" in head:
-        return len(zlib.decompress(data))
-    # Without the exact line (CRLF, other spacing) the reader has to judge.
-    return len(data) if data else expected
-
-
-def _reason(error: RuntimeError) -> str:
-    """The last line of an ITK error, which says what happened; the lines before say where in ITK."""
-    return str(error).strip().splitlines()[-1].strip()

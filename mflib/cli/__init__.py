@@ -21,6 +21,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "check": cohorts.check,
     "texture": runs.texture,
     "report": runs.report,
+    "predict": runs.predict,
     "compare": statistics.compare,
     "audit": statistics.audit,
     "exercises": statistics.exercises,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mflib.cli.terminal import errors, fail
+from mflib.volume import stem
 
 SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
 
@@ -111,6 +112,43 @@ def texture(
         for name, value in table.iloc[0].items():
             typer.echo(f"{name}\t{value}")
     else:
+        typer.echo(str(path))
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="Run folder that mflib report has made.")],
+    volume: Annotated[list[Path], typer.Argument(help="Volumes named as in a cohort, or a cohort folder.")],
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table as refpoints_roi.tsv; a column volume finds volumes of other names. The cohort's own, by default."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="FILE.csv or FILE.json; the terminal, by default.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Folder for one offline page of each patient.")] = None,
+) -> None:
+    """Hold the trained models of a run against new volumes, for research only; they learn nothing from them."""
+    from mflib import predict as predicting
+    from mflib.predict import page
+    from mflib.progress import Progress
+
+    if out is not None and out.suffix not in (".csv", ".json"):
+        fail(f"--out is {out.name}, expected a name that ends in .csv or .json")
+    try:
+        models = predicting.load(run)
+        given = predicting.read_volumes(volume, annotations)
+        progress, assessments = Progress("volumes assessed", len(given)), []
+        for path, recorded, annotation in given:
+            assessments.append(models.assess(recorded, annotation, stem(path)))
+            progress.advance()
+        pages = page.write(models, assessments, html) if html else []
+        if out is not None:
+            predicting.write(predicting.table(assessments), out)
+    except (predicting.PredictError, OSError) as error:
+        fail(str(error))
+    if out is None and html is None:
+        typer.echo(predicting.text(assessments))
+    for path in [*pages, *([out] if out else [])]:
         typer.echo(str(path))
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mflib.importing.errors import Refusal
+from mflib.stored import NOT_FINITE
 
-NOT_FINITE = "values that are not finite, expected grey levels 0 to 255"
 FEWEST = 8
 """Fewest distinct values of a picture; a mask has fewer."""
 

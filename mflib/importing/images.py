@@ -13,14 +13,13 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from mflib import stored
 from mflib.dicom import Acquisition
 from mflib.dicom.reading import PLAUSIBLE_MM, Spacing
 from mflib.importing import headers
 from mflib.importing.errors import Refusal
 from mflib.importing.grey import from_channels, to_grey
-from mflib.importing.kinds import GZIP, META, NIFTI, NRRD
-
-LARGEST_BYTES = 2**30
+from mflib.stored import META, NIFTI, NRRD, Layout, StoredError
 
 SWEEP = "frames of a tracked freehand sweep, each with its own pose"
 RECONSTRUCT = (
@@ -45,12 +44,20 @@ def read(path: Path, kind: str, stated: Spacing | None) -> Acquisition:
     Refusal
         Damaged, cut short, too large, not one grey volume, or a tracked sweep without a stated spacing.
     """
-    found = headers.fields(path, kind)
+    try:
+        return _read(path, kind, stated)
+    except StoredError as error:
+        raise Refusal(str(error)) from error
+
+
+def _read(path: Path, kind: str, stated: Spacing | None) -> Acquisition:
+    layout = stored.examine(path, kind)
+    found = layout.fields
     sweep = headers.is_sweep(found)
     headers.refuse_meaning(found)
     if sweep and stated is None:
         raise Refusal(RECONSTRUCT)
-    image = _image(path, kind, found)
+    image = _image(path, kind, layout)
     voxels = to_grey(_three_axes(image, sweep))
     turned = headers.is_upside_down(found)
     voxels = voxels[:, ::-1] if turned else voxels
@@ -73,17 +80,18 @@ def in_words(spacing: tuple[float, ...]) -> str:
     return " x ".join(f"{step:.4g}" for step in spacing) + " mm"
 
 
-def _image(path: Path, kind: str, found: Mapping[str, str]) -> sitk.Image:
+def _image(path: Path, kind: str, layout: Layout) -> sitk.Image:
     """The file as ITK reads it, once it is known to be whole and of a size that fits."""
     with tempfile.TemporaryDirectory() as folder:
         # ITK goes by the name's end, and repeats the name in what it prints.
-        link = Path(folder) / f"volume{_suffix(path, kind)}"
+        link = Path(folder) / f"volume{_suffix(kind, layout)}"
         link.symlink_to(path.resolve())
         reader = sitk.ImageFileReader()
         reader.SetFileName(os.fspath(link))
+        reader.SetImageIO(stored.READERS[kind])
         try:
             reader.ReadImageInformation()
-            headers.refuse_short(path, kind, found, _declared_bytes(reader))
+            stored.voxels(path, layout, _declared_bytes(reader))
             return reader.Execute()
         except RuntimeError as error:
             if "orthonormal" in str(error):
@@ -93,20 +101,14 @@ def _image(path: Path, kind: str, found: Mapping[str, str]) -> sitk.Image:
             raise Refusal(f"a {kind} file that cannot be read: damaged, cut short or unusual") from error
 
 
-def _suffix(path: Path, kind: str) -> str:
-    if kind != NIFTI:
-        return {META: ".mha", NRRD: ".nrrd"}[kind]
-    with path.open("rb") as file:
-        return ".nii.gz" if file.read(2) == GZIP else ".nii"
+def _suffix(kind: str, layout: Layout) -> str:
+    return {META: ".mha", NRRD: ".nrrd", NIFTI: ".nii.gz" if layout.packed else ".nii"}[kind]
 
 
 def _declared_bytes(reader: sitk.ImageFileReader) -> int:
     """Bytes of the voxels that the header declares, before any is unpacked."""
-    size = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), reader.GetNumberOfComponents())
-    count = math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * size.GetSizeOfPixelComponent()
-    if count > LARGEST_BYTES:
-        raise Refusal(f"{count} bytes of voxels declared, expected at most {LARGEST_BYTES}")
-    return count
+    size = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), 1)
+    return math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * size.GetSizeOfPixelComponent()
 
 
 def _three_axes(image: sitk.Image, sweep: bool) -> NDArray[Any]:

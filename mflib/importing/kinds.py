@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zlib
 from pathlib import Path
 
 from mflib import dicom
 from mflib.importing.errors import Refusal
+from mflib.stored import GZIP, META, NIFTI, NRRD, StoredError, is_nifti
 
-DICOM, NIFTI, NRRD, META = "DICOM", "NIfTI", "NRRD", "MetaImage"
-GZIP = b"\x1f\x8b"
+DICOM = "DICOM"
 ARCHIVE = "an archive, expected volumes: unpack it first"
 PICTURE = "a picture, expected a volume"
 FILM = "a film, expected a volume"
@@ -23,11 +21,10 @@ OTHERS = [
     (0, b"%PDF", "a document, expected a volume"),
 ]  # fmt: skip
 META_FIELD = re.compile(rb"^\s*(ObjectType|NDims)\s*[=:]", re.MULTILINE)
-DETACHED = "a header whose voxels lie in another file, expected both in one file (.nii.gz, .nrrd or .mha)"
 
 
 def identify(path: Path) -> str:
-    """The kind of a file that can hold a volume: ``DICOM``, ``NIFTI``, ``NRRD`` or ``META``.
+    """The kind of a file that can hold a volume: ``DICOM``, or ``NIFTI``, ``NRRD`` or ``META`` of ``stored``.
 
     Raises
     ------
@@ -38,8 +35,11 @@ def identify(path: Path) -> str:
         start = file.read(4096)
     if not start:
         raise Refusal("an empty file")
-    if _is_nifti(_unpacked(path) if start.startswith(GZIP) else start):
-        return NIFTI
+    try:
+        if is_nifti(path):
+            return NIFTI
+    except StoredError as error:
+        raise Refusal(str(error)) from error
     if start.startswith(GZIP):
         raise Refusal(ARCHIVE)
     if start.startswith(b"NRRD0"):
@@ -52,23 +52,3 @@ def identify(path: Path) -> str:
     if META_FIELD.search(start):
         return META
     raise Refusal("no kind of file that can be imported: expected DICOM, NIfTI, NRRD or MetaImage")
-
-
-def _unpacked(path: Path) -> bytes:
-    try:
-        with gzip.open(path) as file:
-            return file.read(540)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise Refusal("damaged or cut short: cannot be unpacked") from error
-
-
-def _is_nifti(start: bytes) -> bool:
-    """Whether a file begins with the header of NIfTI-1 (348 bytes) or NIfTI-2 (540)."""
-    magic = start[344:348] if 348 in _sizes(start) else start[4:8] if 540 in _sizes(start) else b""
-    if magic in (b"ni1\0", b"ni2\0"):
-        raise Refusal(DETACHED)
-    return magic in (b"n+1\0", b"n+2\0")
-
-
-def _sizes(start: bytes) -> tuple[int, int]:
-    return int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")

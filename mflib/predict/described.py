@@ -144,13 +144,16 @@ def _acquisition(assessment: Assessment) -> list[tuple[str, str]]:
 
 def _viewer(assessment: Assessment) -> str:
     shown, annotation = cropped(assessment.volume, assessment.annotation)
-    saliency = assessment.saliency if assessment.saliency.any() else None
-    speaks = (
-        "Saliency: what the network's call rests on, the mean of its folds' Grad-CAMs." if saliency is not None else ""
-    )
-    whole = shown.voxels.shape == assessment.volume.voxels.shape
-    part = "" if whole else "Cut out around the region of interest and the two reference points."
-    return str(view(shown, annotation, saliency, caption=" ".join(filter(None, ["As recorded.", speaks, part]))).html)
+    withheld = assessment.applicability.verdict == "outside"
+    saliency = assessment.saliency if assessment.saliency.any() and not withheld else None
+    caption = ["As recorded."]
+    if shown is not assessment.volume:
+        caption.append("Cut out around the region of interest and the two reference points.")
+    if saliency is not None:
+        caption.append("Saliency: what the network's call rests on, the mean of its folds' Grad-CAMs.")
+    elif withheld:
+        caption.append("Without saliency, which is not to be read either.")
+    return str(view(shown, annotation, saliency, caption=" ".join(caption)).html)
 
 
 def cropped(recorded: Volume, annotation: Annotation) -> tuple[Volume, Annotation]:

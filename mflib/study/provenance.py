@@ -16,7 +16,7 @@ from mflib.study.profile import ROOT
 
 PACKAGES = (
     "numpy", "scipy", "pandas", "scikit-image", "scikit-learn", "statsmodels", "numba", "torch", "monai", "SimpleITK",
-    "matplotlib", "papermill", "nbconvert", "joblib", "pandera", "mflib",
+    "pydicom", "skops", "matplotlib", "papermill", "nbconvert", "joblib", "pandera", "mflib",
 )  # fmt: skip
 
 

@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
 from mflib import preprocess
 from mflib.dcnn import inputs, network, saliency
 from mflib.predict import Models, PredictError, archive, manifest, networks
+from mflib.predict.trees import Trees
 from mflib.study import Study
+from mflib.study.models import arrays
 from mflib.texture import bank
 from mflib.volume import KEY, Annotation
 from tests.dcnn.test_transfer import released
@@ -39,6 +42,16 @@ def test_stored_forests_repeat_the_runs_predictions_to_the_last_digit(
         np.testing.assert_array_equal(own["threshold"], stored.threshold)
 
 
+def test_trees_decide_as_scikit_learn_does_where_a_value_lies_on_a_threshold() -> None:
+    rng = np.random.default_rng(4)
+    learnt, labels = rng.normal(size=(80, 3)), rng.integers(0, 2, 80)
+    model = RandomForestClassifier(20, random_state=0).fit(learnt, labels)
+    numbers = arrays(model)
+    edges = numbers["threshold"][numbers["left"] >= 0]
+    on = rng.choice(edges, (500, 3)) * (1 + rng.choice([-1e-9, 0.0, 1e-9], (500, 3)))
+    np.testing.assert_array_equal(Trees(**numbers).scores(on), model.predict_proba(on)[:, 1])
+
+
 def test_stored_networks_repeat_the_runs_predictions(study: Study, models: Models, predictions: pd.DataFrame) -> None:
     own = predictions[predictions["model"] == "dcnn"].set_index(KEY)
     settings, segments = study.profile.network, study.cohort.segments
@@ -54,12 +67,13 @@ def test_stored_networks_repeat_the_runs_predictions(study: Study, models: Model
         np.testing.assert_array_equal(kept["threshold"], stored.threshold)
 
 
-def test_an_assessment_is_the_mean_of_the_folds(study: Study, models: Models) -> None:
-    segment = study.cohort.segments.to_dict("records")[N]
+@pytest.mark.parametrize("n", range(3, 64, 6))
+def test_an_assessment_is_the_mean_of_the_folds(study: Study, models: Models, n: int) -> None:
+    segment = study.cohort.segments.to_dict("records")[n]
     found = models.assess(study.cohort.volume(segment), study.cohort.annotation(segment), "volume")
 
     fitted = study.forest.models
-    forests = [f.model.predict_proba(study.texture.iloc[[N]][f.features].to_numpy(float))[0, 1] for f in fitted]
+    forests = [f.model.predict_proba(study.texture.iloc[[n]][f.features].to_numpy(float))[0, 1] for f in fitted]
     seen = inputs.made(study.cohort, segment, study.profile.preprocessing, study.profile.network)
     trained = [model for _, model in models.scorers.networks]
     with torch.no_grad():
