@@ -121,7 +121,7 @@ def predict(
     annotations: Annotated[
         Path | None,
         typer.Option(
-            help="Table as refpoints_roi.tsv; a column volume finds volumes of other names. The cohort's own, by default."
+            help="Table as refpoints_roi.tsv; a column volume finds volumes of other names. By default the cohort's."
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="FILE.csv or FILE.json; the terminal, by default.")] = None,
