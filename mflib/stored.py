@@ -28,6 +28,9 @@ LARGEST_BYTES = 2**30
 LONGEST = 2**24
 """Bytes of the longest header that is read; the text of a sweep of 10 000 frames has about 2**23."""
 
+TOO_LONG = re.compile(rb"(?!#|[^:]*:=).{500}", re.DOTALL)
+"""A line of an NRRD header, neither comment nor key and value, that may end the whole process when ITK reads it."""
+
 CHUNK = 2**16
 GZIP = b"\x1f\x8b"
 DAMAGED = "damaged or cut short: cannot be unpacked"
@@ -179,10 +182,10 @@ def _meta(file: BinaryIO) -> Layout:
     if fields.get("headersize", "0") != "0":
         raise StoredError("a HeaderSize, expected the voxels right behind the header")
     start, packed = file.tell(), _holds(fields.get("compresseddata", "false"))
-    behind, size = os.fstat(file.fileno()).st_size - start, fields.get("compresseddatasize", "0").lstrip("0")
-    # ITK unpacks only as many, and fills the rest with zeros. Old writers state a float that is not exact.
-    if packed and size.isdigit() and size != str(behind):
-        raise StoredError(f"damaged or cut short: found {behind} bytes behind the header, expected as it states")
+    behind = os.fstat(file.fileno()).st_size - start
+    # ITK unpacks only as many bytes as stated, none where the number lacks, and shows memory for the rest.
+    if not re.fullmatch(rf"{behind if packed else 0}(\.0*)?", fields.get("compresseddatasize", "0")):
+        raise StoredError(f"damaged or cut short: found {behind} bytes, expected the CompressedDataSize of the header")
     return Layout(start, 0, packed, fields=fields)
 
 
@@ -206,6 +209,9 @@ def _meta_lines(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
         name, separator, value = _split(line)
         if line.strip() and not separator:
             break
+        # Other numbers of axes hang ITK, or end the whole process.
+        if name.lower() == b"ndims" and not re.fullmatch(rb"[1-9]", value):
+            raise StoredError("an unusual number of axes, expected 3")
         yield name, value
     raise StoredError("a MetaImage header that does not end with ElementDataFile = LOCAL, expected one that does")
 
@@ -229,7 +235,10 @@ def _nrrd_lines(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     left = LONGEST
     while (line := file.readline(left)) not in (b"", b"\n", b"\r\n"):
         left -= len(line)
-        for part in line.split(b"\r"):
+        parts = line.split(b"\r")
+        if any(TOO_LONG.match(part) for part in (line, *parts)):
+            raise StoredError("a header line of more than 500 bytes, expected a shorter one")
+        for part in parts:
             name, _, value = _split(part)
             if name.lower().replace(b" ", b"") == b"datafile":
                 raise StoredError(DETACHED)
@@ -242,4 +251,4 @@ def _split(line: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _texts(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.decode("latin-1").strip().casefold(): value.decode("latin-1").strip() for name, value in lines}
+    return {name.decode("latin-1").casefold(): value.decode("latin-1") for name, value in lines}

@@ -102,6 +102,9 @@ def _decide(place: Geometry, stated: Spacing | None) -> tuple[Spacing | None, st
         raise DicomError(f"a voxel size of {_mm(stated)} is stated for it, expected {low} to {high} mm")
     if found and not np.allclose(found, stated, rtol=1e-3):
         notices += (f"the file says {_mm(found)} ({place.source}); the stated {_mm(stated)} stand above it",)
+    elif not place.spacing_mm and place.in_plane_mm and not np.allclose(place.in_plane_mm, stated[:2], rtol=0.02):
+        within = f"the file says {_mm(place.in_plane_mm)} within frames ({place.source})"
+        notices += (f"{within}; the stated {_mm(stated)} stand above it",)
     return stated, "stated by the user", notices
 
 

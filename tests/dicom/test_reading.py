@@ -111,6 +111,14 @@ def test_a_stated_spacing_stands_above_the_files_and_says_both(tmp_path: Path) -
     )
 
 
+def test_a_stated_spacing_that_contradicts_the_frames_says_so(tmp_path: Path) -> None:
+    path = files.region_multiframe(tmp_path / "a.dcm", VOXELS, SPACING, distance=False)
+    said = "the file says 0.21, 0.32 mm within frames (region calibration); the stated 0.21, 0.33, 0.7 mm stand above"
+    assert any(notice.startswith(said) for notice in read(path, spacing_mm=(0.21, 0.33, 0.7)).notices)
+    rounded = read(path, spacing_mm=(0.213, 0.318, 0.7))
+    assert not any("stand above" in notice for notice in rounded.notices)
+
+
 def test_one_one_one_is_missing(tmp_path: Path) -> None:
     for write in (files.affiniti, files.enhanced_us, files.cartesian):
         found = read(write(tmp_path / "a.dcm", VOXELS, (1, 1, 1)))
