@@ -13,7 +13,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from mflib import atomic, preprocess
+from mflib import atomic, preprocess, stored
 from mflib import volume as volumes
 from mflib.cohort import Cohort
 from mflib.dcnn.settings import Settings
@@ -22,7 +22,7 @@ from mflib.preprocess import PreprocessError
 from mflib.progress import Progress
 from mflib.volume import KEY
 
-SOURCES = tuple(Path(str(source)) for source in (preprocess.__file__, volumes.__file__, __file__))
+SOURCES = tuple(Path(str(source)) for source in (preprocess.__file__, stored.__file__, volumes.__file__, __file__))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from mflib import atomic, forest, preprocess
+from mflib import atomic, forest, preprocess, stored
 from mflib import volume as volumes
 from mflib.cohort import Cohort
 from mflib.dcnn import checkpoint, compute, inputs, network, training
@@ -41,8 +41,8 @@ MANIFESTS = {forest.NAME: "model_random_forest.json", training.MODEL: "model_dcn
 # What the arrays of a forest are called; see `arrays`.
 ARRAYS = ("feature", "threshold", "left", "right", "positive", "starts")
 # A score follows from these sources and packages.
-TEXTURE_SOURCES = (volumes, preprocess, glcm, glcm_kernel, nakagami, first_order, bank)
-NETWORK_SOURCES = (volumes, preprocess, inputs, network, compute)
+TEXTURE_SOURCES = (stored, volumes, preprocess, glcm, glcm_kernel, nakagami, first_order, bank)
+NETWORK_SOURCES = (stored, volumes, preprocess, inputs, network, compute)
 PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "numba", "torch", "monai", "SimpleITK")
 # What sidecars say of the machine, in words and in numbers.
 WORDS = ("Manufacturer", "ManufacturersModelName", "ProbeModel")

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mflib import atomic, parallel, preprocess
+from mflib import atomic, parallel, preprocess, stored
 from mflib import volume as volumes
 from mflib.cohort import Cohort
 from mflib.progress import Progress
@@ -250,7 +250,7 @@ def _key(job: Job) -> str:
 @functools.cache
 def _made_by() -> str:
     """Digest of the sources and versions that the numbers depend on."""
-    modules = (volumes, preprocess, glcm, glcm_kernel, nakagami, first_order, sys.modules[__name__])
+    modules = (stored, volumes, preprocess, glcm, glcm_kernel, nakagami, first_order, sys.modules[__name__])
     packages = [f"{name} {version(name)}" for name in ("numpy", "scipy", "numba", "simpleitk")]
     return hashlib.sha256("".join([*map(inspect.getsource, modules), *packages]).encode()).hexdigest()
 
