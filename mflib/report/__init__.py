@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from mflib import lean as lean
 from mflib import parallel
 from mflib.cohort import Cohort, CohortError
 from mflib.dcnn import compute, weights
