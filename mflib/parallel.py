@@ -93,6 +93,8 @@ def _here(
     attempt: Callable[..., tuple[int, Any]], shared: Any, items: Sequence[Any], workers: int
 ) -> Iterator[tuple[int, Any]]:
     left = dict(enumerate(items))
+    # A worker that has grown is replaced, and nothing is lost; said in a notebook it names a folder of this machine.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
     parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
     try:
         for position, outcome in parallel(joblib.delayed(attempt)(shared, numbered) for numbered in enumerate(items)):

@@ -8,9 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from mflib.cli.terminal import errors, fail
-from mflib.volume import stem
 
 SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
+STEP = (
+    "Its number or its name: 00 published_figures, 01 cohort, 02 texture, 03 random_forest, 04 dcnn, 05 comparison, "
+    "06 pitfalls, 07 external."
+)
 
 
 def report(
@@ -20,10 +23,15 @@ def report(
     ] = None,
     profile: Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")] = "quick",
     run: Annotated[
-        Path | None, typer.Option(help="Run folder; the profile's, or reports/<profile>-<cohort>, by default.")
+        Path | None,
+        typer.Option(help="Run folder. By default reports/PROFILE-COHORT, or without --cohort the profile's own."),
     ] = None,
-    start: Annotated[str | None, typer.Option("--from", help="Run this notebook and those after it again.")] = None,
-    only: Annotated[str | None, typer.Option(help="Run this notebook again and leave the others.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help=f"Run this notebook and those after it again. {STEP}")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Run this notebook again and leave the others. Named as for --from.")
+    ] = None,
     force: Annotated[bool, typer.Option(help="Run every notebook again.")] = False,
     scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
     timeout: Annotated[float, typer.Option(min=0.1, help="Minutes that one cell may take.")] = 1440.0,
@@ -117,7 +125,13 @@ def texture(
 
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder that mflib report has made.")],
-    volume: Annotated[list[Path], typer.Argument(help="Volumes named as in a cohort, or a cohort folder.")],
+    volume: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Volumes named as in a cohort, or a cohort folder. Each must be annotated, as with mflib annotate: "
+            "two reference points and the region of interest."
+        ),
+    ],
     annotations: Annotated[
         Path | None,
         typer.Option(
@@ -127,29 +141,29 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="FILE.csv or FILE.json; the terminal, by default.")] = None,
     html: Annotated[Path | None, typer.Option(help="Folder for one offline page of each patient.")] = None,
 ) -> None:
-    """Hold the trained models of a run against new volumes, for research only; they learn nothing from them."""
+    """Hold the trained models of a run against new, annotated volumes, for research only; they learn nothing from them.
+
+    A volume that cannot be assessed is named at the end, and the others are done all the same; the command then fails.
+    """
     from mflib import predict as predicting
     from mflib.predict import page
-    from mflib.progress import Progress
 
     if out is not None and out.suffix not in (".csv", ".json"):
         fail(f"--out is {out.name}, expected a name that ends in .csv or .json")
     try:
         models = predicting.load(run)
-        given = predicting.read_volumes(volume, annotations)
-        progress, assessments = Progress("volumes assessed", len(given)), []
-        for path, recorded, annotation in given:
-            assessments.append(models.assess(recorded, annotation, stem(path)))
-            progress.advance()
+        assessments, failures = predicting.assess_all(models, volume, annotations)
         pages = page.write(models, assessments, html) if html else []
-        if out is not None:
+        if out is not None and assessments:
             predicting.write(predicting.table(assessments), out)
     except (predicting.PredictError, OSError) as error:
         fail(str(error))
-    if out is None and html is None:
+    if out is None and html is None and assessments:
         typer.echo(predicting.text(assessments))
-    for path in [*pages, *([out] if out else [])]:
+    for path in [*pages, *([out] if out and assessments else [])]:
         typer.echo(str(path))
+    if failures:
+        fail(predicting.failed(failures, len(failures) + len(assessments)))
 
 
 def _voxels(name: str, text: str, count: int) -> Any:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
-from scipy.special import expit, logit
-from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
 from mflib import roc
+from mflib.performance import logistic
 from mflib.performance.proportions import Floats, interval, ratio, ratio_covariance
 from mflib.performance.resampling import percentiles, resampled_sums
 from mflib.performance.table import RUN, PredictionsError, runs, validate
 
-EPSILON = 1e-3
 QUANTITIES = ("intercept", "slope", "brier", "scaled_brier")
 
 
@@ -43,8 +40,9 @@ def calibration(predictions: pd.DataFrame, level: float = 0.95, resamples: int =
             Mean squared difference of score and label, and the share by which it is below that of the prevalence as
             everybody's score. Percentile interval over resampled patients.
 
-        Scores within ``EPSILON`` of 0 or 1 are moved there for the first two, since the logit of 0 and 1 is infinite;
-        the note counts them. A model with scores outside [0, 1] has no calibration, and a note in place of numbers.
+        Scores within ``logistic.EPSILON`` of 0 or 1 are moved there for the first two, since the logit of 0 and 1 is
+        infinite; the note counts them. A model with scores outside [0, 1] has no calibration, and a note in place of
+        numbers.
 
     Raises
     ------
@@ -123,46 +121,30 @@ def _missing(note: str) -> dict[str, object]:
     return {"value": np.nan, "low": np.nan, "high": np.nan, "note": note}
 
 
-def _log_odds(table: pd.DataFrame) -> tuple[Floats, str]:
-    """Logit of the scores (n,), and a note of how many were moved away from 0 and 1."""
-    scores = table["score"].to_numpy()
-    moved = int(((scores < EPSILON) | (scores > 1 - EPSILON)).sum())
-    note = f"{moved} scores moved to {EPSILON:g} from 0 or 1" if moved else ""
-    return logit(np.clip(scores, EPSILON, 1 - EPSILON)), note
-
-
 def _intercept(table: pd.DataFrame, level: float) -> dict[str, object]:
-    log_odds, note = _log_odds(table)
-    share = table["y_true"].mean()
-    # The shift at which the mean score is the share of positives is the estimate; from elsewhere the fit can run away.
-    centre = logit(share)
-    start = brentq(
-        lambda a: expit(a + log_odds).mean() - share, centre - log_odds.max() - 1, centre - log_odds.min() + 1
-    )
-    return _logistic(table, np.ones((len(table), 1)), log_odds, [start], level) | {"note": note}
+    labels = table["y_true"].to_numpy()
+    log_odds, note = logistic.log_odds(table["score"])
+    model = logistic.regression(log_odds, labels, slope=False)
+    return _last(model, table, level, note, [logistic.shift(log_odds, labels)])
 
 
 def _slope(table: pd.DataFrame, level: float) -> dict[str, object]:
-    log_odds, note = _log_odds(table)
+    labels = table["y_true"].to_numpy()
+    log_odds, note = logistic.log_odds(table["score"])
     if log_odds.min() == log_odds.max():
         return _missing(f"no slope: all scores are equal{', ' * bool(note)}{note}")
-    positive = table["y_true"].to_numpy() == 1
-    above, below = log_odds[positive], log_odds[~positive]
-    # With one covariate the likelihood has its maximum only where each class reaches beyond the other's end.
-    if below.max() <= above.min() or above.max() <= below.min():
+    if logistic.separated(log_odds, labels):
         return _missing("no slope: one score parts the classes, so no finite slope fits")
-    return _logistic(table, np.column_stack([np.ones(len(table)), log_odds]), None, None, level) | {"note": note}
+    return _last(logistic.regression(log_odds, labels, slope=True), table, level, note)
 
 
-def _logistic(
-    table: pd.DataFrame, design: Floats, offset: Floats | None, start: list[float] | None, level: float
+def _last(
+    model: GLM, table: pd.DataFrame, level: float, note: str, start: list[float] | None = None
 ) -> dict[str, object]:
-    """Last coefficient of a logistic regression of the labels, with patients as clusters."""
-    groups = pd.factorize(table["participant_id"])[0]
-    model = GLM(table["y_true"].to_numpy(), design, family=Binomial(), offset=offset)
-    fitted = model.fit(start, cov_type="cluster", cov_kwds={"groups": groups})
+    """The model's last coefficient, with patients as clusters."""
+    fitted = logistic.clustered(model, table["participant_id"], start)
     low, high = fitted.conf_int(1 - level)[-1]
-    return {"value": float(fitted.params[-1]), "low": float(low), "high": float(high)}
+    return {"value": float(fitted.params[-1]), "low": float(low), "high": float(high), "note": note}
 
 
 def _brier(table: pd.DataFrame, level: float, resamples: int, seed: int) -> dict[str, dict[str, object]]:

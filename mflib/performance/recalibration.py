@@ -8,20 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.special import expit, logit
-from statsmodels.genmod.families import Binomial
-from statsmodels.genmod.generalized_linear_model import GLM
+from scipy.special import expit
 
 from mflib import roc
-from mflib.performance.probability import EPSILON, unfit
+from mflib.performance import logistic
+from mflib.performance.logistic import Labels
+from mflib.performance.probability import unfit
 from mflib.performance.proportions import Floats
 from mflib.performance.table import COLUMNS, RUN, PredictionsError, runs, validate
 
 # What each method fits to the labels.
 UPDATES = {"intercept": ("intercept",), "intercept and slope": ("intercept", "slope")}
-
-Labels = NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +65,7 @@ def recalibrate(predictions: pd.DataFrame, method: str, level: float = 0.95) -> 
     updated, rows = [], []
     for run, table in runs(validate(predictions)):
         reason = unfit(table) or _unfit_without(table, method)
-        note = reason or _moved(table)
+        note = reason or logistic.log_odds(table["score"])[1]
         named = {**run, "method": method}
         if reason:
             nothing = {"value": np.nan, "low": np.nan, "high": np.nan, "note": note}
@@ -83,10 +80,11 @@ def recalibrate(predictions: pd.DataFrame, method: str, level: float = 0.95) -> 
 
 def _left_out(table: pd.DataFrame, method: str) -> pd.DataFrame:
     """The table, each score updated by the fit to the other patients."""
-    x, y = _log_odds(table), table["y_true"].to_numpy()
+    x, y = _covariate(table)
     scores = np.empty(len(table))
     for own in _of_patients(table).values():
-        coefficients = _model(x[~own], y[~own], method).fit(_start(x[~own], y[~own], method)).params
+        model = logistic.regression(x[~own], y[~own], slope="slope" in UPDATES[method])
+        coefficients = model.fit(_start(x[~own], y[~own], method)).params
         slope = 1.0 if len(coefficients) == 1 else coefficients[1]
         scores[own] = expit(coefficients[0] + slope * x[own])
     return table.assign(score=scores)
@@ -94,38 +92,31 @@ def _left_out(table: pd.DataFrame, method: str) -> pd.DataFrame:
 
 def _update(table: pd.DataFrame, method: str, level: float) -> list[dict[str, Any]]:
     """Coefficients of the fit to all patients, with patients as clusters."""
-    x, y = _log_odds(table), table["y_true"].to_numpy()
-    groups = pd.factorize(table["participant_id"])[0]
-    fitted = _model(x, y, method).fit(_start(x, y, method), cov_type="cluster", cov_kwds={"groups": groups})
+    x, y = _covariate(table)
+    model = logistic.regression(x, y, slope="slope" in UPDATES[method])
+    fitted = logistic.clustered(model, table["participant_id"], _start(x, y, method))
     return [
         {"quantity": name, "value": float(value), "low": float(low), "high": float(high)}
         for name, value, (low, high) in zip(UPDATES[method], fitted.params, fitted.conf_int(1 - level), strict=True)
     ]
 
 
-def _model(x: Floats, y: Labels, method: str) -> GLM:
-    ones = np.ones((len(x), 1))
-    if method == "intercept":
-        return GLM(y, ones, family=Binomial(), offset=x)
-    return GLM(y, np.column_stack([ones, x]), family=Binomial())
+def _covariate(table: pd.DataFrame) -> tuple[Floats, Labels]:
+    """Log odds that the scores claim, and labels, (n,) each."""
+    return logistic.log_odds(table["score"])[0], table["y_true"].to_numpy()
 
 
 def _start(x: Floats, y: Labels, method: str) -> list[float]:
-    """The shift at which the mean score is the share of positives; from elsewhere the fit can run away."""
-    share, centre = y.mean(), logit(y.mean())
-    shift = brentq(lambda a: expit(a + x).mean() - share, centre - x.max() - 1, centre - x.min() + 1)
-    return [shift] if method == "intercept" else [shift, 1.0]
+    return [logistic.shift(x, y), 1.0][: len(UPDATES[method])]
 
 
 def _unfit_without(table: pd.DataFrame, method: str) -> str:
     """Why no finite update fits where one patient is left out; empty where one does for each."""
-    x, positive = _log_odds(table), table["y_true"].to_numpy() == 1
+    x, y = _covariate(table)
     for patient, own in _of_patients(table).items():
-        above, below = x[positive & ~own], x[~positive & ~own]
-        if not len(above) or not len(below):
+        if len(np.unique(y[~own])) < 2:
             return f"no update: without {patient} there is one class only"
-        # With one covariate the likelihood has its maximum only where each class reaches beyond the other's end.
-        if method != "intercept" and (below.max() <= above.min() or above.max() <= below.min()):
+        if method != "intercept" and logistic.separated(x[~own], y[~own]):
             return f"no update: without {patient} one score parts the classes, so no finite slope fits"
     return ""
 
@@ -135,12 +126,3 @@ def _of_patients(table: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
     return {
         str(patient): (table["participant_id"] == patient).to_numpy() for patient in table["participant_id"].unique()
     }
-
-
-def _log_odds(table: pd.DataFrame) -> Floats:
-    return logit(np.clip(table["score"].to_numpy(), EPSILON, 1 - EPSILON))
-
-
-def _moved(table: pd.DataFrame) -> str:
-    moved = int(((table["score"] < EPSILON) | (table["score"] > 1 - EPSILON)).sum())
-    return f"{moved} scores moved to {EPSILON:g} from 0 or 1" if moved else ""

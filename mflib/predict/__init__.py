@@ -1,10 +1,10 @@
 """The trained models of a run, held against new volumes: for research only, and never learning from them."""
 
 from mflib.predict.external import external
+from mflib.predict.many import assess_all, failed
 from mflib.predict.models import Models, load
 from mflib.predict.results import Applicability, Assessment, External, PredictError, Result, Verdict
 from mflib.predict.table import table, text, write
-from mflib.predict.volumes import read_volumes
 
 __all__ = [
     "Applicability",
@@ -14,9 +14,10 @@ __all__ = [
     "PredictError",
     "Result",
     "Verdict",
+    "assess_all",
     "external",
+    "failed",
     "load",
-    "read_volumes",
     "table",
     "text",
     "write",

@@ -100,17 +100,17 @@ def judge(
     doubts : sentences on what cannot be trusted in this volume
     """
     distance = float(known.cloud.distances(texture[known.names].to_numpy(float)[None])[0])
-    features, excess = _ranges(known.reference, dict(texture) | dict(acquisition))
-    reasons = [*_far(known, distance), *_beyond(known.reference, features, excess), *doubts]
+    features = _ranges(known.reference, dict(texture) | dict(acquisition))
+    reasons = [*_far(known, distance), *_beyond(known.reference, features), *doubts]
     verdict: Verdict = "at the edge" if reasons else "inside"
-    if distance > known.own.max() or (excess > DECIDES).any():
+    if distance > known.own.max() or (features["beyond"] > DECIDES).any():
         verdict = "outside"
     percentile = float(100 * np.mean(known.own < distance))
     return Applicability(verdict, distance, percentile, tuple(reasons), features)
 
 
-def _ranges(reference: Reference, values: Mapping[str, float | None]) -> tuple[pd.DataFrame, Values]:
-    """Each value beside its training range, and how many widths of the range it lies beyond it."""
+def _ranges(reference: Reference, values: Mapping[str, float | None]) -> pd.DataFrame:
+    """Each value beside its training range; see ``Applicability.features``."""
     training = pd.concat([reference.texture, reference.acquisition], axis=1).dropna(axis=1, how="all")
     names = [name for name in training if values.get(str(name)) is not None]
     value = np.array([float(values[str(name)] or 0) for name in names])
@@ -118,8 +118,8 @@ def _ranges(reference: Reference, values: Mapping[str, float | None]) -> tuple[p
     width = np.maximum(high - low, LEAST_WIDTH * np.maximum(np.abs(low), np.abs(high)))
     beyond = np.maximum(np.maximum(low - value, value - high), 0)
     excess = np.divide(beyond, width, out=np.where(beyond > 0, np.inf, 0.0), where=width > 0)
-    table = pd.DataFrame({"feature": names, "value": value, "low": low, "high": high, "outside": excess > NAMED})
-    return table, excess
+    columns = {"feature": names, "value": value, "low": low, "high": high, "beyond": excess, "outside": excess > NAMED}
+    return pd.DataFrame(columns)
 
 
 def _far(known: Seen, distance: float) -> list[str]:
@@ -132,9 +132,9 @@ def _far(known: Seen, distance: float) -> list[str]:
     return []
 
 
-def _beyond(reference: Reference, features: pd.DataFrame, excess: Values) -> list[str]:
+def _beyond(reference: Reference, features: pd.DataFrame) -> list[str]:
     """What is beyond its training range: each quantity of the recording; of many texture features the farthest."""
-    rows = features.assign(excess=excess)[features["outside"]].sort_values("excess", ascending=False, kind="stable")
+    rows = features[features["outside"]].sort_values("beyond", ascending=False, kind="stable")
     is_texture = rows["feature"].isin(reference.texture.columns)
     texture, recording = rows[is_texture], rows[~is_texture]
     sentences = [

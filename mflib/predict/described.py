@@ -12,18 +12,13 @@ from markupsafe import Markup
 from mflib.performance import LABELS, estimate
 from mflib.predict.models import Models
 from mflib.predict.results import Applicability, Assessment, Result, Verdict
+from mflib.predict.words import CALLS, VERDICTS
 from mflib.viewer import view
 from mflib.volume import Annotation, Volume
 
 # A sign beside the word, so that nothing hangs on colour.
 SIGNS: dict[Verdict, str] = {"inside": "\u2713", "at the edge": "!", "outside": "\u2715"}
-VERDICTS: dict[Verdict, str] = {
-    "inside": "Inside what this model has seen",
-    "at the edge": "At the edge of what this model has seen",
-    "outside": "Outside what this model has seen",
-}
 SIDES = {"L": "left", "R": "right"}
-CALLS = {1: "infiltration", 0: "no infiltration"}
 MARGIN_MM = 3.0
 # The fields of a sidecar that reach the page: technical ones, and no others.
 _SIDECAR = {
@@ -96,19 +91,15 @@ def _distance(found: Applicability) -> str:
 
 def _features(features: pd.DataFrame) -> list[dict[str, str]]:
     """The features that are out of range, the farthest first."""
-    outside = features[features["outside"].astype(bool)]
-    width = (outside["high"] - outside["low"]).to_numpy(dtype=np.float64)
-    over = np.maximum(outside["value"] - outside["high"], outside["low"] - outside["value"]).to_numpy(dtype=np.float64)
-    with np.errstate(divide="ignore"):
-        share = over / width
+    outside = features[features["outside"].astype(bool)].sort_values("beyond", ascending=False, kind="stable")
     return [
         {
             "name": _feature_name(str(row["feature"])),
             "value": f"{row['value']:.4g}",
             "range": f"{row['low']:.4g} to {row['high']:.4g}",
-            "beyond": _beyond(row["value"] > row["high"], share[position]),
+            "beyond": _beyond(row["value"] > row["high"], row["beyond"]),
         }
-        for position, row in sorted(enumerate(outside.to_dict("records")), key=lambda pair: -share[pair[0]])
+        for row in outside.to_dict("records")
     ]
 
 
@@ -146,9 +137,7 @@ def _viewer(assessment: Assessment) -> str:
     shown, annotation = cropped(assessment.volume, assessment.annotation)
     withheld = assessment.applicability.verdict == "outside"
     saliency = assessment.saliency if assessment.saliency.any() and not withheld else None
-    caption = ["As recorded."]
-    if shown is not assessment.volume:
-        caption.append("Cut out around the region of interest and the two reference points.")
+    caption = ["As recorded, around the region of interest and the two reference points."]
     if saliency is not None:
         caption.append("Saliency: what the network's call rests on, the mean of its folds' Grad-CAMs.")
     elif withheld:

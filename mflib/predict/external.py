@@ -2,95 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from joblib.externals.loky import get_reusable_executor
 
 from mflib import parallel
+from mflib import volume as volumes
 from mflib.cohort import Cohort
 from mflib.dcnn import compute
-from mflib.predict.models import LEARNT, Models, held_against, load, normalised
+from mflib.predict.models import LEARNT, Models, load, look
 from mflib.predict.results import Applicability, External, PredictError, Result
 from mflib.progress import Progress
 from mflib.study import models as stored
-from mflib.texture import bank
-from mflib.volume import KEY
+from mflib.volume import KEY, Annotation, VolumeError
 
+Item = tuple[Path, Annotation]
 Outcome = tuple[dict[str, Result], Applicability]
+
+# Seconds after which the pace is known, and what it costs at least to import torch and read all models once more.
+LOOK, START = 10.0, 60.0
 # A worker reads the models of a run once.
 _models = lru_cache(maxsize=1)(load)
 
 
-def external(models: Models | Path, cohort: Cohort, *, workers: int, scheduler: str = "") -> External:
+def external(models: Models, cohort: Cohort, *, workers: int, scheduler: str = "") -> External:
     """Score every segment of a cohort that the models have never seen.
 
-    Every segment is looked at alone: what is said of it does not depend on the others. Texture is kept in the run's
-    cache, so a call that was stopped goes on.
+    Every segment is looked at alone: what is said of it does not depend on the others.
 
     Parameters
     ----------
-    models : of a run, or its folder
+    models : of a run
     cohort : with labels, which only stand beside the scores
-    workers, scheduler : processes here, or a Dask cluster in their place, see `parallel.outcomes`
+    workers, scheduler : processes here, or a Dask cluster in their place, for what would take this process long
 
     Raises
     ------
     PredictError
-        The models cannot be used, or no segment could be assessed.
+        No segment could be assessed.
     """
-    known = models if isinstance(models, Models) else load(models)
-    segments = cohort.segments.to_dict("records")
-    textures, failures = _textures(known, cohort, segments, workers, scheduler)
-    done: dict[int, Outcome] = {}
-    order = sorted(textures)
-    items = [(cohort, segments[n], textures[n]) for n in order]
-    if workers > 1 and not scheduler:
-        # Workers that have measured texture are small; grown by torch they would be taken for leaking memory.
-        get_reusable_executor().shutdown()
+    items = [(cohort.root / one["path"], cohort.annotation(one)) for one in cohort.segments.to_dict("records")]
     progress = Progress("external volumes", len(items))
-    # A GPU serves one process; networks of several would not find room on it.
-    processes = 1 if compute.device().type == "cuda" else workers
-    for position, outcome in parallel.outcomes(_assessed, known.run, items, workers=processes, scheduler=scheduler):
-        if isinstance(outcome, PredictError):
-            failures[order[position]] = str(outcome)
-        elif isinstance(outcome, Exception):
-            failures[order[position]] = f"{type(outcome).__name__}: {outcome}"
+    done: dict[int, Outcome] = {}
+    failures: dict[int, str] = {}
+    for n, outcome in _outcomes(models, items, workers, scheduler):
+        if not isinstance(outcome, Exception):
+            done[n] = outcome
+        elif isinstance(outcome, PredictError | VolumeError):
+            failures[n] = str(outcome)
         else:
-            done[order[position]] = outcome
+            failures[n] = f"{type(outcome).__name__}: {outcome}"
         progress.advance(note=f"{len(failures)} failed" if failures else "")
     if not done:
         raise PredictError(f"no segment of {cohort.name} could be assessed; the first: {failures[min(failures)]}")
-    return _gathered(known, cohort.segments, done, failures)
+    return _gathered(models, cohort.segments, done, failures)
 
 
-def _textures(
-    models: Models, cohort: Cohort, segments: list[dict[str, Any]], workers: int, scheduler: str
-) -> tuple[dict[int, pd.Series], dict[int, str]]:
-    """What the forests ask for, by position of the segment, or the reason why there is none."""
-    asked = models.scorers
-    jobs = [
-        bank.Job(cohort.root / segment["path"], cohort.annotation(segment), asked.preprocessing, asked.texture)
-        for segment in segments
-    ]
-    cache = models.run / "artifacts" / "cache"
-    measured, failures = bank.run(jobs, cache, workers=workers, scheduler=scheduler, label="external texture")
-    return {n: pd.Series(values, index=jobs[n].names) for n, values in measured.items()}, failures
+def _outcomes(
+    models: Models, items: Sequence[Item], workers: int, scheduler: str
+) -> Iterator[tuple[int, Outcome | Exception]]:
+    """Position and outcome of each segment; what would take this process longer than the others' start goes to them."""
+    # A GPU serves one process; networks of several would not find room on it.
+    others = bool(scheduler) or (workers > 1 and compute.device().type != "cuda")
+    start, done = time.monotonic(), 0
+    for done, outcome in enumerate(parallel.outcomes(_assessed, models, items, workers=1), 1):
+        yield outcome
+        spent = time.monotonic() - start
+        if others and spent >= LOOK and spent / done * (len(items) - done) >= START:
+            break
+    rest = parallel.outcomes(_assessed_elsewhere, models.run, items[done:], workers=workers, scheduler=scheduler)
+    yield from ((done + n, outcome) for n, outcome in rest)
 
 
-def _assessed(run: Path, item: tuple[Cohort, Mapping[str, Any], pd.Series]) -> Outcome:
-    """What the models say of one segment; runs in a worker."""
-    cohort, segment, measured = item
-    asked = _models(run).scorers
-    volume, annotation = cohort.volume(segment), cohort.annotation(segment)
-    if stored.voxels_digest(volume) in asked.seen.reference.voxels:
+def _assessed(models: Models, item: Item) -> Outcome:
+    path, annotation = item
+    volume = volumes.read(path)
+    if stored.voxels_digest(volume) in models.scorers.seen.reference.voxels:
         raise PredictError(LEARNT)
-    region, texture = normalised(volume, annotation, asked.preprocessing), asked.complete(measured)
-    results = asked.results(texture, asked.input(region))
-    return results, held_against(asked.seen, volume, annotation, region, texture)
+    found = look(models.scorers, volume, annotation)
+    return found.results, found.applicability
+
+
+def _assessed_elsewhere(run: Path, item: Item) -> Outcome:
+    """Runs in a worker."""
+    return _assessed(_models(run), item)
 
 
 def _gathered(

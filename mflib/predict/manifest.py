@@ -21,6 +21,8 @@ from mflib.texture import bank
 
 # A manifest of 368 segments takes a tenth of it.
 LARGEST = 8 * 2**20
+# No feature comes near it, and its square is still a number.
+LARGEST_VALUE = 1e30
 GLCM = re.compile(r"glcm_(\d{1,3})_(\d{1,2})_-?[01]\.-?[01]\.-?[01]_[A-Za-z]+", re.ASCII)
 FIELDS = {
     "made_with": dict, "versions": dict, "cohort": dict, "run": dict, "preprocessing": dict, "settings": dict,
@@ -100,7 +102,7 @@ def read(artifacts: Path, model: str) -> Manifest:
     try:
         _check_version(content, model)
         return _checked(content, model)
-    except (ValueError, TypeError, AttributeError) as error:  # what a value of another type leads to
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:  # what a value of another type leads to
         # It may repeat what somebody has written to move the cursor of a terminal.
         said = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(error))
         raise PredictError(f"{name}: {said}") from error
@@ -205,6 +207,11 @@ def _predictions(columns: Mapping[str, Any], model: str, split: str) -> pd.DataF
         raise PredictError(f"predictions: {error}") from error
 
 
+def _is_moderate(table: pd.DataFrame) -> bool:
+    """Whether all values are finite and can be squared; False for what cannot be compared."""
+    return bool((table.abs() < LARGEST_VALUE).to_numpy().all())
+
+
 def _reference(content: object, folds: tuple[StoredFold, ...]) -> Reference:
     kinds = ("texture", "acquisition", "words")
     if not isinstance(content, dict) or not all(isinstance(content.get(kind), dict) for kind in kinds):
@@ -217,8 +224,13 @@ def _reference(content: object, folds: tuple[StoredFold, ...]) -> Reference:
     missing = sorted(needed - set(texture))
     patients = np.array([str(patient) for patient in content.get("participant_id") or []], dtype=object)
     sizes = {len(texture), len(acquisition), len(patients)}
-    if missing or len(sizes) > 1 or len(set(patients)) < 2 or not np.isfinite(texture.to_numpy()).all():
-        found = f"found {sorted(sizes)} segments without {', '.join(missing) or 'finite values'}"
+    if (
+        missing
+        or len(sizes) > 1
+        or len(set(patients)) < 2
+        or not all(map(_is_moderate, (texture, acquisition.fillna(0))))
+    ):
+        found = f"found {sorted(sizes)} segments without {', '.join(missing) or 'finite, moderate values'}"
         raise PredictError(f"reference: {found}, expected every feature of each segment, of two patients at least")
     words = {str(name): [str(word) for word in found] for name, found in content["words"].items()}
     return Reference(patients, texture, acquisition, words, frozenset(map(str, content.get("voxels") or [])))

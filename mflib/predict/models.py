@@ -15,7 +15,8 @@ from mflib.predict import applicability, archive, manifest, networks, probabilit
 from mflib.predict.applicability import Seen
 from mflib.predict.ensemble import Ensemble, texture_settings
 from mflib.predict.manifest import Manifest
-from mflib.predict.results import Applicability, Assessment, PredictError
+from mflib.predict.networks import Input
+from mflib.predict.results import Applicability, Assessment, PredictError, Result
 from mflib.preprocess import Region
 from mflib.study import models as stored
 from mflib.study.profile import ProfileError, build
@@ -67,24 +68,47 @@ class Models:
         PredictError
             The volume cannot be normalised or measured; the message says why.
         """
-        asked = self.scorers
         try:
-            region = normalised(volume, annotation, asked.preprocessing)
-            texture = asked.complete(bank.measure(region.voxels, region.dynamic_range_db, asked.texture))
-            voxels = asked.input(region)
-        except ValueError as error:
+            found = look(self.scorers, volume, annotation)
+        except PredictError as error:
             raise PredictError(f"{name}: {error}" if name else str(error)) from error
-        results = asked.results(texture, voxels)
-        saliency = asked.saliency(voxels, results[training.MODEL].called, region)
-        applicable = held_against(asked.seen, volume, annotation, region, texture)
-        notices = (*remarks(asked.seen, volume), *self._warnings())
-        return Assessment(name, volume, annotation, region, results, applicable, saliency, notices)
+        saliency = self.scorers.saliency(found.voxels, found.results[training.MODEL].called, found.region)
+        notices = (*remarks(self.scorers.seen, volume), *self._warnings())
+        return Assessment(name, volume, annotation, found.region, found.results, found.applicability, saliency, notices)
 
     def _warnings(self) -> tuple[str, ...]:
         """What a reader must know of the models themselves."""
         if self.profile["Split"] == "by patient":
             return ()
         return ("The models were judged on segments of patients that they had seen: they look better than they are.",)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What the scores rest on, what they are, and whether they may be read; ``voxels`` is the network's input."""
+
+    region: Region
+    voxels: Input
+    results: dict[str, Result]
+    applicability: Applicability
+
+
+def look(asked: Ensemble, volume: Volume, annotation: Annotation) -> Look:
+    """Normalise, measure and score one volume.
+
+    Raises
+    ------
+    PredictError
+        It cannot be normalised or measured; the message says why.
+    """
+    try:
+        region = normalised(volume, annotation, asked.preprocessing)
+        texture = asked.complete(bank.measure(region.voxels, region.dynamic_range_db, asked.texture))
+        voxels = asked.input(region)
+    except ValueError as error:
+        raise PredictError(str(error)) from error
+    applicable = held_against(asked.seen, volume, annotation, region, texture)
+    return Look(region, voxels, asked.results(texture, voxels), applicable)
 
 
 def load(run: Path) -> Models:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BytesIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from mflib import preprocess
 from mflib.dcnn import compute, fold, network, saliency
@@ -29,7 +30,9 @@ def check(settings: Settings) -> None:
     PredictError
         With what was found.
     """
-    if max(settings.size) > LARGEST_INPUT or not 1 <= (settings.width or 1) <= WIDEST:
+    width = 1 if settings.width is None else settings.width
+    whole = all(type(number) is int for number in (*settings.size, width))
+    if not whole or max(settings.size) > LARGEST_INPUT or not 1 <= width <= WIDEST:
         found = f"an input of {settings.size} voxels and width {settings.width}"
         raise PredictError(f"found {found}, expected at most {LARGEST_INPUT} along each axis and width {WIDEST}")
 
@@ -47,16 +50,31 @@ def read(name: str, content: bytes, settings: Settings) -> nn.Module:
     except Exception as error:  # whatever the bytes of a foreign file lead to
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise PredictError(f"{name}: cannot be read as plain tensors ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(key, str) and type(v) is Tensor for key, v in state.items()):
         raise PredictError(f"{name}: found a {type(state).__name__}, expected tensors by name")
-    if not all(bool(torch.isfinite(value).all()) for value in state.values()):
-        raise PredictError(f"{name}: found weights that are not finite")
     model: nn.Module = network.build(settings.depth, settings.width, settings.dilated)
+    _check_kinds(name, state, model.state_dict())
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise PredictError(f"{name}: not the weights of this network ({error})") from error
+    if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+        raise PredictError(f"{name}: found weights that are not finite")
     return compute.placed(model.eval(), settings)
+
+
+def _check_kinds(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are no plain numbers in memory: of no device, sparse, nested, quantised, or wider ones.
+
+    Raises
+    ------
+    PredictError
+        With the first of them.
+    """
+    for key, value in state.items():
+        plain = not value.is_nested and value.layout is torch.strided and value.device.type == "cpu"
+        if not plain or value.is_quantized or value.dtype is not own.get(key, value).dtype:
+            raise PredictError(f"{name}: found another kind of tensor for {key[:80]!r}, expected the run's own")
 
 
 def made(region: Region, preprocessing: preprocess.Settings, settings: Settings) -> Input:

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from mflib import atomic
-from mflib.predict import described
+from mflib.predict import described, words
 from mflib.predict.models import Models
 from mflib.predict.results import Assessment
 from mflib.volume import LEVELS, SIDES
@@ -38,7 +38,7 @@ def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> li
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.get_template("predict.html.j2")
     style = Markup("".join((ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "predict.css")))
-    common = {"style": style, "models": models, **described.run(models)}
+    common = {"style": style, "models": models, "words": words, **described.run(models)}
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for subject, own in _subjects(assessments).items():

@@ -9,11 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
-from statsmodels.genmod.families import Binomial
-from statsmodels.genmod.generalized_linear_model import GLM
+
+from mflib.performance import logistic
 
 LEVEL = 0.95
-SINGLE = "Fitted on the margins of single models; those of their mean spread less, so it is rather too cautious."
+SINGLE = (
+    "The probability is fitted on the margins of single models; those of their mean spread less, so it is rather too "
+    "near to the share of infiltrated segments in training."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,10 @@ class Calibration:
     note: str
 
     def __call__(self, margin: float) -> tuple[float, float, float] | None:
-        """Probability of infiltration with its 95 % interval, None where there is no fit."""
+        """Probability of infiltration with the 95 % interval of the fit, None where there is none.
+
+        The interval says how sure the fit is, not how sure this patient's label is.
+        """
         if not self.coefficients.size:
             return None
         point = np.array([1.0, margin])
@@ -54,12 +60,11 @@ def fit(predictions: pd.DataFrame) -> Calibration:
     """
     labels = predictions["y_true"].to_numpy()
     margins = (predictions["score"] - predictions["threshold"]).to_numpy()
-    patients = pd.factorize(predictions["participant_id"])[0]
+    patients = predictions["participant_id"]
     reason = _unfit(labels, margins, patients)
     if reason:
         return _none(reason)
-    design = np.column_stack([np.ones(len(margins)), margins])
-    fitted = GLM(labels, design, family=Binomial()).fit(cov_type="cluster", cov_kwds={"groups": patients})
+    fitted = logistic.clustered(logistic.regression(margins, labels, slope=True), patients)
     coefficients, covariance = np.asarray(fitted.params), np.asarray(fitted.cov_params())
     if not (np.isfinite(coefficients).all() and np.isfinite(covariance).all()):
         return _none("No probability: the fit of the run's own margins has no finite solution.")
@@ -68,14 +73,13 @@ def fit(predictions: pd.DataFrame) -> Calibration:
     return Calibration(coefficients, covariance, SINGLE)
 
 
-def _unfit(labels: NDArray[np.int64], margins: NDArray[np.float64], patients: NDArray[np.int64]) -> str:
+def _unfit(labels: NDArray[np.int64], margins: NDArray[np.float64], patients: pd.Series) -> str:
     """Why a logistic regression has no finite maximum, or no variance; empty where it has both."""
     if len(np.unique(labels)) < 2:
         return f"No probability: the run has segments of label {labels[0]} only."
-    if len(np.unique(patients)) < 2:
+    if patients.nunique() < 2:
         return "No probability: the run has one patient only."
-    above, below = margins[labels == 1], margins[labels == 0]
-    if below.max() <= above.min() or above.max() <= below.min():
+    if logistic.separated(margins, labels):
         return "No probability: one margin parts the classes of the run, so no finite slope fits."
     return ""
 

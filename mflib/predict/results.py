@@ -58,7 +58,8 @@ class Applicability:
     distance : Mahalanobis distance of the texture to the training segments
     percentile : share of training segments, in percent, that lie nearer when their own patient is left out
     reasons : one sentence for each thing that is out of the ordinary
-    features : feature, value, low, high (of the training segments), outside (True or False)
+    features : feature, value, low, high (of the training segments), beyond (how many widths of that range the value
+        lies beyond it, 0 inside), outside (True or False)
     """
 
     verdict: Verdict

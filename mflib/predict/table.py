@@ -9,15 +9,8 @@ import pandas as pd
 
 from mflib import atomic, performance
 from mflib.predict.results import Assessment, PredictError, Result
+from mflib.predict.words import CALLS, INTERVAL, NOT_READ, RESEARCH, VERDICTS
 from mflib.volume import KEY
-
-RESEARCH = "Research use only. Not a medical device; not for diagnosis."
-CALLED = ("no infiltration", "infiltration")
-VERDICTS = {
-    "inside": "Inside what the models have seen.",
-    "at the edge": "At the edge of what the models have seen:",
-    "outside": "OUTSIDE what the models have seen; the scores below are not to be read:",
-}
 
 
 def table(assessments: Sequence[Assessment]) -> pd.DataFrame:
@@ -54,11 +47,11 @@ def text(assessments: Sequence[Assessment]) -> str:
     lines = [RESEARCH]
     for one in assessments:
         verdict = one.applicability.verdict
-        lines += ["", _printable(one.name), f"  {VERDICTS[verdict]}"]
-        lines += [f"    {_printable(reason)}" for reason in one.applicability.reasons]
+        lines += ["", printable(one.name), f"  {VERDICTS[verdict]}.{f' {NOT_READ}' if verdict == 'outside' else ''}"]
+        lines += [f"    {printable(reason)}" for reason in one.applicability.reasons]
         unread = "(not to be read) " if verdict == "outside" else ""
         lines += [f"  {unread}{_line(result)}" for result in one.results.values()]
-        lines += [f"  {_printable(notice)}" for notice in one.notices]
+        lines += [f"  {printable(notice)}" for notice in one.notices]
     return "\n".join(lines)
 
 
@@ -88,14 +81,14 @@ def _row(assessment: Assessment, result: Result) -> dict[str, object]:
 def _line(result: Result) -> str:
     probability = "no probability"
     if result.probability is not None:
-        probability = f"probability {result.probability:.2f} ({result.low:.2f} to {result.high:.2f})"
+        probability = f"probability {result.probability:.2f} ({INTERVAL} {result.low:.2f} to {result.high:.2f})"
     name = performance.LABELS.get(result.model, result.model)
     return (
-        f"{name}: {CALLED[result.called]} (score {result.score:.3f}, threshold {result.threshold:.3f}, "
+        f"{name}: {CALLS[result.called]} (score {result.score:.3f}, threshold {result.threshold:.3f}, "
         f"{result.votes} of {result.folds} models agree), {probability}"
     )
 
 
-def _printable(line: str) -> str:
-    """Without what would move the cursor of a terminal."""
+def printable(line: str) -> str:
+    """A line without what would move the cursor of a terminal."""
     return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -2,24 +2,86 @@
 
 from __future__ import annotations
 
+import functools
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mflib import volume as volumes
-from mflib.cohort import files
+from mflib.cohort import cells, files
 from mflib.cohort.files import NAME, SEGMENT_FILE
-from mflib.cohort.tables import ANNOTATIONS, Fault
+from mflib.cohort.tables import ANNOTATIONS, MISSING, VOXELS, WORDS, Fault
 from mflib.predict.results import PredictError
-from mflib.volume import KEY, Annotation, Volume, VolumeError
-
-COLUMNS = (*(f"{point}_{axis}" for point in ("bone", "shadow", "roi") for axis in "ijk"), "roi_ni", "roi_nj", "roi_nk")
-LEAST = {"roi_ni": 2, "roi_nj": 2, "roi_nk": 2}
-
-Rows = dict[str | files.Key, Annotation]
+from mflib.volume import KEY, Annotation, VolumeError
 
 
-def read_volumes(paths: Sequence[Path], annotations: Path | None = None) -> list[tuple[Path, Volume, Annotation]]:
-    """Read volumes with their reference points and regions of interest.
+@dataclass(frozen=True)
+class Asked:
+    """The volumes that a command names.
+
+    Parameters
+    ----------
+    annotated : each volume's reference points and region of interest
+    excluded : reason, of the volumes in a cohort folder that whoever annotated has left out
+    failures : what was found and what was expected, of those that cannot be asked about
+    """
+
+    annotated: dict[Path, Annotation]
+    excluded: dict[Path, str]
+    failures: dict[Path, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of an annotations table, its cells as they stand there; only what is asked for is looked at.
+
+    Parameters
+    ----------
+    table : name of the file
+    number : line in it
+    cells : by column
+    """
+
+    table: str
+    number: int
+    cells: dict[str, str]
+
+    @property
+    def excluded(self) -> str:
+        """Why the volume is not to be used; empty where it is."""
+        quality = self.cells.get("quality", "").lower()
+        if WORDS["quality"].get(quality, quality) != "exclude":
+            return ""
+        reason = self.cells.get("quality_reason", "")
+        return "no reason given" if reason.lower() in MISSING else reason
+
+    def annotation(self, volume: str) -> Annotation:
+        """The row's points and region, of a volume that is named in messages.
+
+        Raises
+        ------
+        PredictError
+            A cell that is no voxel.
+        """
+        for name, least in VOXELS.items():
+            cell = self.cells.get(name, "")
+            if not (cell.isascii() and cell.isdigit() and len(cell) < 10 and int(cell) >= least):
+                expected = f"a whole number of at least {least}"
+                raise PredictError(f"{volume}: {Fault(self.table, self.number, name, repr(cell), expected)}")
+        return Annotation.from_row(self.cells)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of annotations: its file name, and its rows by name of the volume and by key."""
+
+    name: str
+    rows: dict[str | files.Key, list[Row]]
+
+
+def find(paths: Sequence[Path], annotations: Path | None = None) -> Asked:
+    """Find the annotation of each volume; no voxel is read yet.
 
     Parameters
     ----------
@@ -30,74 +92,92 @@ def read_volumes(paths: Sequence[Path], annotations: Path | None = None) -> list
     Raises
     ------
     PredictError
-        A volume or its row is missing or cannot be used; the message names it.
+        A folder is no cohort with a table of annotations: nothing in it can be asked about.
     """
-    tables: dict[Path, Rows] = {}
-    found = []
-    for path in _files(paths):
-        table = annotations or _around(path)
-        if table not in tables:
-            tables[table] = read_annotations(table)
-        annotation = _row(path, tables[table], table)
-        try:
-            found.append((path, volumes.read(path), annotation))
-        except VolumeError as error:
-            raise PredictError(str(error)) from error
-    return found
+    read = functools.cache(read_table)
+    asked = Asked({}, {}, {})
+    folders = [path for path in paths if path.is_dir()]
+    for path in paths:
+        if path not in folders:
+            try:
+                _check_file(path)
+                _sort(asked, path, read(annotations or _around(path)), named=True)
+            except PredictError as error:
+                asked.failures[path] = str(error)
+    for folder in folders:
+        inside = _inside(folder)
+        table = read(annotations or _around(inside[0]))
+        for path in inside:
+            if path not in asked.annotated and path not in asked.failures:
+                _sort(asked, path, table, named=False)
+    return asked
 
 
-def read_annotations(path: Path) -> Rows:
-    """The rows of an annotations table by file name (column ``volume``) and by key.
+def read_table(path: Path) -> Table:
+    """A table of annotations.
 
     Raises
     ------
     PredictError
-        The table cannot be read, lacks a column, or holds a cell that is no voxel; or two rows of one volume.
+        It cannot be read, or lacks a column.
     """
     try:
-        lines = [line.split("\t") for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise PredictError(f"{path.name}: cannot be read ({error}), expected a table as {ANNOTATIONS}") from error
-    header = [cell.strip() for cell in lines[0]] if lines else []
-    missing = [name for name in COLUMNS if name not in header]
-    if missing or not ("volume" in header or set(KEY) <= set(header)):
-        expected = f"columns {', '.join(KEY)} (or volume), and {', '.join(COLUMNS)}, separated by tabs"
+        found = cells.read(path)
+    except cells.CellsError as error:
+        raise PredictError(f"{path.name}: {error}") from error
+    header = found.header
+    if any(header.count(name) != 1 for name in VOXELS) or not ("volume" in header or set(KEY) <= set(header)):
+        expected = f"columns {', '.join(KEY)} (or volume), and {', '.join(VOXELS)}, each once"
         raise PredictError(f"{path.name}: found the columns {', '.join(header)[:300] or 'none'}, expected {expected}")
-    rows: Rows = {}
-    for number, line in enumerate(lines[1:], 2):
-        cells = dict(zip(header, (cell.strip() for cell in line), strict=False))
-        annotation = _annotation(path.name, number, cells)
-        key = (cells.get(KEY[0], ""), cells.get(KEY[1], ""), cells.get(KEY[2], ""))
-        names: list[str | files.Key] = [key] if all(key) else []
-        for name in [*names, *filter(None, [cells.get("volume")])]:
-            if name in rows:
-                raise PredictError(str(Fault(path.name, number, None, f"{_words(name)} again", "each volume once")))
-            rows[name] = annotation
-    return rows
+    rows: dict[str | files.Key, list[Row]] = defaultdict(list)
+    for number, line in found.rows.items():
+        row = Row(path.name, number, dict(zip(header, line, strict=False)))
+        participant, level, side = (row.cells.get(name, "") for name in KEY)
+        rows[participant, level, side].append(row)
+        rows[row.cells.get("volume", "")].append(row)
+    return Table(path.name, dict(rows))
 
 
-def _annotation(table: str, number: int, cells: dict[str, str]) -> Annotation:
-    for name in COLUMNS:
-        cell, least = cells.get(name, ""), LEAST.get(name, 0)
-        if not (cell.isascii() and cell.isdigit() and len(cell) < 10 and int(cell) >= least):
-            raise PredictError(str(Fault(table, number, name, repr(cell), f"a whole number of at least {least}")))
-    return Annotation.from_row(cells)
-
-
-def _files(paths: Sequence[Path]) -> list[Path]:
-    """Volume files; a folder stands for the volumes of the cohort in it."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = [path / name for name in files.find_volumes(path)[0].values()]
-            if not inside:
-                raise PredictError(f"{path}: found no volume, expected a cohort folder with names like {SEGMENT_FILE}")
-            found += inside
-        elif path.is_file():
-            found.append(path)
+def _sort(asked: Asked, path: Path, table: Table, *, named: bool) -> None:
+    """Put a volume where it belongs; one that is excluded is refused where somebody has named it."""
+    try:
+        row = _row(path, table)
+        if not row.excluded:
+            asked.annotated[path] = row.annotation(path.name)
+        elif not named:
+            asked.excluded[path] = row.excluded
         else:
-            raise PredictError(f"{path}: no such file, expected a NIfTI, NRRD or MHA volume, or a cohort folder")
+            found = f"excluded in {table.name}, row {row.number} ({row.excluded})"
+            raise PredictError(f"{path.name}: found it {found}, expected a volume that is to be used")
+    except PredictError as error:
+        asked.failures[path] = str(error)
+
+
+def _row(path: Path, table: Table) -> Row:
+    match = NAME.fullmatch(_stem(path))
+    key = (match[1], match[2], match[3]) if match else None
+    found = table.rows.get(path.name) or (table.rows.get(key) if key else None)
+    name = " ".join(key) if key else f"volume {path.name}"
+    if not found:
+        sought = f"{name}, or volume {path.name}" if key else name
+        raise PredictError(f"{path.name}: found no annotation in {table.name}, expected a row of {sought}")
+    if len(found) > 1:
+        again = Fault(table.name, found[1].number, None, f"{name} again", "each volume once")
+        raise PredictError(f"{path.name}: {again}")
+    return found[0]
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The volumes of a cohort."""
+    found = [folder / name for name in files.find_volumes(folder)[0].values()]
+    if not found:
+        raise PredictError(f"{folder}: found no volume, expected a cohort folder with names like {SEGMENT_FILE}")
     return found
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise PredictError(f"{path}: no such file, expected a NIfTI, NRRD or MHA volume, or a cohort folder")
 
 
 def _around(path: Path) -> Path:
@@ -108,23 +188,8 @@ def _around(path: Path) -> Path:
     raise PredictError(f"{path.name}: found no {ANNOTATIONS} in a folder around it, expected it there or --annotations")
 
 
-def _row(path: Path, rows: Rows, table: Path) -> Annotation:
-    match = NAME.fullmatch(_stem(path))
-    key = (match[1], match[2], match[3]) if match else None
-    if path.name in rows:
-        return rows[path.name]
-    if key is not None and key in rows:
-        return rows[key]
-    sought = f"volume {path.name}" if key is None else f"{_words(key)}, or volume {path.name}"
-    raise PredictError(f"{path.name}: found no annotation in {table.name}, expected a row of {sought}")
-
-
 def _stem(path: Path) -> str:
     try:
         return volumes.stem(path)
     except VolumeError as error:
         raise PredictError(str(error)) from error
-
-
-def _words(name: str | files.Key) -> str:
-    return name if isinstance(name, str) else " ".join(name)

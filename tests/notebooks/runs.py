@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typer.testing import CliRunner
 
+from mflib.cli import app
 from mflib.report.pipeline import NOTEBOOKS
 from tests import processes
 
@@ -32,6 +34,13 @@ def write_profile(folder: Path, changes: dict[str, Any]) -> Path:
 
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "mflib", *map(str, arguments)]
+
+
+def refused(*arguments: str | Path) -> str:
+    """What the command says where it gives up before any work; in this process, which has imported everything."""
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 1, done.output
+    return done.stderr
 
 
 def mflib(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

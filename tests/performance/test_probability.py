@@ -8,7 +8,7 @@ from scipy.special import expit, logit
 from sklearn.metrics import brier_score_loss
 
 from mflib import performance, roc
-from mflib.performance.probability import EPSILON
+from mflib.performance.logistic import EPSILON
 from tests.performance.toy import predictions, probabilities
 
 

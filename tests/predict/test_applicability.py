@@ -84,6 +84,14 @@ def test_a_value_beyond_its_range_is_named_and_far_beyond_decides(
     assert found.features.loc[found.features["outside"], "feature"].tolist() == (list(changes) if said else [])
 
 
+def test_a_training_range_without_width_counts_as_a_tenth_of_its_value() -> None:
+    training = reference(np.random.default_rng(1))
+    found = applicability.judge(applicability.seen(training), training.texture.mean(), {"voxel (mm)": 0.21}, ())
+    beyond = found.features.set_index("feature")["beyond"]
+    assert beyond["voxel (mm)"] == pytest.approx(0.5)
+    assert (beyond.drop("voxel (mm)") == 0).all()
+
+
 def test_a_doubt_alone_is_the_edge() -> None:
     training = reference(np.random.default_rng(1))
     found = applicability.judge(applicability.seen(training), training.texture.mean(), {}, ("A doubt.",))

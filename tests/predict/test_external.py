@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from mflib import cohort as cohorts
-from mflib import performance, predict
+from mflib import parallel, performance, predict
 from mflib.cohort import Cohort
 from mflib.predict import External, Models, PredictError
 from mflib.study import Study
@@ -42,8 +44,26 @@ def stored(models: Models) -> dict[str, str]:
 
 def test_nothing_that_is_stored_changes(models: Models, other: Cohort) -> None:
     before = stored(models)
-    predict.external(models.run, other, workers=1)
+    predict.external(models, other, workers=1)
     assert stored(models) == before
+
+
+def test_what_takes_long_is_handed_to_others_who_read_the_models_themselves(
+    models: Models, other: Cohort, found: External, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = sys.modules["mflib.predict.external"]
+    monkeypatch.setattr(place, "LOOK", 0.0)
+    monkeypatch.setattr(place, "START", 0.0)
+    outcomes, handed = parallel.outcomes, []
+
+    def here(function: Any, shared: Any, items: Any, **how: Any) -> Any:
+        handed.append((shared, len(items), how["workers"]))
+        return outcomes(function, shared, items, workers=1)
+
+    monkeypatch.setattr(parallel, "outcomes", here)
+    again = predict.external(models, other, workers=2)
+    assert handed == [(models, 8, 1), (models.run, 7, 2)]
+    pd.testing.assert_frame_equal(again.predictions, found.predictions)
 
 
 def test_every_segment_gets_what_assess_says_of_it(models: Models, other: Cohort, found: External) -> None:

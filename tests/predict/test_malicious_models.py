@@ -213,6 +213,28 @@ def test_tensors_of_another_network_are_refused(copied: Copied) -> None:
             predict.load(run)
 
 
+def test_tensors_that_are_no_plain_numbers_are_refused(copied: Copied) -> None:
+    run = copied()
+    state = torch.load(run / "artifacts" / NETWORK, weights_only=True)
+    first = state["conv1.weight"]
+    wrong = {
+        # One stored number, shown as 32 GiB of them.
+        "size mismatch": torch.as_strided(torch.zeros(1), (2**33,), (0,)),
+        "another kind of tensor for 'conv1.weight'": torch.empty(first.shape, device="meta"),
+        "another kind of tensor": first.to_sparse(),
+        "another kind of": first.to(torch.complex64),
+        # Finite there, infinite in the network.
+        "another kind": first.double() * 1e300,
+    }
+    for said, tensor in wrong.items():
+        exchange(run, NETWORK, torch_bytes(state | {"conv1.weight": tensor}))
+        with pytest.raises(PredictError, match=f"(?s){NETWORK}.*{said}"):
+            predict.load(run)
+    exchange(run, NETWORK, torch_bytes(dict(enumerate(state.values()))))
+    with pytest.raises(PredictError, match="expected tensors by name"):
+        predict.load(run)
+
+
 @pytest.mark.parametrize("file", [FOREST, NETWORK])
 def test_a_damaged_or_exchanged_file_is_named_with_both_digests(copied: Copied, file: str) -> None:
     run = copied()
@@ -263,6 +285,9 @@ def test_a_manifest_leads_to_no_other_folder(copied: Copied, file: object) -> No
         ({"reference": None}, "a reference of type NoneType"),
         ({"reference__texture": {}}, "reference: found"),
         ({"reference__participant_id": ["sub-001"]}, "reference: found"),
+        ({"reference__texture__nakagami_m__0": 10**400}, "model_random_forest.json: .*too large"),
+        ({"reference__texture__nakagami_m__0": 1e308}, "without finite, moderate values"),
+        ({"predictions__fold__0": 10**400}, "model_random_forest.json: "),
         ({"preprocessing__patch_mm": "1"}, "preprocessing: found patch_mm '1', expected numbers"),
         ({"preprocessing__run": 1}, "preprocessing has run"),
     ],
@@ -300,6 +325,7 @@ def test_what_is_no_manifest_is_refused(copied: Copied, text: str, said: str) ->
     [
         ({"settings__size": [10**5] * 3}, "expected at most 512"),
         ({"settings__width": 10**6}, "width 1024"),
+        ({"settings__width": "x"}, "width x, expected at most 512"),
         ({"settings__depth": 11}, "depth 11"),
         ({"run__seed": 1}, "expected the models of one run"),
     ],
