@@ -7,8 +7,9 @@ against the first. ``mflib.annotation.launch`` starts JupyterLab with all of it.
 from mflib.annotation.agreement import Agreement, compare
 from mflib.annotation.marks import REASONS, AnnotationError, Marks
 from mflib.annotation.opening import SECOND, open_session
+from mflib.annotation.region import suggest_roi
 from mflib.annotation.session import Session
-from mflib.annotation.suggestion import Suggestion, suggest, suggest_roi
+from mflib.annotation.suggestion import Suggestion, suggest
 from mflib.annotation.tool import Tool, annotate
 
 __all__ = [

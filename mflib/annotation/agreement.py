@@ -110,7 +110,7 @@ def compare(cohort: Cohort | Path | str, settings: Settings | None = None) -> Ag
     return Agreement(table, pd.DataFrame(left_out, columns=[*KEY, "reason"]), _summary(table), _means(table))
 
 
-def _marks(key: Key, cells: rows.Cells) -> Marks:
+def _marks(key: Key, cells: rows.Row) -> Marks:
     found = marks.from_cells(cells)
     if found is None:
         raise AnnotationError(f"{' '.join(key)}: found no complete marks, expected points and region")

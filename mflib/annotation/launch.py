@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
@@ -16,9 +15,10 @@ from mflib.annotation.opening import open_session
 from mflib.cohort.tables import ANNOTATIONS
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "annotate.ipynb"
+SETTINGS = Path(__file__).parents[1] / "_assets" / "annotate_lab"
 
 
-def launch(cohort: Path, annotator: str, *, second: bool = False, options: Sequence[str] = ()) -> None:
+def launch(cohort: Path, annotator: str, *, second: bool = False) -> None:
     """Start JupyterLab on a cohort's annotation notebook; this process becomes JupyterLab and ends with it.
 
     Parameters
@@ -26,7 +26,6 @@ def launch(cohort: Path, annotator: str, *, second: bool = False, options: Seque
     cohort : its folder
     annotator : initials
     second : blinded second pass
-    options : of ``jupyter lab``, such as ``--no-browser``
 
     Raises
     ------
@@ -38,7 +37,10 @@ def launch(cohort: Path, annotator: str, *, second: bool = False, options: Seque
         f"{notebook}: in JupyterLab choose Run > Run All Cells. Ctrl-C here ends it; what is confirmed is saved.",
         flush=True,
     )
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(notebook), *options])
+    # Without the question about Jupyter's news, which would lie over the tool, and without asking the internet for it.
+    places = [str(SETTINGS), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    environment = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(places)}
+    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", str(notebook)], environment)
 
 
 def prepare(cohort: Path, annotator: str, *, second: bool = False) -> Path:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from mflib.cohort import tables
+from mflib.cohort.tables import VOXELS
 from mflib.volume import Annotation, Index
 
 POINTS = ("bone", "shadow")
 REASONS = ("bone not visible", "shadow not visible", "muscle cut off", "motion", "wrong level")
 MISSING = "n/a"
-VOXELS = [f"{point}_{axis}" for point in ("bone", "shadow", "roi") for axis in "ijk"] + [
-    f"roi_n{axis}" for axis in "ijk"
-]
 
 Roi = tuple[Index, Index]
 
@@ -80,7 +79,7 @@ def from_cells(cells: Mapping[str, str]) -> Marks | None:
     """
     excluded = cells.get("quality", MISSING).lower() in ("exclude", "excluded")
     given = {name: cells.get(name, MISSING) for name in VOXELS}
-    given = {name: cell for name, cell in given.items() if cell.lower() not in (MISSING, "na", "nan", "")}
+    given = {name: cell for name, cell in given.items() if cell.lower() not in tables.MISSING}
     reason = cells.get("quality_reason", MISSING) if excluded else ""
     signed = Marks(
         excluded=reason,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mflib import cohort as cohorts
+from mflib.annotation import rows
 from mflib.annotation.marks import AnnotationError
 from mflib.annotation.session import Session
 from mflib.cohort.files import Key
@@ -26,25 +27,38 @@ def open_session(root: Path, annotator: str, *, second: bool = False, seed: int 
     ----------
     root : cohort folder, finished or not: volumes are all it needs
     annotator : initials, 2 to 8 letters
-    second : blinded second pass in shuffled order; the first's marks are not read
+    second : blinded second pass in shuffled order; of the first one only its annotators are read
     seed : of the shuffling
 
     Raises
     ------
     AnnotationError
-        No initials, no volumes, a table that is none, or a disk that cannot be written.
+        No initials, or those of an annotator of the first pass; no volumes, a table that is none, or a disk that cannot
+        be written.
     """
     if not INITIALS.fullmatch(annotator):
         raise AnnotationError(f"annotator: found {annotator!r}, expected initials of 2 to 8 letters, not a name")
     folder = cohorts.read_folder(root)
     if not folder.volumes:
-        faults = "\n".join(f"  {fault}" for fault in folder.faults)
-        raise AnnotationError(f"no volume to annotate in {root}; found these faults:\n{faults}")
+        faults = cohorts.files.find_volumes(root)[1] or folder.faults[:1]
+        raise AnnotationError(f"no volume to annotate: {'; '.join(map(str, faults))}")
+    if second:
+        _check_blinded(root / ANNOTATIONS, annotator.upper())
     notices = [str(fault) for fault in folder.faults if fault.file in _unusable(folder)]
     paths = {key: folder.volumes[key] for key in _order(folder, seed if second else None)}
     path = root / (SECOND if second else ANNOTATIONS)
     _check_writable(path.parent)
     return Session(root, path, annotator.upper(), second, paths, notices)
+
+
+def _check_blinded(first: Path, annotator: str) -> None:
+    """Nobody is blind to their own marks."""
+    theirs = sum(cells.get("annotator", "").upper() == annotator for cells in rows.read(first).rows.values())
+    if theirs:
+        raise AnnotationError(
+            f"annotator: found {annotator}, who has marked {theirs} volumes of the first pass; "
+            "expected somebody else for the blinded second one"
+        )
 
 
 def _unusable(folder: cohorts.Folder) -> set[str]:

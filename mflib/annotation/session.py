@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
-
-import numpy as np
 
 from mflib.annotation import marks, rows
 from mflib.annotation.marks import AnnotationError, Marks, Roi
@@ -28,7 +27,17 @@ class History:
 
     def saved(self) -> Marks | None:
         """The last marks up to now that were confirmed: what the table on disk holds. None where there are none."""
-        return next((state for state in reversed(self.states[: self.at + 1]) if state.confirmed), None)
+        at = self._saved_at()
+        return None if at is None else self.states[at]
+
+    def roi_by_hand(self) -> Roi | None:
+        """Region of the saved marks where a hand has changed it; Enter alone only agrees with it."""
+        upto = self.states[: (self._saved_at() or 0) + 1]
+        by_hand = any(one.roi != before.roi and "roi" not in one.suggested for before, one in pairwise(upto))
+        return upto[-1].roi if by_hand and not upto[-1].excluded else None
+
+    def _saved_at(self) -> int | None:
+        return next((at for at in range(self.at, -1, -1) if self.states[at].confirmed), None)
 
 
 @dataclass
@@ -53,8 +62,8 @@ class Session:
     notices: list[str]
     position: int = 0
     _histories: dict[Key, History] = field(default_factory=dict, repr=False)
-    _seen: dict[Key, rows.Cells | None] = field(default_factory=dict, repr=False)
-    _opened: dict[Key, rows.Cells | None] = field(default_factory=dict, repr=False)
+    _seen: dict[Key, rows.Row | None] = field(default_factory=dict, repr=False)
+    _opened: dict[Key, rows.Row | None] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.keys = list(self.paths)
@@ -99,17 +108,10 @@ class Session:
         left = sum(state in ("changed", "begun") for state in states)
         return f"{done} of {len(states)} confirmed" + (f", {left} changed but not confirmed" if left else "")
 
-    def usual_roi_size(self) -> Index | None:
-        """Median extent of the regions confirmed in this pass, None before there is one.
-
-        Not the last one's: where a volume has little room, its region is small, and all after it would be.
-        """
-        saved = [history.saved() for history in self._histories.values()]
-        sizes = [one.roi[1] for one in saved if one is not None and one.roi and not one.excluded]
-        if not sizes:
-            return None
-        i, j, k = (int(extent) for extent in np.median(sizes, axis=0))
-        return i, j, k
+    def roi_sizes_by_hand(self) -> dict[Key, Index]:
+        """Extent in voxels of the confirmed regions that were moved or resized by hand since the session began."""
+        regions = {key: history.roi_by_hand() for key, history in self._histories.items()}
+        return {key: roi[1] for key, roi in regions.items() if roi is not None}
 
     def offer(self, suggested: Marks) -> None:
         """Take computed marks as the beginning of a volume that nobody has touched."""
@@ -210,7 +212,7 @@ class Session:
             if other != key and self._histories[other].at == 0:
                 self._adopt(other, table.rows.get(other))
 
-    def _adopt(self, key: Key, cells: rows.Cells | None) -> None:
+    def _adopt(self, key: Key, cells: rows.Row | None) -> None:
         """Begin with what the table says; marks that were only suggested stay where it still says nothing."""
         if key in self._seen and cells == self._seen[key]:
             return

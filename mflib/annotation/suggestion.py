@@ -23,9 +23,6 @@ WEAKEST_ECHO = 40.0  # grey levels above the column below
 LEAST_DARK = 0.4  # share of the grey level beside that the shadow lacks
 FEWEST_RECORDED = 0.1  # what is all zero lies outside the recorded sector
 
-PAPER_ROI: Index = (180, 180, 70)
-ROI_BESIDE_MM = 5.0  # from the crest of the process to the muscle that lies beside its shadow
-
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -48,7 +45,7 @@ def suggest(volume: Volume) -> Suggestion | None:
     A voxel scores by how much brighter it is than the column below it, times how much darker this column is than the
     tissue of the same depth beside it. Fascia is as bright but casts no shadow; a lamina casts one, but a wide one.
     """
-    coarse, factors = _coarsened(volume)
+    coarse, factors = coarsened(volume)
     spacing = [step * factor for step, factor in zip(volume.spacing_mm, factors, strict=True)]
     if coarse.shape[1] * spacing[1] < SHADOW_TO_MM:
         return None
@@ -63,35 +60,7 @@ def suggest(volume: Volume) -> Suggestion | None:
     return Suggestion(_fine((i, j, k), factors), _fine((i, deeper, k), factors), confidence)
 
 
-def suggest_roi(volume: Volume, bone: Index, lat: str, size: Index) -> tuple[Index, Index]:
-    """A region of interest of ``size`` on the muscle beside a bone, cut to what the volume holds there.
-
-    It begins at the bone's depth and has its middle in the bone's plane. The muscle of a left side lies to the left of
-    the midline; where less than a third of the volume is there, the picture is mirrored and the other side holds it.
-
-    Parameters
-    ----------
-    volume : of which only shape and spacing count
-    bone : voxel on the spinous process
-    lat : L or R
-    size : extent in voxels
-
-    Returns
-    -------
-    (start, size) in voxels
-    """
-    ni, nj, nk = volume.voxels.shape
-    away = round(ROI_BESIDE_MM / volume.spacing_mm[0])
-    rooms = {"L": max(bone[0] - away, 0), "R": max(ni - bone[0] - away, 0)}
-    side = lat if 3 * rooms[lat] >= ni else max(rooms, key=lambda name: rooms[name])
-    across = max(2, min(size[0], rooms[side]))
-    deep, along = max(2, min(size[1], nj - bone[1])), min(size[2], nk)
-    i = bone[0] - away - across if side == "L" else bone[0] + away
-    k = min(max(bone[2] - along // 2, 0), nk - along)
-    return (min(max(i, 0), ni - across), min(bone[1], nj - deep), k), (across, deep, along)
-
-
-def _coarsened(volume: Volume) -> tuple[Floats, Index]:
+def coarsened(volume: Volume) -> tuple[Floats, Index]:
     """Means of blocks of about ``GRID_MM``, and how many voxels each block spans."""
     i, j, k = (max(1, round(GRID_MM / step)) for step in volume.spacing_mm)
     ni, nj, nk = (n // f for n, f in zip(volume.voxels.shape, (i, j, k), strict=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+import numpy as np
 import traitlets
 
 from mflib import preprocess
@@ -15,19 +16,22 @@ from mflib.annotation import marks
 from mflib.annotation.marks import POINTS, REASONS, AnnotationError, Marks, Roi
 from mflib.annotation.opening import open_session
 from mflib.annotation.reading import Loaded, Reader
+from mflib.annotation.region import ROI_MM, Millimetres, suggest_roi
 from mflib.annotation.rows import ConflictError
 from mflib.annotation.session import Session
-from mflib.annotation.suggestion import PAPER_ROI, suggest_roi
 from mflib.cohort import Cohort
+from mflib.cohort.files import Key
 from mflib.lock import LockError
 from mflib.preprocess import PreprocessError, Region
 from mflib.volume import Annotation, Index, Volume, VolumeError
 
 ASSETS = Path(__file__).parents[1] / "_assets"
+SCRIPTS = ("annotate_planes.js", "annotate_hands.js", "annotate.js")
 GAIN = preprocess.Settings()
+FEW_BY_HAND = 3  # regions that say what this annotator wants; before that it is their first tries
 
 
-def annotate(cohort: Cohort | Path | str, annotator: str, *, second: bool = False, seed: int = 0) -> Tool:
+def annotate(cohort: Cohort | Path | str, annotator: str, *, second: bool = False) -> Tool:
     """Annotate a cohort in JupyterLab: reference points, region of interest, quality.
 
     Whatever is confirmed is on disk at once, in ``derivatives/annotations/refpoints_roi.tsv``, or for the second pass
@@ -38,7 +42,6 @@ def annotate(cohort: Cohort | Path | str, annotator: str, *, second: bool = Fals
     cohort : its folder, finished or not
     annotator : initials, 2 to 8 letters
     second : blinded second pass in shuffled order: neither the first annotator's marks nor suggestions are shown
-    seed : of the shuffling
 
     Returns
     -------
@@ -48,10 +51,11 @@ def annotate(cohort: Cohort | Path | str, annotator: str, *, second: bool = Fals
     Raises
     ------
     AnnotationError
-        No initials, no volumes, a table that is none, or a disk that cannot be written.
+        No initials, or those of an annotator of the first pass; no volumes, a table that is none, or a disk that cannot
+        be written.
     """
     root = cohort.root if isinstance(cohort, Cohort) else Path(cohort).expanduser()
-    return Tool(open_session(root, annotator, second=second, seed=seed))
+    return Tool(open_session(root, annotator, second=second))
 
 
 class Tool(anywidget.AnyWidget):
@@ -62,16 +66,22 @@ class Tool(anywidget.AnyWidget):
     session : the pass over the cohort
     """
 
-    _esm = ASSETS / "annotate.js"
+    _esm = traitlets.Unicode().tag(sync=True)
     _css = ASSETS / "annotate.css"
     voxels = traitlets.Bytes().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
+
+    @traitlets.default("_esm")
+    def _page(self) -> str:
+        """One module: JupyterLab loads it from memory, where no file lies beside it."""
+        return "".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
         self._reader = Reader(suggesting=not session.second)
         self._loaded: Loaded | None = None
+        self._spacings: dict[Key, tuple[float, float, float]] = {}
         self._does: dict[str, Callable[..., str | None]] = {
             "point": self._point, "roi": self._roi, "confirm": self._confirm, "exclude": self._exclude,
             "include": self._include, "undo": self._undo, "redo": self._redo,
@@ -83,6 +93,11 @@ class Tool(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return f"annotation tool, shown in JupyterLab: {self.session.progress()}"
+
+    @property
+    def left(self) -> int:
+        """How many volumes are not confirmed."""
+        return sum(self.session.state_of(key) not in ("confirmed", "excluded") for key in self.session.keys)
 
     def act(self, do: str, shown: int | None = None, **what: Any) -> None:
         """Do what the page asks for, and show what came of it; what could not be done is said and changes nothing.
@@ -161,8 +176,15 @@ class Tool(anywidget.AnyWidget):
 
     def _suggested_roi(self, bone: Index) -> Roi:
         assert self._loaded is not None
-        size = self.session.usual_roi_size() or PAPER_ROI
-        return suggest_roi(self._loaded.volume, bone, self.session.key[2], size)
+        return suggest_roi(self._loaded.volume, bone, self.session.key[2], self._usual_roi_mm())
+
+    def _usual_roi_mm(self) -> Millimetres:
+        """Median extent of the regions that the annotator has set by hand, once there are a few."""
+        sizes = self.session.roi_sizes_by_hand()
+        if len(sizes) < FEW_BY_HAND:
+            return ROI_MM
+        i, j, k = np.median([np.multiply(size, self._spacings[key]) for key, size in sizes.items()], axis=0).tolist()
+        return i, j, k
 
     def _show_volume(self, message: str = "", wrong: bool = False) -> None:
         """Read and show the volume in hand, and read the next one ahead."""
@@ -173,6 +195,8 @@ class Tool(anywidget.AnyWidget):
         except VolumeError as error:
             self._loaded = None
             message, wrong = f"{error}; exclude it, or mend the file. {message}", True
+        else:
+            self._spacings[session.key] = self._loaded.volume.spacing_mm
         if session.position + 1 < len(session.keys):
             self._reader.read_ahead(session.root / session.paths[session.keys[session.position + 1]])
         if self._loaded is not None and (found := self._loaded.suggestion):

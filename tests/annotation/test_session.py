@@ -283,12 +283,14 @@ def test_initials_are_asked_for(make_cohort, name):
         open_session(make_cohort(patients=1, segments=1), name)
 
 
-def test_what_cannot_be_annotated_is_refused_with_everything_that_is_wrong(tmp_path, make_cohort):
+def test_what_cannot_be_annotated_is_refused_with_what_is_wrong(tmp_path, make_cohort):
     with pytest.raises(AnnotationError, match="no such folder"):
         open_session(tmp_path / "nowhere", "AB")
+    with pytest.raises(AnnotationError, match=r"no volume to annotate: .*expected a cohort folder"):
+        open_session(tmp_path, "AB")
     (tmp_path / "sub-1" / "us").mkdir(parents=True)
     (tmp_path / "sub-1" / "us" / "left.nii.gz").write_bytes(b"x")
-    with pytest.raises(AnnotationError, match=r"left\.nii\.gz.*names like"):
+    with pytest.raises(AnnotationError, match=r"^no volume to annotate: .*left\.nii\.gz: .*names like [^;\n]*$"):
         open_session(tmp_path, "AB")
     root = make_cohort(patients=1, segments=1)
     (root / ANNOTATIONS).unlink()
@@ -296,6 +298,45 @@ def test_what_cannot_be_annotated_is_refused_with_everything_that_is_wrong(tmp_p
     (root / ANNOTATIONS).parent.write_text("a file where the folder should be")
     with pytest.raises(AnnotationError, match="cannot be saved"):
         open_session(root, "AB")
+
+
+def test_nobody_is_blind_to_their_own_marks(make_cohort):
+    root = make_cohort(patients=1, segments=3)
+    table = pd.read_csv(root / ANNOTATIONS, sep="\t")
+    table.assign(annotator=["AA", "BB", "AA"]).to_csv(root / ANNOTATIONS, sep="\t", index=False)
+    with pytest.raises(
+        AnnotationError, match="found AA, who has marked 2 volumes of the first pass; expected somebody"
+    ):
+        open_session(root, "aa", second=True)
+    with pytest.raises(AnnotationError, match="found BB, who has marked 1 "):
+        open_session(root, "BB", second=True)
+    assert not (root / SECOND).exists()
+    assert open_session(root, "CC", second=True).annotator == "CC"
+    assert open_session(root, "AA").annotator == "AA"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator"), [("utf-8-sig", "\t"), ("cp1252", ";"), ("utf-16", "\t"), ("utf-8", ",")]
+)
+def test_a_table_from_a_spreadsheet_stays_as_the_spreadsheet_writes_it(make_cohort, encoding, separator):
+    root = make_cohort(patients=1, segments=3)
+    path = root / ANNOTATIONS
+    table = pd.read_csv(path, sep="\t", dtype=str).assign(comment=f'"L\u00e4sion"{separator} links')
+    table.to_csv(path, sep=separator, index=False, encoding=encoding, lineterminator="\r\n")
+    before = path.read_bytes()
+    session = open_session(root, "AA")
+    session.go(1)
+    mark(session, shift=1)
+    session.confirm()
+    now = pd.read_csv(path, sep=separator, dtype=str, encoding=encoding, keep_default_na=False)
+    assert now.loc[1, "bone_i"] == "5" and now.loc[1, "annotator"] == "AA"
+    assert now.loc[[0, 2], list(table)].equals(table.loc[[0, 2]]) and (now["comment"] == table["comment"]).all()
+    assert path.read_bytes()[:3] == before[:3] and "\r\n".encode(encoding)[-2:] == path.read_bytes()[-2:]
+    if encoding == "cp1252":
+        after = path.read_bytes()
+        with pytest.raises(AnnotationError, match="saved as UTF-8"):
+            session.exclude("\u8170")
+        assert path.read_bytes() == after
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mflib.annotation import suggest, suggest_roi
+from mflib.annotation import suggest
 from mflib.phantom.folder import make_plan
 from mflib.phantom.simulation import simulate
 from mflib.volume import Volume, read
@@ -76,25 +76,3 @@ def test_nothing_is_suggested_where_there_is_no_bone():
         assert suggest(Volume(voxels, spacing)) is None
     assert suggest(Volume(speckle[:, :20], spacing)) is None  # too shallow for a shadow
     assert suggest(Volume(speckle[:12], spacing)) is None  # narrower than a process and what is beside it
-
-
-@pytest.mark.parametrize("lat", ["L", "R"])
-def test_the_suggested_region_lies_inside_beside_the_shadow_on_its_side(simulated, lat):
-    volume, truth = next(pair for pair in simulated if pair[0].sidecar["Laterality"] == lat)
-    for size in ((180, 180, 70), truth.roi_size, (3, 3, 3)):
-        start, extent = suggest_roi(volume, truth.bone, lat, size)
-        ends = np.add(start, extent)
-        assert min(start) >= 0 and np.all(ends <= volume.voxels.shape) and np.all(np.array(extent) <= size)
-        assert ends[0] < truth.bone[0] if lat == "L" else start[0] > truth.bone[0]
-        mirrored = suggest_roi(volume, truth.bone, "LR"["LR".index(lat) - 1], size)
-        assert mirrored == (start, extent)  # a picture whose side is written wrongly still has its muscle there
-    assert suggest_roi(volume, truth.bone, lat, truth.roi_size)[1] == truth.roi_size
-
-
-def test_every_bone_has_a_region(simulated):
-    volume, _ = simulated[0]
-    rng = np.random.default_rng(1)
-    corners = [(0, 0, 0), tuple(n - 1 for n in volume.voxels.shape)]
-    for bone in [*corners, *rng.integers(0, volume.voxels.shape, (50, 3)).tolist()]:
-        start, extent = suggest_roi(volume, tuple(bone), "L", (180, 180, 70))
-        assert min(start) >= 0 and min(extent) >= 2 and np.all(np.add(start, extent) <= volume.voxels.shape)

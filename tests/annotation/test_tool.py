@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import shutil
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
-from mflib.annotation import annotate
+from mflib import figures
+from mflib.annotation import annotate, compare
 from mflib.annotation.rows import read
 from mflib.cohort.tables import ANNOTATIONS
 from mflib.phantom.anatomy import Parameters
 from mflib.phantom.folder import volume_path
 from mflib.phantom.simulation import simulate
-from mflib.volume import write
+from mflib.volume import Volume, write
+from mflib.volume import read as read_volume
+
+SPACING = (0.3, 0.4, 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +50,38 @@ def test_a_suggestion_is_shown_as_one_and_becomes_a_row_with_enter(volumes_only)
     assert abs(int(cells["bone_i"]) - truth["L23", "L"].bone[0]) <= 3 and cells["annotator"] == "AB"
 
 
-def test_the_next_region_has_the_size_that_was_confirmed(volumes_only):
+def test_the_size_that_a_hand_gave_to_a_few_regions_is_the_next_ones(volumes_only):
+    root, _ = volumes_only
+    for level in ("L34", "L45", "L5S1"):
+        volume = Volume(np.ascontiguousarray(read_volume(root / volume_path("sub-01", "L23", "L")).voxels), SPACING)
+        write(volume, root / volume_path("sub-01", level, "R"))
+    tool = annotate(root, "AB")
+    computed = []
+    for size in ([40, 30, 20], [50, 36, 20], [10, 10, 10]):  # the median: one small region makes no other small
+        computed.append(tool.state["roi"][1])
+        tool.act("roi", start=[40, 40, 5], size=size)
+        tool.act("confirm")
+    assert min(min(size) for size in computed) > 25  # none of them follows the first hands
+    assert tool.state["suggested"] == ["bone", "roi", "shadow"]
+    fine = [40 * 0.4, 30 * 0.4, 20 * 0.4] / np.array(SPACING)  # in mm, not in voxels
+    assert tool.state["roi"][1] == tuple(np.rint(fine))
+
+
+def test_enter_alone_does_not_make_a_computed_size_an_opinion(volumes_only):
     root, _ = volumes_only
     tool = annotate(root, "AB")
-    tool.act("roi", start=[20, 30, 5], size=[41, 42, 21])
-    assert tool.state["suggested"] == ["bone", "shadow"]
+    for _ in range(2):
+        tool.act("confirm")
+    bone = tool.state["bone"]
+    tool.act("go", to=0)
+    tool.act("point", name="bone", at=bone)
     tool.act("confirm")
-    assert tool.state["roi"][1] == (41, 42, 21) and "roi" in tool.state["suggested"]
+    assert tool.session.roi_sizes_by_hand() == {}
+    tool.act("go", to=0)
+    tool.act("roi", start=[20, 30, 5], size=[41, 42, 21])
+    assert tool.session.roi_sizes_by_hand() == {}
+    tool.act("confirm")
+    assert tool.session.roi_sizes_by_hand() == {("sub-01", "L23", "L"): (41, 42, 21)}
 
 
 def test_enter_twice_does_not_confirm_a_volume_that_was_not_shown_yet(volumes_only):
@@ -60,15 +90,6 @@ def test_enter_twice_does_not_confirm_a_volume_that_was_not_shown_yet(volumes_on
     for _ in range(2):
         tool.act("confirm", shown=0)
     assert tool.state["position"] == 1 and len(read(root / ANNOTATIONS).rows) == 1
-
-
-def test_one_small_region_does_not_make_the_next_ones_small(volumes_only):
-    root, _ = volumes_only
-    tool = annotate(root, "AB")
-    for size in ([50, 50, 30], [60, 50, 30], [10, 10, 10]):
-        tool.act("roi", start=[0, 0, 0], size=size)
-        tool.act("confirm")
-    assert tool.session.usual_roi_size() == (50, 50, 30)
 
 
 def test_marks_end_at_the_volumes_border(volumes_only):
@@ -129,3 +150,28 @@ def test_the_second_annotator_sees_neither_marks_nor_suggestions(volumes_only):
     second.act("point", name="bone", at=[60, 30, 24])
     assert second.state["suggested"] == ["roi"]  # placed by the annotator's own click
     assert "AB" not in str(second.state)
+
+
+def test_the_notebook_compares_by_itself_but_keeps_the_second_annotator_blind(make_cohort, repository):
+    root = make_cohort(patients=1, segments=3)
+    notebook = nbformat.read(repository / "notebooks" / "annotate.ipynb", 4)
+    (cell,) = (cell.source for cell in notebook.cells if cell["id"] == "compare")
+
+    def shown(tool, second):
+        out = []
+        names = {"compare": compare, "figures": figures, "Markdown": str, "display": lambda *what: out.extend(what)}
+        exec(cell, {**names, "cohort_folder": root, "tool": tool, "second": second})
+        return out
+
+    assert shown(annotate(root, "AA"), second=False) == ["0 segments are marked by both, expected at least two."]
+    first = read(root / ANNOTATIONS).rows
+    tool = annotate(root, "BB", second=True)
+    for left in (3, 2, 1):
+        assert shown(tool, second=True) == [f"The second pass is blinded: {left} volumes are left."]
+        row = first[tool.session.key]
+        for point in ("bone", "shadow"):
+            tool.act("point", name=point, at=[int(row[f"{point}_{axis}"]) for axis in "ijk"])
+        tool.act("roi", start=[9, 8, 2], size=[18, 18, 14])
+        tool.act("confirm")
+    for final in (shown(tool, second=True), shown(annotate(root, "AA"), second=False)):
+        assert "3 segments are marked by both" in final[0] and len(final) == 4
