@@ -7,14 +7,15 @@ fills with zeros what is missing, and checks no sum of an NRRD file. So headers 
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -30,6 +31,12 @@ LONGEST = 2**24
 
 TOO_LONG = re.compile(rb"(?!#|[^:]*:=).{500}", re.DOTALL)
 """A line of an NRRD header, neither comment nor key and value, that may end the whole process when ITK reads it."""
+
+NIFTI_BYTES = {
+    2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8, 1792: 16, 2304: 4,
+}  # fmt: skip
+"""Bytes of a voxel by the datatype of NIfTI, those of 16 bytes a number left out."""
+AGREES_WITHIN = 0.01
 
 CHUNK = 2**16
 GZIP = b"\x1f\x8b"
@@ -53,6 +60,8 @@ class Layout:
     skip : bytes to pass over from there, after unpacking
     packed : whether zlib or gzip streams begin there
     floats : NumPy's name of the floating-point type of a NIfTI file, None for any other
+    declared : bytes of the voxels of a NIfTI file as stored; ITK tells what they become when they are scaled
+    spacing_fault : what makes the spacing unbelievable, in words; SimpleITK shows 1 mm, or one of two, without a word
     fields : text header of an NRRD or MetaImage file by field in small letters
     """
 
@@ -60,6 +69,8 @@ class Layout:
     skip: int
     packed: bool
     floats: str | None = None
+    declared: int | None = None
+    spacing_fault: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -145,13 +156,41 @@ def _nifti(file: BinaryIO) -> Layout:
         raise StoredError("no NIfTI header, expected one")
     order = "<" if int.from_bytes(head[:4], "little") in (348, 540) else ">"
     size: int = struct.unpack_from(f"{order}i", head)[0]
-    (offset,), (datatype,) = (
-        struct.unpack_from(f"{order}{code}", head.ljust(540, b"\0"), place)
-        for code, place in ((("q", 168), ("h", 12)) if size == 540 else (("f", 108), ("h", 70)))
-    )
+
+    def at(first: tuple[str, int], second: tuple[str, int]) -> tuple[Any, ...]:
+        code, place = second if size == 540 else first
+        return struct.unpack_from(f"{order}{code}", head.ljust(540, b"\0"), place)
+
+    (offset,), (datatype,) = at(("f", 108), ("q", 168)), at(("h", 70), ("h", 12))
     if not size <= offset < LONGEST:
         raise StoredError("a header that says no place of its voxels, expected NIfTI")
-    return Layout(0, int(offset), packed, {16: f"{order}f4", 64: f"{order}f8"}.get(datatype))
+    axes, *sizes = at(("8h", 40), ("8q", 16))
+    if datatype not in NIFTI_BYTES or not 1 <= axes <= 7 or min(sizes[:axes]) < 1:
+        raise StoredError("voxels of an unknown type or number, expected NIfTI of grey levels")
+    fault = _nifti_spacing(at(("3f", 80), ("3d", 112)), at(("h", 254), ("i", 348))[0], at(("12f", 280), ("12d", 400)))
+    floats = {16: f"{order}f4", 64: f"{order}f8"}.get(datatype)
+    return Layout(0, int(offset), packed, floats, math.prod(sizes[:axes]) * NIFTI_BYTES[datatype], fault)
+
+
+def _nifti_spacing(pixdim: Sequence[float], sform: int, rows: Sequence[float]) -> str:
+    """What is wrong with the voxel sizes ``pixdim``; the columns of a matrix that is in use must be as long."""
+    fault = _spacing_fault(pixdim)
+    lengths = np.linalg.norm(np.reshape(rows, (3, 4))[:, :3], axis=0)
+    # A comparison that fails with what is not finite is wanted here.
+    if fault or sform <= 0 or (np.abs(lengths / np.abs(pixdim) - 1) <= AGREES_WITHIN).all():
+        return fault
+    return f"voxel sizes of {_listed(pixdim)} in pixdim and {_listed(lengths)} in sform"
+
+
+def _spacing_fault(steps: Iterable[float]) -> str:
+    """Zero, or no number, for some axis; where all are, ITK shows 1, 1, 1, and that is known as missing."""
+    steps = list(steps)
+    missing = [not (math.isfinite(step) and step != 0) for step in steps]
+    return f"voxel sizes of {_listed(steps)}" if any(missing) and not all(missing) else ""
+
+
+def _listed(steps: Iterable[float]) -> str:
+    return ", ".join(f"{step:.4g}" for step in steps)
 
 
 def _nifti_head(file: BinaryIO) -> tuple[bytes, bool]:
@@ -186,7 +225,8 @@ def _meta(file: BinaryIO) -> Layout:
     # ITK unpacks only as many bytes as stated, none where the number lacks, and shows memory for the rest.
     if not re.fullmatch(rf"{behind if packed else 0}(\.0*)?", fields.get("compresseddatasize", "0")):
         raise StoredError(f"damaged or cut short: found {behind} bytes, expected the CompressedDataSize of the header")
-    return Layout(start, 0, packed, fields=fields)
+    steps = fields.get("elementspacing", fields.get("elementsize", ""))
+    return Layout(start, 0, packed, spacing_fault=_spacing_fault(map(_number, steps.split())), fields=fields)
 
 
 def _holds(value: str) -> bool:
@@ -227,7 +267,25 @@ def _nrrd(file: BinaryIO) -> Layout:
         raise StoredError("voxels packed in a way that is not read, expected encoding raw or gzip")
     if {"lineskip", "byteskip"} & {name.replace(" ", "") for name, value in fields.items() if value != "0"}:
         raise StoredError("lines or bytes to skip, expected the voxels right behind the header")
-    return Layout(file.tell(), 0, encoding != "raw", fields=fields)
+    return Layout(file.tell(), 0, encoding != "raw", spacing_fault=_nrrd_spacing(fields), fields=fields)
+
+
+def _nrrd_spacing(fields: Mapping[str, str]) -> str:
+    """What is wrong with the voxel sizes; an axis that is no place in space has none."""
+    vectors = re.findall(r"\(([^)]*)\)|none", fields.get("space directions", ""))
+    steps = [math.hypot(*map(_number, vector.split(","))) for vector in vectors if vector]
+    steps = steps or [_number(word) for word in fields.get("spacings", "").split()]
+    kinds = fields.get("kinds", "").casefold().split()
+    if len(kinds) == len(steps):
+        steps = [step for step, kind in zip(steps, kinds, strict=True) if kind in ("domain", "space", "???", "none")]
+    return _spacing_fault(steps)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _nrrd_lines(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:

@@ -44,6 +44,7 @@ class Header:
     components: int
     spacing_mm: tuple[float, ...]
     spacing_stated: bool  # by the sidecar
+    spacing_fault: str = ""  # what makes the file's own unbelievable
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,7 @@ def _examine(path: Path) -> tuple[Header, stored.Layout]:
         components=reader.GetNumberOfComponents(),
         spacing_mm=stated or tuple(round(s, 6) for s in reader.GetSpacing()),
         spacing_stated=bool(stated),
+        spacing_fault="" if stated else layout.spacing_fault,
     )
     return header, layout
 
@@ -241,7 +243,9 @@ def header_problems(header: Header) -> list[tuple[str, str]]:
         problems.append((f"size {' x '.join(map(str, header.shape))}", "three axes of at least 2 voxels"))
     if header.components != 1 or header.dtype != "8-bit unsigned integer":
         problems.append((f"voxels of {header.components} x {header.dtype}", "1 x 8-bit unsigned integer (uint8 grey)"))
-    if set(header.spacing_mm) == {1.0} and not header.spacing_stated:
+    if header.spacing_fault:
+        problems.append((header.spacing_fault, "one size along each axis, or VoxelSpacing in the sidecar"))
+    elif set(header.spacing_mm) == {1.0} and not header.spacing_stated:
         problems.append(
             (
                 "spacing 1, 1, 1 (how a missing one reads)",

@@ -124,3 +124,12 @@ def test_a_long_text_of_a_key_is_no_fault(tmp_path: Path) -> None:
     path = tmp_path / "v.nrrd"
     path.write_bytes(f"{NRRD}encoding: raw\nnote:={'x' * 5000}\n# {'y' * 5000}\n\n".encode() + VOXELS.tobytes("F"))
     np.testing.assert_array_equal(volumes.read(path).voxels, VOXELS)
+
+
+def test_a_size_that_would_be_invented_is_refused_unless_the_sidecar_states_it(tmp_path: Path) -> None:
+    path = tmp_path / "v.nrrd"
+    path.write_bytes(NRRD.replace("0.2 0.2 0.4", "0.2 0.2 nan").encode() + b"encoding: raw\n\n" + VOXELS.tobytes("F"))
+    with pytest.raises(VolumeError, match=r"found voxel sizes of 0.2, 0.2, nan, expected .* VoxelSpacing in the side"):
+        volumes.read(path)
+    path.with_suffix(".json").write_text('{"VoxelSpacing": [0.2, 0.2, 0.4]}')
+    assert volumes.read(path).spacing_mm == (0.2, 0.2, 0.4)

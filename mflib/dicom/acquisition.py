@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mflib.dicom.regions import Region
-
 
 @dataclass(frozen=True, eq=False)
 class Acquisition:
@@ -44,7 +42,6 @@ class Geometry:
     distance_mm : distance of neighbouring planes in mm, where known
     source : where these come from, in words
     order : stored frames in the order of their positions; None keeps the order
-    region : part of the picture that holds the tissue; None for all of it
     notices : what a person should know
     """
 
@@ -53,7 +50,6 @@ class Geometry:
     distance_mm: float | None = None
     source: str = "not stated"
     order: tuple[int, ...] | None = None
-    region: Region | None = None
     notices: tuple[str, ...] = ()
 
     @property

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-STILL = 2
-"""Grey levels within which a pixel never changes."""
-DARK = 32
-FEWEST_FRAMES, FEWEST_FOR_WORDS, LEAST_CHANGING = 4, 8, 0.05
+STILL, BUSY, LEAST_CHANGE = 4, 95, 20
+"""A pixel never changes where it changes by less than a quarter of this percentile of all changes, as a grabbed screen
+has noise of its own; and the grey levels by which that percentile must change at least."""
+DARK, BLUR = 32, 3
+"""Grey levels of black; pixels by which compression spreads a text."""
+FEWEST_FRAMES, FEWEST_FOR_WORDS = 4, 8
 RAISED, STROKE_WITHIN, AROUND = 48, 9, 31
 """How much brighter a stroke over tissue is than what lies within so many pixels; how far its surroundings reach."""
 STEADY = 22
@@ -34,14 +36,15 @@ def find(frames: NDArray[np.uint8]) -> Mask | None:
     -------
     Mask or None
         (rows, columns), True where something is burnt in. None where it cannot be told: with fewer than four frames, or
-        where next to nothing changes.
+        where next to nothing changes. Words over tissue are only looked for in eight frames and more.
     """
     low, high = frames.min(axis=0), frames.max(axis=0)
-    still = high - low <= STILL
-    if len(frames) < FEWEST_FRAMES or (~still).mean() < LEAST_CHANGING:
+    change = np.percentile(high - low, BUSY)
+    if len(frames) < FEWEST_FRAMES or change < LEAST_CHANGE:
         return None
-    found = _bands(still, high)
-    found |= _on_black(still & ~found, high, found)
+    still = high - low <= change / STILL
+    found = _bands(still, low)
+    found |= _on_black(still & ~found, low, high, found)
     if len(frames) >= FEWEST_FOR_WORDS:
         found |= _words(np.where(found, 0, low), np.where(found, 0, high))
     return found
@@ -52,24 +55,33 @@ def where(mask: Mask) -> str:
     boxes = ndimage.find_objects(ndimage.label(ndimage.binary_dilation(mask, iterations=6))[0])
     trimmed = [np.argwhere(mask[box]) + [s.start for s in box] for box in boxes]
     largest = sorted(trimmed, key=len, reverse=True)[:6]
-    parts = [f"rows {t[:, 0].min()}-{t[:, 0].max()}, columns {t[:, 1].min()}-{t[:, 1].max()}" for t in largest]
-    return "; ".join(parts) + (f"; and {len(trimmed) - 6} more" if len(trimmed) > 6 else "")
+    return "; ".join(map(_place, largest)) + (f"; and {len(trimmed) - 6} more" if len(trimmed) > 6 else "")
 
 
-def _bands(still: Mask, high: NDArray[np.uint8]) -> Mask:
-    """Border rows and columns in which nothing changes, where they hold more than one even grey."""
+def _place(pixels: NDArray[np.intp]) -> str:
+    """Rows and columns of masked pixels (n, 2); a frame around the picture is no rectangle of it."""
+    (top, left), (bottom, right) = pixels.min(axis=0), pixels.max(axis=0)
+    whole = len(pixels) / ((bottom - top + 1) * (right - left + 1))
+    return f"rows {top}-{bottom}, columns {left}-{right}" + (f" ({whole:.0%} of these)" if whole < 0.9 else "")
+
+
+def _bands(still: Mask, low: NDArray[np.uint8]) -> Mask:
+    """Border rows, then columns, in which nothing changes, as far as they hold more than one even grey."""
     found = np.zeros(still.shape, bool)
-    for mask, calm, level in ((found, still, high), (found.T, still.T, high.T)):
+    for mask, calm, level in ((found, still, low), (found.T, still.T, low.T)):
         moving = np.flatnonzero(~calm.all(axis=1))
-        for band in (slice(0, moving[0]), slice(moving[-1] + 1, None)):
-            if level[band].size and level[band].max() > DARK and np.ptp(level[band]) > DARK:
-                mask[band] = True
+        # From the border inwards, without what the rows hold already.
+        left = np.where(mask, 0, level)
+        for band in (slice(0, moving[0]), slice(len(level) - 1, moving[-1], -1)):
+            lit = np.flatnonzero((left[band] > DARK).any(axis=1))
+            if lit.size and np.ptp(left[band]) > DARK:
+                mask[band][: lit[-1] + 1 + BLUR] = True
     return found
 
 
-def _on_black(still: Mask, high: NDArray[np.uint8], gone: Mask) -> Mask:
+def _on_black(still: Mask, low: NDArray[np.uint8], high: NDArray[np.uint8], gone: Mask) -> Mask:
     """Things that never change and are surrounded by black that never changes: text, scales, logos."""
-    things, black = still & (high > DARK), gone | (still & (high <= DARK))
+    things, black = still & (low > DARK), gone | (still & (high <= DARK))
     found = np.zeros(still.shape, bool)
     labels, _ = ndimage.label(ndimage.binary_dilation(things, np.ones((3, 3)), iterations=2))
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
@@ -77,7 +89,8 @@ def _on_black(still: Mask, high: NDArray[np.uint8], gone: Mask) -> Mask:
         thing = labels[wide] == number
         around = ndimage.binary_dilation(thing, np.ones((3, 3)), iterations=3) & ~thing
         if black[wide][around].mean() >= 0.8 if around.any() else True:
-            found[box] |= still[box]
+            # Noise and compression make single pixels of a stroke change, so all of its surroundings go with it.
+            found[box] |= still[box] | (labels[box] == number)
     return found
 
 

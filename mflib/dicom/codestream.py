@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import struct
 
+from pydicom.uid import UID, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes, RLELossless
+
 from mflib.dicom.elements import DicomError
 
 JPEG, JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
 # Start-of-frame markers: all of C0-CF but Huffman tables, a reserved one and arithmetic conditioning; F7 is JPEG-LS.
 START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 SLACK = 2**16
+MOST_COMPONENTS = 4
 
 
-def check(code: bytes, rows: int, columns: int, frame: int) -> None:
+def check(code: bytes, rows: int, columns: int, frame: int, syntax: UID) -> None:
     """Refuse a compressed frame that unpacks to another size than ``rows`` x ``columns``.
 
     Raises
@@ -25,18 +28,28 @@ def check(code: bytes, rows: int, columns: int, frame: int) -> None:
     """
     if len(code) > 4 * rows * columns + SLACK:
         raise DicomError(f"frame {frame} has {len(code)} bytes of code for {rows} x {columns} pixels")
-    at = code[:SLACK].find(JPEG_2000)
-    if code[:2] == JPEG:
-        found = _jpeg(code)
-    elif at >= 0:
-        right, bottom, left, top = struct.unpack(">4I", code[at + 8 : at + 24])
-        found = (bottom - top, right - left)
-    else:
+    if syntax == RLELossless:
         return
+    start = JPEG if syntax in JPEGTransferSyntaxes + JPEGLSTransferSyntaxes else JPEG_2000
+    # A decoder would look further: into the boxes of a JP2 file, or behind bytes that are no picture.
+    if not code.startswith(start):
+        raise DicomError(f"frame {frame} does not begin as {syntax.name} does (PS3.5 A.4): damaged, or another kind")
+    found = _jpeg_2000(code) if start == JPEG_2000 else _jpeg(code)
     if found != (rows, columns):
         raise DicomError(
             f"frame {frame} unpacks to {found[0]} x {found[1]} pixels, its file declares {rows} x {columns}"
         )
+
+
+def _jpeg_2000(code: bytes) -> tuple[int, int]:
+    """Rows and columns from the size segment, which comes first."""
+    if len(code) < 42:
+        raise DicomError("a JPEG 2000 frame does not say its size: damaged or cut short")
+    right, bottom, left, top = struct.unpack_from(">4I", code, 8)
+    (components,) = struct.unpack_from(">H", code, 40)
+    if components > MOST_COMPONENTS:
+        raise DicomError(f"a JPEG 2000 frame has {components} components, expected 1 or 3")
+    return bottom - top, right - left
 
 
 def _jpeg(code: bytes) -> tuple[int, int]:

@@ -92,6 +92,14 @@ def number(ds: Dataset, name: str | int, binary: str = "fd") -> float | None:
     return found[0] if found else None
 
 
+def readable(ds: Dataset, name: str) -> float | None:
+    """The one number in an element that nothing hangs on; None where there is none, or something else."""
+    try:
+        return number(ds, name)
+    except DicomError:
+        return None
+
+
 def count(ds: Dataset, name: str | int) -> int | None:
     """A number of things; None where the file does not have it.
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 from pydicom.dataset import Dataset
 
 from mflib.dicom import regions
 from mflib.dicom.acquisition import Geometry
-from mflib.dicom.elements import DicomError, count, guarded, number, numbers
+from mflib.dicom.elements import DicomError, count, guarded, number, numbers, readable
 
 PHILIPS = (0x200D, "Philips US Imaging DD 036")
 VOXELS, SPACING = 0x01, 0x03
 TIMES = (0x00181063, 0x00181065)
-"""Frame Time and Frame Time Vector: who points to them says that frames follow each other in time."""
+"""Frame Time and Frame Time Vector: who points to them, or has them and no pointer, has steps of time for frames."""
+TAKEN_AS_PLANES = "frames are steps of time in the file; they are taken as planes because a spacing was stated"
 
 
 def geometry(ds: Dataset, frames: int, stated: bool) -> Geometry:
@@ -28,25 +30,37 @@ def geometry(ds: Dataset, frames: int, stated: bool) -> Geometry:
     """
     if private := _private(ds, SPACING):
         return _philips(ds, frames, private)
-    region = regions.tissue(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0)
-    in_plane = region.in_plane_mm if region else _pixel_spacing(ds)
-    source = "region calibration" if region and in_plane else "pixel spacing of the picture"
     film = _is_film(ds)
     if film and not stated:
-        raise DicomError(
-            f"its {frames} frames follow each other in time (Frame Increment Pointer): found a film, "
-            "expected a stack of planes. If the probe was swept evenly while it ran, state the spacing"
-        )
-    notices = ("frames are steps of time in the file; they are taken as planes because a spacing was stated",)
-    distance = None if film else number(ds, "SpacingBetweenSlices")
+        _refuse_film(ds, frames)
+    region = regions.tissue(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0)
+    calibrated, spaced = region.in_plane_mm if region else None, _pixel_spacing(ds)
+    in_plane = calibrated or (None if region else spaced)
+    source = "region calibration" if calibrated else "pixel spacing of the picture"
+    notices: tuple[str, ...] = (TAKEN_AS_PLANES,) if film else ()
+    if calibrated and spaced and not np.allclose(calibrated, spaced, rtol=0.01):
+        notices += (f"its Pixel Spacing, {spaced[0]:.4g} x {spaced[1]:.4g} mm, contradicts the region calibration",)
+    distance = None if film else (readable if stated else number)(ds, "SpacingBetweenSlices")
     return Geometry(
         frames,
         in_plane,
         abs(distance) if distance else None,
         source if in_plane else "not stated",
-        region=region,
-        notices=notices if film else (),
+        notices=notices,
     )
+
+
+def _refuse_film(ds: Dataset, frames: int) -> None:
+    """Refuse a film, and say what else keeps it from being taken as planes."""
+    problem = (
+        f"its {frames} frames follow each other in time (Frame Increment Pointer or Frame Time): found a film, "
+        "expected a stack of planes. If the probe was swept evenly while it ran, state the spacing"
+    )
+    try:
+        regions.tissue(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0)
+    except DicomError as error:
+        raise DicomError(f"{problem}. Besides, {error}") from None
+    raise DicomError(problem)
 
 
 def _philips(ds: Dataset, frames: int, spacing: tuple[float, ...]) -> Geometry:
@@ -78,7 +92,9 @@ def _pixel_spacing(ds: Dataset) -> tuple[float, float] | None:
 
 
 def _is_film(ds: Dataset) -> bool:
-    return any(pointer in TIMES for pointer in numbers(ds, "FrameIncrementPointer"))
+    if pointers := numbers(ds, "FrameIncrementPointer"):
+        return any(pointer in TIMES for pointer in pointers)
+    return any(time in ds for time in TIMES) and "SpacingBetweenSlices" not in ds
 
 
 def _product(shape: tuple[float | None, ...]) -> str:

@@ -56,6 +56,10 @@ def layout(ds: Dataset) -> Layout:
         raise DicomError(f"no picture: {', '.join(missing)} missing or 0")
     rows, columns, samples, allocated, bits = (value or 0 for value in declared.values())
     frames = count(ds, "NumberOfFrames") or 1
+    # A video has other colours too, and what to do about it is to export something else.
+    with guarded("the transfer syntax"):
+        syntax = UID(ds.file_meta.TransferSyntaxUID)
+        _refuse_syntax(syntax)
     _refuse_kind(word(ds, "PhotometricInterpretation"), samples, allocated, bits, count(ds, "PixelRepresentation") or 0)
     unpacked = rows * columns * frames * samples * allocated // 8
     if unpacked > LARGEST_BYTES:
@@ -63,9 +67,6 @@ def layout(ds: Dataset) -> Layout:
             f"declares {columns} x {rows} x {frames} pixels, which unpack to {unpacked} bytes; "
             f"expected at most {LARGEST_BYTES}"
         )
-    with guarded("the transfer syntax"):
-        syntax = UID(ds.file_meta.TransferSyntaxUID)
-        _refuse_syntax(syntax)
     return Layout(rows, columns, frames, word(ds, "PhotometricInterpretation"), bits, syntax)
 
 
@@ -123,7 +124,7 @@ def _check_compressed(ds: Dataset, stored: Layout) -> None:
     found = 0
     for code in generate_frames(ds.PixelData, number_of_frames=stored.frames):
         found += 1
-        codestream.check(code, stored.rows, stored.columns, found)
+        codestream.check(code, stored.rows, stored.columns, found, stored.syntax)
     if found != stored.frames:
         raise DicomError(f"cut short or wrong, found {found} of {stored.frames} frames")
 

@@ -9,9 +9,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from mflib.dicom import cartesian, enhanced, multiframe, opening, picture, pixels, technical
+from mflib.dicom import cartesian, enhanced, multiframe, opening, picture, pixels, regions, technical
 from mflib.dicom.acquisition import Acquisition, Geometry
-from mflib.dicom.elements import DicomError, groups, guarded, word
+from mflib.dicom.elements import DicomError, count, groups, guarded, word
 
 Spacing = tuple[float, float, float]
 
@@ -54,9 +54,10 @@ def read(path: Path, *, spacing_mm: Spacing | None = None) -> Acquisition:
     stored = pixels.layout(ds)
     place = geometry(ds, stored.frames, spacing_mm is not None)
     if place.frames < 2:
-        raise DicomError(f"found one picture of {stored.columns} x {stored.rows} pixels, expected a volume")
+        _refuse_picture(path, stored)
     spacing, source, spacing_notices = _decide(place, spacing_mm)
-    grey, taken_away = picture.clean(path, ds, stored, place)
+    region = regions.tissue(ds, stored.rows, stored.columns)
+    grey, taken_away = picture.clean(path, ds, stored, place, region)
     voxels = (grey if place.order is None else grey[list(place.order)]).T
     if min(voxels.shape) < 2:
         raise DicomError(f"found {' x '.join(map(str, voxels.shape))} voxels, expected at least 2 along each axis")
@@ -78,12 +79,27 @@ def _kind(path: Path, ds: Dataset) -> tuple[str, Callable[[Dataset, int, bool], 
     # A UID that nobody registered could hold anything.
     registered = uid.name if uid.name != str(uid) else "an unknown kind of object" if uid else "no SOP class"
     if uid not in SINGLE:
-        raise DicomError(f"found {registered}, expected {', '.join(name for name, _ in KINDS.values())}")
+        expected = ", ".join(name for name, _ in KINDS.values())
+        raise DicomError(f"found {registered}, expected {expected}: export one of these, or NIfTI, NRRD or MHA")
+    if (declared := count(ds, "NumberOfFrames") or 1) > 1:
+        raise DicomError(
+            f"found {declared} frames in a {registered}, a kind of object that holds one: "
+            "export it as Ultrasound Multi-frame Image"
+        )
     raw = [maker for group, maker in RAW_BLOCKS.items() if group in groups(opening.whole(path))]
     hint = (
         f". It may hold a volume that only {raw[0]}'s software reads: export it as Cartesian DICOM there" if raw else ""
     )
     raise DicomError(f"found one picture ({registered}), expected a volume{hint}")
+
+
+def _refuse_picture(path: Path, stored: pixels.Layout) -> None:
+    """Refuse what declares one picture, and say so where more lie in it."""
+    size = stored.rows * stored.columns * (3 if stored.photometric in pixels.COLOUR else 1)
+    held = 0 if stored.syntax.is_encapsulated else len(opening.whole(path).get("PixelData", b"")) // size
+    if held > 1:
+        raise DicomError(f"found pixels of {held} pictures and no Number of Frames, expected it: export the file again")
+    raise DicomError(f"found one picture of {stored.columns} x {stored.rows} pixels, expected a volume")
 
 
 def _decide(place: Geometry, stated: Spacing | None) -> tuple[Spacing | None, str, tuple[str, ...]]:

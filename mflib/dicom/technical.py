@@ -11,7 +11,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from mflib.dicom.elements import items, number, word
+from mflib.dicom.elements import items, readable, word
 
 MAKERS = {
     "PHILIPS": "Philips", "GE": "GE", "G.E.": "GE", "GEMS": "GE", "KRETZTECHNIK": "GE", "SIEMENS": "Siemens",
@@ -47,7 +47,7 @@ def fields(ds: Dataset, source_format: str) -> dict[str, Any]:
         "ManufacturersModelName": _model(word(ds, "ManufacturerModelName")),
         "ProbeModel": _probe(word(ds, "TransducerData")),
         "ProbeCentralFrequency": _frequency_mhz(ds),
-        "DepthMM": _within(number(ds, "DepthOfScanField"), 5, 400),
+        "DepthMM": _within(readable(ds, "DepthOfScanField"), 5, 400),
         "SourceFormat": source_format,
     }
     return {name: value for name, value in found.items() if value is not None}
@@ -71,7 +71,7 @@ def _probe(text: str) -> str | None:
 def _frequency_mhz(ds: Dataset) -> float | None:
     """Of the whole file, else of its first region that says it; the element is in kHz."""
     for holder in (ds, *items(ds, "SequenceOfUltrasoundRegions")):
-        if khz := _within(number(holder, "TransducerFrequency"), 500, 60_000):
+        if khz := _within(readable(holder, "TransducerFrequency"), 500, 60_000):
             return khz / 1000
     return None
 

@@ -96,6 +96,19 @@ def test_a_compressed_frame_larger_than_declared_is_refused(tmp_path: Path, synt
         read(path)
 
 
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("length", [0, 7, 70008])
+def test_a_picture_behind_the_boxes_of_a_jp2_file_is_not_looked_for(tmp_path: Path, length: int) -> None:
+    path = files.region_multiframe(tmp_path / "a.dcm", VOXELS, SPACING, border=80, syntax=files.JPEG2000Lossless)
+    ds = pydicom.dcmread(path)
+    frames = list(generate_frames(ds.PixelData, number_of_frames=9))
+    signature = bytes.fromhex("0000000c6a5020200d0a870a")
+    box = struct.pack(">I", length) + b"free" + bytes(max(0, length - 8))
+    ds.PixelData = encapsulate([signature + box + frame for frame in frames])
+    files.write(path, ds, files.JPEG2000Lossless)
+    assert "frame 1 does not begin as JPEG 2000" in attempt(path)
+
+
 def test_fewer_frames_than_declared_are_refused(tmp_path: Path) -> None:
     path = files.affiniti(tmp_path / "a.dcm", VOXELS, SPACING, syntax=files.JPEGBaseline8Bit)
     ds = pydicom.dcmread(path)

@@ -135,9 +135,10 @@ def test_centimetres_and_micrometres_in_the_place_of_millimetres_are_refused(tmp
 
 
 def test_a_film_is_no_volume_unless_a_person_says_so(tmp_path: Path) -> None:
-    path = files.region_multiframe(tmp_path / "a.dcm", VOXELS, SPACING, film=True)
-    with pytest.raises(DicomError, match="12 frames follow each other in time"):
-        read(path)
+    path = files.region_multiframe(tmp_path / "a.dcm", VOXELS, SPACING, film=True, distance=False)
+    for change in (lambda ds: None, lambda ds: delattr(ds, "FrameIncrementPointer")):
+        with pytest.raises(DicomError, match="12 frames follow each other in time"):
+            read(changed(path, change))
     found = read(path, spacing_mm=SPACING)
     assert found.spacing_mm == SPACING
     assert any("steps of time" in notice for notice in found.notices)
@@ -190,13 +191,40 @@ def test_pixels_not_calibrated_in_centimetres_have_no_spacing(tmp_path: Path) ->
 def test_what_is_no_volume_is_refused_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(DicomError, match=r"found one picture \(Ultrasound Image Storage\), expected a volume$"):
         read(files.single(tmp_path / "a.dcm", VOXELS[:, :, 0].T))
-    with pytest.raises(DicomError, match="found CT Image Storage, expected Enhanced US Volume"):
+    with pytest.raises(DicomError, match=r"found CT Image Storage, expected Enhanced US Volume.*: export one of these"):
         read(Path(get_testdata_file("CT_small.dcm")))
     with pytest.raises(DicomError, match="found Media Storage Directory Storage"):
         read(Path(get_testdata_file("DICOMDIR")))
     path = changed(files.single(tmp_path / "a.dcm", VOXELS[:, :, 0].T), lambda ds: ds.add_new(0x7FE10010, "LO", "X"))
     with pytest.raises(DicomError, match="only GE's software reads"):
         read(path)
+
+
+def test_what_does_not_say_how_many_pictures_it_holds_is_told_so(tmp_path: Path) -> None:
+    path = files.region_multiframe(tmp_path / "a.dcm", VOXELS, SPACING)
+    with pytest.raises(DicomError, match="found pixels of 12 pictures and no Number of Frames"):
+        read(changed(path, lambda ds: delattr(ds, "NumberOfFrames")))
+    path = changed(files.affiniti(path, VOXELS, SPACING), lambda ds: setattr(ds, "SOPClassUID", files.SINGLE))
+    with pytest.raises(DicomError, match=r"found 12 frames in .*Ultrasound Image Storage, .* holds one"):
+        read(path)
+
+
+def test_elements_that_nothing_hangs_on_may_hold_anything(tmp_path: Path) -> None:
+    path = files.region_multiframe(tmp_path / "a.dcm", VOXELS, SPACING)
+    path = changed(path, lambda ds: setattr(ds, "DepthOfScanField", 456789))
+    path.write_bytes(path.read_bytes().replace(b"456789", b"4.5 cm").replace(b"0.53", b"0,53"))
+    with pytest.raises(DicomError, match="SpacingBetweenSlices cannot be read"):
+        read(path)
+    found = read(path, spacing_mm=SPACING)
+    assert found.spacing_mm == SPACING
+    assert "DepthMM" not in found.technical
+
+
+def test_a_pixel_spacing_that_contradicts_the_region_is_told(tmp_path: Path) -> None:
+    path = files.region_multiframe(tmp_path / "a.dcm", VOXELS, SPACING)
+    found = read(changed(path, lambda ds: setattr(ds, "PixelSpacing", [0.5, 0.5])))
+    assert found.spacing_mm == pytest.approx(SPACING)
+    assert any("0.5 x 0.5 mm, contradicts the region calibration" in notice for notice in found.notices)
 
 
 def test_original_files_are_only_read(tmp_path: Path) -> None:
