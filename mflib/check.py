@@ -24,12 +24,13 @@ from mflib.volume import Annotation, Volume, VolumeError
 
 @dataclass(frozen=True)
 class Finding:
-    """What one volume's voxels show: faults, notices, and a hash of the voxels."""
+    """What one volume shows: faults, notices, a hash of the voxels, and whether its dynamic range is known."""
 
     path: str
     faults: tuple[Fault, ...] = ()
     notices: tuple[str, ...] = ()
     voxels_sha256: str | None = None
+    states_range: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,10 @@ class Inspection:
             "name": self.cohort.name,
             "synthetic": self.cohort.synthetic,
             "screened": len(self.cohort.participants),
-            "excluded": dict(patients[["reason", "participants"]].itertuples(index=False, name=None)),
-            "excluded_segments": dict(out[["reason", "segments"]].itertuples(index=False, name=None)),
+            "excluded": {
+                reason: int(n) for reason, n in zip(patients["reason"], patients["participants"], strict=True)
+            },
+            "excluded_segments": {reason: int(n) for reason, n in zip(out["reason"], out["segments"], strict=True)},
             "patients": int(segments["participant_id"].nunique()),
             "segments": len(segments),
             "with_infiltration": int(segments["label"].sum()),
@@ -78,8 +81,9 @@ def inspect(root: Path, settings: Settings | None = None, *, progress: bool = Tr
     findings = list(_look(folder, settings, progress))
     faults = folder.faults + [fault for finding in findings for fault in finding.faults] + _same_voxels(findings)
     cohort = cohorts.assemble(folder) if not folder.faults else None
-    notices = [] if cohort is None else _table_notices(cohort)
+    notices = list(folder.notices) if cohort is None else [*folder.notices, *_table_notices(cohort)]
     notices += [f"{finding.path}: {notice}" for finding in findings for notice in finding.notices]
+    notices += _range_notice(findings, settings)
     voxels = {finding.path: finding.voxels_sha256 for finding in findings if finding.voxels_sha256}
     return Inspection(folder, cohort, faults, notices, voxels)
 
@@ -116,9 +120,17 @@ def _finding(root: Path, path: str, annotation: Annotation | None, line: int | N
         references = preprocess.measure_references(volume, annotation, settings.patch_mm)
         notices += references.flags
         faults += [Fault(ANNOTATIONS, line, *wrong) for wrong in _wrong_points(volume, annotation, references, path)]
-    if volume.dynamic_range_db is None:
-        notices.append(f"no DynamicRangeDB in the sidecar, {settings.dynamic_range_db:g} dB will be assumed")
-    return Finding(path, tuple(faults), tuple(notices), hashlib.sha256(volume.voxels.tobytes()).hexdigest())
+    digest = hashlib.sha256(volume.voxels.tobytes()).hexdigest()
+    return Finding(path, tuple(faults), tuple(notices), digest, volume.dynamic_range_db is not None)
+
+
+def _range_notice(findings: list[Finding], settings: Settings) -> list[str]:
+    """How many volumes are silent on their dynamic range: often all of a clinic's, so one line for them."""
+    silent = [finding.path for finding in findings if finding.voxels_sha256 and not finding.states_range]
+    if not silent:
+        return []
+    where = silent[0] if len(silent) == 1 else f"{len(silent)} sidecars, the first {silent[0]}"
+    return [f"no DynamicRangeDB in {where}: {settings.dynamic_range_db:g} dB will be assumed"]
 
 
 def _wrong_points(

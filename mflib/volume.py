@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ LEVELS = ("L23", "L34", "L45", "L5S1")
 SIDES = ("L", "R")
 KINDS = {".nii.gz": stored.NIFTI, ".nii": stored.NIFTI, ".nrrd": stored.NRRD, ".mha": stored.META}
 FORMATS = tuple(KINDS)
+
+# Two threads that read headers at once have ended the process: "double free or corruption".
+ITK = threading.Lock()
 
 Index = tuple[int, int, int]
 
@@ -179,20 +183,21 @@ def read_header(path: Path) -> Header:
 def _examine(path: Path) -> tuple[Header, stored.Layout]:
     kind = KINDS[_suffix(path)]
     stated = tuple(map(float, read_sidecar(path).get("VoxelSpacing") or ()))
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(os.fspath(path))
-    reader.SetImageIO(stored.READERS[kind])
     with _named(path):
         layout = stored.examine(path, kind)
+    with _named(path), ITK:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(os.fspath(path))
+        reader.SetImageIO(stored.READERS[kind])
         reader.ReadImageInformation()
-    header = Header(
-        shape=tuple(reader.GetSize()),
-        dtype=sitk.GetPixelIDValueAsString(reader.GetPixelID()),
-        components=reader.GetNumberOfComponents(),
-        spacing_mm=stated or tuple(round(s, 6) for s in reader.GetSpacing()),
-        spacing_stated=bool(stated),
-        spacing_fault="" if stated else layout.spacing_fault,
-    )
+        header = Header(
+            shape=tuple(reader.GetSize()),
+            dtype=sitk.GetPixelIDValueAsString(reader.GetPixelID()),
+            components=reader.GetNumberOfComponents(),
+            spacing_mm=stated or tuple(round(s, 6) for s in reader.GetSpacing()),
+            spacing_stated=bool(stated),
+            spacing_fault="" if stated else layout.spacing_fault,
+        )
     return header, layout
 
 

@@ -11,10 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from typer.testing import CliRunner
 
 from mflib import check, cohort
 from mflib import volume as volumes
+from mflib.cli import app
 from mflib.cohort import CohortError
+from mflib.report import checked
+from mflib.report.checked import Checked
 from mflib.volume import FORMATS, KEY
 
 PEOPLE, CLINICAL, GRADES = "participants.tsv", "phenotype/clinical.tsv", "phenotype/mri_grades.tsv"
@@ -121,10 +125,17 @@ def exclude_all(root: Path) -> None:
         exclude(row, "wrong probe", points=False)(root)
 
 
+def ungraded(root: Path) -> None:
+    """Line 4 without a final grade, and readers that differ."""
+    reader = pd.read_csv(root / GRADES, sep="\t").loc[2, "grade_reader1"]
+    cell(GRADES, 4, "grade_reader2", (reader + 1) % 4)(root)
+    cell(GRADES, 4, "grade_final", "n/a")(root)
+
+
 BROKEN = {
     "grade out of range": (cell(GRADES, 3, "grade_reader1", 4), GRADES, 3, "grade_reader1"),
     "grade not whole": (cell(GRADES, 4, "grade_final", 1.5), GRADES, 4, "grade_final"),
-    "grade missing": (cell(GRADES, 4, "grade_final", "n/a"), GRADES, 4, "grade_final"),
+    "grade missing": (ungraded, GRADES, 4, "grade_final"),
     "final against readers": (cell(GRADES, 2, "grade_final", 1), GRADES, 2, "grade_final"),
     "adjudicator missing": (cell(GRADES, 2, "grade_reader2", 1), GRADES, 2, "grade_adjudicator"),
     "doubled participant": (double(PEOPLE, 3), PEOPLE, 5, "participant_id"),
@@ -155,7 +166,14 @@ BROKEN = {
         None,
         None,
     ),
-    "commas": (write_text(PEOPLE, "participant_id,age\nsub-001,4\n"), PEOPLE, 1, None),
+    "spaces": (write_text(PEOPLE, "participant_id age\nsub-001 4\n"), PEOPLE, 1, None),
+    "lost separator": (write_text(PEOPLE, "participant_id\tage\nsub-001 4\n"), PEOPLE, 2, None),
+    "decimal comma in quotes between commas": (
+        write_text(PEOPLE, 'participant_id,sex,age,height_cm,weight_kg,bmi\nsub-001,F,40,"165,5",60,22\n'),
+        PEOPLE,
+        2,
+        "height_cm",
+    ),
     "huge number": (cell(POINTS, 2, "roi_ni", "1e20"), POINTS, 2, "roi_ni"),
     "table is a folder": (table_as_folder, CLINICAL, None, None),
     "dynamic range": (write_text(FIRST + ".json", '{"DynamicRangeDB": 0}'), FIRST + ".nii.gz", None, None),
@@ -226,7 +244,13 @@ def test_formats_give_the_same_cohort(make_cohort: MakeCohort, suffix: str) -> N
 
 def test_exclusions_go_to_the_flow_with_their_reason(make_cohort: MakeCohort) -> None:
     root = make_cohort(patients=6)
-    for row, column, value in ((2, "age", 17), (3, "age", 81), (4, "bmi", 28), (5, "bmi", "n/a")):
+    for row, column, value in (
+        (2, "age", 17),
+        (3, "age", 81),
+        (4, "bmi", 28),
+        (5, "bmi", "n/a"),
+        (5, "weight_kg", "n/a"),
+    ):
         cell(PEOPLE, row, column, value)(root)
     cell(CLINICAL, 6, "screening", "unclear ultrasound")(root)
     shutil.rmtree(root / "sub-005")
@@ -241,6 +265,116 @@ def test_exclusions_go_to_the_flow_with_their_reason(make_cohort: MakeCohort) ->
     assert inspection.summary()["segments"] == 16
 
 
+def test_a_missing_bmi_is_computed_and_excludes(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    for column, value in (("height_cm", 165), ("weight_kg", 95), ("bmi", "n/a")):
+        cell(PEOPLE, 3, column, value)(root)
+    inspection = check.inspect(root)
+    assert inspection.faults == []
+    assert inspection.notices[:2] == [
+        "bmi computed from height and weight (1 patient)",
+        "sub-002: excluded, BMI >= 28 kg/m2",
+    ]
+    assert inspection.cohort.participants["bmi"][1] == pytest.approx(34.894, abs=1e-3)
+
+
+def test_a_missing_final_grade_follows_from_the_readers(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    rows = {3: (2, 2, "n/a"), 4: (1, 3, 3), 5: ("n/a", 1, "n/a"), 6: (0, "n/a", "n/a"), 7: ("n/a", "n/a", 2)}
+    for row, grades in rows.items():
+        for column, grade in zip(("reader1", "reader2", "adjudicator"), grades, strict=True):
+            cell(GRADES, row, f"grade_{column}", grade)(root)
+        cell(GRADES, row, "grade_final", "n/a")(root)
+    inspection = check.inspect(root)
+    assert inspection.faults == []
+    assert "grade_final derived from the readers' grades (5 segments)" in inspection.notices
+    assert inspection.cohort.grades["grade_final"][1:6].tolist() == [2, 3, 1, 0, 2]
+    cell(GRADES, 4, "grade_adjudicator", "n/a")(root)
+    (fault,) = check.inspect(root).faults
+    assert (fault.row, fault.expected) == (4, "0 to 3; both readers' grade where they agree, else the adjudicator's")
+
+
+EXCEL = [("utf-8-sig", ";", "\r\n"), ("utf-16", "\t", "\r\n"), ("cp1252", "\t", "\r\n"), ("cp1252", ";", "\r\n")]
+
+
+@pytest.mark.parametrize(("encoding", "separator", "ending"), [*EXCEL, ("utf-8", ",", "\n")])
+def test_what_spreadsheets_make_of_the_tables_is_the_same_cohort(
+    make_cohort: MakeCohort, encoding: str, separator: str, ending: str
+) -> None:
+    root = make_cohort()
+    cell(CLINICAL, 3, "screening", "Rücken: zu dick, unruhig")(root)
+    before = cohort.load(root)
+    for name in (PEOPLE, CLINICAL, GRADES, POINTS):
+        frame = pd.read_csv(root / name, sep="\t", dtype=str, keep_default_na=False)
+        if separator != "," and name == PEOPLE:
+            for column in ("height_cm", "weight_kg", "bmi"):
+                frame[column] = frame[column].str.replace(".", ",")
+        frame = pd.concat([frame, pd.DataFrame([[""] * len(frame.columns)], columns=frame.columns)]).assign(**{"": ""})
+        frame.to_csv(root / name, sep=separator, index=False, encoding=encoding, lineterminator=ending)
+    inspection = check.inspect(root)
+    assert inspection.faults == []
+    for part in ("participants", "clinical", "grades", "segments", "flow"):
+        pd.testing.assert_frame_equal(getattr(inspection.cohort, part), getattr(before, part))
+
+
+def test_german_words_are_understood(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    for row, sex, side, sits in (
+        (2, "w", "links", "ja"),
+        (3, "männlich", "beidseits", "nein"),
+        (4, "W", "Rechts", "n/a"),
+    ):
+        cell(PEOPLE, row, "sex", sex)(root)
+        cell(CLINICAL, row, "pain_side", side)(root)
+        cell(CLINICAL, row, "sedentary", sits)(root)
+    loaded = cohort.load(root)
+    assert loaded.participants["sex"].tolist() == ["F", "M", "F"]
+    assert loaded.clinical["pain_side"].tolist() == ["L", "both", "R"]
+    assert loaded.clinical["sedentary"].tolist() == [True, False, pd.NA]
+
+
+@pytest.mark.parametrize("file", [None, "IM0001.dcm", "sub-001/notes.txt"])
+def test_a_folder_that_is_no_cohort_is_one_fault(tmp_path: Path, file: str | None) -> None:
+    if file:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(b"x")
+    (fault,) = check.inspect(tmp_path).faults
+    assert fault.found.startswith("no cohort here (no dataset_description.json")
+    assert "mflib import" in fault.expected
+
+
+def test_silent_sidecars_are_one_notice(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    for sidecar in root.rglob("us/*.json"):
+        sidecar.write_text("{}")
+    (notice,) = check.inspect(root).notices
+    assert notice == f"no DynamicRangeDB in 24 sidecars, the first {FIRST}.nii.gz: 55 dB will be assumed"
+
+
+def test_the_result_of_a_check_is_json(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    exclude(3, "motion")(root)
+    cell(PEOPLE, 4, "age", 12)(root)
+    result = CliRunner().invoke(app, ["check", str(root), "--json"])
+    assert result.exit_code == 0
+    assert json.loads(result.output)["summary"]["excluded_segments"] == {"motion": 1}
+
+
+def test_two_cohorts_that_share_everything_are_one_fault(make_cohort: MakeCohort) -> None:
+    inspection = check.inspect(root := make_cohort())
+    own = Checked(inspection.cohort, "", [], inspection.voxels)
+    with pytest.raises(CohortError, match=r"1 fault .*\n.*all 24 volumes"):
+        checked.check_apart(own, own)
+    some = dict(list(inspection.voxels.items())[:2])
+    with pytest.raises(CohortError, match=r"2 faults"):
+        checked.check_apart(Checked(inspection.cohort, "", [], some), own)
+    (root.parent / "link").symlink_to(root)
+    with pytest.raises(CohortError, match="the cohort itself"):
+        checked.check_distinct(root, root.parent / "link")
+    checked.check_distinct(root, None)
+    checked.check_distinct(root, root.parent)
+
+
 def test_excluded_segments_leave_with_their_reason_and_need_nothing_else(make_cohort: MakeCohort) -> None:
     root = make_cohort(patients=3)
     exclude(2, "bone not visible", points=False)(root)
@@ -253,6 +387,8 @@ def test_excluded_segments_leave_with_their_reason_and_need_nothing_else(make_co
     shutil.rmtree(root / "sub-002")
     cell(PEOPLE, 4, "age", 12)(root)
     exclude(20, "of a patient who is out already")(root)
+    for column in ("reader1", "reader2", "final"):
+        cell(GRADES, 19, f"grade_{column}", "n/a")(root)
     inspection = check.inspect(root)
     assert inspection.faults == []
     found = inspection.cohort.flow.astype(object).itertuples(index=False, name=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -31,34 +32,43 @@ def import_(
     source: Annotated[Path, typer.Argument(help="Folder of the scanner's files, or one file; it is only read.")],
     cohort: Annotated[Path, typer.Argument(help="Cohort folder, outside SOURCE; nothing in it is overwritten.")],
     table: Annotated[
-        Path | None, typer.Option("--map", help="CSV that says which file is which patient, level and side.")
+        Path | None,
+        typer.Option("--map", help="CSV that says which file is which; by default import_map.csv beside SOURCE."),
     ] = None,
     dry_run: Annotated[
-        bool,
-        typer.Option(help="Without a map: write one to fill in, import_map.csv. With one: say what would be imported."),
+        bool, typer.Option(help="Without a map: write one to fill in. With one: say what would be imported.")
     ] = False,
     spacing: Annotated[
         str | None,
         typer.Option(help="x,y,z: voxel size in mm (lateral, depth, elevation) of files that state none."),
     ] = None,
+    dynamic_range: Annotated[
+        float | None, typer.Option(help="Dynamic range of the log compression in dB, where the map states none.")
+    ] = None,
 ) -> None:
     """Read DICOM, NIfTI, NRRD or MHA files into a cohort folder, without anything that names a person."""
     from mflib import importing
 
+    options = {"--map": table, "--spacing": spacing, "--dynamic-range": dynamic_range}
+    given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
+    command = shlex.join(["mflib", "import", str(source), str(cohort), *given])
     try:
         stated = importing.spacing(spacing) if spacing else None
-        if dry_run and (table is None or not table.exists()):
-            listing = importing.template(source, table or Path("import_map.csv"), cohort, stated)
-            lines, failed = listing.lines(), False
-        elif table is None:
-            fail("no map of the files; mflib import SOURCE COHORT --dry-run writes one to fill in")
-        else:
-            outcome = importing.run(importing.plan(source, table, stated), cohort, dry=dry_run)
+        path = table or importing.beside(source)
+        if path.exists():
+            plan = importing.plan(source, path, stated, dynamic_range)
+            outcome = importing.run(plan, cohort, dry=dry_run)
             lines, failed = outcome.lines(), bool(outcome.failures)
+        elif dry_run:
+            lines, failed = importing.template(source, path, cohort, stated).lines(), False
+        else:
+            fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
     except importing.SourceError as error:
         fail(str(error))
     for line in lines:
         console.print(line, markup=False)
+    if dry_run:
+        console.print(f"then: {command}", markup=False)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -112,5 +122,6 @@ def check(
             console.print(f"notice: {notice}", markup=False)
         for name, value in inspection.summary().items():
             console.print(f"{name}: {value}", markup=False)
-        console.print(f"{len(inspection.faults)} faults", style="red" if inspection.faults else "green")
+        count = len(inspection.faults)
+        console.print(f"{count} fault{'s' * (count != 1)}", style="red" if count else "green")
     raise typer.Exit(1 if inspection.faults else 0)

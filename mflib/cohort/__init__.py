@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from mflib import volume as volumes
-from mflib.cohort import files, tables
-from mflib.cohort.exclusion import exclusions, flow, needless, nobody_faults, reason_faults, segment_exclusions
+from mflib.cohort import derivation, files, tables
+from mflib.cohort.exclusion import exclusions, flow, nobody_faults, reason_faults, segment_exclusions
 from mflib.cohort.tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, Fault
 from mflib.volume import KEY, LEVELS, Annotation, Volume
+
+NOTHING = f"no cohort here (no {files.DESCRIPTION}, no {PARTICIPANTS}, no volume named as in one)"
+SOMETHING = "a cohort folder; mflib import makes one of scanner files"
 
 
 class CohortError(ValueError):
@@ -34,9 +37,11 @@ class Folder:
     ----------
     root : the folder
     description : its ``dataset_description.json``
-    tables : the four tables by path, indexed by the line of the file; faulty cells are missing
+    tables : the four tables by path, indexed by the line of the file; faulty cells are missing. A BMI and a final grade
+        that follow from other columns are filled in
     volumes : path of each volume relative to ``root`` by its key
     faults : everything that is wrong
+    notices : what was filled in
     """
 
     root: Path
@@ -44,6 +49,7 @@ class Folder:
     tables: dict[str, pd.DataFrame]
     volumes: dict[files.Key, str]
     faults: list[Fault]
+    notices: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,25 +118,35 @@ def read_folder(root: Path) -> Folder:
     if not root.is_dir():
         missing = Fault(str(root), None, None, "no such folder", "a cohort folder, or one that mflib phantom makes")
         return Folder(root, {}, {}, {}, [missing])
+    found, wrong = files.find_volumes(root)
+    if not found and not any((root / name).exists() for name in (files.DESCRIPTION, *tables.SCHEMAS)):
+        return Folder(root, {}, {}, {}, [Fault(str(root), None, None, NOTHING, SOMETHING)])
     description, faults = files.read_description(root)
     read_tables = {name: tables.read(root, name) for name in tables.SCHEMAS}
     frames = {name: table for name, (table, _) in read_tables.items()}
-    faults += [fault for _, wrong in read_tables.values() for fault in wrong]
+    faults += [fault for _, faulty in read_tables.values() for fault in faulty]
     faults += [fault for name, table in frames.items() for fault in tables.doubled_keys(name, table)]
-    found, wrong = files.find_volumes(root)
     unusable = segment_exclusions(frames[ANNOTATIONS])
-    faults = [fault for fault in faults if not needless(fault, frames[GRADES], unusable)]
+    frames[PARTICIPANTS], notices = derivation.with_bmi(frames[PARTICIPANTS])
+    frames[GRADES], derived = derivation.with_final_grades(frames[GRADES], unusable)
     faults += wrong + reason_faults(frames[ANNOTATIONS])
+    excluded = exclusions(frames)
+    faults += _new(files.grade_faults(frames[GRADES], excluded, unusable), faults)
     # A table without its key column or rows has been named already: every other one would seem to lack a partner.
     if all(frame["participant_id"].notna().any() for frame in frames.values()):
-        eligible = set(frames[PARTICIPANTS]["participant_id"].dropna()) - set(exclusions(frames))
+        eligible = set(frames[PARTICIPANTS]["participant_id"].dropna()) - set(excluded)
         faults += files.identity_faults(frames, found)
         faults += files.segment_faults(frames, found, eligible, unusable)
-        faults += files.grade_faults(frames[GRADES])
         faults += nobody_faults(frames[PARTICIPANTS], eligible, unusable, found)
     wanted = {key: path for key, path in found.items() if key not in unusable}
     faults += files.volume_faults(root, wanted, frames[ANNOTATIONS])
-    return Folder(root, description, frames, found, faults)
+    return Folder(root, description, frames, found, faults, notices + derived)
+
+
+def _new(faults: list[Fault], known: list[Fault]) -> list[Fault]:
+    """Faults of cells that have none yet: a missing grade may be one that could not be read."""
+    places = {(fault.file, fault.row, fault.column) for fault in known}
+    return [fault for fault in faults if (fault.file, fault.row, fault.column) not in places]
 
 
 def assemble(folder: Folder) -> Cohort:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import pandas as pd
 
 from mflib.cohort.files import Key
-from mflib.cohort.tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, Fault
+from mflib.cohort.tables import ANNOTATIONS, CLINICAL, PARTICIPANTS, Fault
 from mflib.volume import KEY
 
 MINIMUM_AGE, MAXIMUM_AGE, MAXIMUM_BMI = 18, 80, 28
@@ -51,13 +51,6 @@ def reason_faults(annotations: pd.DataFrame) -> list[Fault]:
         return []
     bare = annotations.index[(annotations["quality"] == "exclude") & annotations["quality_reason"].isna()]
     return [Fault(ANNOTATIONS, int(row), "quality_reason", "n/a", "why the segment is excluded") for row in bare]
-
-
-def needless(fault: Fault, grades: pd.DataFrame, unusable: Collection[Key]) -> bool:
-    """Whether a fault is the missing final grade of an excluded segment, which nobody will need."""
-    if (fault.file, fault.column, fault.found) != (GRADES, "grade_final", "n/a"):
-        return False
-    return tuple(grades.loc[fault.row, KEY]) in unusable
 
 
 def nobody_faults(

@@ -17,6 +17,7 @@ from mflib.volume import FORMATS, KEY, LEVELS, SIDES, Annotation, VolumeError
 DESCRIPTION = "dataset_description.json"
 NAME = re.compile(rf"(sub-[0-9A-Za-z]+)_level-({'|'.join(LEVELS)})_lat-({'|'.join(SIDES)})_bmode", re.ASCII)
 SEGMENT_FILE = "sub-001/us/sub-001_level-L45_lat-L_bmode" + "|".join(FORMATS)
+GRADE_RULE = "0 to 3; both readers' grade where they agree, else the adjudicator's"
 
 Key = tuple[str, str, str]
 
@@ -124,13 +125,16 @@ def _rows(name: str, table: pd.DataFrame) -> dict[Key, str]:
     return {key: f"{name}, row {row}" for key, row in zip(keys, complete.index, strict=True)}
 
 
-def grade_faults(grades: pd.DataFrame) -> list[Fault]:
-    """Final grades that the readers and the adjudicator do not lead to."""
+def grade_faults(grades: pd.DataFrame, excluded: Collection[str], unusable: Collection[Key]) -> list[Fault]:
+    """Final grades that the readers and the adjudicator do not lead to; who or what is excluded needs none."""
     faults = []
-    for row, first, second, third, final in grades[
-        ["grade_reader1", "grade_reader2", "grade_adjudicator", "grade_final"]
-    ].itertuples(name=None):
-        if pd.isna(final) or pd.isna(first) or pd.isna(second):
+    columns = ["grade_reader1", "grade_reader2", "grade_adjudicator", "grade_final"]
+    for row, *key, first, second, third, final in grades[[*KEY, *columns]].itertuples(name=None):
+        if pd.isna(final):
+            if key[0] not in excluded and tuple(key) not in unusable:
+                faults.append(Fault(GRADES, row, "grade_final", "n/a", GRADE_RULE))
+            continue
+        if pd.isna(first) or pd.isna(second):
             continue
         said = f"readers {first} and {second}, adjudicator {'n/a' if pd.isna(third) else third}, final {final}"
         if first == second and final != first:
@@ -162,21 +166,22 @@ def volume_faults(root: Path, found: dict[Key, str], annotations: pd.DataFrame) 
         faults += [Fault(name, None, None, *problem) for problem in volumes.header_problems(header)]
         if key in by_key and len(header.shape) == 3:
             line, annotation = by_key[key]
-            faults += _outside(line, annotation, header.shape)
+            faults += [Fault(ANNOTATIONS, line, *wrong) for wrong in outside(annotation, header.shape)]
     return faults
 
 
-def _outside(line: int, annotation: Annotation, shape: tuple[int, ...]) -> list[Fault]:
-    points = {"bone": annotation.bone, "shadow": annotation.shadow}
-    faults = [
-        Fault(ANNOTATIONS, line, f"{name}_{axis}", str(value), f"0 to {n - 1}, inside the volume")
+def outside(annotation: Annotation, shape: tuple[int, ...]) -> list[tuple[str, str, str]]:
+    """Column, found and expected of each reference point or side of the ROI that leaves a volume of this shape."""
+    points = {"bone": annotation.bone, "shadow": annotation.shadow, "roi": annotation.roi_start}
+    wrong = [
+        (f"{name}_{axis}", str(value), f"0 to {n - 1}, inside the volume")
         for name, point in points.items()
         for axis, value, n in zip("ijk", point, shape, strict=True)
-        if value >= n
+        if not 0 <= value < n
     ]
     spans = zip("ijk", annotation.roi_start, annotation.roi_size, shape, strict=True)
-    return faults + [
-        Fault(ANNOTATIONS, line, f"roi_n{axis}", f"ROI voxels {start} to {start + size - 1}", f"at most {n - 1}")
+    return wrong + [
+        (f"roi_n{axis}", f"ROI voxels {start} to {start + size - 1}", f"at most {n - 1}")
         for axis, start, size, n in spans
-        if start + size > n
+        if 0 <= start < n < start + size
     ]

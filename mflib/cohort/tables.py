@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pandera.pandas as pa
 
+from mflib.cohort import cells
+from mflib.cohort.cells import CellsError
 from mflib.volume import KEY, LEVELS, SIDES
 
 PARTICIPANTS = "participants.tsv"
@@ -18,11 +20,16 @@ ANNOTATIONS = "derivatives/annotations/refpoints_roi.tsv"
 
 MISSING = {"n/a", "na", "nan", ""}
 WORDS = {
-    "sex": {"m": "M", "male": "M", "f": "F", "female": "F"},
-    "pain_side": {"l": "L", "left": "L", "r": "R", "right": "R", "b": "both", "bilateral": "both"},
+    "sex": {"m": "M", "male": "M", "männlich": "M", "f": "F", "female": "F", "w": "F", "weiblich": "F"},
+    "pain_side": {
+        "l": "L", "left": "L", "links": "L", "r": "R", "right": "R", "rechts": "R", "b": "both", "bilateral": "both",
+        "beidseits": "both", "beide": "both", "keine": "none",
+    },
     "quality": {"ok": "ok", "exclude": "exclude", "excluded": "exclude"},
-}
-YES_NO = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
+}  # fmt: skip
+YES_NO = {
+    "yes": True, "no": False, "true": True, "false": False, "1": True, "0": False, "ja": True, "nein": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,8 @@ def _yes_no() -> pa.Column:
     return pa.Column("boolean", nullable=True, required=False)
 
 
-def _grade(*, nullable: bool) -> pa.Column:
-    return pa.Column("Int64", pa.Check.isin(range(4), error="0, 1, 2 or 3"), nullable=nullable)
+def _grade() -> pa.Column:
+    return pa.Column("Int64", pa.Check.isin(range(4), error="0, 1, 2 or 3"), nullable=True)
 
 
 def _voxel(low: int) -> pa.Column:
@@ -85,6 +92,15 @@ _SEGMENT = {
     "level": pa.Column(str, pa.Check.isin(LEVELS, error="one of " + ", ".join(LEVELS))),
     "lat": pa.Column(str, pa.Check.isin(SIDES, error="L or R")),
 }
+
+VOXELS = {
+    **{f"{point}_{axis}": 0 for point in ("bone", "shadow", "roi") for axis in "ijk"},
+    **{f"roi_n{axis}": 2 for axis in "ijk"},
+}
+"""The least that each column of voxels in a table of annotations may hold."""
+
+ANNOTATION_COLUMNS = (*KEY, *VOXELS, "annotator", "annotated_at", "quality", "quality_reason")
+"""The columns of a table of annotations as this package writes it."""
 
 SCHEMAS = {
     PARTICIPANTS: pa.DataFrameSchema(
@@ -114,23 +130,21 @@ SCHEMAS = {
     GRADES: pa.DataFrameSchema(
         {
             **_SEGMENT,
-            "grade_reader1": _grade(nullable=True),
-            "grade_reader2": _grade(nullable=True),
-            "grade_adjudicator": _grade(nullable=True),
-            "grade_final": _grade(nullable=False),
+            "grade_reader1": _grade(),
+            "grade_reader2": _grade(),
+            "grade_adjudicator": _grade(),
+            "grade_final": _grade(),
         }
     ),
     ANNOTATIONS: pa.DataFrameSchema(
         {
             **_SEGMENT,
-            **{f"{point}_{axis}": _voxel(0) for point in ("bone", "shadow", "roi") for axis in "ijk"},
-            **{f"roi_n{axis}": _voxel(2) for axis in "ijk"},
+            **{column: _voxel(least) for column, least in VOXELS.items()},
             "quality": _optional_choice(["ok", "exclude"]),
             "quality_reason": pa.Column(str, nullable=True, required=False),
         }
     ),
 }
-VOXELS = [name for name, column in SCHEMAS[ANNOTATIONS].columns.items() if str(column.dtype) == "Int64"]
 
 
 def read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
@@ -147,12 +161,12 @@ def read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
         Typed as its schema says, indexed by the line of the file. Faulty cells are missing.
     faults : list of Fault
     """
-    raw, faults = _cells(root, name)
+    raw, faults, separator = _cells(root, name)
     schema = SCHEMAS[name]
     typed = {}
     for column in raw.columns:
         dtype = str(schema.columns[column].dtype) if column in schema.columns else "str"
-        typed[column], wrong = _typed(name, raw[column], dtype)
+        typed[column], wrong = _typed(name, raw[column], dtype, separator)
         faults += wrong
     # Without rows the columns are unknown or idle: the one fault that says why is enough.
     if raw.empty:
@@ -166,35 +180,29 @@ def read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
     return table.reindex(columns=[*schema.columns, *(c for c in table if c not in schema.columns)]), faults
 
 
-def _cells(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
-    """The table's cells as text, indexed by line."""
+def _cells(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], str]:
+    """The table's cells as text, indexed by line, with faults, and what separates them."""
     try:
-        text = (root / name).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return pd.DataFrame(), [Fault(name, None, None, "no such file", "a tab-separated table")]
-    except UnicodeDecodeError as error:
-        return pd.DataFrame(), [Fault(name, None, None, f"bytes that are not UTF-8 ({error.reason})", "UTF-8 text")]
-    except OSError as error:
-        return pd.DataFrame(), [Fault(name, None, None, f"a file that cannot be read ({error})", "a table")]
-    # Not the csv module: tab-separated text knows no quotes, and one stray quote would swallow the lines after it.
-    lines = [(number, line.split("\t")) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    if not lines:
-        return pd.DataFrame(), [Fault(name, None, None, "an empty file", "a header line and rows")]
-    header = [cell.strip() for cell in lines[0][1]]
+        table = cells.read(root / name)
+    except CellsError as error:
+        return pd.DataFrame(), [Fault(name, None, None, error.found, error.expected)], ""
+    header, separator = table.header, table.dialect.separator
+    if not header:
+        return pd.DataFrame(), [Fault(name, None, None, "an empty file", "a header line and rows")], separator
     faults = _header_faults(name, header)
-    for number, row in lines[1:]:
+    for number, row in table.rows.items():
         if len(row) != len(header):
-            faults.append(Fault(name, number, None, f"{len(row)} cells", f"{len(header)} cells separated by tabs"))
-    rows = {n: row for n, row in lines[1:] if len(row) == len(header)}
+            faults.append(Fault(name, number, None, f"{len(row)} cells", f"{len(header)} cells, as in the header"))
+    rows = {number: row for number, row in table.rows.items() if len(row) == len(header)}
     if not rows and not faults:
         faults.append(Fault(name, None, None, "no rows", "at least one row under the header"))
     if len(set(header)) < len(header):
-        return pd.DataFrame(), faults
-    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype="str"), faults
+        return pd.DataFrame(), faults, separator
+    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype="str"), faults, separator
 
 
 def _header_faults(name: str, header: list[str]) -> list[Fault]:
-    if len(header) == 1 and any(mark in header[0] for mark in ",;"):
+    if len(header) == 1 and len(SCHEMAS[name].columns) > 1:
         return [Fault(name, 1, None, f"one column {header[0][:60]!r}", "columns separated by tabs")]
     faults = [
         Fault(name, 1, column, "no such column", "a column of this name")
@@ -205,11 +213,13 @@ def _header_faults(name: str, header: list[str]) -> list[Fault]:
     return faults + [Fault(name, 1, column, "the column twice", "each column once") for column in doubled]
 
 
-def _typed(name: str, cells: pd.Series, dtype: str) -> tuple[pd.Series, list[Fault]]:
+def _typed(name: str, text: pd.Series, dtype: str, separator: str) -> tuple[pd.Series, list[Fault]]:
     """One column in the schema's type; a cell that does not fit becomes missing and a fault."""
-    text = cells.str.strip()
+    column = str(text.name)
     text = text.mask(text.str.lower().isin(MISSING))
     if dtype in ("float64", "Int64"):
+        if separator != ",":
+            text = text.str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
         values = pd.to_numeric(text, errors="coerce")
         values = values.mask(values.abs() == float("inf"))
         if dtype == "Int64":
@@ -220,10 +230,9 @@ def _typed(name: str, cells: pd.Series, dtype: str) -> tuple[pd.Series, list[Fau
         values = text.str.lower().map(YES_NO).astype("boolean")
         expected = "yes, no or n/a"
     else:
-        words = WORDS.get(str(cells.name), {})
+        words = WORDS.get(column, {})
         return text.map(lambda cell: words.get(cell.lower(), cell), na_action="ignore").astype("str"), []
     wrong = text[text.notna() & values.isna()]
-    column = str(cells.name)
     return values, [Fault(name, int(row), column, repr(cell), f"{expected}") for row, cell in wrong.items()]
 
 
@@ -231,8 +240,8 @@ def _schema_faults(name: str, schema: pa.DataFrameSchema, table: pd.DataFrame) -
     try:
         schema.validate(table, lazy=True)
     except pa.errors.SchemaErrors as error:
-        cells = error.failure_cases[error.failure_cases["index"].notna()]
-        return [_cell_fault(name, case) for case in cells.to_dict("records") if not _needless(case, table)]
+        cases = error.failure_cases[error.failure_cases["index"].notna()]
+        return [_cell_fault(name, case) for case in cases.to_dict("records") if not _needless(case, table)]
     return []
 
 

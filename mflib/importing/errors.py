@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 from mflib.cohort.tables import Fault
 
+SHOWN = 50
+
 
 class SourceError(ValueError):
-    """An import that cannot begin; ``faults`` holds every faulty cell of the map."""
+    """An import that cannot begin; ``faults`` holds every faulty cell of the map, the message the first 50 of them."""
 
     def __init__(self, message: str, faults: Sequence[Fault] = ()) -> None:
         self.faults = list(faults)
-        super().__init__("\n".join([message, *(f"  {fault}" for fault in self.faults)]))
+        more = [f"  and {len(self.faults) - SHOWN} more"] if len(self.faults) > SHOWN else []
+        super().__init__("\n".join([message, *(f"  {fault}" for fault in self.faults[:SHOWN]), *more]))
 
 
 class Refusal(ValueError):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mflib.dicom import colour
 from mflib.importing.errors import Refusal
 from mflib.stored import NOT_FINITE
 
@@ -14,24 +15,24 @@ FEWEST = 8
 """Fewest distinct values of a picture; a mask has fewer."""
 
 
-def from_channels(voxels: NDArray[Any]) -> NDArray[Any]:
-    """One channel (ni, nj, nk) of equal ones (ni, nj, nk, 3).
+def from_channels(voxels: NDArray[Any]) -> NDArray[np.uint8]:
+    """One channel (ni, nj, nk) of equal ones (ni, nj, nk, 3), as equal as DICOM's must be.
 
     Raises
     ------
     Refusal
-        The channels differ, or there are not three.
+        The channels differ, there are not three, or their numbers are no grey levels.
     """
     if voxels.shape[-1] != 3:
         raise Refusal(f"{voxels.shape[-1]} values in each voxel, expected grey, or red, green and blue")
-    coloured = (voxels != voxels[..., :1]).any(-1)
-    if coloured.any():
+    grey, coloured = colour.grey(to_grey(voxels))
+    if coloured is not None:
         planes = int(coloured.any((0, 1)).sum())
         raise Refusal(
             f"true colour: {int(coloured.sum())} coloured voxels in {planes} of {voxels.shape[2]} planes, "
             "expected grey: export without colour and coloured marks"
         )
-    return voxels[..., 0]
+    return grey
 
 
 def to_grey(voxels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from mflib import stored
-from mflib.dicom import Acquisition
+from mflib.dicom import Acquisition, DicomError, masking
 from mflib.dicom.reading import PLAUSIBLE_MM, Spacing
 from mflib.importing import headers
 from mflib.importing.errors import Refusal
@@ -42,11 +42,12 @@ def read(path: Path, kind: str, stated: Spacing | None) -> Acquisition:
     Raises
     ------
     Refusal
-        Damaged, cut short, too large, not one grey volume, or a tracked sweep without a stated spacing.
+        Damaged, cut short, too large, not one grey volume, with names that may be burnt in and cannot be found, or a
+        tracked sweep without a stated spacing.
     """
     try:
         return _read(path, kind, stated)
-    except StoredError as error:
+    except (StoredError, DicomError) as error:
         raise Refusal(str(error)) from error
 
 
@@ -54,25 +55,30 @@ def _read(path: Path, kind: str, stated: Spacing | None) -> Acquisition:
     layout = stored.examine(path, kind)
     found = layout.fields
     sweep = headers.is_sweep(found)
-    headers.refuse_meaning(found)
+    headers.refuse_meaning(found, sweep)
     if sweep and stated is None:
         raise Refusal(RECONSTRUCT)
+    if layout.spacing_fault and not sweep and stated is None:
+        raise Refusal(f"{layout.spacing_fault}, expected one size along each axis: state it if the file is wrong")
     image = _image(path, kind, layout)
     voxels = to_grey(_three_axes(image, sweep))
+    mask, masked = masking.find(voxels.T)
+    voxels.T[:, mask] = 0
     turned = headers.is_upside_down(found)
     voxels = voxels[:, ::-1] if turned else voxels
     own = None if sweep else _spacing(image)
     if stated is None and own is not None:
         _refuse_implausible(own)
-    notices = [TURNED] if turned else [] if found.get("ultrasoundimageorientation") else [AXES]
+    notices = [TURNED] if turned else [] if headers.orientation(found) else [AXES]
     if sweep:
         notices.append(f"{SWEEP}: their poses were not used, the stated spacing was")
+        notices += headers.invalid_frames(found)
     if stated and own and not np.allclose(stated, own, rtol=0.01):
         notices.append(f"the file states {in_words(own)}; {in_words(stated)} was taken, as stated by the user")
     if not stated and not _names_unit(image, kind, found):
         notices.append("the file names no unit of length: mm was taken")
     source = "stated by the user" if stated else f"{kind} header"
-    return Acquisition(voxels, stated or own, None, source, {"SourceFormat": kind}, tuple(notices))
+    return Acquisition(voxels, stated or own, None, source, {"SourceFormat": kind}, (*notices, *masked))
 
 
 def in_words(spacing: tuple[float, ...]) -> str:
@@ -91,12 +97,13 @@ def _image(path: Path, kind: str, layout: Layout) -> sitk.Image:
         reader.SetImageIO(stored.READERS[kind])
         try:
             reader.ReadImageInformation()
-            stored.voxels(path, layout, _declared_bytes(reader))
+            stored.voxels(path, layout, layout.declared or _declared_bytes(reader))
             return reader.Execute()
         except RuntimeError as error:
             if "orthonormal" in str(error):
                 raise Refusal(
-                    f"a {kind} file with a sheared orientation matrix, expected axes at right angles"
+                    f"a {kind} file with a sheared orientation matrix, expected axes at right angles: "
+                    "resample it to such axes (3D Slicer, Resample Image), or export it without a matrix"
                 ) from error
             raise Refusal(f"a {kind} file that cannot be read: damaged, cut short or unusual") from error
 

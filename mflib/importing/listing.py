@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import tempfile
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mflib import atomic
+from mflib.cohort.cells import Dialect
 from mflib.dicom import Acquisition
 from mflib.dicom.reading import Spacing
 from mflib.importing import sources, words
@@ -42,7 +43,7 @@ class Listing:
         """What to tell the person who has to fill it in."""
         count = f"{self.files} files looked at, {self.ready} can be imported as they are"
         return [
-            f"{count}: see the column problem for the others",
+            count + (": see the column problem for the others" if self.ready < self.files else ""),
             f"template written to {self.path}",
             *HINT.split("\n"),
         ]
@@ -61,7 +62,7 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
     Raises
     ------
     SourceError
-        No such source, nothing in it, or ``path`` exists or lies in the cohort.
+        No such source, nothing in it, or ``path`` exists, lies in the cohort or cannot be written.
     """
     start, found = sources.root(source), sources.files(source)
     sources.refuse_nested(source, cohort)
@@ -70,6 +71,7 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
     if path.exists():
         raise SourceError(f"{path.name}: there is a map already; try it with --map, or delete it for a new template")
     refuse_in_cohort(path, cohort)
+    _check_writable(path)
     people = _people(file.relative_to(start) for file in found)
     progress = Progress("looked at", len(found))
     rows = []
@@ -78,6 +80,23 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
         progress.advance()
     _write(path, rows)
     return Listing(path, len(rows), sum(not row["problem"] for row in rows))
+
+
+def beside(source: Path) -> Path:
+    """Where the map of a source lies if nobody says otherwise: with the source, as both may name patients."""
+    return source.resolve().parent / "import_map.csv"
+
+
+def _check_writable(path: Path) -> None:
+    """Say now what would else be said after a look at every file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise SourceError(
+            f"{path.name}: cannot be written to its folder ({error.strerror}), expected another place: --map FILE"
+        ) from error
 
 
 def refuse_in_cohort(path: Path, cohort: Path) -> None:
@@ -107,14 +126,13 @@ def _look(start: Path, file: Path, people: dict[str, str], spacing_mm: Spacing |
     """One row of the template; a file that cannot be imported whatever is filled in gets no participant."""
     name = PurePosixPath(file.relative_to(start).as_posix())
     row = dict.fromkeys(COLUMNS, "")
-    # So a spreadsheet takes no name for a formula.
-    row["file"] = f"./{name}" if str(name).startswith(FORMULA) else str(name)
+    # So a spreadsheet takes no name for a formula, and a map none for an empty cell.
+    row["file"] = f"./{name}" if str(name).startswith(FORMULA) or str(name) == "n/a" else str(name)
     try:
-        if not str(name).isprintable() or "\\" in str(name):
-            row["file"] = "".join(letter if letter.isprintable() else "?" for letter in row["file"])
-            raise Refusal("a name that a table cannot hold: rename the file or its folder")
         sources.refuse_outside(start, file)
+        sources.refuse_unnameable(start, file, row["file"])
     except Refusal as refusal:
+        row["file"] = "".join(letter if letter.isprintable() else "?" for letter in row["file"])
         return row | {"problem": str(refusal)}
     try:
         row |= _found(acquire(file, otherwise=spacing_mm))
@@ -149,11 +167,7 @@ def _found(acquisition: Acquisition) -> Cells:
 
 
 def _write(path: Path, rows: list[Cells]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    writer.writerows(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    # The mark at the start tells Excel that it is UTF-8.
+    excel = Dialect(mark=BOM_UTF8, separator=",", ending="\r\n")
     with atomic.replacing(path) as partial:
-        # The mark at the start tells Excel that it is UTF-8.
-        partial.write_bytes(text.getvalue().encode("utf-8-sig"))
+        partial.write_bytes(excel.mark + excel.encode([COLUMNS, *([row[name] for name in COLUMNS] for row in rows)]))

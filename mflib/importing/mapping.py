@@ -13,10 +13,14 @@ from mflib.cohort.tables import Fault
 from mflib.dicom.reading import PLAUSIBLE_MM, Spacing
 from mflib.importing import sources, words
 from mflib.importing.errors import Refusal, SourceError
-from mflib.importing.table import KEYS, SPACING, Cells, cells
+from mflib.importing.table import KEYS, RANGE, SPACING, Cells, cells
 from mflib.volume import LEVELS
 
-PARTICIPANT = re.compile(r"sub-[0-9A-Za-z]+", re.ASCII)
+PLAUSIBLE_DB = (10, 200)
+# Faults after which a map is looked at no further: another table, or a spreadsheet gone wrong.
+ENOUGH = 1000
+# Longer ones make file names that no disk takes.
+PARTICIPANT = re.compile(r"sub-[0-9A-Za-z]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,14 @@ class Row:
     path : the file
     key : participant, level, side
     spacing_mm : voxel size along i, j, k as the row states it, None where it states none
+    dynamic_range_db : of the log compression as the row states it, None where it states none
     """
 
     number: int
     path: Path
     key: Key
     spacing_mm: Spacing | None
+    dynamic_range_db: float | None
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class Plan:
     rows : files to import
     skipped : rows without a participant
     spacing_mm : voxel size along i, j, k for files that state none
+    dynamic_range_db : of the log compression, for rows that state none
     """
 
     source: Path
@@ -55,16 +62,21 @@ class Plan:
     rows: tuple[Row, ...]
     skipped: int
     spacing_mm: Spacing | None
+    dynamic_range_db: float | None
 
 
-def plan(source: Path, map_path: Path, spacing_mm: Spacing | None = None) -> Plan:
+def plan(
+    source: Path, map_path: Path, spacing_mm: Spacing | None = None, dynamic_range_db: float | None = None
+) -> Plan:
     """Read a map and hold it against the files.
 
     Parameters
     ----------
     source : folder that the map's paths start from, or one file in it
-    map_path : CSV with file, participant_id, level, lat and, where wanted, spacing_i_mm, spacing_j_mm, spacing_k_mm
+    map_path : CSV with file, participant_id, level, lat and, where wanted, spacing_i_mm, spacing_j_mm, spacing_k_mm and
+        dynamic_range_db
     spacing_mm : voxel size along i, j, k in mm for files that state none; a row's stands above it
+    dynamic_range_db : of the log compression in dB, for rows that state none
 
     Raises
     ------
@@ -73,10 +85,13 @@ def plan(source: Path, map_path: Path, spacing_mm: Spacing | None = None) -> Pla
     """
     start = sources.root(source)
     _refuse_spacing(spacing_mm)
+    _refuse_range(dynamic_range_db)
     table, faults = cells(map_path)
     used = {number: row for number, row in table.items() if row["participant_id"]}
     rows: list[Row] = []
     for number, row in used.items():
+        if len(faults) >= ENOUGH:
+            break
         made = _row(start, source, number, row)
         if isinstance(made, Row):
             rows.append(made)
@@ -88,8 +103,9 @@ def plan(source: Path, map_path: Path, spacing_mm: Spacing | None = None) -> Pla
         faults.append(Fault(map_path.name, None, "participant_id", "no row with a participant", "at least one"))
     if faults:
         ordered = sorted(faults, key=lambda fault: fault.row or 0)
-        raise SourceError(f"{len(faults)} fault{'s' * (len(faults) != 1)} in the map, nothing was imported:", ordered)
-    return Plan(source, map_path, tuple(rows), len(table) - len(used), spacing_mm)
+        count = f"{'at least ' * (len(faults) >= ENOUGH)}{len(faults)} fault{'s' * (len(faults) != 1)}"
+        raise SourceError(f"{count} in the map, nothing was imported:", ordered)
+    return Plan(source, map_path, tuple(rows), len(table) - len(used), spacing_mm, dynamic_range_db)
 
 
 def spacing(text: str) -> Spacing:
@@ -122,16 +138,33 @@ def _row(start: Path, source: Path, number: int, row: Cells) -> Row | list[tuple
     level, lat = words.level(row["level"]), words.side(row["lat"])
     # What stands in a cell may be a name, so no fault repeats it.
     if not PARTICIPANT.fullmatch(row["participant_id"]):
-        wrong.append(("participant_id", "another text", "sub- and letters or digits, such as sub-001"))
+        wrong.append(("participant_id", "another text", "sub- and letters or digits (64 at most), such as sub-001"))
     if level is None:
-        wrong.append(("level", "another text" if row["level"] else "nothing", "one of " + ", ".join(LEVELS)))
+        wrong.append(("level", *_no_level(row["level"])))
     if lat is None:
         wrong.append(("lat", "another text" if row["lat"] else "nothing", "L or R"))
     stated, faulty = _spacing(row)
-    wrong += faulty
+    range_db, out_of_range = _range(row[RANGE])
+    wrong += faulty + out_of_range
     if wrong or level is None or lat is None:
         return wrong
-    return Row(number, path, (row["participant_id"], level, lat), stated)
+    return Row(number, path, (row["participant_id"], level, lat), stated, range_db)
+
+
+def _no_level(cell: str) -> tuple[str, str]:
+    """Found and expected of a cell that is no level."""
+    expected = "one of " + ", ".join(LEVELS)
+    if words.is_date(cell):
+        return "a date, as a spreadsheet makes of 4-5", f"{expected}: write L45 for 4-5"
+    return "another text" if cell else "nothing", expected
+
+
+def _range(cell: str) -> tuple[float | None, list[tuple[str, str, str]]]:
+    """The dynamic range in dB that a row states, or its fault."""
+    value, (low, high) = _number(cell), PLAUSIBLE_DB
+    if low <= value <= high or not cell:
+        return value if cell else None, []
+    return None, [(RANGE, "another text" if math.isnan(value) else f"{value:g}", f"{low} to {high} dB")]
 
 
 def _spacing(row: Cells) -> tuple[Spacing | None, list[tuple[str, str, str]]]:
@@ -163,6 +196,12 @@ def _refuse_spacing(stated: Spacing | None) -> None:
     low, high = PLAUSIBLE_MM
     if stated and not all(low <= step <= high for step in stated):
         raise SourceError(f"--spacing: found {', '.join(f'{s:g}' for s in stated)}, expected {low:g} to {high:g} mm")
+
+
+def _refuse_range(stated: float | None) -> None:
+    low, high = PLAUSIBLE_DB
+    if stated is not None and not low <= stated <= high:
+        raise SourceError(f"--dynamic-range: found {stated:g}, expected {low} to {high} dB")
 
 
 def _doubled(name: str, rows: Iterable[Row], column: str, what: Callable[[Row], Hashable]) -> list[Fault]:

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mflib import atomic
+from mflib.cohort import cells
+from mflib.cohort.cells import Cells, CellsError
 from mflib.cohort.files import DESCRIPTION, Key, read_description
-from mflib.cohort.tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS
+from mflib.cohort.tables import ANNOTATION_COLUMNS, ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS
 from mflib.importing.errors import SourceError
 from mflib.volume import KEY, LEVELS
 
@@ -17,7 +19,6 @@ README = """Ultrasound volumes of the lumbar multifidus, imported with mflib
 The volumes are without names: only grey levels, voxel size and listed technical facts were taken over from the
 scanner's files. The tables are in the manner of BIDS; n/a stands where a person has still to fill in a value.
 """
-ANNOTATION_COLUMNS = [*SCHEMAS[ANNOTATIONS].columns, "annotator"]
 
 
 def refuse_other(cohort: Path) -> None:
@@ -37,7 +38,7 @@ def refuse_other(cohort: Path) -> None:
         raise SourceError("COHORT: found a synthetic cohort, expected one of patients or a new folder")
     for table in (PARTICIPANTS, CLINICAL, GRADES):
         if (cohort / table).exists():
-            _table(cohort / table)
+            _table(cohort, table)
 
 
 def describe(cohort: Path) -> None:
@@ -65,43 +66,38 @@ def add_rows(cohort: Path, keys: Iterable[Key]) -> list[str]:
         (CLINICAL, people, {"screening": "eligible"}),
         (GRADES, segments, {}),
     ]
-    return [table for table, rows, values in wanted if _append(cohort / table, table, rows, values)]
+    return [table for table, rows, values in wanted if _append(cohort, table, rows, values)]
 
 
-def _append(path: Path, name: str, keys: Sequence[tuple[str, ...]], values: dict[str, str]) -> bool:
+def _append(cohort: Path, name: str, keys: Sequence[tuple[str, ...]], values: dict[str, str]) -> bool:
     """Append a row for each key that has none; says whether there was one."""
-    _write_new(path, "\t".join(SCHEMAS[name].columns) + "\n")
-    text, header, lines = _table(path)
-    columns = [column for column in KEY if column in SCHEMAS[name].columns]
-    places = [header.index(column) for column in columns]
-    present = {tuple(line[place].strip() for place in places) for line in lines if len(line) > max(places)}
+    _write_new(cohort / name, "\t".join(SCHEMAS[name].columns) + "\n")
+    table, columns = _table(cohort, name), _keys(name)
+    places = [table.header.index(column) for column in columns]
+    present = {tuple(row[place] for place in places) for row in table.rows.values() if len(row) > max(places)}
     new = [key for key in keys if key not in present]
     if not new:
         return False
-    ending = "\r\n" if "\r\n" in text else "\n"
-    cells = [dict.fromkeys(header, "n/a") | values | dict(zip(columns, key, strict=True)) for key in new]
-    rows = ["\t".join(row[column] for column in header) for row in cells]
-    separator = "" if text.endswith(("\n", "\r")) else ending
-    with atomic.replacing(path) as partial:
-        partial.write_bytes((text + separator + ending.join([*rows, ""])).encode("utf-8"))
+    rows = [dict.fromkeys(table.header, "n/a") | values | dict(zip(columns, key, strict=True)) for key in new]
+    cells.append(cohort / name, [[row[column] for column in table.header] for row in rows], table.dialect)
     return True
 
 
-def _table(path: Path) -> tuple[str, list[str], list[list[str]]]:
-    """A table's text as it stands, its header, and the cells of its lines."""
+def _keys(name: str) -> list[str]:
+    return [column for column in KEY if column in SCHEMAS[name].columns]
+
+
+def _table(cohort: Path, name: str) -> Cells:
+    """A table to which rows can be added."""
     try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(
-            f"{path.name}: cannot be read as UTF-8 text, so no rows can be added; mend it first"
-        ) from error
-    lines = [line.split("\t") for line in text.splitlines() if line.strip()]
-    header = [cell.strip() for cell in lines[0]] if lines else []
-    header[:1] = [cell.removeprefix("\ufeff") for cell in header[:1]]
-    wanted = [column for column in KEY if column in header]
-    if "participant_id" not in wanted or len(set(header)) < len(header):
-        raise SourceError(f"{path.name}: found no column participant_id, or one twice; mend it before rows are added")
-    return text, header, lines[1:]
+        table = cells.read(cohort / name)
+    except CellsError as error:
+        raise SourceError(f"{name}: {error}; mend it before rows are added") from error
+    missing = [column for column in _keys(name) if column not in table.header]
+    if missing or len(set(table.header)) < len(table.header):
+        found = f"no column {' and '.join(missing)}" if missing else "a column twice"
+        raise SourceError(f"{name}: found {found}; mend it before rows are added")
+    return table
 
 
 def _write_new(path: Path, text: str) -> None:

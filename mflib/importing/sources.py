@@ -69,6 +69,22 @@ def refuse_outside(start: Path, path: Path) -> None:
         raise Refusal(LEAVES)
 
 
+def refuse_unnameable(start: Path, file: Path, cell: str) -> None:
+    """Refuse a file that no cell of a map can mean, as a map knows neither control characters nor spaces at the ends.
+
+    Raises
+    ------
+    Refusal
+        ``cell`` would be refused, or mean another file.
+    """
+    try:
+        meant = locate(start, cell.strip()) if cell.isprintable() and "\\" not in cell else None
+    except Refusal:
+        meant = None
+    if meant is None or not meant.samefile(file):
+        raise Refusal("a name that a table cannot hold: rename the file or its folder")
+
+
 def identity(path: Path) -> tuple[int, int]:
     """What two names of one file have in common."""
     status = path.stat()

@@ -15,11 +15,26 @@ LEVEL = re.compile(r"(?:lwk|l)?\s*([2345])\s*[-–_/.]?\s*(l|lwk|s|swk)?\s*([134
 # In a name a bare "4-5" may be a date or a count, so the letter must be there.
 NAMED_LEVEL = re.compile(r"(?<![a-z0-9])l(?:wk)?[ _]?([2345])[-–_ ]?(l|s)?([1345])(?![0-9])", re.IGNORECASE)
 
+# Surnames too, so they are sides only where they end a name right behind the level, or are an inner folder's name.
+SHORT = {"li", "re"}
+SHORT_BEHIND = re.compile(NAMED_LEVEL.pattern + r"[\W_]*(li|re)[\W\d_]*$", re.IGNORECASE)
+
+MONTH = r"(?:jan|feb|m[aä]r|mrz|apr|ma[iy])[a-zä]*"
+DATE = re.compile(
+    rf"\d{{1,2}}[-. ]+{MONTH}\.?(?:[-. ]+\d+)?|{MONTH}[-. ]+\d+|\d{{1,4}}([-./])\d{{1,2}}\1(?:\d{{1,4}})?|\d+月\d+日",
+    re.IGNORECASE,
+)
+
 
 def level(text: str) -> str | None:
     """The level that a cell means (L4-5, L4/L5, 4/5 and L45 are the same); None where it means none."""
     match = LEVEL.fullmatch(text.strip())
     return _canonical(match) if match else None
+
+
+def is_date(text: str) -> bool:
+    """Whether a cell holds a date, as spreadsheets make of 4-5 (04. Mai, 5-Apr, 04.05.2024)."""
+    return DATE.fullmatch(text.strip()) is not None
 
 
 def side(text: str) -> str | None:
@@ -31,10 +46,17 @@ def side(text: str) -> str | None:
 def named(path: PurePosixPath) -> tuple[str | None, str | None]:
     """Level and side that a path names without contradiction; the file's own name counts before its folders."""
     levels = [{found for match in NAMED_LEVEL.finditer(part) if (found := _canonical(match))} for part in _parts(path)]
-    # A level's own letter is no side.
-    rests = [NAMED_LEVEL.sub(" ", part) for part in _parts(path)]
-    sides = [{found for word in re.split(r"[\W\d_]+", rest) if (found := side(word))} for rest in rests]
-    return _first(levels), _first(sides)
+    *inner, outermost = _parts(path)
+    # The outermost folder may be called after the patient.
+    sides = [{found} if (found := side(part)) else _sides(part) for part in inner]
+    return _first(levels), _first([*sides, _sides(outermost)])
+
+
+def _sides(part: str) -> set[str]:
+    """Sides that a name holds; a level's own letter is none."""
+    words = {word for word in re.split(r"[\W\d_]+", NAMED_LEVEL.sub(" ", part)) if word.casefold() not in SHORT}
+    behind = SHORT_BEHIND.search(part)
+    return {found for word in [*words, *(behind.groups()[-1:] if behind else [])] if (found := side(word))}
 
 
 def _parts(path: PurePosixPath) -> list[str]:

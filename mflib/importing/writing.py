@@ -57,7 +57,7 @@ class Outcome:
         if self.dry or not (self.imported or self.kept):
             return []
         return [
-            "next: fill in participants.tsv and phenotype/ (n/a is missing; grade_final must be there),",
+            "next: fill in participants.tsv and phenotype/ (n/a is missing; grade_final follows from the readers),",
             f"then mflib annotate {self.cohort}, then mflib check {self.cohort}",
         ]
 
@@ -135,6 +135,9 @@ def _volume(row: Row, plan: Plan) -> tuple[Volume, tuple[str, ...]]:
         "AxisNames": ["lateral", "depth", "elevation"],
         "SpacingSource": acquisition.spacing_source,
     }
+    range_db = row.dynamic_range_db or plan.dynamic_range_db
+    if range_db is not None:
+        sidecar["DynamicRangeDB"] = range_db
     return Volume(acquisition.voxels, spacing, sidecar), acquisition.notices
 
 
@@ -164,6 +167,11 @@ def _is_there(cohort: Path, key: Key, volume: Volume) -> bool:
     same = np.array_equal(kept.voxels, volume.voxels) and np.allclose(kept.spacing_mm, volume.spacing_mm, rtol=1e-4)
     if not same:
         raise Refusal("another volume or voxel size of this segment is there, expected none: delete it first")
+    if volume.dynamic_range_db not in (None, kept.dynamic_range_db):
+        raise Refusal(
+            f"its volume is there with another dynamic range or none, expected {volume.dynamic_range_db:g} dB: "
+            "write DynamicRangeDB into its sidecar, or delete it first"
+        )
     return there != path or volumes.find_sidecar(there).exists()
 
 

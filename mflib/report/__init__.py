@@ -65,6 +65,7 @@ def make(values: Mapping[str, Any], profile_name: str, selection: Selection, tim
     """
     parameters.check(values, [NOTEBOOKS / f"{step}.ipynb" for step in STEPS])
     study = Study.open(**values)
+    checked.check_distinct(study.profile.cohort_folder, study.profile.external_folder)
     folder = study.profile.run_folder
     if study.profile.scheduler:
         parallel.check_scheduler(study.profile.scheduler)

@@ -14,6 +14,8 @@ from mflib.report import pipeline
 from mflib.study import provenance
 from mflib.study.profile import Profile
 
+UNSEEN = "another cohort, which the models never saw"
+
 
 @dataclass(frozen=True, eq=False)
 class Checked:
@@ -61,22 +63,38 @@ def look(profile: Profile, folder: Path, name: str = "checked.json") -> Checked:
     return Checked(inspection.cohort, looked_at["cohort"], notices, voxels)
 
 
+def check_distinct(cohort: Path, external: Path | None) -> None:
+    """Refuse an external cohort that is the very folder that the models learn from, before either is looked at.
+
+    Raises
+    ------
+    CohortError
+        Both paths lead to one folder.
+    """
+    if external is not None and external.resolve() == cohort.resolve():
+        raise CohortError(external, [Fault(str(external), None, None, "the cohort itself", UNSEEN)])
+
+
 def check_apart(own: Checked, external: Checked) -> None:
     """Refuse an external cohort that shares a volume with the one that the models learn from.
 
     Raises
     ------
     CohortError
-        Every volume that stands in both.
+        Every volume that stands in both, or their number where that is all of them.
     """
     learnt = {digest: path for path, digest in own.voxels.items()}
+    shared = {path: learnt[digest] for path, digest in external.voxels.items() if digest in learnt}
+    name, root = own.cohort.name, external.cohort.root
+    if shared and len(shared) == len(external.voxels):
+        found = f"the voxels of {name} in all {len(shared)} volumes"
+        raise CohortError(root, [Fault(root.name, None, None, found, UNSEEN)])
     faults = [
-        Fault(path, None, None, f"the voxels of {learnt[digest]} in {own.cohort.name}", "a volume the models never saw")
-        for path, digest in external.voxels.items()
-        if digest in learnt
+        Fault(path, None, None, f"the voxels of {twin} in {name}", "a volume the models never saw")
+        for path, twin in shared.items()
     ]
     if faults:
-        raise CohortError(external.cohort.root, faults)
+        raise CohortError(root, faults)
 
 
 def _looked_at(cohort: Cohort, profile: Profile) -> dict[str, Any]:

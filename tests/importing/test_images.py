@@ -13,7 +13,7 @@ import pytest
 
 from mflib.importing.acquiring import acquire, spaced
 from mflib.importing.errors import Refusal
-from tests.dicom.files import speckle
+from tests.dicom.files import screen, speckle, with_text
 from tests.importing.images import SWEEP, itk, metaimage
 
 VOXELS = speckle()
@@ -21,7 +21,7 @@ SPACING = (0.2, 0.25, 0.4)
 
 
 @pytest.mark.parametrize("name", ["v.nii", "v.nii.gz", "v.nrrd", "v.mha"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float64])
 def test_whole_grey_levels_of_any_type_are_kept_exactly(tmp_path: Path, name: str, dtype: type) -> None:
     path = itk(tmp_path / name, VOXELS.astype(dtype), SPACING)
     # The content decides, whatever the file is called.
@@ -49,10 +49,92 @@ def test_equal_channels_become_grey_and_a_trailing_axis_of_one_goes(tmp_path: Pa
         np.testing.assert_array_equal(acquire(four).voxels, VOXELS)
 
 
+def test_channels_are_as_equal_as_those_of_dicom_must_be(tmp_path: Path) -> None:
+    grabbed = np.repeat(VOXELS[..., None], 3, -1)
+    grabbed[..., 0] += np.random.default_rng(0).integers(0, 4, VOXELS.shape, dtype=np.uint8)
+    found = acquire(metaimage(tmp_path / "v.mha", grabbed))
+    assert np.abs(found.voxels.astype(int) - VOXELS).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["v.nii.gz", "v.nrrd", "v.mha"])
+def test_names_burnt_into_any_kind_of_file_are_masked(tmp_path: Path, name: str) -> None:
+    frames = screen(VOXELS)
+    path = itk(tmp_path / name, with_text(frames, "DOE JANE").T, SPACING)
+    found = acquire(path)
+    np.testing.assert_array_equal(found.voxels, frames.T)
+    assert any("looks like burnt-in text: rows" in notice for notice in found.notices)
+    static = itk(tmp_path / name, np.repeat(with_text(frames, "DOE JANE").T[..., :1], 12, axis=2), SPACING)
+    with pytest.raises(Refusal, match="burnt-in names cannot be told from tissue"):
+        acquire(static)
+
+
+def nifti(path: Path, voxels: np.ndarray, datatype: int, **fields: tuple[int, str, tuple[float, ...]]) -> Path:
+    """A NIfTI-1 of ``voxels`` with neither qform nor sform; each field is a place in the header, a code and numbers."""
+    header = bytearray(352)
+    sizes = (3, *voxels.shape, 1, 1, 1, 1)
+    plain = {
+        "size": (0, "i", (348,)), "dim": (40, "8h", sizes), "datatype": (70, "h", (datatype,)),
+        "bitpix": (72, "h", (8 * voxels.itemsize,)), "pixdim": (76, "8f", (1, *SPACING, 0, 0, 0, 0)),
+        "offset": (108, "f", (352,)), "units": (123, "b", (2,)), "magic": (344, "4s", (b"n+1\0",)),
+    }  # fmt: skip
+    for place, code, numbers in (plain | fields).values():
+        struct.pack_into(f"<{code}", header, place, *numbers)
+    return raw(path, bytes(header) + voxels.tobytes("F"))
+
+
+@pytest.mark.parametrize(
+    ("stored", "datatype", "slope", "shift"),
+    [
+        ((VOXELS // 2).astype("u1"), 2, 2, 0),
+        ((VOXELS - 128).view("i1"), 256, 1, 128),
+        (VOXELS * np.int16(2), 4, 0.5, 0),
+    ],
+)
+def test_scaled_whole_numbers_are_what_they_are_scaled_to(
+    tmp_path: Path, stored: np.ndarray, datatype: int, slope: float, shift: float
+) -> None:
+    path = nifti(tmp_path / "v.nii", stored, datatype, scale=(112, "2f", (slope, shift)))
+    np.testing.assert_array_equal(acquire(path).voxels, stored.astype(float) * slope + shift)
+    raw(path, path.read_bytes()[:-1])
+    with pytest.raises(Refusal, match="cut short"):
+        acquire(path)
+
+
+NO_THIRD = "voxel sizes of 0.2, 0.25, (0|nan), expected one size along each axis: state it"
+UNBELIEVABLE: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "zero": (lambda p: nifti(p, VOXELS, 2, pixdim=(76, "8f", (1, 0.2, 0.25, 0, 0, 0, 0, 0))), NO_THIRD),
+    "matrix": (
+        lambda p: nifti(
+            p, VOXELS, 2, sform=(254, "h", (1,)), rows=(280, "12f", (0.5, 0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0.5, 0))
+        ),
+        "0.2, 0.25, 0.4 in pixdim and 0.5, 0.5, 0.5 in sform",
+    ),
+    "no number": (lambda p: nrrd(p, "spacings: 0.2 0.25 nan"), NO_THIRD),
+    "no vector": (lambda p: nrrd(p, "space: RAS\nspace directions: (0.2,0,0) (0,0.25,0) (0,0,0)"), NO_THIRD),
+    "no step": (lambda p: metaimage(p, VOXELS, (0.2, 0.25, 0)), NO_THIRD),
+}
+
+
+def nrrd(path: Path, *lines: str) -> Path:
+    head = ["NRRD0004", "type: uchar", "dimension: 3", "sizes: 40 32 12", "encoding: raw", *lines, "\n"]
+    return raw(path, "\n".join(head).encode() + VOXELS.tobytes("F"))
+
+
+@pytest.mark.parametrize("case", UNBELIEVABLE)
+def test_a_size_that_would_be_invented_is_refused(tmp_path: Path, case: str) -> None:
+    make, reason = UNBELIEVABLE[case]
+    path = make(tmp_path / {"n": "v.nrrd", "m": "v.nii", "z": "v.nii"}[case[0]])
+    with pytest.raises(Refusal, match=reason):
+        acquire(path)
+    # ITK itself refuses the others.
+    if case not in ("no vector", "no step"):
+        assert spaced(acquire(path, stated=SPACING)) == SPACING
+
+
 def coloured() -> np.ndarray:
     rgb = np.repeat(VOXELS[..., None], 3, -1)
-    rgb[3, 4, 5, 0] ^= 1
-    rgb[3, 4, 7, 0] ^= 1
+    rgb[3, 4, 5, 0] ^= 64
+    rgb[3, 4, 7, 0] ^= 64
     return rgb
 
 
@@ -73,6 +155,9 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda p: metaimage(p / "v.mha", VOXELS, fields={"UltrasoundImageOrientation": "FMA"}),
         "columns that do not run along the beam",
     ),
+    "film in space": (lambda p: nrrd(p / "v.nrrd", "kinds: domain domain time"), "12 entries of a list or film"),
+    "segments": (lambda p: nrrd(p / "v.seg.nrrd", "Segment0_ID:=one"), "a segmentation"),
+    "kretz": (lambda p: raw(p / "v.vol", b"KRETZFILE 1.0   " + bytes(99)), "only GE's software reads.*Cartesian DICOM"),
     "text": (lambda p: metaimage(p / "v.mha", VOXELS, fields={"BinaryData": "False"}), "written as text"),
     "metres": (lambda p: itk(p / "v.mha", VOXELS, (0.0002, 0.0002, 0.0004)), "spacing 0.0002 x 0.0002 x 0.0004 mm"),
     "micrometres": (lambda p: metaimage(p / "v.mha", VOXELS, fields={"DistanceUnits": "um"}), "another unit than mm"),
@@ -124,13 +209,15 @@ def test_rows_that_run_towards_the_probe_are_turned(tmp_path: Path) -> None:
     found = acquire(metaimage(tmp_path / "v.mha", VOXELS, fields={"UltrasoundImageOrientation": "UNA"}))
     np.testing.assert_array_equal(found.voxels, VOXELS[:, ::-1])
     assert any("towards the probe" in notice for notice in found.notices)
+    unknown = acquire(metaimage(tmp_path / "v.mha", VOXELS, fields={"UltrasoundImageOrientation": "XX"}))
+    assert any("does not name its axes" in notice for notice in unknown.notices)
 
 
 def test_a_sheared_matrix_is_named(tmp_path: Path) -> None:
     content = bytearray(itk(tmp_path / "v.nii", VOXELS, SPACING).read_bytes())
     content[252:256] = struct.pack("<2h", 0, 1)
-    content[280:328] = struct.pack("<12f", 0.2, 0.2, 0, 0, 0, 0.25, 0, 0, 0, 0, 0.4, 0)
-    with pytest.raises(Refusal, match="sheared"):
+    content[280:328] = struct.pack("<12f", 0.2, 0.02, 0, 0, 0, 0.25, 0, 0, 0, 0, 0.4, 0)
+    with pytest.raises(Refusal, match=r"sheared .* resample it"):
         acquire(raw(tmp_path / "v.nii", bytes(content)))
 
 
@@ -155,6 +242,9 @@ def test_a_tracked_sweep_is_no_volume_until_a_person_says_so(tmp_path: Path, spa
     np.testing.assert_array_equal(found.voxels, VOXELS)
     assert spaced(found) == (0.2, 0.25, 0.4)
     assert any("poses were not used" in notice for notice in found.notices)
+    lost = SWEEP | {"Seq_Frame0001_ImageStatus": "INVALID", "Seq_Frame0001_ProbeToTrackerTransformStatus": "INVALID"}
+    lost_path = metaimage(tmp_path / "lost.mha", VOXELS, spacing, fields=lost)
+    assert any("INVALID, and perhaps out of place: 1 of" in n for n in acquire(lost_path, stated=SPACING).notices)
 
 
 def test_a_sweep_in_nrrd_is_one_too(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from mflib import cohort as cohorts
 from mflib import importing
 from mflib import volume as volumes
+from mflib.cli import app
 from mflib.importing import SourceError
 from tests.dicom import files as dicoms
 from tests.importing.images import SWEEP, itk, metaimage, named_nifti
@@ -287,6 +290,61 @@ def test_folders_that_are_numbered_already_keep_their_numbers(tmp_path: Path) ->
         itk(tmp_path / "source" / person / "L45_L.mha", dicoms.speckle(), SPACING)
     path = template(tmp_path / "source", tmp_path / "cohort")
     assert [row["participant_id"] for row in rows(path)] == ["sub-003", "sub-012"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "separator", "ending"), [("utf-16", "\t", "\r\n"), ("cp1252", ";", "\r\n"), ("utf-8-sig", ",", "\n")]
+)
+def test_rows_are_added_as_the_spreadsheet_writes_them(
+    tmp_path: Path, encoding: str, separator: str, ending: str
+) -> None:
+    cohort = tmp_path / "cohort"
+    cohort.mkdir()
+    lines = [["participant_id", "sex", "note"], ["sub-001", "w", f'"Röntgen{separator} ""neu"""']]
+    mine = "".join(separator.join(line) + ending for line in lines).encode(encoding)
+    (cohort / "participants.tsv").write_bytes(mine)
+    path = itk(tmp_path / "a.mha", dicoms.speckle(), SPACING)
+    importing.run(one(tmp_path, path, key="sub-002,L45,R"), cohort)
+    now = (cohort / "participants.tsv").read_bytes()
+    assert now.startswith(mine)
+    assert now.decode(encoding) == mine.decode(encoding) + separator.join(["sub-002", "n/a", "n/a"]) + ending
+
+
+def test_the_dynamic_range_is_the_rows_or_else_the_one_for_all(tmp_path: Path) -> None:
+    source, cohort = tmp_path / "source", tmp_path / "cohort"
+    source.mkdir()
+    for n, name in enumerate("ab"):
+        itk(source / f"{name}.mha", dicoms.speckle(seed=n), SPACING)
+    table = tmp_path / "map.csv"
+    table.write_text("file;participant_id;level;lat;dynamic_range_db\na.mha;sub-001;L45;L;62,5\nb.mha;sub-001;L45;R;\n")
+    importing.run(importing.plan(source, table, None, 70), cohort)
+    stated = [json.loads(path.read_text())["DynamicRangeDB"] for path in sorted(cohort.rglob("us/*.json"))]
+    assert stated == [62.5, 70]
+    assert importing.run(importing.plan(source, table), cohort).kept == [2, 3]
+    changed = importing.run(importing.plan(source, table, None, 60), cohort)
+    assert [row for row, _ in changed.failures] == [3]
+    with pytest.raises(SourceError, match="10 to 200 dB"):
+        importing.plan(source, table, None, 5)
+
+
+def test_the_map_lies_beside_the_source_and_each_command_says_the_next(source: Path, tmp_path: Path) -> None:
+    runner, cohort, path = CliRunner(), tmp_path / "a cohort", tmp_path / "import_map.csv"
+    bare = ["import", str(source), str(cohort)]
+    assert "no map of the files" in runner.invoke(app, bare).output
+    first = runner.invoke(app, [*bare, "--dry-run", "--dynamic-range", "60"]).output
+    assert path.exists()
+    assert f"then: mflib {shlex.join([*bare, '--dynamic-range', '60.0'])}\n" in first
+    assert "14 can be imported as they are\n" in first
+    assert "14 would be imported" in runner.invoke(app, [*bare, "--dry-run"]).output
+    assert not cohort.exists()
+    assert runner.invoke(app, bare).exit_code == 0
+    assert len(list(cohort.rglob("*.nii.gz"))) == 14
+
+
+def test_a_map_that_cannot_be_written_is_said_before_the_look(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SourceError, match=r"another place: --map FILE"):
+        importing.template(source, tmp_path / "file" / "map.csv", tmp_path / "cohort")
 
 
 def test_source_map_and_cohort_are_kept_apart(source: Path, tmp_path: Path) -> None:

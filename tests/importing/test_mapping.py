@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import os
 from pathlib import Path, PurePosixPath
@@ -11,8 +12,10 @@ import pytest
 from mflib import importing
 from mflib.importing import SourceError, words
 from mflib.volume import LEVELS
+from tests.dicom.files import speckle
+from tests.importing.images import metaimage
 
-HEADER = "file,participant_id,level,lat,spacing_i_mm,spacing_j_mm,spacing_k_mm"
+HEADER = "file,participant_id,level,lat,spacing_i_mm,spacing_j_mm,spacing_k_mm,dynamic_range_db"
 GOOD = "a.dcm,sub-001,L45,L,,,"
 
 
@@ -61,6 +64,8 @@ FAULTS = {
     "half a spacing": ("a.dcm,sub-001,L45,L,0.2,0.2,", "spacing_k_mm", "found nothing"),
     "no number": ("a.dcm,sub-001,L45,L,0.2,0.2,wide", "spacing_k_mm", "another text"),
     "metres": ("a.dcm,sub-001,L45,L,0.0002,0.2,0.2", "spacing_i_mm", "found 0.0002"),
+    "range": ("a.dcm,sub-001,L45,L,,,,6", "dynamic_range_db", "10 to 200 dB"),
+    "range in words": ("a.dcm,sub-001,L45,L,,,,wide", "dynamic_range_db", "another text"),
     "infinite": ("a.dcm,sub-001,L45,L,0.2,0.2,inf", "spacing_k_mm", "found inf"),
     "cells": ("a.dcm,sub-001,L45,L,,,,,,Doe", None, "10 cells"),
 }
@@ -76,6 +81,31 @@ def test_a_fault_is_named_with_row_and_column(source: Path, case: str) -> None:
     assert any(words_of in str(fault) for fault in faults)
     assert {fault.row for fault in caught.value.faults} == {3}
     assert not any(name in str(caught.value) for name in ("Doe", "outside", "passwd", "cmd"))
+
+
+def test_what_a_template_calls_importable_can_be_imported(source: Path, tmp_path: Path) -> None:
+    names = ["a:b.mha", "n:a", " first.mha", "last.mha ", "tab\t.mha", "back\\slash.mha", "-", "=f.mha", "q'\";,.mha"]
+    for seed, name in enumerate(names):
+        metaimage(tmp_path / "one", speckle((20, 20, 8), seed)).rename(source / name)
+    (source / "n").mkdir()
+    metaimage(source / "n" / "a", speckle((20, 20, 8), 99))
+    importing.template(source, tmp_path / "template.csv", tmp_path / "cohort")
+    with (tmp_path / "template.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    fine = [row["file"] for row in rows if not row["problem"]]
+    assert {"./-", "./=f.mha", "q'\";,.mha", "./n/a"} <= set(fine)
+    assert not {"a:b.mha", "n:a", " first.mha", "last.mha "} & set(fine)
+    cells = ['"' + name.replace('"', '""') + f'",sub-{n},L45,L,,,' for n, name in enumerate(fine)]
+    assert len(importing.plan(source, written(source, *cells)).rows) == len(fine)
+
+
+def test_a_map_that_is_no_map_does_not_fill_the_screen(source: Path) -> None:
+    table = written(source, *(f"f{n}.dcm,sub-{n},L45,L,,," for n in range(3000)))
+    with pytest.raises(SourceError, match=r"^at least 1000 faults in the map") as caught:
+        importing.plan(source, table)
+    assert str(caught.value).endswith("and 950 more")
+    with pytest.raises(SourceError, match="64 at most"):
+        importing.plan(source, written(source, f"b.dcm,sub-{'1' * 300},L45,L,,,"))
 
 
 def test_all_faults_are_listed_at_once(source: Path) -> None:
@@ -101,7 +131,7 @@ def test_a_table_of_other_columns_is_no_map(source: Path, header: str) -> None:
         importing.plan(source, written(source, GOOD, header=header))
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe" + HEADER.encode("utf-16-le"), b"file\x81\x8d\0", b"\x89PNG\0"])
+@pytest.mark.parametrize("content", [HEADER.encode("utf-16-le"), b"file\x81\x8d\0", b"\x89PNG\0"])
 def test_bytes_that_are_no_text_are_no_map(source: Path, content: bytes) -> None:
     path = source.parent / "map.csv"
     path.write_bytes(content)
@@ -110,7 +140,8 @@ def test_bytes_that_are_no_text_are_no_map(source: Path, content: bytes) -> None
 
 
 @pytest.mark.parametrize(
-    ("separator", "encoding", "decimal"), [(",", "utf-8-sig", "."), (";", "cp1252", ","), ("\t", "utf-8", ".")]
+    ("separator", "encoding", "decimal"),
+    [(",", "utf-8-sig", "."), (";", "cp1252", ","), ("\t", "utf-8", "."), ("\t", "utf-16", ",")],
 )
 def test_spreadsheets_of_all_countries_are_read(source: Path, separator: str, encoding: str, decimal: str) -> None:
     (source / "Müller.dcm").write_bytes(b"x")
@@ -125,6 +156,17 @@ def test_spreadsheets_of_all_countries_are_read(source: Path, separator: str, en
     ]
     assert plan.rows[1].path.samefile(source / "Doe Jane" / "c.dcm")
     assert plan.skipped == 1
+
+
+@pytest.mark.parametrize(
+    "cell", ["04. Mai", "4. Mai", "05. Apr", "5-Apr", "May-4", "04.05.2026", "2026-05-04", "1. Mrz."]
+)
+def test_a_level_that_a_spreadsheet_made_a_date_is_said_to_be_one(source: Path, cell: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        importing.plan(source, written(source, f"a.dcm,sub-001,{cell},L,,,"))
+    assert "found a date, as a spreadsheet makes of 4-5" in str(caught.value)
+    assert "write L45" in str(caught.value)
+    assert not words.is_date("Doe") and not words.is_date("L4-5") and not words.is_date("4-5")
 
 
 def test_one_file_may_be_the_source(source: Path) -> None:
@@ -157,6 +199,8 @@ def test_levels_and_sides_are_understood_as_people_write_them() -> None:
         ("2024-4-5/IM_0045.dcm", (None, None)),
         ("Lee/XL45.dcm", (None, None)),
         ("HELLO L.dcm", (None, "L")),
+        ("Li/Li Wei L45.dcm", ("L45", None)),
+        ("Li Wei/LWK4-5_re_2.dcm", ("L45", "R")),
     ],
 )
 def test_names_suggest_only_what_they_say_once(path: str, found: tuple[str | None, str | None]) -> None:

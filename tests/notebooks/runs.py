@@ -36,6 +36,13 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "mflib", *map(str, arguments)]
 
 
+def called(*arguments: str | Path) -> str:
+    """What the command prints where it succeeds; in this process, which has imported everything."""
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
 def refused(*arguments: str | Path) -> str:
     """What the command says where it gives up before any work; in this process, which has imported everything."""
     done = CliRunner().invoke(app, list(map(str, arguments)))
