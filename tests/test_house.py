@@ -17,7 +17,7 @@ from mflib.report.pipeline import NOTEBOOKS, STEPS
 
 # A module stands on the floor of the longest name below that fits it.
 FLOORS = {
-    "atomic": -1, "lean": -1, "lock": -1, "parallel": -1, "progress": -1, "stored": -1,  # the cellar: no part of the study
+    "atomic": -1, "lean": -1, "lock": -1, "parallel": -1, "progress": -1, "stored": -1,  # the cellar
     "volume": 0, "roc": 0, "dcnn.network": 0, "dcnn.settings": 0, "dcnn.weights": 0,
     "texture.glcm": 0, "texture.glcm_kernel": 0, "texture.nakagami": 0, "texture.first_order": 0,
     "cohort": 1, "preprocess": 1, "performance": 1, "folds": 1, "reliability": 1, "audit": 1, "dicom": 1, "viewer": 1,
