@@ -10,12 +10,13 @@ TESTS := tests/notebooks/ $(filter-out tests/notebooks/,$(FOLDERS)) $(sort $(wil
 report: $(STAMP) data/phantom-quick/dataset_description.json
 	$(BIN)/mflib report --profile quick
 
+# One thread for each worker: two threads in each of two workers wait for each other, up to forty times as long.
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 $(TESTS)
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks

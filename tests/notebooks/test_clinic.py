@@ -52,7 +52,7 @@ def fill_in(root: Path) -> None:
         key = dict(zip(KEY, (participant, level, lat), strict=True))
         points.append(key | bone | {"shadow_i": 75, "shadow_j": 70, "shadow_k": 25} | box | {"annotator": "x"})
     pd.DataFrame(points).to_csv(root / POINTS, sep="\t", index=False)
-    grades = rng.integers(0, 4, len(table)) * (table["participant_id"] != "sub-002")
+    grades = rng.integers(-3, 4, len(table)).clip(0) * (table["participant_id"] != "sub-002")
     readers = ["grade_reader1", "grade_reader2", "grade_final"]
     table.assign(**dict.fromkeys(readers, grades)).fillna("n/a").to_csv(root / GRADES, sep="\t", index=False)
     people = pd.read_csv(root / PEOPLE, sep="\t", dtype=str)
