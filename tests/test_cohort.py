@@ -488,3 +488,9 @@ def test_real_volumes_read_with_their_spacing(real_volumes: Path) -> None:
     liver = volumes.read(real_volumes / "MouseLiverB.mha")
     assert liver.voxels.shape == (128, 512, 4)
     assert liver.spacing_mm == (0.1, 0.038575, 0.1)
+
+
+def test_a_name_steers_no_terminal(make_cohort: Callable[..., Path]) -> None:
+    root = make_cohort(1, segments=1)
+    (root / "dataset_description.json").write_text(json.dumps({"Name": "A \x1b[31mred\x07 clinic"}))
+    assert cohort.load(root).name == "A [31mred clinic"

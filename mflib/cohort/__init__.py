@@ -51,6 +51,12 @@ class Folder:
     faults: list[Fault]
     notices: list[str] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """What the folder calls itself, without characters that would steer a terminal."""
+        said = str(self.description.get("Name", self.root.name))
+        return "".join(letter for letter in said if letter.isprintable())
+
 
 @dataclass(frozen=True, eq=False)
 class Cohort:
@@ -166,7 +172,7 @@ def assemble(folder: Folder) -> Cohort:
     analysed = people["participant_id"].isin(segments["participant_id"])
     return Cohort(
         root=folder.root,
-        name=str(folder.description.get("Name", folder.root.name)),
+        name=folder.name,
         synthetic=folder.description.get("Synthetic") is True,
         participants=frames[PARTICIPANTS].reset_index(drop=True),
         clinical=frames[CLINICAL].reset_index(drop=True),

@@ -60,7 +60,7 @@ def write(inspection: Inspection, path: Path, settings: Settings | None = None, 
     measured = quality.measure(inspection.folder, settings, progress=progress)
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True)
     page = environment.get_template("quality.html.j2").render(
-        name=str(inspection.folder.description.get("Name", inspection.folder.root.name)),
+        name=inspection.folder.name,
         synthetic=inspection.folder.description.get("Synthetic") is True,
         faults=inspection.faults,
         notices=inspection.notices + measured.notes,
