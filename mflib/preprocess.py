@@ -134,14 +134,17 @@ def recorded_range(volume: Volume, settings: Settings) -> float:
     return settings.dynamic_range_db if volume.dynamic_range_db is None else volume.dynamic_range_db
 
 
-def check_roi(shape: tuple[int, ...], annotation: Annotation) -> None:
-    """Refuse a region of interest that leaves a volume of this shape, or holds nothing.
+def check_inside(shape: tuple[int, ...], annotation: Annotation) -> None:
+    """Refuse a reference point or a region of interest that leaves a volume of this shape, or a region of nothing.
 
     Raises
     ------
     PreprocessError
-        With the span that was found.
+        With the point or the span that was found.
     """
+    for name, point in (("bone", annotation.bone), ("shadow", annotation.shadow)):
+        if not all(0 <= at < n for at, n in zip(point, shape, strict=True)):
+            raise PreprocessError(f"{name} is at {point}, expected inside a volume of {shape}")
     ends = [start + size for start, size in zip(annotation.roi_start, annotation.roi_size, strict=True)]
     inside = all(end <= n for end, n in zip(ends, shape, strict=True)) and min(annotation.roi_start) >= 0
     if not inside or min(annotation.roi_size) < 1:
@@ -154,9 +157,9 @@ def region(volume: Volume, annotation: Annotation, settings: Settings) -> Region
     Raises
     ------
     PreprocessError
-        The ROI leaves the volume, or the bone is not brighter than the shadow.
+        A point or the ROI leaves the volume, or the bone is not brighter than the shadow.
     """
-    check_roi(volume.voxels.shape, annotation)
+    check_inside(volume.voxels.shape, annotation)
     references = measure_references(volume, annotation, settings.patch_mm)
     raw = np.ascontiguousarray(volume.voxels[annotation.roi])
     return Region(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from typer.testing import CliRunner
 
 from mflib import cohort as cohorts
 from mflib import preprocess
-from mflib.cli import app
+from mflib.cli import app, runs
+from mflib.report.pipeline import STEPS
 from mflib.texture import bank, glcm, nakagami
 from mflib.volume import Volume, read, write
 from tests.conftest import BONE, ROI_SIZE, ROI_START, SHADOW
@@ -128,3 +130,7 @@ def test_a_killed_run_goes_on(make_cohort, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == str(run / "artifacts" / "texture.parquet")
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(pd.read_parquet(run / "artifacts" / "texture.parquet")) == len(list(cache.glob("[!p]*.npy"))) == 160
+
+
+def test_the_help_names_every_notebook() -> None:
+    assert re.findall(r"\d\d \w+", runs.STEP) == [step.replace("_", " ", 1) for step in STEPS]

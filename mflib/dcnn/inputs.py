@@ -80,6 +80,17 @@ def made(
         It cannot be normalised.
     """
     region = preprocess.region(cohort.volume(segment), cohort.annotation(segment), preprocessing)
+    return of_region(region, preprocessing, settings)
+
+
+def of_region(region: preprocess.Region, preprocessing: preprocess.Settings, settings: Settings) -> NDArray[np.float32]:
+    """The network's input from a region of interest.
+
+    Raises
+    ------
+    PreprocessError
+        All voxels are equal.
+    """
     voxels = region.voxels if settings.gain == "normalised" else region.raw
     zscored = settings.scale == "zscore"
     scaled = preprocess.zscore(voxels) if zscored else preprocess.fixed_scale(voxels, preprocessing)

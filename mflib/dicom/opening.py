@@ -13,9 +13,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from mflib.dicom.elements import DicomError, guarded
-
-LARGEST_BYTES = 2**30
-"""Most bytes that a file may unpack to; a volume of 512 x 512 x 512 has 2**27."""
+from mflib.stored import LARGEST_BYTES
 
 TEXT_TYPES = {b"UI", b"CS", b"DA", b"TM", b"LO", b"SH", b"UL", b"DT", b"PN", b"AE"}
 

@@ -12,15 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 BMI_LIMIT = 28.0
-AGES = (18, 80)
 BMI_VAS_CORRELATION = 0.42
 SCREENED_OUT = {"unclear ultrasound": 6, "incomplete data": 5, "lumbar surgery": 1, "acute spasm": 1}
 OBESE = 3
-PARTICIPANT_COLUMNS = ["participant_id", "sex", "age", "height_cm", "weight_kg", "bmi", "site"]
-CLINICAL_COLUMNS = [
-    "participant_id", "vas", "pain_months", "bed_rest_months", "sedentary", "labour", "night_shift", "exercise_hours",
-    "pain_side", "screening",
-]  # fmt: skip
 
 Floats = NDArray[np.float64]
 

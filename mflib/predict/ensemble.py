@@ -11,7 +11,7 @@ import pandas as pd
 from torch import nn
 
 from mflib import forest, preprocess
-from mflib.dcnn import training
+from mflib.dcnn import inputs, training
 from mflib.dcnn.settings import Settings as NetworkSettings
 from mflib.predict import networks
 from mflib.predict.applicability import Seen
@@ -80,7 +80,7 @@ class Ensemble:
 
     def input(self, region: Region) -> Input:
         """The network's input from a region."""
-        return networks.made(region, self.preprocessing, self.network)
+        return inputs.of_region(region, self.preprocessing, self.network)
 
     def saliency(self, voxels: Input, towards: int, region: Region) -> Input:
         """Mean of the networks' Grad-CAMs, on the voxels of the region."""

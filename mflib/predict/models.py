@@ -102,7 +102,7 @@ def look(asked: Ensemble, volume: Volume, annotation: Annotation) -> Look:
         It cannot be normalised or measured; the message says why.
     """
     try:
-        region = normalised(volume, annotation, asked.preprocessing)
+        region = preprocess.region(volume, annotation, asked.preprocessing)
         texture = asked.complete(bank.measure(region.voxels, region.dynamic_range_db, asked.texture))
         voxels = asked.input(region)
     except ValueError as error:
@@ -150,21 +150,6 @@ def load(run: Path) -> Models:
         run=run,
         scorers=scorers,
     )
-
-
-def normalised(volume: Volume, annotation: Annotation, settings: preprocess.Settings) -> Region:
-    """The gain-normalised region of interest; both points must lie in the volume.
-
-    Raises
-    ------
-    preprocess.PreprocessError
-        A point or the region leaves the volume, or the bone is not brighter than its shadow.
-    """
-    for which, point in (("bone", annotation.bone), ("shadow", annotation.shadow)):
-        if not all(0 <= at < n for at, n in zip(point, volume.voxels.shape, strict=True)):
-            found = f"{which} is at {point}, expected inside a volume of {volume.voxels.shape}"
-            raise preprocess.PreprocessError(found)
-    return preprocess.region(volume, annotation, settings)
 
 
 def held_against(

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mflib import preprocess
 from mflib.dcnn import compute, fold, network, saliency
 from mflib.dcnn.settings import Settings
 from mflib.predict.results import PredictError
@@ -75,20 +74,6 @@ def _check_kinds(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tenso
         plain = not value.is_nested and value.layout is torch.strided and value.device.type == "cpu"
         if not plain or value.is_quantized or value.dtype is not own.get(key, value).dtype:
             raise PredictError(f"{name}: found another kind of tensor for {key[:80]!r}, expected the run's own")
-
-
-def made(region: Region, preprocessing: preprocess.Settings, settings: Settings) -> Input:
-    """The network's input from a region, as `dcnn.inputs.made` makes it from a cohort's.
-
-    Raises
-    ------
-    preprocess.PreprocessError
-        All voxels are equal.
-    """
-    voxels = region.voxels if settings.gain == "normalised" else region.raw
-    zscored = settings.scale == "zscore"
-    scaled = preprocess.zscore(voxels) if zscored else preprocess.fixed_scale(voxels, preprocessing)
-    return preprocess.network_input(scaled, settings.size)
 
 
 def scores(models: list[nn.Module], voxels: Input, settings: Settings) -> list[float]:

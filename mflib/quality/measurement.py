@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mflib import preprocess
-from mflib.preprocess import PreprocessError, References, Settings
+from mflib.preprocess import References, Settings
 from mflib.volume import Annotation, Volume
 
 # An 8-bit picture of a whole volume uses nearly all 256; half of them are what a squeezed or stretched one has left.
@@ -57,7 +57,7 @@ def of_annotated(volume: Volume, annotation: Annotation, settings: Settings) -> 
     PreprocessError
         The ROI or a reference point leaves the volume.
     """
-    check_inside(volume, annotation)
+    preprocess.check_inside(volume.voxels.shape, annotation)
     references = preprocess.measure_references(volume, annotation, settings.patch_mm)
     share = _histogram(volume.voxels[annotation.roi])
     black, saturated = 100 * float(share[0]), 100 * float(share[255])
@@ -78,20 +78,6 @@ def of_annotated(volume: Volume, annotation: Annotation, settings: Settings) -> 
         "roi_grey_levels": int((share > 0).sum()),
         "flags": tuple(flags),
     }
-
-
-def check_inside(volume: Volume, annotation: Annotation) -> None:
-    """Refuse an annotation that leaves its volume.
-
-    Raises
-    ------
-    PreprocessError
-        With what was found.
-    """
-    preprocess.check_roi(volume.voxels.shape, annotation)
-    for name, point in (("bone", annotation.bone), ("shadow", annotation.shadow)):
-        if not all(0 <= voxel < n for voxel, n in zip(point, volume.voxels.shape, strict=True)):
-            raise PreprocessError(f"{name} at {point}, expected inside a volume of {volume.voxels.shape}")
 
 
 def shadow_depth(volume: Volume, annotation: Annotation, shadow: float, patch_mm: float) -> float:

@@ -49,11 +49,8 @@ def measure_file(
     first, size = ((0, 0, 0), shape) if roi is None else (roi[:3], roi[3:])
     if (bone is None) != (shadow is None):
         raise preprocess.PreprocessError("found one reference point, expected bone and shadow or neither")
-    for name, point in (("bone", bone), ("shadow", shadow)):
-        if point is not None and not all(0 <= at < n for at, n in zip(point, shape, strict=True)):
-            raise preprocess.PreprocessError(f"{name} is at {point}, expected inside a volume of {shape}")
     annotation = Annotation(bone or (0, 0, 0), shadow or (0, 0, 0), first, (size[0], size[1], size[2]))
-    preprocess.check_roi(shape, annotation)
+    preprocess.check_inside(shape, annotation)
     if bone is None:
         features = bank.measure(
             recorded.voxels[annotation.roi], preprocess.recorded_range(recorded, preprocessing), settings

@@ -62,24 +62,16 @@ def lab(clinic, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(lab):
-    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
+def page(lab, chromium):
     url, server, log = lab
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        opened = browser.new_page(viewport={"width": 1280, "height": 800})
-        opened.set_default_timeout(90_000)
-        while "is running at" not in log.read_text():
-            assert server.poll() is None, log.read_text()
-            opened.wait_for_timeout(100)
-        opened.goto(url)
-        run_all(opened)
-        yield opened
-        browser.close()
+    opened = chromium.new_page(viewport={"width": 1280, "height": 800})
+    opened.set_default_timeout(90_000)
+    while "is running at" not in log.read_text():
+        assert server.poll() is None, log.read_text()
+        opened.wait_for_timeout(100)
+    opened.goto(url)
+    run_all(opened)
+    return opened
 
 
 def run_all(page):

@@ -250,28 +250,20 @@ def test_two_runs_do_not_share_a_folder(small_phantom: Path, finished: Path) -> 
 
 
 @pytest.fixture(scope="module")
-def open_page() -> Any:
-    """Opens a file in Chromium without a network; skipped with a word where there is none."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine, so the report was not opened in a browser")
-    from playwright.sync_api import sync_playwright
+def open_page(chromium: Any) -> Callable[..., Any]:
+    """Opens a file in Chromium without a network, and tells what it asked for or complained of."""
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+    def open_file(path: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
+        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+        page = context.new_page()
+        seen: list[str] = []
+        page.on("request", lambda request: seen.append(request.url))
+        page.on("console", lambda message: seen.append(message.text))
+        page.on("pageerror", lambda error: seen.append(str(error)))
+        page.goto(path.as_uri())
+        return page, [line for line in seen if not line.startswith("data:") and line != path.as_uri()]
 
-        def open_file(path: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
-            context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
-            page = context.new_page()
-            seen: list[str] = []
-            page.on("request", lambda request: seen.append(request.url))
-            page.on("console", lambda message: seen.append(message.text))
-            page.on("pageerror", lambda error: seen.append(str(error)))
-            page.goto(path.as_uri())
-            return page, [line for line in seen if not line.startswith("data:") and line != path.as_uri()]
-
-        yield open_file
-        browser.close()
+    return open_file
 
 
 @pytest.mark.browser

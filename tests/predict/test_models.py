@@ -132,7 +132,7 @@ def test_a_network_of_the_recorded_gain_and_fixed_scale_gets_its_own_input(study
     segment = study.cohort.segments.to_dict("records")[N]
     settings = replace(study.profile.network, gain="recorded", scale="fixed")
     expected = inputs.made(study.cohort, segment, study.profile.preprocessing, settings)
-    found = networks.made(study.region(segment), preprocess.Settings(), settings)
+    found = inputs.of_region(study.region(segment), preprocess.Settings(), settings)
     np.testing.assert_array_equal(found, expected)
 
 

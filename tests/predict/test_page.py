@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -151,26 +149,13 @@ def test_the_viewer_gets_the_part_around_the_annotation() -> None:
     assert described.cropped(small, ANNOTATION) == (small, ANNOTATION)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine, so the page was not opened in a browser")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_opens_offline(browser: Any, tmp_path: Path, width: int, scheme: str) -> None:
+def test_the_page_opens_offline(chromium: Any, tmp_path: Path, width: int, scheme: str) -> None:
     verdicts = ["inside", "outside", "at the edge", "inside"]
     found = [assessment(name, verdict) for name, verdict in zip(names("sub-001"), verdicts, strict=True)]
     (path,) = page.write(models(), found, tmp_path)
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
     tab, seen = context.new_page(), []
     tab.on("request", lambda request: seen.append(request.url))
     tab.on("console", lambda message: seen.append(message.text))

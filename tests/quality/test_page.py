@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -75,26 +74,13 @@ def test_368_pictures_of_speckle_take_less_than_a_megabyte(make_cohort: MakeCoho
     assert first and 1000 < len(first[0]) < 1_000_000 / 368
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine, so the page was not opened in a browser")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_in_a_browser(browser: Any, make_cohort: MakeCohort, tmp_path: Path, width: int, scheme: str) -> None:
+def test_the_page_in_a_browser(chromium: Any, make_cohort: MakeCohort, tmp_path: Path, width: int, scheme: str) -> None:
     root = make_cohort(patients=2)
     spoil(root)
     path = write(root, tmp_path / "page.html")
-    with browser.new_context(
+    with chromium.new_context(
         viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True, accept_downloads=True
     ) as context:
         page = context.new_page()
