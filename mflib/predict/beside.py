@@ -10,9 +10,9 @@ from mflib.cohort import Cohort
 from mflib.performance import LABELS
 from mflib.performance.readable import with_interval
 from mflib.predict.results import External
+from mflib.predict.words import VERDICTS
 from mflib.volume import KEY
 
-VERDICTS = ("inside", "at the edge", "outside")
 METRICS = ["auc", "sensitivity", "specificity", "ppv", "npv"]
 
 
