@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,19 @@ def replacing(path: Path) -> Iterator[Path]:
             # A full disk does not say by itself which file it had no room for.
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder and try to write into it, so that after long work nobody learns that it had no place to go.
+
+    Raises
+    ------
+    OSError
+        It cannot be made, or not be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def write_array(path: Path, values: NDArray[Any]) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import SimpleITK as sitk
@@ -25,7 +26,8 @@ from mflib import atomic, stored
 
 KEY = ["participant_id", "level", "lat"]
 LEVELS = ("L23", "L34", "L45", "L5S1")
-SIDES = ("L", "R")
+SIDE_NAMES = {"L": "left", "R": "right"}
+SIDES = tuple(SIDE_NAMES)
 KINDS = {".nii.gz": stored.NIFTI, ".nii": stored.NIFTI, ".nrrd": stored.NRRD, ".mha": stored.META}
 FORMATS = tuple(KINDS)
 
@@ -105,6 +107,11 @@ class Volume:
         value = self.sidecar.get("DynamicRangeDB")
         return None if value is None else float(value)
 
+    def stated(self, field: str) -> float | None:
+        """The finite number that the sidecar states in a field, None where it states none, or something else."""
+        value = self.sidecar.get(field)
+        return float(value) if _is_number(value) and abs(value) <= sys.float_info.max else None
+
     def patch(self, centre: Index, radius_mm: float) -> NDArray[np.uint8]:
         """Voxels of the box of half width ``radius_mm`` around ``centre``, clipped at the volume's border."""
         reach = [max(1, round(radius_mm / step)) for step in self.spacing_mm]
@@ -162,7 +169,7 @@ def _check_sidecar(name: str, content: Mapping[str, Any]) -> None:
         raise VolumeError(f"{name}: VoxelSpacing is {spacing!r}, expected three numbers between 0 and 20 mm")
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -30,6 +30,15 @@ def test_round_trip(tmp_path: Path, speckle: Volume, suffix: str) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", f"a{suffix}"]
 
 
+def test_only_finite_numbers_of_a_sidecar_are_stated(tmp_path: Path, speckle: Volume) -> None:
+    volumes.write(speckle, tmp_path / "a.nrrd")
+    huge = "1" + "0" * 400
+    fields = f'{{"a": Infinity, "b": NaN, "c": true, "d": "5", "e": {huge}, "f": null, "g": 5, "h": -0.5}}'
+    (tmp_path / "a.json").write_text(fields)
+    back = volumes.read(tmp_path / "a.nrrd")
+    assert [back.stated(field) for field in "abcdefghi"] == [None] * 6 + [5.0, -0.5, None]
+
+
 def test_nifti_axes_are_right_anterior_superior(tmp_path: Path, speckle: Volume) -> None:
     volumes.write(speckle, tmp_path / "a.nii.gz")
     image = sitk.ReadImage(str(tmp_path / "a.nii.gz"))

@@ -77,7 +77,7 @@ def from_cells(cells: Mapping[str, str]) -> Marks | None:
     AnnotationError
         A cell is no voxel.
     """
-    excluded = cells.get("quality", MISSING).lower() in ("exclude", "excluded")
+    excluded = tables.excludes(cells.get("quality", MISSING))
     given = {name: cells.get(name, MISSING) for name in VOXELS}
     given = {name: cell for name, cell in given.items() if cell.lower() not in tables.MISSING}
     reason = cells.get("quality_reason", MISSING) if excluded else ""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
+from mflib import atomic
 from mflib import cohort as cohorts
 from mflib.annotation import rows
 from mflib.annotation.marks import AnnotationError
@@ -47,7 +47,10 @@ def open_session(root: Path, annotator: str, *, second: bool = False, seed: int 
     notices = [str(fault) for fault in folder.faults if fault.file in _unusable(folder)]
     paths = {key: folder.volumes[key] for key in _order(folder, seed if second else None)}
     path = root / (SECOND if second else ANNOTATIONS)
-    _check_writable(path.parent)
+    try:
+        atomic.check_writable(path.parent)
+    except OSError as error:
+        raise AnnotationError(f"annotations cannot be saved: {error}") from error
     return Session(root, path, annotator.upper(), second, paths, notices)
 
 
@@ -75,13 +78,3 @@ def _order(folder: cohorts.Folder, seed: int | None) -> list[Key]:
     if not keys:
         raise AnnotationError(f"no volume to annotate in {folder.root}: the patients of all of them are excluded")
     return keys if seed is None else [keys[n] for n in np.random.default_rng(seed).permutation(len(keys))]
-
-
-def _check_writable(folder: Path) -> None:
-    """Say now what would else be said after an hour's work."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise AnnotationError(f"annotations cannot be saved: {error}") from error

@@ -147,6 +147,11 @@ SCHEMAS = {
 }
 
 
+def excludes(quality: str) -> bool:
+    """Whether a cell of the column quality, as somebody has written it, takes its segment out."""
+    return WORDS["quality"].get(quality.lower()) == "exclude"
+
+
 def read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
     """One table of the cohort folder with every faulty cell.
 

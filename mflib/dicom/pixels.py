@@ -16,7 +16,7 @@ from pydicom.uid import UID
 
 from mflib.dicom import codestream
 from mflib.dicom.elements import DicomError, count, guarded, word
-from mflib.dicom.opening import LARGEST_BYTES
+from mflib.stored import LARGEST_BYTES
 
 GREY = {"MONOCHROME1", "MONOCHROME2"}
 COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}

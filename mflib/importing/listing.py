@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from mflib.importing import sources, words
 from mflib.importing.acquiring import acquire, spaced
 from mflib.importing.errors import Refusal, SourceError
 from mflib.importing.images import in_words
-from mflib.importing.table import COLUMNS, FORMULA, KEYS, SPACING, Cells
+from mflib.importing.table import COLUMNS, FORMULA, SPACING, Cells
 from mflib.progress import Progress
+from mflib.volume import KEY
 
 HINT = """Look at every row: participant, level and side are suggestions, taken from the names of folders and files.
 Fill in what is missing. A row without a participant is skipped. Numbers in the spacing columns stand above the file's.
@@ -71,7 +71,12 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
     if path.exists():
         raise SourceError(f"{path.name}: there is a map already; try it with --map, or delete it for a new template")
     refuse_in_cohort(path, cohort)
-    _check_writable(path)
+    try:
+        atomic.check_writable(path.parent)
+    except OSError as error:
+        raise SourceError(
+            f"{path.name}: cannot be written to its folder ({error.strerror}), expected another place: --map FILE"
+        ) from error
     people = _people(file.relative_to(start) for file in found)
     progress = Progress("looked at", len(found))
     rows = []
@@ -85,18 +90,6 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
 def beside(source: Path) -> Path:
     """Where the map of a source lies if nobody says otherwise: with the source, as both may name patients."""
     return source.resolve().parent / "import_map.csv"
-
-
-def _check_writable(path: Path) -> None:
-    """Say now what would else be said after a look at every file."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise SourceError(
-            f"{path.name}: cannot be written to its folder ({error.strerror}), expected another place: --map FILE"
-        ) from error
 
 
 def refuse_in_cohort(path: Path, cohort: Path) -> None:
@@ -142,7 +135,7 @@ def _look(start: Path, file: Path, people: dict[str, str], spacing_mm: Spacing |
             return row
     level, lat = words.named(name)
     person = people.get(name.parts[0], "") if len(name.parts) > 1 else ""
-    return row | dict(zip(KEYS, (person, level or "", lat or ""), strict=True))
+    return row | dict(zip(KEY, (person, level or "", lat or ""), strict=True))
 
 
 def _wants_spacing(file: Path) -> bool:

@@ -13,8 +13,8 @@ from mflib.cohort.tables import Fault
 from mflib.dicom.reading import PLAUSIBLE_MM, Spacing
 from mflib.importing import sources, words
 from mflib.importing.errors import Refusal, SourceError
-from mflib.importing.table import KEYS, RANGE, SPACING, Cells, cells
-from mflib.volume import LEVELS
+from mflib.importing.table import RANGE, SPACING, Cells, cells
+from mflib.volume import KEY, LEVELS
 
 PLAUSIBLE_DB = (10, 200)
 # Faults after which a map is looked at no further: another table, or a spreadsheet gone wrong.
@@ -98,7 +98,7 @@ def plan(
         else:
             faults += [Fault(map_path.name, number, *fault) for fault in made]
     faults += _doubled(map_path.name, rows, "file", lambda row: sources.identity(row.path))
-    faults += _doubled(map_path.name, rows, "/".join(KEYS), lambda row: tuple(word.casefold() for word in row.key))
+    faults += _doubled(map_path.name, rows, "/".join(KEY), lambda row: tuple(word.casefold() for word in row.key))
     if not used and not faults:
         faults.append(Fault(map_path.name, None, "participant_id", "no row with a participant", "at least one"))
     if faults:

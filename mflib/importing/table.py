@@ -7,11 +7,11 @@ from pathlib import Path
 from mflib.cohort.cells import CellsError, read
 from mflib.cohort.tables import Fault
 from mflib.importing.errors import SourceError
+from mflib.volume import KEY
 
-KEYS = ("participant_id", "level", "lat")
 SPACING = tuple(f"spacing_{axis}_mm" for axis in "ijk")
 RANGE = "dynamic_range_db"
-REQUIRED = ("file", *KEYS)
+REQUIRED = ("file", *KEY)
 OPTIONAL = (*SPACING, RANGE)
 COLUMNS = (*REQUIRED, *OPTIONAL, "found", "problem")
 FORMULA = ("=", "+", "-", "@")

@@ -14,11 +14,10 @@ from mflib.predict.models import Models
 from mflib.predict.results import Applicability, Assessment, Result, Verdict
 from mflib.predict.words import CALLS, VERDICTS
 from mflib.viewer import view
-from mflib.volume import Annotation, Volume
+from mflib.volume import SIDE_NAMES, Annotation, Volume
 
 # A sign beside the word, so that nothing hangs on colour.
 SIGNS: dict[Verdict, str] = {"inside": "\u2713", "at the edge": "!", "outside": "\u2715"}
-SIDES = {"L": "left", "R": "right"}
 MARGIN_MM = 3.0
 # The fields of a sidecar that reach the page: technical ones, and no others.
 _SIDECAR = {
@@ -51,7 +50,7 @@ def volume(assessment: Assessment, models: Models, anchor: str) -> dict[str, Any
     rows = [_result(result, areas) for result in assessment.results.values()]
     return {
         "id": anchor,
-        "title": f"{key[1]} {SIDES[key[2]]}" if key else assessment.name,
+        "title": f"{key[1]} {SIDE_NAMES[key[2]]}" if key else assessment.name,
         "file": assessment.name,
         "verdict": found.verdict,
         "sign": SIGNS[found.verdict],

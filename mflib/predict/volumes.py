@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mflib import volume as volumes
-from mflib.cohort import cells, files
+from mflib.cohort import cells, files, tables
 from mflib.cohort.files import NAME, SEGMENT_FILE
-from mflib.cohort.tables import ANNOTATIONS, MISSING, VOXELS, WORDS, Fault
+from mflib.cohort.tables import ANNOTATIONS, MISSING, VOXELS, Fault
 from mflib.predict.results import PredictError
 from mflib.volume import KEY, Annotation, VolumeError
 
@@ -50,8 +50,7 @@ class Row:
     @property
     def excluded(self) -> str:
         """Why the volume is not to be used; empty where it is."""
-        quality = self.cells.get("quality", "").lower()
-        if WORDS["quality"].get(quality, quality) != "exclude":
+        if not tables.excludes(self.cells.get("quality", "")):
             return ""
         reason = self.cells.get("quality_reason", "")
         return "no reason given" if reason.lower() in MISSING else reason

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,8 +33,8 @@ def of_volume(volume: Volume) -> dict[str, Any]:
         "black_pct": 100 * float(share[0]),
         "saturated_pct": 100 * float(share[255]),
         "dynamic_range_db": math.nan if volume.dynamic_range_db is None else volume.dynamic_range_db,
-        "gain_percent": _number(volume.sidecar, "GainPercent"),
-        "depth_mm": _number(volume.sidecar, "DepthMM"),
+        "gain_percent": _stated(volume, "GainPercent"),
+        "depth_mm": _stated(volume, "DepthMM"),
     }
     for axis, step, n in zip("ijk", volume.spacing_mm, volume.voxels.shape, strict=True):
         row |= {f"spacing_{axis}_mm": step, f"field_{axis}_mm": step * n}
@@ -115,6 +114,6 @@ def _histogram(voxels: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.bincount(voxels.ravel(order="K"), minlength=256) / voxels.size
 
 
-def _number(sidecar: Mapping[str, Any], name: str) -> float:
-    value = sidecar.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+def _stated(volume: Volume, field: str) -> float:
+    value = volume.stated(field)
+    return math.nan if value is None else value

@@ -133,7 +133,7 @@ def acquisition(volume: Volume, annotation: Annotation, region: preprocess.Regio
         found |= {f"voxel, {axis} (mm)": spacing, f"region, {axis} (mm)": spacing * voxels}
     found |= {"bone (grey level)": region.references.bone, "shadow (grey level)": region.references.shadow}
     found[STATED_RANGE] = volume.dynamic_range_db
-    return found | {name: _number(volume.sidecar.get(key)) for name, key in NUMBERS.items()}
+    return found | {name: volume.stated(field) for name, field in NUMBERS.items()}
 
 
 def voxels_digest(volume: Volume) -> str:
@@ -206,10 +206,6 @@ def _fold(number: int, path: Path, threshold: float) -> dict[str, Any]:
 def _rounded(values: pd.Series) -> list[float | None]:
     """To six digits, which is more than a range of values needs; None for what is missing."""
     return [None if np.isnan(value) else float(f"{value:.{DIGITS}g}") for value in values.to_numpy(float)]
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

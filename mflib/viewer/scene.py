@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mflib.viewer.checks import check_annotation, check_volume, checked_map
-from mflib.volume import LEVELS, SIDES, Annotation, Index, Volume
+from mflib.volume import LEVELS, SIDE_NAMES, Annotation, Index, Volume
 
 AXES = ("lateral", "depth", "elevation")
 Plane = tuple[str, int, int, int]
@@ -175,8 +175,7 @@ def _start(
 def _name(volume: Volume) -> str:
     """Level and side where the sidecar says them in the study's own words; nothing else of it reaches a page."""
     level, side = volume.sidecar.get("SpinalLevel"), volume.sidecar.get("Laterality")
-    sides = dict(zip(SIDES, ("left", "right"), strict=True))
-    return " ".join([level if level in LEVELS else "", sides.get(str(side), "")]).strip()
+    return " ".join([level if level in LEVELS else "", SIDE_NAMES.get(str(side), "")]).strip()
 
 
 def _times(first: Any, second: Any) -> Place:

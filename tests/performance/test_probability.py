@@ -4,30 +4,21 @@ import numpy as np
 import pytest
 import statsmodels.formula.api as smf
 from numpy.testing import assert_allclose
-from scipy.special import expit, logit
+from scipy.special import logit
 from sklearn.metrics import brier_score_loss
 
 from mflib import performance, roc
 from mflib.performance.logistic import EPSILON
-from tests.performance.toy import predictions, probabilities
-
-
-def simulated(slope, intercept, n_patients=400):
-    """Labels drawn from probabilities; the scores say that the log odds are ``intercept + slope`` x theirs."""
-    table = predictions("dcnn", n_patients=n_patients)
-    rng = np.random.default_rng(5)
-    claimed = rng.normal(0, 1.2, len(table))
-    drawn = rng.random(len(table)) < expit(intercept + slope * claimed)
-    return table.assign(score=expit(claimed), y_true=drawn.astype(int))
+from tests.performance.toy import predictions, probabilities, simulated
 
 
 def test_true_probabilities_are_calibrated():
-    found = performance.calibration(simulated(1, 0), resamples=50).set_index("quantity")
+    found = performance.calibration(simulated(0, 1, 400), resamples=50).set_index("quantity")
     assert_allclose(found.loc["slope", "value"], 1, atol=0.12)
     assert_allclose(found.loc["intercept", "value"], 0, atol=0.12)
     assert (found["low"] < found["value"]).all() and (found["value"] < found["high"]).all()
     assert (found["note"] == "").all()
-    extreme = performance.calibration(simulated(0.5, 1), resamples=50).set_index("quantity")
+    extreme = performance.calibration(simulated(1, 0.5, 400), resamples=50).set_index("quantity")
     assert_allclose(extreme.loc["slope", "value"], 0.5, atol=0.12)
     assert extreme.loc["intercept", "low"] > 0.5
 

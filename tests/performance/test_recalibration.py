@@ -9,16 +9,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from mflib import performance
-from tests.performance.toy import predictions, probabilities
-
-
-def simulated(intercept, slope, n_patients=150):
-    """Labels drawn so that the right update of the scores has this intercept and slope."""
-    table = predictions("dcnn", n_patients=n_patients)
-    rng = np.random.default_rng(5)
-    claimed = rng.normal(0, 1.2, len(table))
-    drawn = rng.random(len(table)) < expit(intercept + slope * claimed)
-    return table.assign(score=expit(claimed), y_true=drawn.astype(int))
+from tests.performance.toy import probabilities, simulated
 
 
 def coefficients(found):
@@ -70,7 +61,7 @@ def test_coefficients_are_those_of_a_formula_with_patients_as_clusters():
 
 
 def test_right_probabilities_stay_and_wrong_ones_are_mended():
-    right, wrong = simulated(0, 1), simulated(1, 0.5)
+    right, wrong = simulated(0, 1, 150), simulated(1, 0.5, 150)
     found = performance.recalibrate(right, "intercept and slope")
     assert (found.update["low"] < [0, 1]).all() and (found.update["high"] > [0, 1]).all()
     assert_allclose(found.predictions["score"], right["score"], atol=0.05)

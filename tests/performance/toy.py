@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from mflib import performance
 
@@ -23,7 +24,16 @@ def predictions(model: str, seed: int = 0, n_patients: int = 20, repeat: int = 0
 def probabilities(model: str, seed: int = 0, n_patients: int = 20) -> pd.DataFrame:
     """The same with scores in (0, 1)."""
     table = predictions(model, seed, n_patients)
-    return table.assign(score=1 / (1 + np.exp(0.75 - 3 * table["score"])), threshold=0.5)
+    return table.assign(score=expit(3 * table["score"] - 0.75), threshold=0.5)
+
+
+def simulated(intercept: float, slope: float, n_patients: int) -> pd.DataFrame:
+    """Labels drawn so that the log odds are ``intercept + slope`` x those that the scores claim."""
+    table = predictions("dcnn", n_patients=n_patients)
+    rng = np.random.default_rng(5)
+    claimed = rng.normal(0, 1.2, len(table))
+    drawn = rng.random(len(table)) < expit(intercept + slope * claimed)
+    return table.assign(score=expit(claimed), y_true=drawn.astype(int))
 
 
 def alone(table: pd.DataFrame) -> pd.DataFrame:
