@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from textwrap import wrap
 from typing import Any
 
@@ -11,12 +11,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mflib.figures.style import BLUE, GREY, ORANGE, SKY, VERMILION, box_and_points, panels, styled
+from mflib.figures.style import BLUE, GREY, ORANGE, SKY, VERMILION, WIDTH, box_and_points, panels, styled
 from mflib.preprocess import BLACK_SHADOW, SATURATED_BONE, WEAK_CONTRAST
 from mflib.quality import Thumbnail
 from mflib.quality.trend import VOXELS, patients
 
 _ACROSS = 4  # thumbnails in a row
+_LINE = 0.15  # inches of a line of their titles, one of which stays empty
 
 
 @styled
@@ -74,19 +75,29 @@ def volume_thumbnails(table: pd.DataFrame, pictures: Mapping[str, Thumbnail]) ->
     table : rows of ``quality.measure``, in the order in which they are to be shown
     pictures : by path; a volume without one cannot be read
     """
+    shown = table.to_dict("records")
+    titles = [_title(row) for row in shown]
+    # As high as the longest title and the tallest picture: what is left over would part the rows.
+    lines = max((title.count("\n") + 1 for title in titles), default=1)
+    shapes = [pictures[row["path"]].pixels.shape for row in shown if row["path"] in pictures]
+    tallest = max((height / width for height, width in shapes), default=0.3)
     rows = max(1, -(-len(table) // _ACROSS))
-    figure, axes = panels(rows, _ACROSS, 2.7 * rows)
+    figure, axes = panels(rows, _ACROSS, rows * (_LINE * (lines + 1) + WIDTH / _ACROSS * tallest))
     for panel in axes.flat:
         panel.axis("off")
-    for panel, row in zip(axes.flat, table.to_dict("records"), strict=False):
-        words = [line for flag in row["flags"].split("; ") for line in wrap(flag, 29)]
-        name = f"{row['participant_id']} {row['level']} {row['lat']}"
-        panel.set_title("\n".join([name, *words]), loc="left", fontsize=7)
+    for panel, row, title in zip(axes.flat, shown, titles, strict=False):
+        panel.set_title(title, loc="left", fontsize=7)
         if row["path"] in pictures:
             _picture(panel, pictures[row["path"]])
     if table.empty:
         axes[0, 0].text(0, 0.5, "no volume stands out", va="center")
     return figure
+
+
+def _title(row: Mapping[Hashable, Any]) -> str:
+    """The key of a volume, and in the lines below it what stands out."""
+    words = [line for flag in row["flags"].split("; ") for line in wrap(flag, 29)]
+    return "\n".join([f"{row['participant_id']} {row['level']} {row['lat']}", *words])
 
 
 def _shade(axes: Axes) -> None:

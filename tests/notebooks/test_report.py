@@ -273,6 +273,9 @@ def test_the_report_opens_offline(open_page: Callable[..., Any], finished: Path,
     assert seen == []
     assert "SYNTHETIC" in page.inner_text(".banner")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # Wide tables scroll; what they are stands in full above them.
+    cut = "[...document.querySelectorAll('.table')].filter(t => t.querySelector('caption').offsetWidth > t.clientWidth)"
+    assert page.evaluate(f"{cut}.length") == 0
     assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth && i.alt.length > 20)")
     assert page.locator("figure figcaption").count() == page.locator("img").count() >= 12
     assert page.locator("main section").first.get_attribute("id") == "key-results"
