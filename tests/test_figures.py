@@ -126,7 +126,6 @@ DRAWN = {
     "three_planes": lambda: figures.three_planes(
         [("as recorded", VOXELS), ("gain-normalised", VOXELS // 2)], (0.4, 0.4, 0.5), ANNOTATION
     ),
-    "histogram_before_after": lambda: figures.histogram_before_after(VOXELS, VOXELS // 2),
     "glcm": lambda: figures.glcm({"16 levels, step 1, 1.0.0": RNG.poisson(0.7, (16, 16))}),
     "glcm of two": lambda: figures.glcm({"healthy": RNG.poisson(0.7, (16, 16)), "fatty": np.eye(16, dtype=int)}),
     "co_occurrence": lambda: figures.co_occurrence(PATCH, (1, 0), COUNTED),

@@ -83,24 +83,6 @@ def network_inputs(cases: Sequence[tuple[str, Voxels, Voxels, NDArray[np.float32
 
 
 @styled
-def histogram_before_after(raw: Voxels, voxels: Voxels) -> Figure:
-    """Grey levels of a region before and after gain normalisation.
-
-    Parameters
-    ----------
-    raw, voxels : uint8, any shape
-    """
-    figure, axes = single(2.8)
-    looks = (("as recorded", raw, VERMILION, "--"), ("gain-normalised", voxels, BLUE, "-"))
-    for label, values, colour, line in looks:
-        share = 100 * np.bincount(values.ravel(), minlength=256) / values.size
-        axes.stairs(share, np.arange(257) - 0.5, color=colour, linestyle=line, label=label)
-    axes.set(xlabel="grey level", ylabel="voxels (%)", xlim=(-1, 256))
-    axes.legend()
-    return figure
-
-
-@styled
 def co_occurrence(patch: NDArray[np.integer], offset: tuple[int, int], matrix: NDArray[np.integer]) -> Figure:
     """How a co-occurrence matrix is counted: a patch of grey levels with one kind of pair marked, and its matrix.
 

@@ -1,37 +1,12 @@
-"""ROC curves: their vertices, the area under a part of them, and their operating points.
-
-References
-----------
-McClish DK. Analyzing a portion of the ROC curve. Med Decis Making 1989;9:190-195.
-"""
+"""ROC curves: their vertices and their operating points."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import confusion_matrix_at_thresholds, roc_curve
 
 from mflib.roc.cases import Floats, RocError, one_column
-
-Axis = Literal["false_positive_rate", "sensitivity"]
-
-
-@dataclass(frozen=True)
-class PartialArea:
-    """Area under a part of the ROC curve.
-
-    Parameters
-    ----------
-    raw : the area itself, at most the width of the range
-    standardised : McClish 1989: 0.5 where the curve runs along the diagonal and 1 where it is perfect, whatever the
-        range; below 0.5 where the curve lies below the diagonal
-    """
-
-    raw: float
-    standardised: float
 
 
 def curve(y_true: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]:
@@ -55,39 +30,6 @@ def curve(y_true: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]
     positive, column = one_column(y_true, scores)
     false_positive_rate, true_positive_rate, threshold = roc_curve(positive, column)
     return false_positive_rate, true_positive_rate, threshold
-
-
-def partial_auc(
-    y_true: ArrayLike, scores: ArrayLike, low: float = 0.0, high: float = 0.2, *, over: Axis = "false_positive_rate"
-) -> PartialArea:
-    """Area under the part of the ROC curve between two false positive rates, or between two sensitivities.
-
-    Over false positive rates it is the integral of the sensitivity: how good the model is where few healthy ones may be
-    called positive. Over sensitivities it is the integral of the specificity: where few positives may be missed. The
-    curve runs straight across tied scores.
-
-    Parameters
-    ----------
-    y_true, scores : (n,)
-    low, high : the range, 0 <= low < high <= 1
-    over : what the range is of; a specificity of 0.8 to 1 is a false positive rate of 0 to 0.2
-
-    Raises
-    ------
-    RocError
-        As ``curve``, a range that is none, or an unknown axis.
-    """
-    if not 0 <= low < high <= 1:
-        raise RocError(f"found range {low} to {high}, expected 0 <= low < high <= 1")
-    if over not in ("false_positive_rate", "sensitivity"):
-        raise RocError(f"found axis {over!r}, expected 'false_positive_rate' or 'sensitivity'")
-    x, y, _ = curve(y_true, scores)
-    if over == "sensitivity":
-        # Seen from the other corner: the share of positives missed across, the specificity up.
-        x, y, low, high = 1 - y[::-1], 1 - x[::-1], 1 - high, 1 - low
-    raw, width = _area_between(x, y, low, high), high - low
-    chance = width * (low + high) / 2
-    return PartialArea(raw, (1 + (raw - chance) / (width - chance)) / 2)
 
 
 def sensitivity_at(y_true: ArrayLike, scores: ArrayLike, specificity: float) -> tuple[float, float]:
@@ -153,13 +95,3 @@ def _best(wanted: Floats, given: Floats, threshold: Floats, least: float, name: 
         raise RocError(f"found {name} {least}, expected a value from 0 to 1")
     best = int(np.argmax(np.where(given >= least, wanted, -1)))
     return float(wanted[best]), float(threshold[best])
-
-
-def _area_between(x: Floats, y: Floats, low: float, high: float) -> float:
-    """Area under a line of vertices with ascending x, which may rise vertically, between two values of x."""
-    run = np.diff(x)
-    sloped = run > 0
-    x, y, run, rise = x[:-1][sloped], y[:-1][sloped], run[sloped], np.diff(y)[sloped]
-    left, right = np.clip(low, x, x + run), np.clip(high, x, x + run)
-    middle = (left + right) / 2
-    return float(np.sum((right - left) * (y + rise * (middle - x) / run)))

@@ -8,13 +8,12 @@ import json
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mflib.viewer import niivue, still
-from mflib.viewer.checks import ViewError
+from mflib.viewer import still
 from mflib.viewer.scene import AXES, PLANES, Scene, prepare
 from mflib.volume import Annotation, Volume
 
@@ -44,8 +43,7 @@ def view(
     saliency: Any = None,
     *,
     caption: str = "",
-    engine: Literal["canvas", "niivue"] = "canvas",
-) -> Any:
+) -> View:
     """Three linked planes of a volume to click through, the same in JupyterLab and in the report.
 
     Needs no network. Without a script and on paper the reader sees a still picture of the first position. Grey levels
@@ -57,12 +55,11 @@ def view(
     annotation : reference points and region of interest to mark
     saliency : (ni, nj, nk) non-negative map of the region's shape, or of the volume's, to lay over it
     caption : what to look at; stands below the planes
-    engine : ``"niivue"`` shows the volume alone in NiiVue, in JupyterLab only; needs ``pip install mflib[niivue]``
 
     Returns
     -------
-    View or NiiVue widget
-        What a notebook displays; a ``View`` has its page in ``html``.
+    View
+        What a notebook displays; its page is in ``html``.
 
     Raises
     ------
@@ -70,13 +67,7 @@ def view(
         Something that cannot be shown; the message says what was found and what was expected.
     """
     scene = prepare(volume, annotation, saliency)
-    if engine == "canvas":
-        return View(still.describe(scene), _html(scene, caption))
-    if engine != "niivue":
-        raise ViewError(f"engine: found {engine!r}, expected 'canvas' or 'niivue'")
-    if annotation is not None or saliency is not None:
-        raise ViewError("engine 'niivue' shows the volume alone: found an overlay, expected none; use 'canvas'")
-    return niivue.widget(volume)
+    return View(still.describe(scene), _html(scene, caption))
 
 
 def _html(scene: Scene, caption: str) -> str:

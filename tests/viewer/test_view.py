@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -134,8 +133,6 @@ def test_nothing_of_the_sidecar_but_level_and_side_reaches_the_page() -> None:
         ({"saliency": np.ones((2, 3, 4))}, "found shape 2 x 3 x 4, expected the volume's 30 x 24 x 18"),
         ({"saliency": np.full(SHAPE, np.nan)}, "12960 values NaN or infinite"),
         ({"saliency": np.full(SHAPE, -1.0)}, "expected no negative value"),
-        ({"engine": "vtk"}, "found 'vtk', expected 'canvas' or 'niivue'"),
-        ({"engine": "niivue", "annotation": MARKS}, "shows the volume alone"),
     ],
 )
 def test_what_cannot_be_shown_says_why(change: dict[str, Any], message: str) -> None:
@@ -159,20 +156,6 @@ def test_it_passes_through_the_report_unharmed(tmp_path: Path) -> None:
     assert picture(str(figure)) == picture(shown.html)
     with Image.open(io.BytesIO(picture(shown.html))) as image:
         assert image.format == "PNG"
-
-
-def test_niivue_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ipyniivue", None)
-    with pytest.raises(ViewError, match=r"pip install mflib\[niivue\]"):
-        view(noise(), engine="niivue")
-
-
-def test_niivue_gets_the_voxels() -> None:
-    ipyniivue = pytest.importorskip("ipyniivue", reason="the optional extra niivue is not installed")
-    widget = view(noise(), engine="niivue")
-    assert isinstance(widget, ipyniivue.NiiVue)
-    content = gzip.decompress(bytes(widget.volumes[0].data))
-    assert content[352:] == noise().voxels.tobytes(order="F")
 
 
 def test_a_notebook_shows_the_page() -> None:
