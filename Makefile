@@ -2,8 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.stamp
 # The longest files come first, so that they do not run alone at the end.
-FOLDERS := $(sort $(dir $(wildcard tests/*/test_*.py)))
-TESTS := tests/notebooks/ $(filter-out tests/notebooks/,$(FOLDERS)) $(sort $(wildcard tests/test_*.py))
+TESTS := $(addprefix tests/, notebooks models study data show stats base) $(sort $(wildcard tests/test_*.py))
 
 .PHONY: report test lab lock clean
 

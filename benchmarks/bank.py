@@ -17,10 +17,10 @@ from statistics import median
 
 import joblib
 
-from mflib import cohort as cohorts
-from mflib import preprocess
-from mflib import volume as volumes
-from mflib.texture import bank, glcm
+from mflib.data import cohort as cohorts
+from mflib.data import preprocess
+from mflib.data import volume as volumes
+from mflib.models.texture import bank, glcm
 
 
 def median_seconds(function: Callable[[], object], repeats: int = 5) -> float:
@@ -35,7 +35,7 @@ def median_seconds(function: Callable[[], object], repeats: int = 5) -> float:
 
 def main(folder: Path) -> None:
     """Print the figures."""
-    cohort, preprocessing, settings = cohorts.load(folder), preprocess.Settings(), bank.Settings()
+    cohort, preprocessing, settings = cohorts.load(folder), preprocess.GainSettings(), bank.TextureSettings()
     segment = cohort.segments.iloc[0].to_dict()
     volume, annotation = cohort.volume(segment), cohort.annotation(segment)
     region = preprocess.region(volume, annotation, preprocessing)

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from mflib.dcnn import checkpoint, compute, fold, network
-from mflib.dcnn.inputs import StoredVolumes
-from mflib.dcnn.settings import Settings
-from mflib.folds import Fold
+from mflib.models.dcnn import compute, fold, network
+from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn.inputs import StoredVolumes
+from mflib.models.folds import Fold
 from mflib.study.profile import Profile, read
 
 STEPS, ROUNDS = 20, 7
@@ -42,7 +42,7 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def stored(folder: Path, settings: Settings) -> StoredVolumes:
+def stored(folder: Path, settings: NetworkSettings) -> StoredVolumes:
     """Random volumes on disk, as many as the steps need."""
     rng = np.random.default_rng(0)
     paths = tuple(folder / f"{n}.npy" for n in range(STEPS * settings.batch))
@@ -51,7 +51,7 @@ def stored(folder: Path, settings: Settings) -> StoredVolumes:
     return StoredVolumes(paths)
 
 
-def bare(state: checkpoint.State, settings: Settings) -> Callable[[], None]:
+def bare(state: fold.State, settings: NetworkSettings) -> Callable[[], None]:
     """A loop of steps on one random batch that lies where the network is."""
     volumes = torch.randn(settings.batch, *settings.size, device=compute.device())
     truth = torch.tensor([0.0, 1.0], device=compute.device()).repeat(settings.batch)[: settings.batch]
@@ -66,7 +66,7 @@ def bare(state: checkpoint.State, settings: Settings) -> Callable[[], None]:
     return loop
 
 
-def product_rate(settings: Settings) -> float:
+def product_rate(settings: NetworkSettings) -> float:
     """FLOP/s of the best of several large matrix products in the settings' precision."""
     n = 8192 if torch.cuda.is_available() else 2048
     kind = torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
@@ -74,13 +74,13 @@ def product_rate(settings: Settings) -> float:
     return 2 * n**3 / min(seconds(lambda: a @ b) for _ in range(10))
 
 
-def step_flop(settings: Settings) -> float:
+def step_flop(settings: NetworkSettings) -> float:
     """FLOP of a training step: forward once, backward twice as much."""
     model = network.build(settings.depth, settings.width, settings.dilated)
     return 3e9 * float(network.layers(model, settings.size)["GFLOP"].sum()) * settings.batch
 
 
-def compared(settings: Settings, folder: Path) -> None:
+def compared(settings: NetworkSettings, folder: Path) -> None:
     """Print the step of a fold beside a bare one, with what each achieves."""
     volumes = stored(folder, settings)
     labels = np.arange(len(volumes)) % 2
@@ -104,11 +104,11 @@ def compared(settings: Settings, folder: Path) -> None:
     for kind, of in (("at best", min), ("median", median)):
         print(f"fold / bare loop, {kind}: {of(found['fold']) / of(found['bare loop']):.3f}")
     start = time.perf_counter()
-    checkpoint.save(state, folder, "key")
+    fold.save_checkpoint(state, folder, "key")
     print(f"checkpoint: {1000 * (time.perf_counter() - start):.0f} ms")
 
 
-def by_batch(settings: Settings) -> None:
+def by_batch(settings: NetworkSettings) -> None:
     """Print samples a second of the bare loop by batch size, and the memory that it took."""
     nobody = Fold(0, 1, np.arange(0), np.arange(0), np.arange(0))
     for batch in (1, 2, 4, 8, 16, 32):

@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.feature import graycoprops
 
-from mflib import phantom, preprocess
-from mflib.texture import glcm
+from mflib.data import phantom, preprocess
+from mflib.models.texture import glcm
 
 ROUNDS = 7
 SLOW_ROUNDS = 2
@@ -62,7 +62,7 @@ OFFSETS = [tuple(step * c for c in direction) for step in glcm.STEPS for directi
 def region() -> Voxels:
     """The gain-normalised region of interest of a simulated volume of the paper's size."""
     volume, annotation = phantom.simulate(phantom.Parameters(severity=0.4), 1, "paper")
-    return preprocess.region(volume, annotation, preprocess.Settings()).voxels
+    return preprocess.region(volume, annotation, preprocess.GainSettings()).voxels
 
 
 def shifted(voxels: NDArray[Any], offset: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any]]:

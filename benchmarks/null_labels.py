@@ -21,10 +21,10 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from mflib import cohort as cohorts
-from mflib import folds, forest
-from mflib.folds import Split
-from mflib.forest import Selection
+from mflib.data import cohort as cohorts
+from mflib.models import folds, forest
+from mflib.models.folds import Split
+from mflib.models.forest import Selection
 
 PERMUTATIONS = 10
 
@@ -45,7 +45,7 @@ def permuted_by_patient(segments: pd.DataFrame, seed: int, *, within: bool = Fal
 def pooled_auc(texture: pd.DataFrame, labels: np.ndarray, split: Split, selection: Selection, seed: int) -> float:
     """AUC of the out-of-fold scores of one whole cross-validation."""
     made = folds.make(labels, texture["participant_id"], split=split, seed=seed)
-    settings = forest.Settings(seed=seed)
+    settings = forest.ForestSettings(seed=seed)
     workers = joblib.cpu_count()
     result = forest.out_of_fold(texture, labels, made, settings, split, selection=selection, workers=workers)
     return float(roc_auc_score(result.predictions["y_true"], result.predictions["score"]))

@@ -18,11 +18,11 @@ from typing import get_args
 from null_labels import described, permuted_by_patient
 from sklearn.metrics import roc_auc_score
 
-from mflib import cohort as cohorts
-from mflib import folds
-from mflib.cohort import Cohort
-from mflib.dcnn import training
-from mflib.folds import Split
+from mflib.data import cohort as cohorts
+from mflib.data.cohort import Cohort
+from mflib.models import folds
+from mflib.models.dcnn import training
+from mflib.models.folds import Split
 from mflib.study.profile import Profile, read
 
 PERMUTATIONS = 5

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from mflib import phantom
+from mflib.data import phantom
 
 
 def cpu_seconds(profile: str, repeats: int) -> list[float]:

@@ -13,7 +13,7 @@ from statistics import median
 
 import numpy as np
 
-from mflib import roc
+from mflib.stats import roc
 
 CASES, ROUNDS, LIMIT = 1_000_000, 9, 5.0
 

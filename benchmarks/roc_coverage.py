@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from mflib import roc
+from mflib.stats import roc
 
 AUC = 0.75
 PREVALENCE = 160 / 368

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mflib import cohort as cohorts
-from mflib.annotation.suggestion import suggest
+from mflib.data import cohort as cohorts
+from mflib.data.annotation.suggestion import suggest
 
 WITHIN_MM = 3.0
 

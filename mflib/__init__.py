@@ -1,18 +1,18 @@
-"""Helpers of the multifidus study; in a notebook, ``mflib.view`` and ``mflib.annotate`` are at hand."""
+"""Helpers of the multifidus study: six wings, loaded when they are used, and three names for a notebook."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
+
+WINGS = ("base", "stats", "data", "models", "show", "study")
+FACE = {"Study": "study.run", "view": "show.viewer", "annotate": "data.annotation"}
 
 
 def __getattr__(name: str) -> Any:
-    """The two tools for a notebook, imported when they are asked for."""
-    if name == "view":
-        from mflib.viewer import view
-
-        return view
-    if name == "annotate":
-        from mflib.annotation import annotate
-
-        return annotate
+    """A wing, or one of the three names that a notebook needs, imported when it is asked for."""
+    if name in WINGS:
+        return import_module(f"mflib.{name}")
+    if name in FACE:
+        return getattr(import_module(f"mflib.{FACE[name]}"), name)
     raise AttributeError(f"module 'mflib' has no attribute {name!r}")

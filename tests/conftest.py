@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mflib.volume import LEVELS, SIDES, Volume, write
+from mflib.base.words import LEVELS, SIDES
+from mflib.data.volume import Volume, write
 
 SHAPE = (30, 28, 18)
 BONE, SHADOW = (4, 6, 9), (4, 20, 9)

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from mflib import cohort as cohorts
-from mflib import preprocess
-from mflib.cli import app, runs
-from mflib.report.pipeline import STEPS
-from mflib.texture import bank, glcm, nakagami
-from mflib.volume import Volume, read, write
+from mflib import cli
+from mflib.cli import app
+from mflib.data import cohort as cohorts
+from mflib.data import preprocess
+from mflib.data.volume import Volume, read, write
+from mflib.models.texture import bank, glcm, intensity
+from mflib.study.pipeline import STEPS
 from tests.conftest import BONE, ROI_SIZE, ROI_START, SHADOW
 
 
@@ -52,13 +53,13 @@ def test_one_volume_as_recorded(scan: Path, tmp_path: Path) -> None:
     expected = glcm.features(voxels)
     assert [name for name in row if name.startswith("glcm_")] == list(expected.index)
     np.testing.assert_array_equal([row[name] for name in expected.index], expected)
-    assert row["nakagami_m"] == nakagami.fit(voxels, 60).m
+    assert row["nakagami_m"] == intensity.fit(voxels, 60).m
     assert (row["volume"], row["grey_levels"]) == ("scan.nii.gz", np.unique(voxels).size)
 
 
 def test_one_volume_of_a_cohort_with_its_annotation(make_cohort, tmp_path: Path) -> None:
     cohort = cohorts.load(make_cohort(1, segments=1))
-    whole = bank.extract(cohort, preprocess.Settings(), bank.Settings(), tmp_path / "cache", workers=1)
+    whole = bank.extract(cohort, preprocess.GainSettings(), bank.TextureSettings(), tmp_path / "cache", workers=1)
     path = cohort.root / cohort.segments["path"].iloc[0]
     points = ("--roi", joined(ROI_START, ROI_SIZE), "--bone", joined(BONE), "--shadow", joined(SHADOW))
     done = texture(path, *points, "--out", tmp_path / "t.csv")
@@ -133,4 +134,4 @@ def test_a_killed_run_goes_on(make_cohort, tmp_path: Path) -> None:
 
 
 def test_the_help_names_every_notebook() -> None:
-    assert re.findall(r"\d\d \w+", runs.STEP) == [step.replace("_", " ", 1) for step in STEPS]
+    assert re.findall(r"\d\d \w+", cli.STEP) == [step.replace("_", " ", 1) for step in STEPS]

@@ -12,20 +12,11 @@ import nbformat
 import pytest
 import yaml
 
-from mflib.report import parameters
-from mflib.report.pipeline import NOTEBOOKS, STEPS
+from mflib.study import pipeline
+from mflib.study.pipeline import NOTEBOOKS, STEPS
 
-# A module stands on the floor of the longest name below that fits it.
-FLOORS = {
-    "atomic": -1, "lean": -1, "lock": -1, "parallel": -1, "progress": -1, "stored": -1,  # the cellar
-    "volume": 0, "roc": 0, "dcnn.network": 0, "dcnn.settings": 0, "dcnn.weights": 0,
-    "texture.glcm": 0, "texture.glcm_kernel": 0, "texture.nakagami": 0, "texture.first_order": 0,
-    "cohort": 1, "preprocess": 1, "performance": 1, "folds": 1, "reliability": 1, "audit": 1, "dicom": 1, "viewer": 1,
-    "phantom": 2, "clinical": 2, "published": 2, "check": 2, "texture": 2, "forest": 2, "baselines": 2, "dcnn": 2,
-    "importing": 2, "quality": 2,
-    "figures": 3, "pitfalls": 3, "annotation": 3, "compare": 4, "study": 4, "predict": 5, "report": 6, "cli": 7,
-    "__main__": 8,
-}  # fmt: skip
+# A wing imports only from wings below it; `cli` and `__main__` stand on top of all.
+WINGS = ("base", "stats", "data", "models", "show", "study", "cli", "__main__")
 
 
 def modules(package: Path) -> dict[str, Path]:
@@ -51,21 +42,18 @@ def imports(path: Path, known: dict[str, Path]) -> set[str]:
     return found - {""}
 
 
-def floor(name: str) -> int:
-    fitting = [key for key in FLOORS if name == key or name.startswith(key + ".")]
-    assert fitting, f"mflib.{name} stands on no floor"
-    return FLOORS[max(fitting, key=len)]
+def wing(name: str) -> int:
+    """How high a module's wing stands."""
+    return WINGS.index(name.partition(".")[0])
 
 
-def test_imports_run_down_the_floors(repository: Path) -> None:
+def test_imports_run_down_the_wings(repository: Path) -> None:
     known = modules(repository / "mflib")
     upward = [
-        f"{name} (floor {floor(name)}) imports {other} (floor {floor(other)})"
+        f"{name} imports {other}"
         for name, path in known.items()
         for other in imports(path, known)
-        if not (
-            floor(other) < floor(name) or (floor(other) == floor(name) and name.split(".")[0] == other.split(".")[0])
-        )
+        if wing(other) > wing(name)
     ]
     assert upward == []
 
@@ -132,7 +120,7 @@ def test_every_notebook_has_the_parameters_of_the_quick_profile() -> None:
 @pytest.mark.parametrize("profile", ["quick", "paper", "transfer"])
 def test_profiles_fit_the_notebooks(profile: str) -> None:
     values = yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text())
-    parameters.check(values, [NOTEBOOKS / f"{step}.ipynb" for step in STEPS])
+    pipeline.check(values, [NOTEBOOKS / f"{step}.ipynb" for step in STEPS])
 
 
 def test_public_names_are_documented(repository: Path) -> None:

@@ -9,20 +9,17 @@ from typing import Any, TypeVar, cast, get_args
 
 import yaml
 
-from mflib import forest, pitfalls, preprocess
-from mflib.dcnn import comparisons, weights
-from mflib.dcnn import settings as network
-from mflib.folds import Split
-from mflib.texture import bank, robustness
+from mflib.base.errors import InputError
+from mflib.base.files import ROOT
+from mflib.data import preprocess
+from mflib.models import forest, pitfalls
+from mflib.models.dcnn import comparisons, weights
+from mflib.models.dcnn import compute as network
+from mflib.models.folds import Split
+from mflib.models.texture import bank, robustness
 
-ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "notebooks" / "profiles"
-
 Settings = TypeVar("Settings")
-
-
-class ProfileError(ValueError):
-    """A parameter that is unknown, missing, or not of its type; the message says which and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +46,13 @@ class Profile:
     split: Split
     n_folds: int
     scheduler: str
-    preprocessing: preprocess.Settings
-    texture: bank.Settings
-    robustness: robustness.Settings
-    forest: forest.Settings
-    network: network.Settings
+    preprocessing: preprocess.GainSettings
+    texture: bank.TextureSettings
+    robustness: robustness.RobustnessSettings
+    forest: forest.ForestSettings
+    network: network.NetworkSettings
     network_comparisons: tuple[str, ...]
-    pitfalls: pitfalls.Settings
+    pitfalls: pitfalls.PitfallsSettings
 
     @classmethod
     def from_parameters(
@@ -79,17 +76,17 @@ class Profile:
 
         Raises
         ------
-        ProfileError
+        InputError
             A setting that its module does not know, or an unknown split.
         """
         if split not in get_args(Split):
-            raise ProfileError(f"split is {split!r}, expected one of {', '.join(get_args(Split))}")
+            raise InputError(f"split is {split!r}, expected one of {', '.join(get_args(Split))}")
         known, asked = comparisons.COMPARISONS, list(network_comparisons)
         if not set(asked) <= set(known) or len(set(asked)) < len(asked):
-            raise ProfileError(f"network_comparisons is {asked}; expected some of {', '.join(known)}, each once")
+            raise InputError(f"network_comparisons is {asked}; expected some of {', '.join(known)}, each once")
         for name, values in (("forest_settings", forest_settings), ("network_settings", network_settings)):
             if "seed" in values:
-                raise ProfileError(f"{name} has seed; expected the seed of the whole study, which is {seed}")
+                raise InputError(f"{name} has seed; expected the seed of the whole study, which is {seed}")
         return cls(
             cohort_folder=ROOT / cohort_folder,
             run_folder=ROOT / run_folder,
@@ -98,19 +95,19 @@ class Profile:
             split=cast(Split, split),
             n_folds=n_folds,
             scheduler=scheduler,
-            preprocessing=build(preprocess.Settings, "preprocessing", preprocessing),
-            texture=build(bank.Settings, "texture_settings", texture_settings),
-            robustness=build(robustness.Settings, "robustness_settings", robustness_settings),
-            forest=replace(build(forest.Settings, "forest_settings", forest_settings), seed=seed),
+            preprocessing=build(preprocess.GainSettings, "preprocessing", preprocessing),
+            texture=build(bank.TextureSettings, "texture_settings", texture_settings),
+            robustness=build(robustness.RobustnessSettings, "robustness_settings", robustness_settings),
+            forest=replace(build(forest.ForestSettings, "forest_settings", forest_settings), seed=seed),
             network=_network(network_settings, seed),
             network_comparisons=tuple(network_comparisons),
-            pitfalls=build(pitfalls.Settings, "pitfalls_settings", pitfalls_settings),
+            pitfalls=build(pitfalls.PitfallsSettings, "pitfalls_settings", pitfalls_settings),
         )
 
 
-def _network(values: Mapping[str, Any], seed: int) -> network.Settings:
+def _network(values: Mapping[str, Any], seed: int) -> network.NetworkSettings:
     """The network's settings; a relative path of weights starts at the repository."""
-    settings = replace(build(network.Settings, "network_settings", values), seed=seed)
+    settings = replace(build(network.NetworkSettings, "network_settings", values), seed=seed)
     is_path = settings.weights and settings.weights not in weights.RELEASES
     return replace(settings, weights=str(ROOT / settings.weights)) if is_path else settings
 
@@ -120,17 +117,17 @@ def build(settings: type[Settings], name: str, values: Mapping[str, Any]) -> Set
 
     Raises
     ------
-    ProfileError
+    InputError
         A key that the settings do not have, or a value that they refuse.
     """
     known = {field.name for field in fields(settings)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - known)
     if unknown:
-        raise ProfileError(f"{name} has {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
+        raise InputError(f"{name} has {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
     try:
         return settings(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
     except (TypeError, ValueError) as error:
-        raise ProfileError(f"{name}: {error}") from error
+        raise InputError(f"{name}: {error}") from error
 
 
 def of_run(
@@ -148,7 +145,7 @@ def of_run(
 
     Raises
     ------
-    ProfileError
+    InputError
         As `read`.
     """
     values = read(name)
@@ -164,17 +161,17 @@ def read(name: str) -> dict[str, Any]:
 
     Raises
     ------
-    ProfileError
+    InputError
         No such profile or file, or not a YAML mapping.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
-        raise ProfileError(f"no profile {name!r}; expected one of {known}, or the path of a YAML file")
+        raise InputError(f"no profile {name!r}; expected one of {known}, or the path of a YAML file")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ProfileError(f"{path.name}: not valid YAML ({error})") from error
+        raise InputError(f"{path.name}: not valid YAML ({error})") from error
     if not isinstance(content, dict):
-        raise ProfileError(f"{path.name}: found a {type(content).__name__}, expected a mapping of parameters")
+        raise InputError(f"{path.name}: found a {type(content).__name__}, expected a mapping of parameters")
     return content

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from mflib import phantom
-from mflib import volume as volumes
-from mflib.dcnn import compute, saliency
-from mflib.dcnn.fold import load
-from mflib.dcnn.training import Result
-from mflib.figures.saliency import Case
-from mflib.study import Study
-from mflib.volume import KEY
+from mflib.base.words import KEY
+from mflib.data import phantom
+from mflib.data import volume as volumes
+from mflib.models.dcnn import compute, saliency
+from mflib.models.dcnn.fold import load_network
+from mflib.models.dcnn.training import NetworkResult
+from mflib.show.figures.saliency import Case
+from mflib.study.run import Study
 
 # Segments that the checks look at: maps of a few voxels are noisy one by one, and their mean is not.
 CHECKED = 12
@@ -77,7 +77,7 @@ class Survey:
     """
 
     study: Study
-    result: Result
+    result: NetworkResult
     maps: list[saliency.Map] = field(init=False)
     calls: pd.DataFrame = field(init=False)
 
@@ -98,7 +98,7 @@ class Survey:
     def models(self) -> list[nn.Module]:
         """The folds' networks."""
         settings = self.study.profile.network
-        return [compute.placed(load(folder, settings), settings) for folder in self.result.folders]
+        return [compute.placed(load_network(folder, settings), settings) for folder in self.result.folders]
 
     def gallery(self) -> list[Case]:
         """The most confident call of each kind: right and wrong, infiltrated and healthy."""
@@ -158,7 +158,7 @@ class Survey:
         volumes = [self.result.inputs[int(position)] for position in chosen]
         weights = saliency.weight_check(self.models[0], volumes, seed=profile.seed)
         shuffled = self.study.network_on_shuffled_labels(fold)
-        pair = [self.models[0], compute.placed(load(shuffled.folders[0], profile.network), profile.network)]
+        pair = [self.models[0], compute.placed(load_network(shuffled.folders[0], profile.network), profile.network)]
         likeness = {
             OTHERS: float(saliency.stability(self.models, volumes)["similarity"].mean()),
             SHUFFLED: float(saliency.stability(pair, volumes)["similarity"].mean()),

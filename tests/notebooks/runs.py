@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from mflib.cli import app
-from mflib.report.pipeline import NOTEBOOKS
+from mflib.study.pipeline import NOTEBOOKS
 from tests import processes
 
 SMALL = {

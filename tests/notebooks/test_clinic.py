@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mflib.volume import KEY, Volume, read, write
-from tests.dicom.files import MARKER, region_multiframe
+from mflib.base.words import KEY
+from mflib.data.volume import Volume, read, write
+from tests.data.dicoms import MARKER, region_multiframe
 from tests.notebooks.runs import called, mflib, write_profile
 
 pytestmark = pytest.mark.notebooks

@@ -19,13 +19,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from mflib import phantom
-from mflib.dcnn import saliency
-from mflib.dcnn.fold import load
-from mflib.lock import locked
-from mflib.performance import COLUMNS
-from mflib.report.pipeline import NOTEBOOKS, chosen
-from mflib.study import Study
+from mflib.base.files import locked
+from mflib.data import phantom
+from mflib.models.dcnn import saliency
+from mflib.models.dcnn.fold import load_network
+from mflib.stats.performance.predictions import COLUMNS
+from mflib.study.pipeline import NOTEBOOKS, chosen
+from mflib.study.run import Study
 from mflib.study.survey import Survey
 from tests import processes
 from tests.cluster import running
@@ -217,7 +217,7 @@ def test_the_survey_looks_at_every_segment_with_the_network_that_had_not_seen_it
     survey = Survey(study, result)
     segments, size = study.cohort.segments, study.profile.network.size
     for fold, folder in zip(study.folds, result.folders, strict=True):
-        model = load(folder, study.profile.network)
+        model = load_network(folder, study.profile.network)
         for position in fold.test[::9]:
             call = survey.calls.iloc[position]
             assert call["fold"] == fold.number and call["y_true"] == segments["label"].iloc[position]

@@ -1,0 +1,3 @@
+"""What any program needs: whole files, a lock, many jobs, progress, tables, words, and what made a number."""
+
+from __future__ import annotations

@@ -1,0 +1,122 @@
+"""Files that are there whole or not at all, and folders that belong to one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mflib.base.errors import BusyError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside ``path`` to write to; what was written takes its place when the block ends without an error.
+
+    Raises
+    ------
+    OSError
+        What was written could not be brought to the disk. ``path`` is as it was, and nothing lies beside it.
+    """
+    # Nobody else writes to a name drawn at random, on whatever machine. The name's end stays: writers read the format
+    # from it. Readers of cohorts pass over what begins so, which is all that a kill can leave.
+    partial = path.with_name(f"partial-{uuid4().hex[:12]}-{path.name}")
+    try:
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            # A full disk does not say by itself which file it had no room for.
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder and try to write into it, so that after long work nobody learns that it had no place to go.
+
+    Raises
+    ------
+    OSError
+        It cannot be made, or not be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def write_array(path: Path, values: NDArray[Any]) -> None:
+    """Write an array in NumPy's format, whole or not at all."""
+    content = io.BytesIO()
+    np.save(content, values)
+    with replacing(path) as partial:
+        # ``np.save`` to a full disk would only say how many bytes it did not write.
+        partial.write_bytes(content.getbuffer())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold a folder for one process; the lock goes with the process, however it ends.
+
+    Parameters
+    ----------
+    folder : made where it is missing
+    patience : seconds to wait for another process to let it go
+
+    Raises
+    ------
+    BusyError
+        Another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    last = time.monotonic() + patience
+    with (folder / ".lock").open("w") as file:
+        while not _taken(file.fileno()):
+            if time.monotonic() >= last:
+                raise BusyError(f"another mflib is writing to {folder}")
+            time.sleep(0.2)
+        yield
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file's content; one that has not changed since is not read again."""
+    stat = path.stat()
+    return _sha256(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: Path, _changed_ns: int, _size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+ROOT = Path(__file__).resolve().parents[2]
+ASSETS = Path(__file__).parents[1] / "_assets"

@@ -1,0 +1,377 @@
+"""The command ``mflib``: a thin skin over the package; what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from mflib.base.errors import BusyError, InputError, RunError
+
+SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
+STEP = (
+    "Its number or its name: 00 published_figures, 01 cohort, 02 texture, 03 random_forest, 04 dcnn, 05 comparison, "
+    "06 pitfalls, 07 external."
+)
+
+app = typer.Typer(
+    help="The multifidus study: a cohort simulated or imported, annotated and checked; the report; new patients.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+# soft_wrap: a fault is one line for grep, however narrow the terminal.
+console = Console(soft_wrap=True, highlight=False)
+errors = Console(soft_wrap=True, highlight=False, stderr=True)
+
+
+def fail(message: str) -> NoReturn:
+    """Say why on the error stream, and exit 1."""
+    errors.print(message, markup=False, style="red")
+    raise typer.Exit(1)
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder to write the cohort to; goes on where an earlier call stopped.")],
+    profile: Annotated[str, typer.Option(help="quick: 128 x 128 x 48 voxels; paper: 256 x 256 x 96.")] = "quick",
+    patients: Annotated[int, typer.Option(min=1, help="Analysed patients; some more are screened and excluded.")] = 46,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 20,
+) -> None:
+    """Simulate a synthetic cohort with known truth."""
+    from mflib.data import phantom as simulator
+
+    try:
+        simulator.write_cohort(out, profile=profile, patients=patients, seed=seed)
+    except InputError as error:
+        fail(str(error))
+    console.print(str(out))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="Folder of the scanner's files, or one file; it is only read.")],
+    cohort: Annotated[Path, typer.Argument(help="Cohort folder, outside SOURCE; nothing in it is overwritten.")],
+    table: Annotated[
+        Path | None,
+        typer.Option("--map", help="CSV that says which file is which; by default import_map.csv beside SOURCE."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option(help="Without a map: write one to fill in. With one: say what would be imported.")
+    ] = False,
+    spacing: Annotated[
+        str | None,
+        typer.Option(help="x,y,z: voxel size in mm (lateral, depth, elevation) of files that state none."),
+    ] = None,
+    dynamic_range: Annotated[
+        float | None, typer.Option(help="Dynamic range of the log compression in dB, where the map states none.")
+    ] = None,
+) -> None:
+    """Read DICOM, NIfTI, NRRD or MHA files into a cohort folder, without anything that names a person."""
+    from mflib.data import intake
+
+    options = {"--map": table, "--spacing": spacing, "--dynamic-range": dynamic_range}
+    given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
+    command = shlex.join(["mflib", "import", str(source), str(cohort), *given])
+    try:
+        stated = intake.spacing(spacing) if spacing else None
+        path = table or intake.beside(source)
+        if path.exists():
+            plan = intake.plan(source, path, stated, dynamic_range)
+            outcome = intake.run(plan, cohort, dry=dry_run)
+            lines, failed = outcome.lines(), bool(outcome.failures)
+        elif dry_run:
+            lines, failed = intake.template(source, path, cohort, stated).lines(), False
+        else:
+            fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
+    except InputError as error:
+        fail(str(error))
+    for line in lines:
+        console.print(line, markup=False)
+    if dry_run:
+        console.print(f"then: {command}", markup=False)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def annotate(
+    cohort: Annotated[Path, typer.Argument(help="The cohort folder; volumes are all that it needs.")],
+    annotator: Annotated[str, typer.Option(help="Your initials, 2 to 8 letters.")],
+    second: Annotated[
+        bool, typer.Option(help="Blinded second pass: shuffled, without the first one's marks or any suggestion.")
+    ] = False,
+) -> None:
+    """Mark reference points, region and quality of each volume in JupyterLab."""
+    from mflib.data.annotation.opening import launch
+
+    try:
+        launch(cohort, annotator, second=second)
+    except InputError as error:
+        fail(str(error))
+
+
+@app.command()
+def check(
+    cohort: Annotated[Path, typer.Argument(help="The cohort folder; data/README.md says how it is laid out.")],
+    report: Annotated[
+        Path | None,
+        typer.Option(help="Write one offline page: faults, notices, and the quality of every volume with a thumbnail."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Faults, notices and summary as JSON.")] = False,
+) -> None:
+    """Print every fault of a cohort folder and exit 1, or its summary and exit 0."""
+    from mflib.data import check as checks
+    from mflib.study import check_page
+
+    inspection = checks.inspect(cohort, progress=not as_json)
+    if report is not None:
+        try:
+            check_page.write(inspection, report, progress=not as_json)
+        except OSError as error:
+            fail(f"{report}: the page cannot be written ({error.strerror})")
+    if as_json:
+        content = {
+            "ok": not inspection.faults,
+            "faults": [fault.as_dict() for fault in inspection.faults],
+            "notices": inspection.notices,
+            "summary": inspection.summary(),
+        }
+        typer.echo(json.dumps(content, indent=2))
+    else:
+        for fault in inspection.faults:
+            console.print(str(fault), markup=False)
+        for notice in inspection.notices:
+            console.print(f"notice: {notice}", markup=False)
+        for name, value in inspection.summary().items():
+            console.print(f"{name}: {value}", markup=False)
+        count = len(inspection.faults)
+        console.print(f"{count} fault{'s' * (count != 1)}", style="red" if count else "green")
+    raise typer.Exit(1 if inspection.faults else 0)
+
+
+@app.command()
+def report(
+    cohort: Annotated[Path | None, typer.Option(help="Cohort folder instead of the profile's.")] = None,
+    external: Annotated[
+        Path | None, typer.Option(help="A second cohort that the models only predict and never learn from.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")] = "quick",
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Run folder. By default reports/PROFILE-COHORT, or without --cohort the profile's own."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help=f"Run this notebook and those after it again. {STEP}")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Run this notebook again and leave the others. Named as for --from.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Run every notebook again.")] = False,
+    scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
+    timeout: Annotated[float, typer.Option(min=0.1, help="Minutes that one cell may take.")] = 1440.0,
+) -> None:
+    """Run the notebooks on a cohort and join them into one offline HTML report; prints its path last."""
+    from mflib.study import report as reports
+    from mflib.study.pipeline import Selection, find_step
+    from mflib.study.profile import of_run
+
+    try:
+        values = of_run(profile, cohort=cohort, run=run, scheduler=scheduler, external=external)
+        selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
+        outcome = reports.make(values, Path(profile).stem, selection, round(timeout * 60))
+    except (InputError, BusyError, RunError) as error:
+        fail(str(error))
+    if not outcome.succeeded:
+        errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")
+    typer.echo(str(outcome.path))
+    raise typer.Exit(0 if outcome.succeeded else 1)
+
+
+@app.command()
+def texture(
+    target: Annotated[Path, typer.Argument(help="A cohort folder, or one NIfTI, NRRD or MHA volume.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="FILE.csv or FILE.parquet; for a cohort its run folder, for a volume the terminal, by default."
+        ),
+    ] = None,
+    roi: Annotated[str | None, typer.Option(help="Region of a volume in voxels from 0: i,j,k,ni,nj,nk.")] = None,
+    bone: Annotated[str | None, typer.Option(help="Voxel on the spinous process of a volume: i,j,k.")] = None,
+    shadow: Annotated[str | None, typer.Option(help="Voxel in its shadow; both points normalise the gain.")] = None,
+    profile: Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")] = "quick",
+    run: Annotated[Path | None, typer.Option(help="Run folder that keeps a cohort's numbers; as for report.")] = None,
+    scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
+) -> None:
+    """Measure the texture of a cohort, or of one volume: as recorded, or gain-normalised with two points."""
+    from mflib.base.files import locked
+    from mflib.models.texture import bank
+    from mflib.study.profile import of_run
+    from mflib.study.run import Study, write_table
+
+    if out is not None and out.suffix not in (".csv", ".parquet"):
+        fail(f"--out is {out.name}, expected a name that ends in .csv or .parquet")
+    whole = target.is_dir()
+    misplaced = (
+        {"--roi": roi, "--bone": bone, "--shadow": shadow} if whole else {"--run": run, "--scheduler": scheduler}
+    )
+    if any(misplaced.values()):
+        names = ", ".join(name for name, value in misplaced.items() if value)
+        fail(f"found {names}, which is for {'one volume' if whole else 'a cohort'}, and {target.name}, which is not")
+    path: Path | None
+    try:
+        study = Study.open(**of_run(profile, cohort=target if whole else None, run=run, scheduler=scheduler))
+        if whole:
+            with locked(study.profile.run_folder):
+                table, path = study.texture, out or study.artifacts / "texture.parquet"
+                write_table(table, path)
+        else:
+            marks = {"roi": (roi, 6), "bone": (bone, 3), "shadow": (shadow, 3)}
+            given = {name: _voxels(name, text, count) for name, (text, count) in marks.items() if text}
+            table, path = bank.measure_file(target, study.profile.preprocessing, study.profile.texture, **given), out
+            if path is not None:
+                write_table(table, path)
+    except (BusyError, RunError, ValueError, OSError) as error:
+        fail(str(error))
+    if path is None:
+        for name, value in table.iloc[0].items():
+            typer.echo(f"{name}\t{value}")
+    else:
+        typer.echo(str(path))
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="Run folder that mflib report has made.")],
+    volume: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Volumes named as in a cohort, or a cohort folder. Each must be annotated, as with mflib annotate: "
+            "two reference points and the region of interest."
+        ),
+    ],
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table as refpoints_roi.tsv; a column volume finds volumes of other names. By default the cohort's."
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="FILE.csv or FILE.json; the terminal, by default.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Folder for one offline page of each patient.")] = None,
+) -> None:
+    """Hold the trained models of a run against new, annotated volumes, for research only; they learn nothing from them.
+
+    A volume that cannot be assessed is named at the end, and the others are done all the same; the command then fails.
+    """
+    from mflib.study import predict as predicting
+    from mflib.study.predict import page
+
+    if out is not None and out.suffix not in (".csv", ".json"):
+        fail(f"--out is {out.name}, expected a name that ends in .csv or .json")
+    try:
+        models = predicting.load(run)
+        assessments, failures = predicting.assess_all(models, volume, annotations)
+        pages = page.write(models, assessments, html) if html else []
+        if out is not None and assessments:
+            predicting.write(predicting.table(assessments), out)
+    except (InputError, OSError) as error:
+        fail(str(error))
+    if out is None and html is None and assessments:
+        typer.echo(predicting.text(assessments))
+    for path in [*pages, *([out] if out and assessments else [])]:
+        typer.echo(str(path))
+    if failures:
+        fail(predicting.failed(failures, len(failures) + len(assessments)))
+
+
+def _voxels(name: str, text: str, count: int) -> Any:
+    """Whole numbers separated by commas."""
+    parts = text.split(",")
+    if len(parts) != count or not all(part.strip().lstrip("-").isdigit() for part in parts):
+        fail(f"--{name} is {text!r}, expected {count} whole numbers separated by commas")
+    return tuple(int(part) for part in parts)
+
+
+@app.command()
+def compare(
+    predictions: Annotated[
+        list[Path],
+        typer.Argument(
+            help="CSV files of any models with the columns participant_id, level, lat, model, split, repeat, fold, "
+            "y_true, score, threshold."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Folder for every table (CSV) and figure (SVG, PNG).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Every table as JSON.")] = False,
+) -> None:
+    """Compare anybody's models on the same segments: areas, decisions, calibration, with patients as clusters."""
+    from mflib.study import compare as comparing
+
+    try:
+        comparison = comparing.run(comparing.read(predictions))
+        written = comparing.write(comparison, out) if out else []
+    except (InputError, OSError) as error:
+        fail(str(error))
+    if as_json:
+        typer.echo(comparing.as_json(comparison))
+    elif out is None:
+        comparing.show(comparison, Console(highlight=False))
+    else:
+        for path in written:
+            typer.echo(str(path))
+
+
+@app.command()
+def audit(
+    folds: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with fold and any of accuracy_pct, ppv_pct, npv_pct, sensitivity_pct, specificity_pct (percent) "
+            "and auc, with the decimals that are printed."
+        ),
+    ],
+    positives: Annotated[int, typer.Option(help="Positive cases of the whole cohort.")],
+    negatives: Annotated[int, typer.Option(help="Negative cases of the whole cohort.")],
+    segments_per_patient: Annotated[
+        int | None, typer.Option(help="Cases that each patient brings; folds of whole patients are then looked for.")
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="CSV: metric, mean, sd, the printed values over the folds.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+) -> None:
+    """Say what follows from a published table of folds and what cannot be; findings are no failure, so it exits 0."""
+    from mflib.stats import published
+
+    try:
+        table = published.read_folds(folds)
+        printed = published.read_summary(summary, table) if summary else None
+        found = published.examine(
+            table, positives, negatives, segments_per_patient=segments_per_patient, summary=printed
+        )
+    except InputError as error:
+        fail(str(error))
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(), indent=2))
+    else:
+        published.show(found, Console(highlight=False))
+
+
+@app.command()
+def exercises(
+    folder: Annotated[Path, typer.Argument(help="Folder to write the two notebooks to.")],
+    force: Annotated[bool, typer.Option(help="Replace notebooks that are there already.")] = False,
+) -> None:
+    """Write the pitfalls laboratory for students: without the solutions of its exercises, and with them beside."""
+    from mflib.study.page import write_exercises
+
+    try:
+        written = write_exercises(folder, force=force)
+    except (InputError, OSError) as error:
+        fail(str(error))
+    for path in written:
+        typer.echo(str(path))

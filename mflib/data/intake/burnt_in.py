@@ -1,0 +1,179 @@
+"""What becomes of burnt-in text in a stack of any kind of file: it is masked and told, or the stack is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from mflib.base.errors import FileError
+
+STILL, BUSY, LEAST_CHANGE = 4, 95, 20
+"""A pixel never changes where it changes by less than a quarter of this percentile of all changes, as a grabbed screen
+has noise of its own; and the grey levels by which that percentile must change at least."""
+DARK, BLUR = 32, 3
+"""Grey levels of black; pixels by which compression spreads a text."""
+FEWEST_FRAMES, FEWEST_FOR_WORDS = 4, 8
+RAISED, STROKE_WITHIN, AROUND = 48, 9, 31
+"""How much brighter a stroke over tissue is than what lies within so many pixels; how far its surroundings reach."""
+STEADY = 22
+"""Grey levels within which a quarter of a word's strokes stay; a quarter of a fascia's in the phantom changes by 24."""
+LOWEST_WORD, HIGHEST_WORD, FEWEST_CROSSINGS, TALL = 5, 48, 3, 0.6
+Mask = NDArray[np.bool_]
+
+
+def find_text(frames: NDArray[np.uint8]) -> Mask | None:
+    """Where text, scales and logos are burnt into a stack of frames.
+
+    Parameters
+    ----------
+    frames : (n, rows, columns) grey levels
+
+    Returns
+    -------
+    Mask or None
+        (rows, columns), True where something is burnt in. None where it cannot be told: with fewer than four frames, or
+        where next to nothing changes. Words over tissue are only looked for in eight frames and more.
+    """
+    low, high = frames.min(axis=0), frames.max(axis=0)
+    change = np.percentile(high - low, BUSY)
+    if len(frames) < FEWEST_FRAMES or change < LEAST_CHANGE:
+        return None
+    still = high - low <= change / STILL
+    found = _bands(still, low)
+    found |= _on_black(still & ~found, low, high, found)
+    if len(frames) >= FEWEST_FOR_WORDS:
+        found |= _words(np.where(found, 0, low), np.where(found, 0, high))
+    return found
+
+
+def places_of_text(mask: Mask) -> str:
+    """The masked parts in words: rows and columns of each connected one, the largest six."""
+    boxes = ndimage.find_objects(ndimage.label(ndimage.binary_dilation(mask, iterations=6))[0])
+    trimmed = [np.argwhere(mask[box]) + [s.start for s in box] for box in boxes]
+    largest = sorted(trimmed, key=len, reverse=True)[:6]
+    return "; ".join(map(_place, largest)) + (f"; and {len(trimmed) - 6} more" if len(trimmed) > 6 else "")
+
+
+def _place(pixels: NDArray[np.intp]) -> str:
+    """Rows and columns of masked pixels (n, 2); a frame around the picture is no rectangle of it."""
+    (top, left), (bottom, right) = pixels.min(axis=0), pixels.max(axis=0)
+    whole = len(pixels) / ((bottom - top + 1) * (right - left + 1))
+    return f"rows {top}-{bottom}, columns {left}-{right}" + (f" ({whole:.0%} of these)" if whole < 0.9 else "")
+
+
+def _bands(still: Mask, low: NDArray[np.uint8]) -> Mask:
+    """Border rows, then columns, in which nothing changes, as far as they hold more than one even grey."""
+    found = np.zeros(still.shape, bool)
+    for mask, calm, level in ((found, still, low), (found.T, still.T, low.T)):
+        moving = np.flatnonzero(~calm.all(axis=1))
+        # From the border inwards, without what the rows hold already.
+        left = np.where(mask, 0, level)
+        for band in (slice(0, moving[0]), slice(len(level) - 1, moving[-1], -1)):
+            lit = np.flatnonzero((left[band] > DARK).any(axis=1))
+            if lit.size and np.ptp(left[band]) > DARK:
+                mask[band][: lit[-1] + 1 + BLUR] = True
+    return found
+
+
+def _on_black(still: Mask, low: NDArray[np.uint8], high: NDArray[np.uint8], gone: Mask) -> Mask:
+    """Things that never change and are surrounded by black that never changes: text, scales, logos."""
+    things, black = still & (low > DARK), gone | (still & (high <= DARK))
+    found = np.zeros(still.shape, bool)
+    labels, _ = ndimage.label(ndimage.binary_dilation(things, np.ones((3, 3)), iterations=2))
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        wide = tuple(slice(max(0, s.start - 3), s.stop + 3) for s in box)
+        thing = labels[wide] == number
+        around = ndimage.binary_dilation(thing, np.ones((3, 3)), iterations=3) & ~thing
+        if black[wide][around].mean() >= 0.8 if around.any() else True:
+            # Noise and compression make single pixels of a stroke change, so all of its surroundings go with it.
+            found[box] |= still[box] | (labels[box] == number)
+    return found
+
+
+def _words(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> Mask:
+    """Boxes around words over tissue, from each pixel's darkest and brightest grey level over all frames.
+
+    A stroke stays bright and changes less than half as much as the tissue around it. In a word most of them reach from
+    top to bottom and each row crosses several; a fascia that stays is one line, or many low pieces of one.
+    """
+    spread = (high - low).astype(np.float32)
+    calm = 2 * spread < ndimage.uniform_filter(spread, AROUND)
+    strokes = calm & (ndimage.white_tophat(low, STROKE_WITHIN) > RAISED)
+    labels, _ = ndimage.label(ndimage.binary_dilation(strokes, np.ones((1, STROKE_WITHIN))))
+    boxes = list(enumerate(ndimage.find_objects(labels), start=1))
+    shapes = [(box, strokes[box] & (labels[box] == number)) for number, box in boxes]
+    steady = [(box, shape) for box, shape in shapes if np.percentile(spread[box][shape], 25) <= STEADY]
+    lines = [box[0] for box, shape in steady if _is_word(shape)]
+    found = np.zeros(strokes.shape, bool)
+    for box, _ in steady:
+        if any(_share_a_line(box[0], line) for line in lines):
+            found[box] = True
+    return ndimage.binary_dilation(found, np.ones((3, 3)), iterations=2)
+
+
+def _share_a_line(rows: slice, line: slice) -> bool:
+    shared = min(rows.stop, line.stop) - max(rows.start, line.start)
+    return shared >= (line.stop - line.start) / 2
+
+
+def _is_word(shape: Mask) -> bool:
+    height, width = shape.shape
+    crossings = (np.diff(shape.astype(np.int8), axis=1, prepend=0) == 1).sum(axis=1)
+    if not LOWEST_WORD <= height <= HIGHEST_WORD or width < 2 * height or crossings.mean() < FEWEST_CROSSINGS:
+        return False
+    letters, _ = ndimage.label(shape, np.ones((3, 3)))
+    tall = [
+        n for n, (rows, _) in enumerate(ndimage.find_objects(letters), 1) if rows.stop - rows.start >= TALL * height
+    ]
+    return bool(np.isin(letters[shape], tall).mean() >= TALL)
+
+
+LOOK = "look for names in it"
+CANNOT_TELL = (
+    f"found fewer than {FEWEST_FRAMES} planes, or planes that hardly differ: burnt-in names cannot be told "
+    "from tissue there, expected more planes, or DICOM that declares its tissue region or BurnedInAnnotation NO"
+)
+NOT_FOUND = (
+    "says that text is burnt in, and no region or constant band was found to mask; export without annotation or crop"
+)
+
+
+def mask_text(planes: NDArray[np.uint8], *, declared: bool = False, said: str = "") -> tuple[Mask, tuple[str, ...]]:
+    """Where text is burnt into a stack, and what a person should know of it.
+
+    Parameters
+    ----------
+    planes : (planes, rows, columns) grey levels
+    declared : whether the file says where the tissue is, and the planes are cut to it; a region of all says nothing
+    said : BurnedInAnnotation in capitals; empty where the file does not say it
+
+    Returns
+    -------
+    tuple
+        Mask (rows, columns), and notices.
+
+    Raises
+    ------
+    FileError
+        Text is burnt in, or may be, and cannot be found.
+    """
+    mask = find_text(planes)
+    if mask is None:
+        if not declared and said != "NO":
+            raise FileError(CANNOT_TELL)
+        return np.zeros(planes.shape[1:], bool), (
+            f"too few planes, or too little that changes, to tell burnt-in text from tissue: {LOOK}",
+        )
+    if mask.any():
+        notices = [f"set to 0 what never changes and looks like burnt-in text: {places_of_text(mask)}"]
+    elif declared or said == "NO":
+        notices = []
+    elif said == "YES":
+        raise FileError(NOT_FOUND)
+    else:
+        notices = [f"no burnt-in text was found, and no tissue region is declared: {LOOK}"]
+    if len(planes) < FEWEST_FOR_WORDS:
+        few = f"fewer than {FEWEST_FOR_WORDS} planes"
+        notices.append(f"{few}, so words that stand over tissue were not looked for: {LOOK}")
+    return mask, tuple(notices)

@@ -1,0 +1,275 @@
+"""Read one volume from a DICOM file, or say why not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from mflib.base.errors import FileError
+from mflib.data.intake import burnt_in, elements, pixels
+from mflib.data.intake.elements import count, groups, guarded, items, readable, word
+from mflib.data.intake.geometry import (
+    Acquisition,
+    Geometry,
+    TissueRegion,
+    cartesian_geometry,
+    enhanced_geometry,
+    multiframe_geometry,
+    tissue_region,
+)
+from mflib.data.intake.pixels import PixelLayout
+
+MAKERS = {
+    "PHILIPS": "Philips", "GE": "GE", "G.E.": "GE", "GEMS": "GE", "KRETZTECHNIK": "GE", "SIEMENS": "Siemens",
+    "ACUSON": "Siemens", "CANON": "Canon", "TOSHIBA": "Toshiba", "SAMSUNG": "Samsung", "MEDISON": "Samsung Medison",
+    "MINDRAY": "Mindray", "ESAOTE": "Esaote", "HITACHI": "Hitachi", "ALOKA": "Hitachi Aloka", "FUJIFILM": "Fujifilm",
+    "SONOSITE": "SonoSite", "SUPERSONIC": "SuperSonic Imagine", "HOLOGIC": "Hologic", "BK": "BK Medical",
+    "TELEMED": "Telemed", "CLARIUS": "Clarius", "BUTTERFLY": "Butterfly", "VERASONICS": "Verasonics",
+    "ULTRASONIX": "Ultrasonix", "EIGEN": "Eigen", "ZONARE": "Zonare", "TERASON": "Terason", "CHISON": "Chison",
+    "SONOSCAPE": "SonoScape", "VISUALSONICS": "VisualSonics", "VINNO": "Vinno",
+}  # fmt: skip
+MODELS = (
+    "EPIQ Elite", "EPIQ", "Affiniti", "iU22", "iE33", "CX50", "HD15", "HD11", "Lumify", "Sparq", "LOGIQ", "Voluson",
+    "Vivid", "Venue", "ACUSON", "Sequoia", "S3000", "S2000", "Aplio", "Xario", "RS85", "RS80", "HS70", "WS80", "Resona",
+    "DC-80", "DC-70", "DC-8", "MyLab", "ARIETTA", "Aixplorer", "Ascendus", "Artemis", "Edge", "Turbo", "Vevo",
+)  # fmt: skip
+"""Families of machines; the rest of a model's name stays behind."""
+PROBE = re.compile(r"(L|C|V|X|S|XL|VL|BP|ML|MC|EC)\d{1,2}-\d{1,2}(?![\w.-])")
+"""A matrix, linear or curved probe with the ends of its band in MHz, as in XL14-3."""
+
+
+def technical_fields(ds: Dataset, source_format: str) -> dict[str, Any]:
+    """Allow-listed fields under the names of the cohort's sidecar; those that the file does not give are left out.
+
+    Parameters
+    ----------
+    ds : header
+    source_format : kind of object and transfer syntax
+    """
+    found = {
+        "Manufacturer": _maker(word(ds, "Manufacturer")),
+        "ManufacturersModelName": _model(word(ds, "ManufacturerModelName")),
+        "ProbeModel": _probe(word(ds, "TransducerData")),
+        "ProbeCentralFrequency": _frequency_mhz(ds),
+        "DepthMM": _within(readable(ds, "DepthOfScanField"), 5, 400),
+        "SourceFormat": source_format,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _maker(text: str) -> str | None:
+    return next((MAKERS[first] for first in re.split(r"[\s,]+", text) if first in MAKERS), None)
+
+
+def _model(text: str) -> str | None:
+    return next((name for name in MODELS if re.search(rf"(?<![\w-]){re.escape(name.upper())}(?![\w-])", text)), None)
+
+
+def _probe(text: str) -> str | None:
+    first = text.split("\\")[0]
+    found = PROBE.match(first)
+    low_high = sorted(map(int, re.findall(r"\d+", found[0]))) if found else [0, 0]
+    return found[0] if found and 1 <= low_high[0] < low_high[1] <= 24 else None
+
+
+def _frequency_mhz(ds: Dataset) -> float | None:
+    """Of the whole file, else of its first region that says it; the element is in kHz."""
+    for holder in (ds, *items(ds, "SequenceOfUltrasoundRegions")):
+        if khz := _within(readable(holder, "TransducerFrequency"), 500, 60_000):
+            return khz / 1000
+    return None
+
+
+def _within(value: float | None, low: float, high: float) -> float | None:
+    return value if value is not None and low <= value <= high else None
+
+
+def clean_picture(
+    path: Path, header: Dataset, stored: PixelLayout, place: Geometry, region: TissueRegion | None
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Grey levels of all planes, cut to the declared region and masked where text is burnt in.
+
+    Parameters
+    ----------
+    path : file
+    header : what it says before its pixels
+    stored : how its pixels are stored
+    place : how many planes it holds
+    region : where in the pictures the tissue lies, None where the file does not declare it
+
+    Returns
+    -------
+    tuple
+        (planes, rows, columns) uint8 in stored order, and what was taken away, in words.
+
+    Raises
+    ------
+    FileError
+        Pixels cannot be decoded, are coloured, or bear text that cannot be found.
+    """
+    grey, coloured = _decoded(path, replace(stored, frames=place.frames), region)
+    cut = grey.shape[1:] != (stored.rows, stored.columns)
+    mask, notices = burnt_in.mask_text(grey, declared=cut, said=word(header, "BurnedInAnnotation"))
+    _refuse_colour(coloured, mask, grey.size)
+    grey[:, mask] = 0
+    if region:
+        notices = (f"cut to the declared tissue region: {region} of {stored.rows} x {stored.columns}", *notices)
+    return grey, notices
+
+
+def _decoded(
+    path: Path, stored: PixelLayout, region: TissueRegion | None
+) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]]]:
+    """Planes within the region, and the masks of colour of those that have any."""
+    ds = elements.whole(path)
+    box = region.box if region else (slice(None), slice(None))
+    coloured: list[NDArray[np.bool_]] = []
+    planes: list[NDArray[np.uint8]] = []
+    with guarded("the pixel data"):
+        # The Cartesian export counts volumes in time where the standard counts planes.
+        ds.NumberOfFrames = stored.frames
+        for frame in pixels.frames(ds, stored):
+            levels, colours = pixels.grey_of_colour(frame[box])
+            planes.append(levels)
+            coloured += [] if colours is None else [colours]
+        return np.stack(planes), coloured
+
+
+def _refuse_colour(coloured: list[NDArray[np.bool_]], mask: NDArray[np.bool_], size: int) -> None:
+    counts = [int((c & ~mask).sum()) for c in coloured]
+    if sum(counts):
+        share = f"{sum(counts)} voxels ({sum(counts) / size:.2%}) of {np.count_nonzero(counts)} frames"
+        raise FileError(
+            f"found true colour in {share}, expected grey: export the B-mode without Doppler, coloured maps and marks"
+        )
+
+
+Spacing = tuple[float, float, float]
+PLAUSIBLE_MM = (0.01, 5.0)
+"""Voxel sizes of ultrasound; whatever lies outside is in another unit or something else."""
+KINDS: dict[str, tuple[str, Callable[[Dataset, int, bool], Geometry]]] = {
+    "1.2.840.10008.5.1.4.1.1.6.2": ("Enhanced US Volume", enhanced_geometry),
+    "1.2.840.10008.5.1.4.1.1.3.1": ("Ultrasound Multi-frame Image", multiframe_geometry),
+    "1.2.840.10008.5.1.4.1.1.3": ("Ultrasound Multi-frame Image (retired)", multiframe_geometry),
+    "1.2.840.113543.6.6.1.3.10002": ("Philips Cartesian export", cartesian_geometry),
+}
+SINGLE = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.6")
+RAW_BLOCKS = {0x7FE1: "GE", 0x200D: "Philips"}
+"""Groups in which makers keep volumes that only their own software reads."""
+DIRECTIONS = {"L": "left", "R": "right", "A": "front", "P": "back", "H": "head", "F": "feet"}
+
+
+def read(path: Path, *, spacing_mm: Spacing | None = None) -> Acquisition:
+    """Read the one volume of a DICOM file.
+
+    Parameters
+    ----------
+    path : file; it is only ever opened for reading
+    spacing_mm : voxel size along i (columns), j (rows), k (frames) in mm as a person states it; stands above the file's
+
+    Returns
+    -------
+    Acquisition
+        Voxels as stored, cut to the declared region of tissue and masked where text is burnt in.
+
+    Raises
+    ------
+    FileError
+        Whatever keeps the file from being one 8-bit grey volume, with the reason.
+    """
+    ds = elements.header(path)
+    name, geometry = _kind(path, ds)
+    stored = pixels.pixel_layout(ds)
+    place = geometry(ds, stored.frames, spacing_mm is not None)
+    if place.frames < 2:
+        _refuse_picture(path, stored)
+    spacing, source, spacing_notices = _decide(place, spacing_mm)
+    region = tissue_region(ds, stored.rows, stored.columns)
+    grey, taken_away = clean_picture(path, ds, stored, place, region)
+    voxels = (grey if place.order is None else grey[list(place.order)]).T
+    if min(voxels.shape) < 2:
+        raise FileError(f"found {' x '.join(map(str, voxels.shape))} voxels, expected at least 2 along each axis")
+    return Acquisition(
+        voxels,
+        spacing,
+        spacing[:2] if spacing else place.in_plane_mm,
+        source,
+        technical_fields(ds, f"DICOM, {name}, {stored.syntax.name}"),
+        (*place.notices, *spacing_notices, *taken_away, *_other_notices(ds)),
+    )
+
+
+def _kind(path: Path, ds: Dataset) -> tuple[str, Callable[[Dataset, int, bool], Geometry]]:
+    with guarded("the SOP class"):
+        uid = UID(str(ds.get("SOPClassUID", "") or ds.file_meta.get("MediaStorageSOPClassUID", "")))
+    if uid in KINDS:
+        return KINDS[uid]
+    # A UID that nobody registered could hold anything.
+    registered = uid.name if uid.name != str(uid) else "an unknown kind of object" if uid else "no SOP class"
+    if uid not in SINGLE:
+        expected = ", ".join(name for name, _ in KINDS.values())
+        raise FileError(f"found {registered}, expected {expected}: export one of these, or NIfTI, NRRD or MHA")
+    if (declared := count(ds, "NumberOfFrames") or 1) > 1:
+        raise FileError(
+            f"found {declared} frames in a {registered}, a kind of object that holds one: "
+            "export it as Ultrasound Multi-frame Image"
+        )
+    raw = [maker for group, maker in RAW_BLOCKS.items() if group in groups(elements.whole(path))]
+    hint = (
+        f". It may hold a volume that only {raw[0]}'s software reads: export it as Cartesian DICOM there" if raw else ""
+    )
+    raise FileError(f"found one picture ({registered}), expected a volume{hint}")
+
+
+def _refuse_picture(path: Path, stored: pixels.PixelLayout) -> None:
+    """Refuse what declares one picture, and say so where more lie in it."""
+    size = stored.rows * stored.columns * (3 if stored.photometric in pixels.COLOUR else 1)
+    held = 0 if stored.syntax.is_encapsulated else len(elements.whole(path).get("PixelData", b"")) // size
+    if held > 1:
+        raise FileError(f"found pixels of {held} pictures and no Number of Frames, expected it: export the file again")
+    raise FileError(f"found one picture of {stored.columns} x {stored.rows} pixels, expected a volume")
+
+
+def _decide(place: Geometry, stated: Spacing | None) -> tuple[Spacing | None, str, tuple[str, ...]]:
+    """The spacing, its source, and what a person should know of it."""
+    found = place.spacing_mm
+    notices: tuple[str, ...] = ()
+    if found == (1, 1, 1):
+        found, notices = None, ("the file states a voxel size of 1, 1, 1 mm, which is how a missing one reads",)
+    known = [*(place.in_plane_mm or ()), *([place.distance_mm] if place.distance_mm else [])]
+    low, high = PLAUSIBLE_MM
+    if stated is None:
+        if not all(low <= step <= high for step in known):
+            raise FileError(f"states voxel sizes of {_mm(known)} ({place.source}), expected {low} to {high} mm")
+        return found, place.source if found else "not stated", notices
+    if not all(low <= step <= high for step in stated):
+        raise FileError(f"a voxel size of {_mm(stated)} is stated for it, expected {low} to {high} mm")
+    if found and not np.allclose(found, stated, rtol=1e-3):
+        notices += (f"the file says {_mm(found)} ({place.source}); the stated {_mm(stated)} stand above it",)
+    elif not place.spacing_mm and place.in_plane_mm and not np.allclose(place.in_plane_mm, stated[:2], rtol=0.02):
+        within = f"the file says {_mm(place.in_plane_mm)} within frames ({place.source})"
+        notices += (f"{within}; the stated {_mm(stated)} stand above it",)
+    return stated, "stated by the user", notices
+
+
+def _other_notices(ds: Dataset) -> tuple[str, ...]:
+    notices: tuple[str, ...] = ()
+    if any(0x6000 <= group <= 0x60FF for group in groups(ds)):
+        notices += ("overlay planes were left out; they are not burnt into the pictures",)
+    columns = word(ds, "PatientOrientation").split("\\")[0]
+    if columns and set(columns) <= DIRECTIONS.keys():
+        towards = " and ".join(DIRECTIONS[letter] for letter in columns)
+        notices += (f"columns run towards the patient's {towards}, as the file states; voxels stay as stored",)
+    return notices
+
+
+def _mm(steps: tuple[float, ...] | list[float]) -> str:
+    return ", ".join(f"{step:.6g}" for step in steps) + " mm"

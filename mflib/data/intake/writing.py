@@ -1,0 +1,296 @@
+"""The import itself: one file at a time, each volume whole or not at all, continued where an earlier call stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from mflib.base import files, tables
+from mflib.base.errors import BusyError, CohortError, FileError
+from mflib.base.files import locked
+from mflib.base.progress import Progress
+from mflib.base.tables import Cells
+from mflib.base.words import KEY, LEVELS
+from mflib.data import volume as volumes
+from mflib.data.cohort_files import DESCRIPTION, Key, read_description
+from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS
+from mflib.data.intake import sources
+from mflib.data.intake.listing import refuse_in_cohort
+from mflib.data.intake.mapping import Plan, Row
+from mflib.data.intake.sources import SHOWN, acquire, spaced
+from mflib.data.volume import FORMATS, Volume
+
+README = """Ultrasound volumes of the lumbar multifidus, imported with mflib
+
+The volumes are without names: only grey levels, voxel size and listed technical facts were taken over from the
+scanner's files. The tables are in the manner of BIDS; n/a stands where a person has still to fill in a value.
+"""
+
+
+def refuse_other(cohort: Path) -> None:
+    """Refuse a folder that is no cohort of patients, or whose tables cannot be added to.
+
+    Raises
+    ------
+    CohortError
+        Says what lies there.
+    """
+    if cohort.exists() and not cohort.is_dir():
+        raise CohortError("COHORT: found a file, expected a folder")
+    description, faults = read_description(cohort)
+    if (cohort / DESCRIPTION).exists() and faults:
+        raise CohortError("COHORT cannot be added to:", faults, SHOWN)
+    if description.get("Synthetic") is True:
+        raise CohortError("COHORT: found a synthetic cohort, expected one of patients or a new folder")
+    for table in (PARTICIPANTS, CLINICAL, GRADES):
+        if (cohort / table).exists():
+            _table(cohort, table)
+
+
+def describe(cohort: Path) -> None:
+    """Write the description, the README and what BIDS is to pass over, where they are not there."""
+    cohort.mkdir(parents=True, exist_ok=True)
+    content = {"Name": cohort.resolve().name, "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+    _write_new(cohort / DESCRIPTION, json.dumps(content, indent=2) + "\n")
+    _write_new(cohort / ".bidsignore", "**/us/\n")
+    _write_new(cohort / "README", README)
+
+
+def add_rows(cohort: Path, keys: Iterable[Key]) -> list[str]:
+    """Add the rows that are missing in the tables; whatever stands there stays as it is.
+
+    Returns
+    -------
+    list of str
+        Tables that have new rows.
+    """
+    segments = sorted(set(keys), key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
+    people = sorted({(key[0],) for key in segments})
+    _write_new(cohort / ANNOTATIONS, "\t".join(ANNOTATION_COLUMNS) + "\n")
+    wanted: list[tuple[str, Sequence[tuple[str, ...]], dict[str, str]]] = [
+        (PARTICIPANTS, people, {}),
+        (CLINICAL, people, {"screening": "eligible"}),
+        (GRADES, segments, {}),
+    ]
+    return [table for table, rows, values in wanted if _append(cohort, table, rows, values)]
+
+
+def _append(cohort: Path, name: str, keys: Sequence[tuple[str, ...]], values: dict[str, str]) -> bool:
+    """Append a row for each key that has none; says whether there was one."""
+    _write_new(cohort / name, "\t".join(SCHEMAS[name].columns) + "\n")
+    table, columns = _table(cohort, name), _keys(name)
+    places = [table.header.index(column) for column in columns]
+    present = {tuple(row[place] for place in places) for row in table.rows.values() if len(row) > max(places)}
+    new = [key for key in keys if key not in present]
+    if not new:
+        return False
+    rows = [dict.fromkeys(table.header, "n/a") | values | dict(zip(columns, key, strict=True)) for key in new]
+    tables.append(cohort / name, [[row[column] for column in table.header] for row in rows], table.dialect)
+    return True
+
+
+def _keys(name: str) -> list[str]:
+    return [column for column in KEY if column in SCHEMAS[name].columns]
+
+
+def _table(cohort: Path, name: str) -> Cells:
+    """A table to which rows can be added."""
+    try:
+        table = tables.read(cohort / name)
+    except FileError as error:
+        raise CohortError(f"{name}: {error}; mend it before rows are added") from error
+    missing = [column for column in _keys(name) if column not in table.header]
+    if missing or len(set(table.header)) < len(table.header):
+        found = f"no column {' and '.join(missing)}" if missing else "a column twice"
+        raise CohortError(f"{name}: found {found}; mend it before rows are added")
+    return table
+
+
+def _write_new(path: Path, text: str) -> None:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(path, text)
+
+
+Noted = tuple[int, str]
+
+
+@dataclass
+class Outcome:
+    """What became of each row of the map.
+
+    Parameters
+    ----------
+    map_name, cohort : what the rows came from and went to
+    dry : nothing was written, ``imported`` are those that would be
+    skipped : rows without a participant
+    imported, kept : rows that were imported now, and earlier
+    failures, notices : row and reason, row and what a person should know
+    """
+
+    map_name: str
+    cohort: Path
+    dry: bool
+    skipped: int
+    imported: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    failures: list[Noted] = field(default_factory=list)
+    notices: list[Noted] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The summary to print; rows stand for files, whose names may be those of patients."""
+        did = "would be imported, nothing was written" if self.dry else "imported"
+        counts = f"{len(self.imported)} {did}; {len(self.kept)} were there already; "
+        counts += f"{self.skipped} rows skipped without a participant; {len(self.failures)} failed"
+        lines = [f"notice: {text} ({_rows(rows)})" for text, rows in _by_text(self.notices)]
+        lines += [f"not imported: {_rows(rows)} of {self.map_name}: {text}" for text, rows in _by_text(self.failures)]
+        return [*lines, counts, *self._next()]
+
+    def _next(self) -> list[str]:
+        if self.dry or not (self.imported or self.kept):
+            return []
+        return [
+            "next: fill in participants.tsv and phenotype/ (n/a is missing; grade_final follows from the readers),",
+            f"then mflib annotate {self.cohort}, then mflib check {self.cohort}",
+        ]
+
+
+def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
+    """Import the files of a plan; what cannot be imported is listed, and the others are.
+
+    Parameters
+    ----------
+    plan : files and the segments that they become
+    cohort : folder, made where it is missing; nothing in it is overwritten
+    dry : look at everything and write nothing
+
+    Raises
+    ------
+    CohortError
+        The cohort cannot be added to, or holds the source or the map.
+    """
+    sources.refuse_nested(plan.source, cohort)
+    refuse_in_cohort(plan.map_path, cohort)
+    refuse_other(cohort)
+    outcome = Outcome(plan.map_path.name, cohort, dry, plan.skipped)
+    if dry:
+        _each(plan, cohort, outcome)
+        return outcome
+    try:
+        with locked(cohort):
+            describe(cohort)
+            done = _each(plan, cohort, outcome)
+            add_rows(cohort, done)
+    except BusyError as error:
+        raise CohortError(str(error)) from error
+    except OSError as error:
+        raise CohortError(
+            f"COHORT cannot be written to ({error.strerror}); the same command goes on from here"
+        ) from error
+    return outcome
+
+
+def _each(plan: Plan, cohort: Path, outcome: Outcome) -> list[Key]:
+    """Import row by row; returns the keys that the cohort has now."""
+    progress = Progress("read" if outcome.dry else "imported", len(plan.rows))
+    done = []
+    for row in plan.rows:
+        try:
+            _one(row, plan, cohort, outcome)
+            done.append(row.key)
+        except FileError as refusal:
+            outcome.failures.append((row.number, str(refusal)))
+        progress.advance()
+    return done
+
+
+def _one(row: Row, plan: Plan, cohort: Path, outcome: Outcome) -> None:
+    volume, notices = _volume(row, plan)
+    if _is_there(cohort, row.key, volume):
+        outcome.kept.append(row.number)
+        return
+    if not outcome.dry:
+        volumes.write(volume, _path(cohort, row.key))
+    outcome.imported.append(row.number)
+    outcome.notices += [(row.number, notice) for notice in notices]
+
+
+def _volume(row: Row, plan: Plan) -> tuple[Volume, tuple[str, ...]]:
+    """The volume that a row becomes, with its sidecar, and what a person should know of it."""
+    acquisition = acquire(row.path, stated=row.spacing_mm, otherwise=plan.spacing_mm)
+    spacing = spaced(acquisition)
+    _, level, lat = row.key
+    sidecar = {
+        **acquisition.technical,
+        "BodyPart": "Lumbar multifidus",
+        "SpinalLevel": level,
+        "Laterality": lat,
+        "AxisNames": ["lateral", "depth", "elevation"],
+        "SpacingSource": acquisition.spacing_source,
+    }
+    range_db = row.dynamic_range_db or plan.dynamic_range_db
+    if range_db is not None:
+        sidecar["DynamicRangeDB"] = range_db
+    return Volume(acquisition.voxels, spacing, sidecar), acquisition.notices
+
+
+def _is_there(cohort: Path, key: Key, volume: Volume) -> bool:
+    """Whether the cohort has this very volume already, whole and with its sidecar.
+
+    The voxels are compared. A hash of the source would need no second look, but whoever has the volume and guesses a
+    name could prove by it that the source holds that name.
+
+    Raises
+    ------
+    Refusal
+        Another volume of the same segment is there.
+    """
+    path = _path(cohort, key)
+    stem = volumes.stem(path)
+    others = [path.with_name(stem + suffix) for suffix in FORMATS]
+    there = next((other for other in others if other.exists()), None)
+    if there is None:
+        return False
+    try:
+        kept = volumes.read(there)
+    except FileError as error:
+        raise FileError(
+            "a volume of this segment is there that cannot be read, expected none: delete it first"
+        ) from error
+    same = np.array_equal(kept.voxels, volume.voxels) and np.allclose(kept.spacing_mm, volume.spacing_mm, rtol=1e-4)
+    if not same:
+        raise FileError("another volume or voxel size of this segment is there, expected none: delete it first")
+    if volume.dynamic_range_db not in (None, kept.dynamic_range_db):
+        raise FileError(
+            f"its volume is there with another dynamic range or none, expected {volume.dynamic_range_db:g} dB: "
+            "write DynamicRangeDB into its sidecar, or delete it first"
+        )
+    return there != path or volumes.find_sidecar(there).exists()
+
+
+def _path(cohort: Path, key: Key) -> Path:
+    participant, level, lat = key
+    return cohort / participant / "us" / f"{participant}_level-{level}_lat-{lat}_bmode.nii.gz"
+
+
+def _by_text(noted: Iterable[Noted]) -> list[tuple[str, list[int]]]:
+    rows: dict[str, list[int]] = {}
+    for number, text in noted:
+        rows.setdefault(text, []).append(number)
+    return list(rows.items())
+
+
+def _rows(numbers: list[int]) -> str:
+    """Rows as people say them: ``row 4``, ``rows 2, 5-9``."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    spans = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return f"row{'s' * (len(numbers) > 1)} {', '.join(spans)}"

@@ -1,0 +1,317 @@
+"""What lies where in a simulated volume: the truth that a saliency map can be held against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mflib.base import files
+from mflib.base.errors import InputError
+from mflib.base.progress import Progress
+from mflib.base.words import KEY
+from mflib.data import volume
+from mflib.data.phantom import anatomy, patients
+from mflib.data.phantom.anatomy import Parameters, Surfaces, surfaces
+from mflib.data.phantom.fields import Grid
+from mflib.data.phantom.tissue import VERSION, find_profile, simulate
+
+DESCRIPTION = "dataset_description.json"
+MARKER = ".mflib-phantom.json"
+NAME = "Synthetic lumbar multifidus ultrasound"
+README = f"""{NAME}
+
+SYNTHETIC: simulated by mflib, no patient is in it. Volumes, annotations, grades and clinical data are drawn from a
+seed (dataset_description.json holds it). The severity that was simulated is in each volume's sidecar as
+PhantomSeverity; it is the truth behind the picture and no input of a study.
+"""
+COLUMNS: dict[str, dict[str, str]] = {
+    "participants": {
+        "participant_id": "patient",
+        "sex": "M or F",
+        "age": "years",
+        "height_cm": "height in cm",
+        "weight_kg": "weight in kg",
+        "bmi": "body mass index in kg/m2",
+        "site": "where the data comes from",
+    },
+    "phenotype/clinical": {
+        "participant_id": "patient",
+        "vas": "pain on the visual analogue scale, 0 to 10",
+        "pain_months": "duration of pain in months",
+        "bed_rest_months": "bed rest because of pain in months",
+        "sedentary": "sits 30 min or more at a time: yes or no",
+        "labour": "physical labour with waist effort: yes or no",
+        "night_shift": "four night shifts or more a month: yes or no",
+        "exercise_hours": "exercise in hours a week",
+        "pain_side": "L, R or both",
+        "screening": "eligible, or the reason for exclusion; BMI and age are judged by the reader of the table",
+    },
+    "phenotype/mri_grades": {
+        "participant_id": "patient",
+        "level": "L23, L34, L45 or L5S1",
+        "lat": "L or R",
+        "grade_reader1": "fatty infiltration on MRI: 0 none, 1 mild, 2 moderate, 3 severe",
+        "grade_reader2": "the same by the second reader",
+        "grade_adjudicator": "the same by a third, n/a where the readers agree",
+        "grade_final": "the grade that counts",
+    },
+    "derivatives/annotations/refpoints_roi": {
+        "participant_id": "patient",
+        "level": "L23, L34, L45 or L5S1",
+        "lat": "L or R",
+        **{f"bone_{a}": f"voxel on the spinous process, axis {a}, 0-based" for a in "ijk"},
+        **{f"shadow_{a}": f"voxel in the acoustic shadow below it, axis {a}, 0-based" for a in "ijk"},
+        **{f"roi_{a}": f"first voxel of the region of interest, axis {a}, 0-based" for a in "ijk"},
+        **{f"roi_n{a}": f"voxels of the region of interest, axis {a}" for a in "ijk"},
+        "annotator": "who set the points",
+    },
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything about a cohort but its voxels.
+
+    Parameters
+    ----------
+    tables : path without suffix to table, for each of ``COLUMNS``
+    segments : KEY and ``seed`` of each volume
+    parameters : of each volume, in the same order
+    profile : size of the volumes
+    """
+
+    tables: Mapping[str, pd.DataFrame]
+    segments: pd.DataFrame
+    parameters: list[Parameters]
+    profile: str
+
+
+def write_cohort(
+    out: Path, *, profile: str = "quick", patients: int = 46, seed: int = 20, workers: int | None = None
+) -> None:
+    """Simulate a cohort into a folder; on a half-written folder, go on where it stopped.
+
+    ``dataset_description.json`` is written last: where it is, the cohort is complete. Tables that exist are kept.
+
+    Parameters
+    ----------
+    out : the cohort's folder, made where it is missing
+    profile : "quick" (128 x 128 x 48 voxels) or "paper" (256 x 256 x 96)
+    patients : analysed patients, 8 volumes each; excluded ones are added in proportion
+    seed : of everything drawn
+    workers : processes, all cores by default; the volumes do not depend on it
+
+    Raises
+    ------
+    InputError
+        Unknown profile, fewer than one patient, or ``out`` holds another cohort or something else.
+    """
+    find_profile(profile)
+    if patients < 1:
+        raise InputError(f"patients is {patients}, expected 1 or more")
+    generated = {
+        "Name": "mflib phantom",
+        "Version": VERSION,
+        "Parameters": {"profile": profile, "patients": patients, "seed": seed},
+    }
+    _claim(out, generated)
+    plan = make_plan(profile, patients, seed)
+    _write_tables(out, plan)
+    _write_volumes(out, plan, workers)
+    description = {"Name": NAME, "BIDSVersion": "1.10.0", "DatasetType": "raw", "Synthetic": True}
+    _write_new(out / DESCRIPTION, _json({**description, "GeneratedBy": [generated]}))
+    (out / MARKER).unlink(missing_ok=True)
+
+
+def make_plan(profile: str, analysed: int, seed: int) -> Plan:
+    """Draw patients, grades, readers and acquisition parameters of a cohort."""
+    people_rng, grade_rng, reader_rng, scan_rng = (
+        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,))) for stream in range(4)
+    )
+    people = patients.screened(analysed, people_rng)
+    included = people.head(analysed)
+    segments = patients.segments(included, patients.GradeSettings(), grade_rng)
+    parameters = anatomy.acquisitions(included, segments, scan_rng)
+    positions = zip(segments["patient"], segments["segment"], strict=True)
+    segments["seed"] = [volume_seed(seed, patient, segment) for patient, segment in positions]
+    tables = {
+        "participants": people,
+        "phenotype/clinical": people,
+        "phenotype/mri_grades": patients.read(segments, reader_rng),
+        "derivatives/annotations/refpoints_roi": _annotations(segments, parameters, profile),
+    }
+    return Plan({name: tables[name][list(COLUMNS[name])] for name in COLUMNS}, segments, parameters, profile)
+
+
+def volume_seed(seed: int, patient: int, segment: int) -> int:
+    """Seed of one volume, whatever the number of volumes and the order in which they are made."""
+    child = np.random.SeedSequence(seed, spawn_key=(4, patient, segment))
+    return int(child.generate_state(1, np.uint64)[0] >> np.uint64(11))  # 53 bits, exact in any JSON reader
+
+
+def volume_path(participant_id: str, level: str, lat: str) -> Path:
+    """Where a volume lies in the cohort's folder."""
+    return Path(participant_id, "us", f"{participant_id}_level-{level}_lat-{lat}_bmode.nii.gz")
+
+
+def _annotations(segments: pd.DataFrame, parameters: list[Parameters], profile: str) -> pd.DataFrame:
+    """The table of reference points and regions of interest."""
+    size = find_profile(profile)
+    rows = []
+    for one in parameters:
+        marks = anatomy.annotate(one, size.grid(one), size.roi)
+        rows.append([*marks.bone, *marks.shadow, *marks.roi_start, *marks.roi_size])
+    prefixes = ("bone_", "shadow_", "roi_", "roi_n")
+    points = pd.DataFrame(rows, columns=[prefix + axis for prefix in prefixes for axis in "ijk"])
+    return segments[KEY].join(points).assign(annotator="mflib phantom")
+
+
+def _claim(out: Path, generated: Mapping[str, Any]) -> None:
+    """Make the folder this cohort's, or refuse it."""
+    out.mkdir(parents=True, exist_ok=True)
+    label = next((out / name for name in (DESCRIPTION, MARKER) if (out / name).exists()), None)
+    if label is None:
+        others = sorted(path.name for path in out.iterdir() if not path.name.startswith("partial-"))
+        if others:
+            raise InputError(f"{out}: found {', '.join(others[:5])}, expected an empty folder or a phantom cohort")
+        _write_new(out / MARKER, _json({"GeneratedBy": [generated]}))
+        return
+    found = _generated_by(label)
+    if found != [generated]:
+        raise InputError(
+            f"{label}: found a cohort made by {json.dumps(found)}, expected {json.dumps([generated])}; "
+            "give another folder, or remove this one"
+        )
+
+
+def _generated_by(label: Path) -> object:
+    """What a cohort's description says it was made by."""
+    try:
+        return json.loads(label.read_text(encoding="utf-8"))["GeneratedBy"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{label}: found no GeneratedBy, expected the description of a phantom cohort") from error
+
+
+def _write_tables(out: Path, plan: Plan) -> None:
+    """Write the tables, their descriptions and the texts."""
+    for name, table in plan.tables.items():
+        content = table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n")
+        _write_new(out / f"{name}.tsv", content)
+        _write_new(out / f"{name}.json", _json({column: {"Description": d} for column, d in COLUMNS[name].items()}))
+    _write_new(out / "README", README)
+    _write_new(out / ".bidsignore", "**/us/\n")
+
+
+def _write_volumes(out: Path, plan: Plan, workers: int | None) -> None:
+    """Simulate the volumes that are not there yet."""
+    rows = zip(plan.segments.to_dict("records"), plan.parameters, strict=True)
+    missing = [
+        (out / path, str(row["level"]), int(row["seed"]), parameters, plan.profile)
+        for row, parameters in rows
+        if not _is_written(out / (path := volume_path(*(str(row[key]) for key in KEY))))
+    ]
+    progress = Progress("phantom volumes", len(missing))
+    jobs = joblib.Parallel(n_jobs=workers or -1, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
+    for name in jobs(joblib.delayed(_write_volume)(*job) for job in missing):
+        progress.advance(note=name)
+    for leftover in out.glob("sub-*/us/partial-*"):
+        leftover.unlink()
+
+
+def _is_written(path: Path) -> bool:
+    # The sidecar is written after the voxels.
+    return path.exists() and volume.find_sidecar(path).exists()
+
+
+def _write_volume(path: Path, level: str, seed: int, parameters: Parameters, profile: str) -> str:
+    """Simulate and write one volume; its name."""
+    simulated, _ = simulate(parameters, seed, profile)
+    volume.write(replace(simulated, sidecar={**simulated.sidecar, "SpinalLevel": level}), path)
+    return path.name
+
+
+def _write_new(path: Path, content: str) -> None:
+    """Write a text that is not there yet, whole or not at all."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(path, content)
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2) + "\n"
+
+
+def tissues(root: Path, segment: Mapping[str, Any]) -> dict[str, NDArray[np.bool_]] | None:
+    """Where fascia, muscle and bone are in one volume of a phantom cohort, made again from the recorded seed.
+
+    Parts are told apart by depth alone: the spinous process and what lies in its shadow count as muscle. The region of
+    interest is beside both.
+
+    Parameters
+    ----------
+    root : the cohort's folder
+    segment : holds KEY; a row of the segments table
+
+    Returns
+    -------
+    dict of (ni, nj, nk) bool, or None
+        ``fascia and above`` (down to the lower face of the fascia), ``muscle``, ``lamina and below``; each voxel of the
+        whole volume is in one of them. None where the folder is no phantom made by this version of mflib.
+
+    Raises
+    ------
+    InputError
+        The phantom has no such segment.
+    """
+    plan = _plan_of(root)
+    if plan is None:
+        return None
+    parameters, seed = _drawn(plan, segment)
+    grid = find_profile(plan.profile).grid(parameters)
+    # Tissue draws the surfaces first, so a generator of the same seed gives the same ones without the rest.
+    drawn = surfaces(parameters, grid, np.random.Generator(np.random.SFC64(seed)))
+    masks = _masks(drawn, grid)
+    return {name: mask[::-1] for name, mask in masks.items()} if parameters.side == "L" else masks
+
+
+def _plan_of(root: Path) -> Plan | None:
+    try:
+        (made_by,) = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))["GeneratedBy"]
+        made, wanted = (made_by["Name"], made_by["Version"]), made_by["Parameters"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if made != ("mflib phantom", VERSION):
+        return None
+    return _plan(wanted["profile"], wanted["patients"], wanted["seed"])
+
+
+# A plan of 46 patients takes a tenth of a second, and all volumes of a cohort ask for the same.
+_plan = lru_cache(maxsize=4)(make_plan)
+
+
+def _drawn(plan: Plan, segment: Mapping[str, Any]) -> tuple[Parameters, int]:
+    """Parameters and seed of one segment."""
+    key = tuple(str(segment[column]) for column in KEY)
+    rows = zip(plan.segments[[*KEY, "seed"]].itertuples(index=False), plan.parameters, strict=True)
+    for (*found, seed), parameters in rows:
+        if tuple(found) == key:
+            return parameters, int(seed)
+    raise InputError(f"segment is {' '.join(key)}, expected one of the {len(plan.parameters)} that were simulated")
+
+
+def _masks(drawn: Surfaces, grid: Grid) -> dict[str, NDArray[np.bool_]]:
+    """Parts by the depth of the voxels' centres, laid out as for a right side."""
+    depth = ((np.arange(grid.shape[1]) + 0.5) * grid.voxel_mm)[None, :, None]
+    above = depth < drawn.fascia[1][:, None, :]
+    below = ~above & (depth >= drawn.lamina[:, None, :])
+    return {"fascia and above": above, "muscle": ~above & ~below, "lamina and below": below}

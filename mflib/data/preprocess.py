@@ -1,0 +1,198 @@
+"""From a raw volume to comparable input: two-point gain normalisation, region of interest, z-score, resize."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.transform import resize
+
+from mflib.base.errors import InputError
+from mflib.data.volume import Annotation, Volume
+
+SATURATED_BONE = 250
+BLACK_SHADOW = 5
+WEAK_CONTRAST = 40
+
+
+@dataclass(frozen=True)
+class GainSettings:
+    """Targets of the gain normalisation.
+
+    Parameters
+    ----------
+    bright : grey level that the spinous process is mapped to
+    dark : grey level that its acoustic shadow is mapped to
+    patch_mm : half width of the box around each reference point, in mm
+    dynamic_range_db : dynamic range of the log compression assumed where a sidecar does not say, in dB
+    """
+
+    bright: int = 220
+    dark: int = 20
+    patch_mm: float = 1.0
+    dynamic_range_db: float = 55.0
+
+
+@dataclass(frozen=True)
+class References:
+    """Grey levels measured at the two reference points."""
+
+    bone: float
+    shadow: float
+
+    def __str__(self) -> str:
+        """The two grey levels, and what is wrong with them, as a sentence."""
+        doubt = f", not to be trusted: {', '.join(self.flags)}" if self.flags else ""
+        return f"Bone has grey level {self.bone:.0f}, its shadow {self.shadow:.0f}{doubt}."
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Why the normalisation of this volume cannot be trusted; empty where it can."""
+        flags = []
+        if self.bone > SATURATED_BONE:
+            flags.append(f"saturated bone (grey {self.bone:.0f} > {SATURATED_BONE})")
+        if self.shadow < BLACK_SHADOW:
+            flags.append(f"black shadow (grey {self.shadow:.0f} < {BLACK_SHADOW})")
+        if self.bone - self.shadow < WEAK_CONTRAST:
+            flags.append(f"weak contrast (bone {self.bone:.0f}, shadow {self.shadow:.0f}, less than {WEAK_CONTRAST})")
+        return tuple(flags)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """The region of interest of one volume, before and after gain normalisation.
+
+    Parameters
+    ----------
+    raw, voxels : (ni, nj, nk) uint8, as recorded and gain-normalised
+    references : grey levels at the reference points
+    dynamic_range_db : effective dynamic range of ``voxels`` in dB. The normalisation stretches grey levels by a slope;
+        log decompression of ``voxels`` with the recorded range divided by that slope gives the recorded intensity
+        up to a constant factor.
+    """
+
+    raw: NDArray[np.uint8]
+    voxels: NDArray[np.uint8]
+    references: References
+    dynamic_range_db: float
+
+
+def measure_references(volume: Volume, annotation: Annotation, patch_mm: float) -> References:
+    """Grey levels of bone and shadow, robust to a click that is a voxel off and to speckle.
+
+    Bone is a bright line that fills less than half of its patch: the upper quartile. The shadow is noise: the median.
+    """
+    bone = np.percentile(volume.patch(annotation.bone, patch_mm), 75)
+    return References(float(bone), float(np.median(volume.patch(annotation.shadow, patch_mm))))
+
+
+def normalise_gain(voxels: NDArray[np.uint8], references: References, settings: GainSettings) -> NDArray[np.uint8]:
+    """Map bone to ``settings.bright`` and shadow to ``settings.dark``, linearly in grey level.
+
+    A change of gain shifts all grey levels of a log-compressed image by the same amount, so two points remove it.
+
+    Raises
+    ------
+    InputError
+        The bone is not brighter than the shadow.
+    """
+    levels = settings.dark + slope(references, settings) * (np.arange(256) - references.shadow)
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)[voxels]
+
+
+def slope(references: References, settings: GainSettings) -> float:
+    """Grey levels after normalisation per grey level before.
+
+    Raises
+    ------
+    InputError
+        The bone is not brighter than the shadow.
+    """
+    if references.bone <= references.shadow:
+        raise InputError(
+            f"bone of grey {references.bone:.0f}, shadow of grey {references.shadow:.0f}; expected a brighter bone"
+        )
+    return (settings.bright - settings.dark) / (references.bone - references.shadow)
+
+
+def change_gain(volume: Volume, gain_db: float, settings: GainSettings) -> Volume:
+    """The volume as it would have been recorded with another gain, in dB.
+
+    Gain multiplies the echo before the log compression, so it adds ``255 gain_db / DR`` to every grey level; what
+    leaves the range of 0 to 255 is clipped, as the scanner does.
+    """
+    shifted = np.rint(np.arange(256) + 255 * gain_db / recorded_range(volume, settings))
+    return replace(volume, voxels=np.clip(shifted, 0, 255).astype(np.uint8)[volume.voxels])
+
+
+def recorded_range(volume: Volume, settings: GainSettings) -> float:
+    """Dynamic range of the log compression in dB: the sidecar's, or the one assumed where it does not say."""
+    return settings.dynamic_range_db if volume.dynamic_range_db is None else volume.dynamic_range_db
+
+
+def check_inside(shape: tuple[int, ...], annotation: Annotation) -> None:
+    """Refuse a reference point or a region of interest that leaves a volume of this shape, or a region of nothing.
+
+    Raises
+    ------
+    InputError
+        With the point or the span that was found.
+    """
+    for name, point in (("bone", annotation.bone), ("shadow", annotation.shadow)):
+        if not all(0 <= at < n for at, n in zip(point, shape, strict=True)):
+            raise InputError(f"{name} is at {point}, expected inside a volume of {shape}")
+    ends = [start + size for start, size in zip(annotation.roi_start, annotation.roi_size, strict=True)]
+    inside = all(end <= n for end, n in zip(ends, shape, strict=True)) and min(annotation.roi_start) >= 0
+    if not inside or min(annotation.roi_size) < 1:
+        raise InputError(f"ROI spans {annotation.roi_start} to {tuple(ends)}, expected inside a volume of {shape}")
+
+
+def region(volume: Volume, annotation: Annotation, settings: GainSettings) -> Region:
+    """Crop the region of interest and normalise its gain.
+
+    Raises
+    ------
+    InputError
+        A point or the ROI leaves the volume, or the bone is not brighter than the shadow.
+    """
+    check_inside(volume.voxels.shape, annotation)
+    references = measure_references(volume, annotation, settings.patch_mm)
+    raw = np.ascontiguousarray(volume.voxels[annotation.roi])
+    return Region(
+        raw=raw,
+        voxels=normalise_gain(raw, references, settings),
+        references=references,
+        dynamic_range_db=recorded_range(volume, settings) / slope(references, settings),
+    )
+
+
+def zscore(voxels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Zero mean and unit standard deviation over all voxels of one region.
+
+    Raises
+    ------
+    InputError
+        All voxels are equal.
+    """
+    sd = voxels.std(dtype=np.float64)
+    if sd == 0:
+        raise InputError(f"all voxels are {voxels.flat[0]}, expected a region with more than one grey level")
+    return ((voxels - voxels.mean(dtype=np.float64)) / sd).astype(np.float32)
+
+
+def fixed_scale(voxels: NDArray[np.uint8], settings: GainSettings) -> NDArray[np.float32]:
+    """The same scale for every region, so that brightness stays: -2 at the dark target of the gain, 2 at the bright."""
+    middle, step = (settings.bright + settings.dark) / 2, (settings.bright - settings.dark) / 4
+    return ((voxels - middle) / step).astype(np.float32)
+
+
+def network_input(scaled: NDArray[np.float32], size: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Linear resize, with anti-aliasing where an axis shrinks.
+
+    Parameters
+    ----------
+    scaled : (ni, nj, nk) float32 region of interest, of `zscore` or `fixed_scale`
+    size : extent of the result in voxels, same axes
+    """
+    return resize(scaled, size, order=1, mode="edge", anti_aliasing=True).astype(np.float32)

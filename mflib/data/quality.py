@@ -1,0 +1,455 @@
+"""Whether brightness follows the order or the place of acquisition; patients are the units, not their segments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import stats
+
+from mflib.base.errors import FileError, InputError
+from mflib.base.progress import Progress
+from mflib.base.words import KEY, LEVELS
+from mflib.data import cohort_files, preprocess
+from mflib.data import volume as volumes
+from mflib.data.cohort import Folder, exclusions, segment_exclusions
+from mflib.data.cohort_tables import ANNOTATIONS, PARTICIPANTS
+from mflib.data.preprocess import GainSettings, References
+from mflib.data.volume import Annotation, Index, Volume
+
+
+def acquisition_days(root: Path) -> tuple[dict[str, float], list[str]]:
+    """Days from the first acquisition to each volume's, by its path; a date would say more of a patient than is needed.
+
+    Returns
+    -------
+    days : dict
+        From ``acq_time`` in BIDS ``sub-001/sub-001_scans.tsv``, whose ``filename`` is relative to the participant's
+        folder; only of volumes with a time that can be read.
+    notes : list of str
+        Files and cells that cannot be read.
+    """
+    found: dict[str, pd.Timestamp] = {}
+    notes: list[str] = []
+    for path in sorted(root.glob("sub-*/sub-*_scans.tsv")):
+        name = path.relative_to(root).as_posix()
+        try:
+            scans = pd.read_csv(path, sep="\t", dtype="str", keep_default_na=False, encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
+            notes.append(f"{name}: cannot be read ({error})")
+            continue
+        if not {"filename", "acq_time"} <= set(scans.columns):
+            notes.append(f"{name}: no columns filename and acq_time")
+            continue
+        stated = scans[~scans["acq_time"].str.lower().isin(["", "n/a"])]
+        moments = pd.to_datetime(stated["acq_time"], format="ISO8601", errors="coerce", utc=True)
+        for file, said, moment in zip(stated["filename"], stated["acq_time"], moments, strict=True):
+            if pd.isna(moment):
+                notes.append(f"{name}: {said!r} is no time such as 2026-03-01T09:30:00")
+            else:
+                found[f"{path.parent.name}/{file}"] = moment
+    first = min(found.values(), default=None)
+    return {path: (moment - first) / pd.Timedelta(days=1) for path, moment in found.items()}, notes
+
+
+def acquisition_sites(participants: pd.DataFrame) -> dict[str, str]:
+    """Site of each participant who has one."""
+    if "site" not in participants:
+        return {}
+    stated = participants.dropna(subset=["participant_id", "site"])
+    return dict(zip(stated["participant_id"], stated["site"], strict=True))
+
+
+# Depth of 4 to 7 cm moves the spacing by less; a wrong unit or axis by more.
+SPACING_FACTOR = 1.5
+# Iglewicz B, Hoaglin DC. How to detect and handle outliers. ASQC Quality Press, 1993: 0.6745 (x - median) / MAD.
+FAR = 3.5
+FEWEST_TO_COMPARE = 8  # volumes that a median and its spread can be trusted with
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    """Set every volume of the table beside the others.
+
+    Parameters
+    ----------
+    table : one row for each volume; ``flags`` holds tuples of words
+
+    Returns
+    -------
+    DataFrame
+        ``gain_db`` relative to its median; ``flags`` as one text, with what only the comparison shows.
+    """
+    columns = (table["flags"], unusual_spacing(table), outliers(table["roi_mean"]))
+    flags = ["; ".join([*own, *filter(None, others)]) for own, *others in zip(*columns, strict=True)]
+    gain = table["gain_db"] - table["gain_db"].median()
+    return table.assign(gain_db=gain, flags=pd.Series(flags, index=table.index, dtype="str"))
+
+
+def unusual_spacing(table: pd.DataFrame) -> list[str]:
+    """Words for each volume whose spacing is far above or below the cohort's most frequent one."""
+    steps = table[[f"spacing_{axis}_mm" for axis in "ijk"]]
+    usual = np.array([_usual(steps[column]) for column in steps])
+    words = []
+    for row in steps.to_numpy():
+        far = np.abs(np.log(row / usual)) > np.log(SPACING_FACTOR)
+        found, expected = (" x ".join(f"{step:.2g}" for step in steps_mm) for steps_mm in (row, usual))
+        words.append(f"unusual spacing ({found} mm, mostly {expected})" if far.any() else "")
+    return words
+
+
+def outliers(means: pd.Series) -> list[str]:
+    """Words for each volume whose normalised mean is far from the cohort's, by the modified z-score."""
+    centre = means.median()
+    spread = (means - centre).abs().median() / 0.6745
+    if means.count() < FEWEST_TO_COMPARE or not spread > 0:
+        return [""] * len(means)
+    scores = (means - centre) / spread
+    words = f"normalised ROI mean {{:.0f}}, cohort {centre:.0f} (robust z {{:+.1f}})"
+    return [words.format(mean, z) if abs(z) > FAR else "" for mean, z in zip(means, scores, strict=True)]
+
+
+def _usual(steps: pd.Series) -> float:
+    """The most frequent step, or the median where no two volumes share one."""
+    counts = steps.round(3).value_counts()
+    return float(counts.index[0]) if len(counts) and counts.iloc[0] > 1 else float(steps.median())
+
+
+SIDE = 100  # pixels of the longer side: 368 of them stay under a megabyte
+Place = tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Thumbnail:
+    """The middle transverse plane of a volume, small.
+
+    Parameters
+    ----------
+    pixels : (depth, lateral) uint8, with square pixels
+    roi : left, top, width and height of the region of interest, as shares of the picture; None where there is none
+    bone, shadow : reference points, from the left and from the top, as shares of the picture
+    """
+
+    pixels: NDArray[np.uint8]
+    roi: tuple[float, float, float, float] | None = None
+    bone: Place | None = None
+    shadow: Place | None = None
+
+
+def thumbnail(volume: Volume, annotation: Annotation | None) -> Thumbnail:
+    """The plane through the middle of the region of interest, or of the volume where there is none."""
+    ni, nj, nk = volume.voxels.shape
+    k = nk // 2 if annotation is None else annotation.roi_start[2] + annotation.roi_size[2] // 2
+    width, height = ni * volume.spacing_mm[0], nj * volume.spacing_mm[1]
+    scale = SIDE / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    plane = Image.fromarray(np.ascontiguousarray(volume.voxels[:, :, k].T))
+    pixels = np.asarray(plane.resize(size, Image.Resampling.LANCZOS))
+    if annotation is None:
+        return Thumbnail(pixels)
+    (left, top, _), (wide, high, _) = annotation.roi_start, annotation.roi_size
+    roi = left / ni, top / nj, wide / ni, high / nj
+
+    def place(point: Index) -> Place:
+        return (point[0] + 0.5) / ni, (point[1] + 0.5) / nj
+
+    return Thumbnail(pixels, roi, place(annotation.bone), place(annotation.shadow))
+
+
+# An 8-bit picture of a whole volume uses nearly all 256; half of them are what a squeezed or stretched one has left.
+FEW_LEVELS = 128
+SATURATED_ROI_PCT = 1.0
+BLACK_ROI_PCT = 20.0  # holes that a reconstruction left, or a shadow
+GREYS = np.arange(256, dtype=np.uint8)
+
+
+def of_volume(volume: Volume) -> dict[str, Any]:
+    """Grey levels, spacing and extent of a whole volume, and what its sidecar states.
+
+    Returns
+    -------
+    dict
+        Shares in percent of the voxels, lengths in mm; what the sidecar does not state, or not as a number, is NaN.
+    """
+    share = _histogram(volume.voxels)
+    row: dict[str, Any] = {
+        "grey_levels": int((share > 0).sum()),
+        "black_pct": 100 * float(share[0]),
+        "saturated_pct": 100 * float(share[255]),
+        "dynamic_range_db": math.nan if volume.dynamic_range_db is None else volume.dynamic_range_db,
+        "gain_percent": _stated(volume, "GainPercent"),
+        "depth_mm": _stated(volume, "DepthMM"),
+    }
+    for axis, step, n in zip("ijk", volume.spacing_mm, volume.voxels.shape, strict=True):
+        row |= {f"spacing_{axis}_mm": step, f"field_{axis}_mm": step * n}
+    few = row["grey_levels"] < FEW_LEVELS
+    return row | {"flags": (f"few grey levels ({row['grey_levels']} of 256)",) if few else ()}
+
+
+def of_annotated(volume: Volume, annotation: Annotation, settings: GainSettings) -> dict[str, Any]:
+    """Grey levels at the reference points and in the region of interest of one volume.
+
+    Returns
+    -------
+    dict
+        ``gain_db`` is half way between bone and shadow, in dB: a change of gain moves both by as much. ``roi_mean`` is
+        NaN where the bone is not brighter than the shadow.
+
+    Raises
+    ------
+    InputError
+        The ROI or a reference point leaves the volume.
+    """
+    preprocess.check_inside(volume.voxels.shape, annotation)
+    references = preprocess.measure_references(volume, annotation, settings.patch_mm)
+    share = _histogram(volume.voxels[annotation.roi])
+    black, saturated = 100 * float(share[0]), 100 * float(share[255])
+    flags = list(references.flags)
+    if saturated > SATURATED_ROI_PCT:
+        flags.append(f"saturated ROI ({saturated:.0f} % of its voxels are 255)")
+    if black > BLACK_ROI_PCT:
+        flags.append(f"black ROI ({black:.0f} % of its voxels are 0)")
+    return {
+        "bone": references.bone,
+        "shadow": references.shadow,
+        "gain_db": (references.bone + references.shadow) / 2 * preprocess.recorded_range(volume, settings) / 255,
+        "shadow_mm": shadow_depth(volume, annotation, references.shadow, settings.patch_mm),
+        "roi_mean_raw": float(share @ GREYS),
+        "roi_mean": _normalised_mean(share, references, settings),
+        "roi_black_pct": black,
+        "roi_saturated_pct": saturated,
+        "roi_grey_levels": int((share > 0).sum()),
+        "flags": tuple(flags),
+    }
+
+
+def shadow_depth(volume: Volume, annotation: Annotation, shadow: float, patch_mm: float) -> float:
+    """How far below the bone the dark column goes, in mm.
+
+    Dark is what lies nearer to the shadow than to the mean of the region of interest. The column through the shadow
+    point is as wide as a reference patch; 0 where the point itself is not dark.
+    """
+    depth = volume.spacing_mm[1]
+    dark = _column(volume, annotation, patch_mm) < (shadow + volume.voxels[annotation.roi].mean()) / 2
+    bright = np.flatnonzero(~dark[annotation.shadow[1] :])
+    end = annotation.shadow[1] + bright[0] if len(bright) else len(dark)
+    lit = end == annotation.shadow[1]
+    return 0.0 if lit else max(0.0, float(end - annotation.bone[1]) * depth)
+
+
+def _column(volume: Volume, annotation: Annotation, patch_mm: float) -> NDArray[np.float64]:
+    """Median grey level (nj,) of the column through the shadow point, smoothed along depth over a patch."""
+    (i, _, k), (step_i, step_j, step_k) = annotation.shadow, volume.spacing_mm
+    reach_i, reach_j, reach_k = (max(1, round(patch_mm / step)) for step in (step_i, step_j, step_k))
+    beside = volume.voxels[max(0, i - reach_i) : i + reach_i + 1, :, max(0, k - reach_k) : k + reach_k + 1]
+    padded = np.pad(np.median(beside, axis=(0, 2)), reach_j, mode="edge")
+    return np.convolve(padded, np.full(2 * reach_j + 1, 1 / (2 * reach_j + 1)), mode="valid")
+
+
+def _normalised_mean(share: NDArray[np.float64], references: References, settings: GainSettings) -> float:
+    """Mean of the normalised grey levels of voxels of which ``share`` (256,) have each level as recorded."""
+    if references.bone <= references.shadow:  # the flag of weak contrast says it
+        return math.nan
+    return float(share @ preprocess.normalise_gain(GREYS, references, settings))
+
+
+def _histogram(voxels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Share (256,) of the voxels that have each grey level."""
+    return np.bincount(voxels.ravel(order="K"), minlength=256) / voxels.size
+
+
+def _stated(volume: Volume, field: str) -> float:
+    value = volume.stated(field)
+    return math.nan if value is None else value
+
+
+ANNOTATED, BARE, WRONG, EXCLUDED, UNREADABLE = (
+    "annotated", "not annotated", "wrongly annotated", "excluded", "unreadable",
+)  # fmt: skip
+_NUMBERS = [
+    "bone", "shadow", "gain_db", "shadow_mm", "roi_mean_raw", "roi_mean", "roi_black_pct", "roi_saturated_pct",
+    "roi_grey_levels", "grey_levels", "black_pct", "saturated_pct", "dynamic_range_db", "gain_percent", "depth_mm",
+    "spacing_i_mm", "spacing_j_mm", "spacing_k_mm", "field_i_mm", "field_j_mm", "field_k_mm",
+]  # fmt: skip
+COLUMNS = [*KEY, "path", "status", "reason", *_NUMBERS, "day", "site", "flags"]
+
+
+@dataclass(frozen=True, eq=False)
+class Quality:
+    """What the voxels of a cohort folder say of how they were recorded.
+
+    Parameters
+    ----------
+    table : one row for each volume with the ``COLUMNS``. Missing is what a volume without annotation cannot have, and
+        what nobody has stated. ``gain_db`` is relative to the cohort's median; ``day`` counts days from the first
+        acquisition; ``status`` is annotated, not annotated, excluded (with its ``reason``), wrongly annotated or
+        unreadable; ``flags`` are words, empty where nothing stands out
+    thumbnails : by path, of the readable volumes
+    notes : what could not be read of the acquisition
+    """
+
+    table: pd.DataFrame
+    thumbnails: dict[str, Thumbnail]
+    notes: list[str]
+
+    @property
+    def flagged(self) -> pd.DataFrame:
+        """The rows with a flag."""
+        return self.table[self.table["flags"] != ""]
+
+    def worst(self, n: int) -> pd.DataFrame:
+        """The ``n`` rows with the most flags."""
+        return self.flagged.sort_values("flags", key=lambda flags: -flags.str.count("; "), kind="stable").head(n)
+
+
+def measure(folder: Folder, settings: GainSettings | None = None, *, progress: bool = True) -> Quality:
+    """Measure the quality of every volume of a cohort folder, one volume per thread in memory.
+
+    Parameters
+    ----------
+    folder : of ``cohort.read_folder``; its faults keep no readable volume from being measured
+    settings : of the gain normalisation
+    progress : whether to print how far it is
+    """
+    settings = settings or GainSettings()
+    rows, pictures = [], {}
+    counter = Progress("volumes measured", len(folder.volumes))
+    for row, picture in _measured(folder, settings):
+        rows.append(row)
+        if picture is not None:
+            pictures[row["path"]] = picture
+        if progress:
+            counter.advance()
+    days, notes = acquisition_days(folder.root)
+    places = acquisition_sites(folder.tables[PARTICIPANTS]) if folder.tables else {}
+    table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(_NUMBERS, "float64"))
+    table = table.assign(
+        day=table["path"].map(days).astype("float64"), site=table["participant_id"].map(places).astype("str")
+    )
+    return Quality(compared(table), pictures, notes)
+
+
+def _measured(folder: Folder, settings: GainSettings) -> Iterator[tuple[dict[str, Any], Thumbnail | None]]:
+    frames = folder.tables
+    annotations = cohort_files.complete_annotations(frames[ANNOTATIONS]) if frames else {}
+    out = segment_exclusions(frames[ANNOTATIONS]) if frames else {}
+    people = exclusions(frames) if frames else {}
+
+    def one(key: cohort_files.Key) -> tuple[dict[str, Any], Thumbnail | None]:
+        _, annotation = annotations.get(key, (None, None))
+        reason = people.get(key[0]) or out.get(key, "")
+        identity = dict(zip(KEY, key, strict=True)) | {"path": folder.volumes[key], "reason": reason}
+        row, picture = _one(folder, folder.volumes[key], annotation, settings)
+        status = EXCLUDED if reason and row["status"] != UNREADABLE else row["status"]
+        return row | identity | {"status": status}, picture
+
+    keys = sorted(folder.volumes, key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
+    # Threads are enough: reading, decompressing and counting happen outside the interpreter.
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        yield from pool.map(one, keys)
+
+
+def _one(
+    folder: Folder, path: str, annotation: Annotation | None, settings: GainSettings
+) -> tuple[dict[str, Any], Thumbnail | None]:
+    try:
+        volume = volumes.read(folder.root / path)
+    except FileError as error:
+        return {"status": UNREADABLE, "flags": (str(error),)}, None
+    row: dict[str, Any] = {"status": BARE, **of_volume(volume)}
+    if annotation is None:
+        return row, thumbnail(volume, None)
+    try:
+        more = of_annotated(volume, annotation, settings)
+    except InputError as error:
+        flags = (str(error), *row["flags"])
+        return row | {"status": WRONG, "flags": flags}, thumbnail(volume, None)
+    flags = (*more["flags"], *row["flags"])
+    return row | more | {"status": ANNOTATED, "flags": flags}, thumbnail(volume, annotation)
+
+
+VOXELS = {"roi_mean_raw": "as recorded", "roi_mean": "gain-normalised"}
+RESAMPLES = 9999
+FEWEST_FOR_A_TREND = 5  # patients for an order, and for all sites together
+
+
+def drift(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """Intensity of the region of interest by order of acquisition and by site.
+
+    Parameters
+    ----------
+    table : of ``measure``; only annotated volumes count
+    seed : of the permutations of patients
+
+    Returns
+    -------
+    DataFrame
+        ``by``, ``voxels``, ``statistic``, ``value``, ``p`` (two-sided), ``patients``, ``note``. By order: Spearman's
+        rho of the patients' means, P by permutation of patients. By site: Kruskal-Wallis over the patients' means.
+        Where it cannot be computed, the note says why.
+    """
+    used = table[table["status"] == "annotated"]
+    rows = [_row("order of acquisition", column, result) for column, result in _by_order(used, seed)]
+    rows += [_row("site", column, result) for column, result in _by_site(used)]
+    return pd.DataFrame(rows, columns=["by", "voxels", "statistic", "value", "p", "patients", "note"])
+
+
+def patients(used: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Mean of a column, first day and site of each patient who has a value."""
+    by = used.dropna(subset=column).groupby("participant_id")
+    return by.agg(mean=(column, "mean"), day=("day", "min"), site=("site", "first"))
+
+
+def _row(by: str, column: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    return {"by": by, "voxels": VOXELS[column], "value": np.nan, "p": np.nan, "note": "", **result}
+
+
+def _by_order(used: pd.DataFrame, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    for column in VOXELS:
+        timed = patients(used, column).dropna(subset="day")
+        result: dict[str, Any] = {"statistic": "Spearman rho", "patients": len(timed)}
+        if used["day"].notna().sum() == 0:
+            yield column, result | {"note": "no acq_time in any sub-*/sub-*_scans.tsv"}
+        elif len(timed) < FEWEST_FOR_A_TREND:
+            yield column, result | {"note": f"{len(timed)} patients with a time, fewer than {FEWEST_FOR_A_TREND}"}
+        elif timed["mean"].nunique() == 1 or timed["day"].nunique() == 1:
+            yield column, result | {"note": "all times, or all means, are the same"}
+        else:
+            yield column, result | _spearman(timed, seed)
+
+
+def _spearman(timed: pd.DataFrame, seed: int) -> dict[str, float]:
+    order, mean = (stats.zscore(stats.rankdata(timed[name])) for name in ("day", "mean"))
+    test = stats.permutation_test(
+        (order,),
+        lambda ranks, axis: (ranks * mean).mean(axis=axis),
+        permutation_type="pairings",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(seed),
+    )
+    return {"value": float(test.statistic), "p": float(test.pvalue)}
+
+
+def _by_site(used: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+    for column in VOXELS:
+        placed = patients(used, column).dropna(subset="site")
+        groups = [group["mean"] for _, group in placed.groupby("site")]
+        result: dict[str, Any] = {"statistic": "Kruskal-Wallis H", "patients": len(placed)}
+        if placed.empty:
+            yield column, result | {"note": "no site in participants.tsv"}
+        elif len(groups) == 1:
+            yield column, result | {"note": f"one site, {placed['site'].iloc[0]}"}
+        elif len(placed) < FEWEST_FOR_A_TREND or placed["mean"].nunique() == 1:
+            yield column, result | {"note": f"{len(placed)} patients at {len(groups)} sites are too few"}
+        else:
+            h, p = stats.kruskal(*groups)
+            yield column, result | {"value": float(h), "p": float(p), "note": f"{len(groups)} sites"}

@@ -1,0 +1,277 @@
+"""One ultrasound volume: voxels, spacing, sidecar, and its readers and writers.
+
+Voxel axes are i = lateral, j = depth, k = elevation, exactly as the file stores them: the direction matrix of the
+header is not applied, because reference points and ROI are given in stored voxel indices.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from mflib.base import files
+from mflib.base.errors import FileError
+from mflib.data import stored
+
+KINDS = {".nii.gz": stored.NIFTI, ".nii": stored.NIFTI, ".nrrd": stored.NRRD, ".mha": stored.META}
+FORMATS = tuple(KINDS)
+# Two threads that read headers at once have ended the process: "double free or corruption".
+ITK = threading.Lock()
+Index = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a volume file says of itself before its voxels are read."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    components: int
+    spacing_mm: tuple[float, ...]
+    spacing_stated: bool  # by the sidecar
+    spacing_fault: str = ""  # what makes the file's own unbelievable
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """Reference points and region of interest of one volume, in 0-based voxels (i, j, k).
+
+    Parameters
+    ----------
+    bone : voxel on the spinous process (bright reference)
+    shadow : voxel in the acoustic shadow below it (dark reference)
+    roi_start, roi_size : first voxel and extent of the region of interest
+    """
+
+    bone: Index
+    shadow: Index
+    roi_start: Index
+    roi_size: Index
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Annotation:
+        """The annotation in a row of ``refpoints_roi.tsv``."""
+
+        def index(prefix: str, axes: str = "ijk") -> Index:
+            i, j, k = (int(row[prefix + axis]) for axis in axes)
+            return i, j, k
+
+        return cls(index("bone_"), index("shadow_"), index("roi_"), index("roi_n"))
+
+    @property
+    def roi(self) -> tuple[slice, slice, slice]:
+        """The region of interest as slices of the voxel array."""
+        i, j, k = (slice(start, start + size) for start, size in zip(self.roi_start, self.roi_size, strict=True))
+        return i, j, k
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """One 3D B-mode volume.
+
+    Parameters
+    ----------
+    voxels : (ni, nj, nk) uint8 grey levels; i lateral, j depth, k elevation
+    spacing_mm : voxel size along i, j, k in mm
+    sidecar : the JSON sidecar's fields
+    """
+
+    voxels: NDArray[np.uint8]
+    spacing_mm: tuple[float, float, float]
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def dynamic_range_db(self) -> float | None:
+        """Dynamic range of the log compression in dB as the sidecar says, None where it does not."""
+        value = self.sidecar.get("DynamicRangeDB")
+        return None if value is None else float(value)
+
+    def stated(self, field: str) -> float | None:
+        """The finite number that the sidecar states in a field, None where it states none, or something else."""
+        value = self.sidecar.get(field)
+        return float(value) if _is_number(value) and abs(value) <= sys.float_info.max else None
+
+    def patch(self, centre: Index, radius_mm: float) -> NDArray[np.uint8]:
+        """Voxels of the box of half width ``radius_mm`` around ``centre``, clipped at the volume's border."""
+        reach = [max(1, round(radius_mm / step)) for step in self.spacing_mm]
+        box = tuple(slice(max(0, c - r), c + r + 1) for c, r in zip(centre, reach, strict=True))
+        return self.voxels[box]
+
+
+def find_sidecar(path: Path) -> Path:
+    """Path of the JSON sidecar that belongs to a volume file, whether it exists or not."""
+    return path.with_name(stem(path) + ".json")
+
+
+def stem(path: Path) -> str:
+    """File name without its volume format (``.nii.gz`` counts as one)."""
+    return path.name[: -len(_suffix(path))]
+
+
+def _suffix(path: Path) -> str:
+    for suffix in FORMATS:
+        if path.name.lower().endswith(suffix):
+            return suffix
+    raise FileError(f"{path.name}: not a volume format; expected one of {', '.join(FORMATS)}")
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """The JSON sidecar of the volume file at ``path``; empty where there is none.
+
+    Raises
+    ------
+    FileError
+        The sidecar is not a JSON object, or a field that changes numbers makes no sense.
+    """
+    sidecar = find_sidecar(path)
+    if not sidecar.exists():
+        return {}
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise FileError(f"{sidecar.name}: not valid JSON ({error})") from error
+    except OSError as error:
+        raise FileError(f"{sidecar.name}: cannot be read ({error})") from error
+    if not isinstance(content, dict):
+        raise FileError(f"{sidecar.name}: found a {type(content).__name__}, expected a JSON object")
+    _check_sidecar(sidecar.name, content)
+    return content
+
+
+def _check_sidecar(name: str, content: Mapping[str, Any]) -> None:
+    range_db, spacing = content.get("DynamicRangeDB"), content.get("VoxelSpacing")
+    if range_db is not None and not (_is_number(range_db) and 10 <= range_db <= 200):
+        raise FileError(f"{name}: DynamicRangeDB is {range_db!r}, expected a number from 10 to 200 dB")
+    if spacing is not None and not (
+        isinstance(spacing, list) and len(spacing) == 3 and all(_is_number(s) and 0 < s < 20 for s in spacing)
+    ):
+        raise FileError(f"{name}: VoxelSpacing is {spacing!r}, expected three numbers between 0 and 20 mm")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def read_header(path: Path) -> Header:
+    """Shape, type and spacing of a volume file, without reading its voxels.
+
+    A ``VoxelSpacing`` in the sidecar (three numbers, mm) stands above the file's own spacing.
+
+    Raises
+    ------
+    FileError
+        The file cannot be read, its voxels lie in another file, or its sidecar's ``VoxelSpacing`` is not three
+        positive numbers.
+    """
+    return _examine(path)[0]
+
+
+def _examine(path: Path) -> tuple[Header, stored.Layout]:
+    kind = KINDS[_suffix(path)]
+    stated = tuple(map(float, read_sidecar(path).get("VoxelSpacing") or ()))
+    with _named(path):
+        layout = stored.examine(path, kind)
+    with _named(path), ITK:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(os.fspath(path))
+        reader.SetImageIO(stored.READERS[kind])
+        reader.ReadImageInformation()
+        header = Header(
+            shape=tuple(reader.GetSize()),
+            dtype=sitk.GetPixelIDValueAsString(reader.GetPixelID()),
+            components=reader.GetNumberOfComponents(),
+            spacing_mm=stated or tuple(round(s, 6) for s in reader.GetSpacing()),
+            spacing_stated=bool(stated),
+            spacing_fault="" if stated else layout.spacing_fault,
+        )
+    return header, layout
+
+
+def read(path: Path) -> Volume:
+    """Read one NIfTI, NRRD or MHA volume with its sidecar.
+
+    Returns
+    -------
+    Volume
+        Voxels (ni, nj, nk) uint8 in the file's own index order.
+
+    Raises
+    ------
+    FileError
+        Unreadable, truncated or too large file, voxels in another file, not 3D, not 8-bit grey, or without spacing.
+    """
+    header, layout = _examine(path)
+    problems = [f"{found}, expected {expected}" for found, expected in header_problems(header)]
+    if problems:
+        raise FileError(f"{path.name}: found " + "; ".join(problems))
+    with _named(path):
+        content = bytearray(stored.voxels(path, layout, math.prod(header.shape)))
+    # One byte is one voxel, so what was found whole is what is used, and nothing is unpacked twice.
+    voxels = np.frombuffer(content, np.uint8).reshape(header.shape, order="F")
+    i, j, k = header.spacing_mm
+    return Volume(voxels, (i, j, k), read_sidecar(path))
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in what is wrong with it."""
+    try:
+        yield
+    except FileError as error:
+        raise FileError(f"{path.name}: {error}") from error
+    except OSError as error:
+        raise FileError(f"{path.name}: cannot be read ({error.strerror})") from error
+    except RuntimeError as error:
+        # The last line of an ITK error says what happened; the lines before say where in ITK.
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise FileError(f"{path.name}: cannot be read as a volume ({reason})") from error
+
+
+def header_problems(header: Header) -> list[tuple[str, str]]:
+    """What in a header keeps the volume from being used, as (found, expected)."""
+    problems = []
+    if len(header.shape) != 3 or min(header.shape) < 2:
+        problems.append((f"size {' x '.join(map(str, header.shape))}", "three axes of at least 2 voxels"))
+    if header.components != 1 or header.dtype != "8-bit unsigned integer":
+        problems.append((f"voxels of {header.components} x {header.dtype}", "1 x 8-bit unsigned integer (uint8 grey)"))
+    if header.spacing_fault:
+        problems.append((header.spacing_fault, "one size along each axis, or VoxelSpacing in the sidecar"))
+    elif set(header.spacing_mm) == {1.0} and not header.spacing_stated:
+        problems.append(
+            (
+                "spacing 1, 1, 1 (how a missing one reads)",
+                "voxel size in mm in the file, or VoxelSpacing in the sidecar",
+            )
+        )
+    elif not all(0 < step < 20 for step in header.spacing_mm):
+        problems.append((f"spacing {header.spacing_mm}", "voxel sizes between 0 and 20 mm"))
+    return problems
+
+
+def write(volume: Volume, path: Path) -> None:
+    """Write a volume and, where it has one, its sidecar; the format follows the file name.
+
+    Both files appear whole or not at all.
+    """
+    image = sitk.GetImageFromArray(np.ascontiguousarray(volume.voxels.T))
+    image.SetSpacing([float(s) for s in volume.spacing_mm])
+    # ITK counts left and posterior as positive, NIfTI right and anterior: this direction makes the affine diagonal.
+    image.SetDirection([-1, 0, 0, 0, -1, 0, 0, 0, 1])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(path) as partial:
+        sitk.WriteImage(image, os.fspath(partial), True, 1)
+    if volume.sidecar:
+        files.write_text(find_sidecar(path), json.dumps(dict(volume.sidecar), indent=2) + "\n")

@@ -1,0 +1,3 @@
+"""From regions to predictions tables."""
+
+from __future__ import annotations

@@ -1,0 +1,157 @@
+"""What a model must beat: mean echo intensity, and age, sex and BMI without any image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mflib.base.errors import InputError
+from mflib.models import folds as division
+from mflib.models.folds import Fold, Indices
+from mflib.stats.performance.metrics import youden_threshold
+
+CLINICAL = ["age", "sex", "bmi"]
+SEX = {"F": 0.0, "M": 1.0}
+Score = Callable[[Indices], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class BaselineResult:
+    """Predictions of the baselines, and why one of them is left out; an empty text where none is."""
+
+    predictions: pd.DataFrame
+    left_out: str
+
+
+def echo_intensity(texture: pd.DataFrame, labels: NDArray[np.integer], folds: list[Fold], split: str) -> pd.DataFrame:
+    """Mean grey level after gain normalisation, standardised by the training part, as the score.
+
+    Whether bright means positive is also decided in the training part.
+
+    Parameters
+    ----------
+    texture : (n, ...) with KEY and ``first_order_mean``
+    labels : (n,) 0 or 1
+    folds : positions in the rows of ``texture``
+    split : how the folds were made
+
+    Returns
+    -------
+    DataFrame
+        The predictions table.
+
+    Raises
+    ------
+    InputError
+        A mean is missing, or all of a training part are equal.
+    """
+    mean = texture["first_order_mean"].to_numpy(float)
+    if not np.isfinite(mean).all():
+        raise InputError(f"first_order_mean: found {(~np.isfinite(mean)).sum()} values missing, expected none")
+
+    def fit(train: Indices) -> Score:
+        spread = mean[train].std()
+        if spread == 0:
+            raise InputError(f"first_order_mean is {mean[train[0]]:g} in a whole training part")
+        positive = labels[train] == 1
+        sign = 1 if mean[train][positive].mean() >= mean[train][~positive].mean() else -1
+        return lambda rows: sign * (mean[rows] - mean[train].mean()) / spread
+
+    return _out_of_fold("echo_intensity", texture, labels, folds, split, fit)
+
+
+def clinical(
+    segments_with_patients: pd.DataFrame, labels: NDArray[np.integer], folds: list[Fold], split: str
+) -> pd.DataFrame:
+    """Logistic regression on age, sex and BMI, the score being the predicted probability.
+
+    Missing values take the median of the training part; values are standardised by the training part; the weights
+    have scikit-learn's default ridge penalty (C = 1). A column without any value in a training part carries nothing
+    in that fold: it is constant there, so its weight is zero.
+
+    Parameters
+    ----------
+    segments_with_patients : (n, ...) one row per segment, with KEY, ``age`` in years, ``sex`` M or F, ``bmi`` in kg/m2
+    labels, folds, split : as in `echo_intensity`
+
+    Returns
+    -------
+    DataFrame
+        The predictions table.
+
+    Raises
+    ------
+    InputError
+        A column is missing, a sex is neither M nor F, or a training part has no value of any of the three.
+    """
+    values = _clinical_values(segments_with_patients)
+
+    def fit(train: Indices) -> Score:
+        if np.isnan(values[train]).all():
+            raise InputError(f"{', '.join(CLINICAL)}: all values of a training part are missing")
+        model = _clinical_model().fit(values[train], labels[train])
+        return lambda rows: np.asarray(model.predict_proba(values[rows])[:, 1])
+
+    return _out_of_fold("clinical", segments_with_patients, labels, folds, split, fit)
+
+
+def out_of_fold(
+    texture: pd.DataFrame,
+    segments_with_patients: pd.DataFrame,
+    labels: NDArray[np.integer],
+    folds: list[Fold],
+    split: str,
+) -> BaselineResult:
+    """Both baselines; the clinical one is left out, and said, where a cohort has no age, sex and BMI to fit it on."""
+    predictions = [echo_intensity(texture, labels, folds, split)]
+    left_out = ""
+    try:
+        predictions.append(clinical(segments_with_patients, labels, folds, split))
+    except InputError as error:
+        left_out = f"The clinical baseline is left out: {error}."
+    return BaselineResult(pd.concat(predictions, ignore_index=True), left_out)
+
+
+def _clinical_model() -> Pipeline:
+    imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+    return make_pipeline(imputer, StandardScaler(), LogisticRegression())
+
+
+def _clinical_values(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Age, sex (1 = M) and BMI as (n, 3), NaN where missing."""
+    missing = [column for column in CLINICAL if column not in table]
+    if missing:
+        raise InputError(f"found no column {', '.join(missing)}, expected {', '.join(CLINICAL)}")
+    unknown = sorted(set(table["sex"].dropna()) - set(SEX))
+    if unknown:
+        raise InputError(f"sex: found {unknown}, expected M, F or missing")
+    return table[CLINICAL].assign(sex=table["sex"].map(SEX)).to_numpy(float, na_value=np.nan)
+
+
+def _out_of_fold(
+    name: str,
+    keys: pd.DataFrame,
+    labels: NDArray[np.integer],
+    folds: list[Fold],
+    split: str,
+    fit: Callable[[Indices], Score],
+) -> pd.DataFrame:
+    """Fit on train, threshold from validation, score test once; ``fit`` gives a function from positions to scores."""
+    if len(keys) != len(labels):
+        raise InputError(f"found {len(keys)} rows and {len(labels)} labels, expected one label per row")
+    blocks = []
+    for fold in folds:
+        score = fit(fold.train)
+        threshold = youden_threshold(labels[fold.validation], score(fold.validation))
+        blocks.append(
+            division.predictions(fold, keys, labels, score(fold.test), model=name, split=split, threshold=threshold)
+        )
+    return pd.concat(blocks, ignore_index=True)

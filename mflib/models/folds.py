@@ -1,0 +1,277 @@
+"""Stratified folds by patient, or by segment where asked for by name, each with an inner validation part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+
+from mflib.base.errors import InputError
+from mflib.base.words import KEY
+
+Split = Literal["patient", "segment"]
+Indices = NDArray[np.intp]
+PARTS = ("train", "validation", "test")
+# The paper's share of each training set for validation: one of five.
+INNER_FOLDS = 5
+# So many patients of each class let inner folds learn from one and hold out another.
+ROOM = 2
+# With few patients of a class a shuffle can leave a part without one; the next is tried, in a fixed order.
+SHUFFLES = 100
+Splitter = Callable[[int, int, NDArray[np.int64], NDArray[np.int64]], Iterable[tuple[Indices, Indices]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One division of the segments.
+
+    Parameters
+    ----------
+    repeat : which repetition of the whole cross-validation, from 0
+    number : which fold of it, from 1
+    train, validation, test : positions in the segments table, each sorted, without overlap, together all of them
+    """
+
+    repeat: int
+    number: int
+    train: Indices
+    validation: Indices
+    test: Indices
+
+
+def make(
+    labels: ArrayLike,
+    groups: ArrayLike,
+    *,
+    n_folds: int = 5,
+    split: Split = "patient",
+    seed: int,
+    repeat: int = 0,
+) -> list[Fold]:
+    """Divide segments into folds; every segment is tested once.
+
+    Train, validation and test of every fold hold both classes. Of 100 seeded shuffles the first that allows it is
+    taken; the first half of them balances the classes over the folds, the second half, for small cohorts where balance
+    and both classes cannot be had together, does not. Shuffles that leave two patients of each class in every training
+    part, for inner folds to divide, go before those that leave one. Validation is a fifth of what is not tested, or
+    more where fewer than five patients of a class remain.
+
+    Parameters
+    ----------
+    labels : (n,) 0 or 1
+    groups : (n,) the patient of each segment
+    n_folds : number of folds, at least 2
+    split : ``"patient"`` keeps all segments of a patient in one part. ``"segment"`` divides segments as if each were
+        of another patient, as the paper did: its results are too good where segments of a patient are alike
+    seed, repeat : together decide the shuffle
+
+    Raises
+    ------
+    InputError
+        Labels are not 0 and 1, lengths differ, or no shuffle gives both classes to every part.
+    """
+    y, patients = _checked(labels, groups, n_folds, split)
+    units = patients if split == "patient" else np.arange(y.size)
+    _check_enough(y, units, n_folds, split)
+    for needed, shuffle in product((ROOM, 1), range(SHUFFLES)):
+        seeds = np.random.SeedSequence([seed, repeat, shuffle])
+        splitter = _splitter(split, stratified=shuffle < SHUFFLES // 2)
+        folds = _attempt(y, units, n_folds, splitter, seeds, repeat, needed)
+        if folds is not None:
+            _check_disjoint(folds, units)
+            return folds
+    raise InputError(f"{_found(y, units, n_folds, split)} None of {SHUFFLES} shuffles gave both to every part.")
+
+
+def inner(labels: ArrayLike, groups: ArrayLike, n_folds: int, seed: int) -> list[tuple[Indices, Indices]]:
+    """Divide a training part once more, by patient: positions to learn from and held out, of each inner fold.
+
+    Both have both classes; there are fewer folds where fewer patients have a class. Shuffles are tried as in `make`.
+
+    Parameters
+    ----------
+    labels : (n,) 0 or 1
+    groups : (n,) the patient of each segment
+    n_folds : number of inner folds, at least 2
+    seed : decides the shuffle
+
+    Raises
+    ------
+    InputError
+        Fewer than two patients of a class, or no shuffle gives both classes to every part.
+    """
+    y, patients = _checked(labels, groups, n_folds, "patient")
+    holders = _holders(y, patients)
+    parts = min(n_folds, *holders)
+    for shuffle in range(SHUFFLES if parts > 1 else 0):
+        (state,) = np.random.SeedSequence([seed, shuffle]).generate_state(1)
+        divide = _splitter("patient", stratified=shuffle < SHUFFLES // 2)
+        divided = [(np.asarray(a), np.asarray(b)) for a, b in divide(parts, int(state), y, patients)]
+        if all(_both(y[learn]) and _both(y[held_out]) for learn, held_out in divided):
+            return divided
+    raise InputError(
+        f"inner folds need both classes to learn from and held out. Found {np.unique(patients).size} patients in a "
+        f"training part, {holders[0]} with an infiltrated segment and {holders[1]} with a healthy one, expected at "
+        "least two of each that can be told apart. Take fewer folds or more patients."
+    )
+
+
+def with_fewer(fold: Fold, labels: ArrayLike, groups: ArrayLike, share: float, seed: int) -> Fold:
+    """The fold with a share of its training patients, drawn at random; validation and test stay.
+
+    The patients of a smaller share are among those of a larger one. There are more than the share where both classes
+    need them.
+
+    Parameters
+    ----------
+    labels, groups : (n,) as for `make`
+    share : of the patients of the training part, above 0, at most 1
+    seed : decides the draw, with the fold's repeat and number
+    """
+    y, patients = np.asarray(labels), np.asarray(groups)
+    drawn = np.random.default_rng([seed, fold.repeat, fold.number]).permutation(np.unique(patients[fold.train]))
+    for count in range(max(1, round(share * drawn.size)), drawn.size + 1):
+        train = fold.train[np.isin(patients[fold.train], drawn[:count])]
+        if _both(y[train]):
+            return replace(fold, train=train)
+    return fold
+
+
+def table(folds: Sequence[Fold], keys: pd.DataFrame) -> pd.DataFrame:
+    """The folds as a table for ``splits.csv``: KEY, repeat, fold, part; one row per segment and fold.
+
+    Parameters
+    ----------
+    folds : made for the rows of ``keys``
+    keys : (n, ...) with the columns of KEY
+    """
+    blocks = [
+        keys[KEY].iloc[positions].assign(repeat=fold.repeat, fold=fold.number, part=part)
+        for fold in folds
+        for part, positions in zip(PARTS, (fold.train, fold.validation, fold.test), strict=True)
+    ]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def predictions(
+    fold: Fold, keys: pd.DataFrame, labels: NDArray[np.integer], scores: NDArray[np.float64], **columns: object
+) -> pd.DataFrame:
+    """One fold's test segments as rows of the predictions table.
+
+    Parameters
+    ----------
+    fold : whose test part was scored
+    keys : (n, ...) with the columns of KEY
+    labels : (n,) 0 or 1, of all segments
+    scores : (n_test,) of the test part, in its order
+    **columns : ``model``, ``split`` and ``threshold``
+    """
+    rows = keys[KEY].iloc[fold.test].reset_index(drop=True)
+    rows = rows.assign(model=columns["model"], split=columns["split"], repeat=fold.repeat, fold=fold.number)
+    return rows.assign(y_true=labels[fold.test], score=scores, threshold=columns["threshold"])
+
+
+def _checked(
+    labels: ArrayLike, groups: ArrayLike, n_folds: int, split: str
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    y, patients = np.asarray(labels), pd.factorize(np.asarray(groups))[0]
+    if y.ndim != 1 or y.shape != patients.shape:
+        raise InputError(f"found {y.shape} labels and {patients.shape} patients, expected one of each per segment")
+    if not np.isin(y, (0, 1)).all():
+        raise InputError(f"found labels {sorted(set(y.tolist()))}, expected 0 and 1")
+    if (patients < 0).any():
+        raise InputError(f"found {(patients < 0).sum()} segments without a patient, expected one for each")
+    if n_folds < 2 or split not in get_args(Split):
+        raise InputError(f"found {n_folds} folds by {split!r}, expected at least 2 by one of {get_args(Split)}")
+    return y.astype(np.int64), patients.astype(np.int64)
+
+
+def _holders(y: NDArray[np.int64], units: NDArray[np.int64]) -> tuple[int, int]:
+    """How many patients (or segments) have a positive, and how many a negative."""
+    return np.unique(units[y == 1]).size, np.unique(units[y == 0]).size
+
+
+def _needed(n_folds: int) -> int:
+    """One of each class to test in every fold; two folds leave two more to train and to validate."""
+    return max(n_folds, 4 if n_folds == 2 else 3)
+
+
+def _found(y: NDArray[np.int64], units: NDArray[np.int64], n_folds: int, split: str) -> str:
+    positive, negative = _holders(y, units)
+    unit, infiltrated, healthy = (
+        ("patients", "with an infiltrated segment", "with a healthy one")
+        if split == "patient"
+        else ("segments", "that are infiltrated", "that are healthy")
+    )
+    need = _needed(n_folds)
+    return (
+        f"{n_folds} folds need infiltrated (label 1) and healthy (label 0) segments in every training, validation and "
+        f"test part: at least {need} {unit} {infiltrated} and {need} {healthy}. Found {np.unique(units).size} {unit}: "
+        f"{positive} {infiltrated}, {negative} {healthy}. Take fewer folds (n_folds in the profile) or more {unit}."
+    )
+
+
+def _check_enough(y: NDArray[np.int64], units: NDArray[np.int64], n_folds: int, split: str) -> None:
+    if min(_holders(y, units)) < _needed(n_folds):
+        raise InputError(_found(y, units, n_folds, split))
+
+
+def _attempt(
+    y: NDArray[np.int64],
+    units: NDArray[np.int64],
+    n_folds: int,
+    splitter: Splitter,
+    seeds: np.random.SeedSequence,
+    repeat: int,
+    needed: int,
+) -> list[Fold] | None:
+    """The folds of one shuffle, None where a part lacks a class or a training part has too few patients of one."""
+    outer, *inner = (int(seed) for seed in seeds.generate_state(n_folds + 1))
+    folds = []
+    for number, (rest, test) in enumerate(splitter(n_folds, outer, y, units), start=1):
+        parts = _validation(y, units, rest, splitter, inner[number - 1], needed)
+        if parts is None or not _both(y[test]):
+            return None
+        folds.append(Fold(repeat, number, *parts, test))
+    return folds
+
+
+def _validation(
+    y: NDArray[np.int64], units: NDArray[np.int64], rest: Indices, splitter: Splitter, seed: int, needed: int
+) -> tuple[Indices, Indices] | None:
+    """Train and validation from what is not tested, None where one of them lacks a class or patients of it."""
+    parts = min(INNER_FOLDS, *_holders(y[rest], units[rest]))
+    if parts < 2:
+        return None
+    for train, validation in splitter(parts, seed, y[rest], units[rest]):
+        if min(_holders(y[rest[train]], units[rest[train]])) >= needed and _both(y[rest[validation]]):
+            return rest[train], rest[validation]
+    return None
+
+
+def _splitter(split: str, *, stratified: bool) -> Splitter:
+    """What divides labels and units into a number of parts with a seed."""
+    if split == "segment":
+        return lambda parts, seed, y, units: StratifiedKFold(parts, shuffle=True, random_state=seed).split(y, y)
+    kind = StratifiedGroupKFold if stratified else GroupKFold
+    return lambda parts, seed, y, units: kind(parts, shuffle=True, random_state=seed).split(y, y, units)
+
+
+def _both(y: NDArray[np.int64]) -> bool:
+    return bool(0 < y.sum() < y.size)
+
+
+def _check_disjoint(folds: Sequence[Fold], units: NDArray[np.int64]) -> None:
+    """Rule 1 of the study, looked at rather than taken for granted."""
+    for fold in folds:
+        parts = [set(units[positions].tolist()) for positions in (fold.train, fold.validation, fold.test)]
+        if sum(map(len, parts)) != len(set.union(*parts)):
+            raise InputError(
+                f"fold {fold.number} of repeat {fold.repeat} has a patient in two parts; report this as a bug"
+            )

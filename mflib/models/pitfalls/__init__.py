@@ -1,0 +1,44 @@
+"""A laboratory of pitfalls: what goes wrong when a study is done carelessly, and how large each error is.
+
+Nine experiments, each a function from data, sizes and a seed to a tidy table. They run on the study's cohort, on the
+cohort with its labels permuted, or on simulated data; the column ``data`` says which.
+"""
+
+from mflib.models.pitfalls.experiment import PitfallsSettings, differences, in_words, overview, summary
+from mflib.models.pitfalls.leakage import permutation_p, permuted, permuted_in_words, selection, split_by, threshold
+from mflib.models.pitfalls.reference import (
+    SCREENING,
+    attenuated,
+    ceiling,
+    ceiling_in_words,
+    prevalence,
+    reader_error,
+    readers_kappa,
+    tests_under_null,
+)
+from mflib.models.pitfalls.voxels import gain, shuffle, shuffled
+
+__all__ = [
+    "SCREENING",
+    "PitfallsSettings",
+    "attenuated",
+    "ceiling",
+    "ceiling_in_words",
+    "differences",
+    "gain",
+    "in_words",
+    "overview",
+    "permutation_p",
+    "permuted",
+    "permuted_in_words",
+    "prevalence",
+    "reader_error",
+    "readers_kappa",
+    "selection",
+    "shuffle",
+    "shuffled",
+    "split_by",
+    "summary",
+    "tests_under_null",
+    "threshold",
+]

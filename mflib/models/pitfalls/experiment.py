@@ -1,0 +1,335 @@
+"""What experiments share: their settings, data without anything to find, cheap models, and the table of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import norm
+from sklearn.base import ClassifierMixin
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mflib.base import parallel
+from mflib.base.errors import InputError
+from mflib.base.progress import Progress
+from mflib.base.words import KEY
+from mflib.models import selection
+from mflib.models.folds import Fold, Indices
+from mflib.models.selection import univariate_auc
+
+
+@dataclass(frozen=True)
+class PitfallsSettings:
+    """Sizes of the experiments: larger ones are surer, and slower in proportion.
+
+    Parameters
+    ----------
+    repetitions : cross-validations of each kind, with other folds, other null labels or other gains each time
+    simulations : simulated cohorts from which the error rate of a test and the coverage of an interval are counted
+    permutations : of the labels, for the null distribution of the whole forest
+    trees : trees of every forest
+    volumes : volumes per patient that are read where voxels are needed
+
+    Raises
+    ------
+    ValueError
+        A size below 1, or fewer than two repetitions, which have no spread.
+    """
+
+    repetitions: int = 10
+    simulations: int = 500
+    permutations: int = 20
+    trees: int = 50
+    volumes: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that show nothing."""
+        least = {field.name: 2 if field.name == "repetitions" else 1 for field in fields(self)}
+        wrong = [
+            f"{name} {getattr(self, name)!r}, expected at least {n}"
+            for name, n in least.items()
+            if getattr(self, name) < n
+        ]
+        if wrong:
+            raise ValueError("pitfalls settings: " + "; ".join(wrong))
+
+
+# The paper's: 46 patients of 8 segments, 160 of 368 infiltrated.
+PATIENTS, SEGMENTS, PREVALENCE = 46, 8, 160 / 368
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedCohort:
+    """Segments of simulated patients.
+
+    Parameters
+    ----------
+    values : (n, features)
+    labels : (n,) 0 or 1
+    patients : (n,) number of the patient
+    """
+
+    values: Floats
+    labels: Labels
+    patients: NDArray[np.intp]
+
+
+def clustered_segments(shape: tuple[int, int, int], icc: float, rng: np.random.Generator) -> Floats:
+    """Standard normal values whose correlation between two segments of one patient is ``icc``.
+
+    Parameters
+    ----------
+    shape : patients, segments of each, columns
+    icc : 0 to 1
+
+    Returns
+    -------
+    (patients * segments, columns)
+    """
+    patients, _, columns = shape
+    shared = rng.standard_normal((patients, 1, columns))
+    own = rng.standard_normal(shape)
+    return np.asarray((np.sqrt(icc) * shared + np.sqrt(1 - icc) * own).reshape(-1, columns))
+
+
+def simulated_cohort(icc: float, label_icc: float, rng: np.random.Generator, *, features: int) -> SimulatedCohort:
+    """Features and labels that have nothing to do with each other, both alike inside a patient.
+
+    Parameters
+    ----------
+    icc : of the features
+    label_icc : of the normal variable behind the labels; 1 gives all segments of a patient one label
+    features : how many
+    """
+    values = clustered_segments((PATIENTS, SEGMENTS, features), icc, rng)
+    labels = infiltrated(clustered_segments((PATIENTS, SEGMENTS, 1), label_icc, rng)[:, 0])
+    return SimulatedCohort(values, labels, np.repeat(np.arange(PATIENTS), SEGMENTS))
+
+
+def infiltrated(latent: Floats) -> Labels:
+    """Labels of which the paper's share is 1: where a standard normal variable is high enough."""
+    return (latent > norm.isf(PREVALENCE)).astype(np.int64)
+
+
+def permuted_by_patient(keys: pd.DataFrame, labels: NDArray[np.integer], rng: np.random.Generator) -> Labels:
+    """Every patient gets the labels of a patient drawn without replacement, segment for segment.
+
+    Segments of a patient stay as alike as they are, and labels say nothing of the patient's volumes any more. What is
+    true of every patient stays: lower levels are more often infiltrated, so that an honest AUC can lie a little above
+    0.5 where texture tells levels apart. Where the other patient has no such segment, one of its labels is drawn.
+
+    Parameters
+    ----------
+    keys : (n, ...) with KEY
+    labels : (n,) 0 or 1
+    """
+    own = keys[KEY].reset_index(drop=True)
+    patients = own["participant_id"].unique()
+    donor = own["participant_id"].map(dict(zip(patients, rng.permutation(patients), strict=True)))
+    given = own.assign(participant_id=donor).merge(own.assign(label=np.asarray(labels)), on=KEY, how="left")["label"]
+    for row in np.flatnonzero(given.isna()):
+        given[row] = rng.choice(np.asarray(labels)[own["participant_id"] == donor[row]])
+    return given.to_numpy(np.int64)
+
+
+AnyLabels = NDArray[np.integer]
+
+
+def forest_model(trees: int, seed: int) -> RandomForestClassifier:
+    """A forest of one thread, its trees grown to the end."""
+    return RandomForestClassifier(trees, random_state=seed, n_jobs=1)
+
+
+def logistic_model() -> ClassifierMixin:
+    """Logistic regression on standardised features, with scikit-learn's default ridge penalty."""
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+def scores(model: ClassifierMixin, values: Floats, labels: AnyLabels, train: Indices, rows: Indices) -> Floats:
+    """Probability of infiltration of some rows, by a model fitted to others."""
+    return np.asarray(model.fit(values[train], labels[train]).predict_proba(values[rows])[:, 1])
+
+
+def mean_auc(model: ClassifierMixin, values: Floats, labels: AnyLabels, folds: Sequence[Fold]) -> float:
+    """AUC in the test part, mean over folds.
+
+    Not pooled: without anything to find, the more positives a test part has the fewer the training part had, and that
+    alone pushes a pooled AUC below 0.5.
+    """
+    tested = [(scores(model, values, labels, f.train, f.test), labels[f.test]) for f in folds]
+    return float(np.mean([univariate_auc(score[:, None], truth)[0] for score, truth in tested]))
+
+
+def thirteen(texture: pd.DataFrame) -> Floats:
+    """Features of the paper's forest without a choice: the grid's middle combination, Nakagami and first-order.
+
+    Parameters
+    ----------
+    texture : (n, ...) the texture table
+
+    Returns
+    -------
+    (n, 13)
+    """
+    columns = selection.glcm_columns(texture)
+    combinations = columns[selection.COMBINATION].drop_duplicates()
+    middle = combinations.iloc[len(combinations) // 2]
+    six = columns.index[(columns[selection.COMBINATION] == middle).all(axis=1)]
+    return texture[[*six, *selection.OTHER_FEATURES]].to_numpy(float)
+
+
+# Where the numbers of a row come from: the study's cohort, real or phantom, or a random generator alone.
+COHORT, PERMUTED, SIMULATED = "cohort", "cohort, permuted labels", "simulated"
+COLUMNS = ["data", "case", "way", "right", "repetition", "value", "note"]
+Shared = TypeVar("Shared")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One repetition of one case of an experiment.
+
+    Parameters
+    ----------
+    data : `COHORT`, `PERMUTED` or `SIMULATED`
+    case : what the ways are compared on
+    repetition : from 0
+    detail : what sets the case apart, where a number says it
+    """
+
+    data: str
+    case: str
+    repetition: int
+    detail: float = 0.0
+
+    def row(self, way: str, value: float, *, right: bool, note: str = "") -> dict[str, Any]:
+        """A row of the shared table."""
+        values = (self.data, self.case, way, right, self.repetition, value, note)
+        return dict(zip(COLUMNS, values, strict=True))
+
+
+Rows = list[dict[str, Any]]
+
+
+def collected(
+    function: Callable[[Shared, Job], Rows],
+    shared: Shared,
+    jobs: Sequence[Job],
+    workers: int,
+    ways: Sequence[str],
+    label: str,
+) -> pd.DataFrame:
+    """The rows of every job in the order of the jobs.
+
+    Labels that cannot be divided into folds leave rows without a value, and with the reason as their note.
+
+    Parameters
+    ----------
+    function, shared, jobs, workers : as in `parallel.outcomes`
+    ways : the wrong way and the right one
+    label : what the progress line counts
+    """
+    done: dict[int, Rows] = {}
+    progress = Progress(label, len(jobs))
+    for position, outcome in parallel.outcomes(function, shared, jobs, workers=workers):
+        if isinstance(outcome, InputError):
+            unknown = dict(zip(ways, (False, True), strict=True)).items()
+            done[position] = [jobs[position].row(way, np.nan, right=r, note=str(outcome)) for way, r in unknown]
+        elif isinstance(outcome, Exception):
+            raise outcome
+        else:
+            done[position] = outcome
+        progress.advance()
+    return pd.DataFrame([row for n in range(len(jobs)) for row in done[n]], columns=COLUMNS)
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean and spread of every way of every case.
+
+    Parameters
+    ----------
+    table : with `COLUMNS`
+
+    Returns
+    -------
+    DataFrame
+        ``data``, ``case``, ``way``, ``right``, ``repetitions`` (those with a value), ``mean``, ``sd`` (over
+        repetitions, ddof 1; NaN below two), ``note`` (why values are missing).
+    """
+    ways = table.groupby(COLUMNS[:4], sort=False)
+    found = ways.agg(repetitions=("value", "count"), mean=("value", "mean"), sd=("value", "std"))
+    notes = ways["note"].agg(lambda notes: "; ".join(dict.fromkeys(note for note in notes if note)))
+    return found.assign(note=notes).reset_index()
+
+
+def differences(table: pd.DataFrame) -> pd.DataFrame:
+    """The wrong way beside the right one, a row per case.
+
+    Parameters
+    ----------
+    table : with `COLUMNS`, a wrong and a right way in each case
+
+    Returns
+    -------
+    DataFrame
+        ``data``, ``case``, ``wrong_way``, ``wrong`` and ``wrong_sd`` (mean and SD over repetitions), the same for
+        ``right``, ``difference`` (wrong - right), ``note`` (why there are no values, NaN then).
+    """
+    rows = []
+    for case, ways in summary(table).groupby("case", sort=False):
+        row: dict[str, Any] = {"data": " against ".join(dict.fromkeys(ways["data"])), "case": case}
+        for name, right in (("wrong", False), ("right", True)):
+            way = ways[ways["right"] == right].iloc[0]
+            row |= {f"{name}_way": way["way"], name: way["mean"], f"{name}_sd": way["sd"]}
+        notes = "; ".join(dict.fromkeys(note for note in ways["note"] if note))
+        rows.append(row | {"difference": row["wrong"] - row["right"], "note": notes})
+    return pd.DataFrame(rows)
+
+
+def overview(experiments: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The differences of several experiments, one below the other.
+
+    Parameters
+    ----------
+    experiments : tables with `COLUMNS` by the name of the experiment
+    """
+    tables = [differences(table).assign(experiment=name) for name, table in experiments.items()]
+    joined = pd.concat(tables, ignore_index=True)
+    return joined[["experiment", *joined.columns.drop("experiment")]]
+
+
+def in_words(table: pd.DataFrame, name: str = "AUC") -> str:
+    """What an experiment found, a line of a Markdown list per case: the wrong way, the right way, the difference.
+
+    Cases that could not be made share a line for each reason.
+
+    Parameters
+    ----------
+    table : as for `differences`
+    name : what the values are
+    """
+    found = differences(table)
+    made = found["difference"].notna()
+    lines = [_line(row, name) for row in found[made].to_dict("records")]
+    for reason, rows in found[~made].groupby("note", sort=False):
+        cases = "; ".join(f"{case} ({data})" for case, data in zip(rows["case"], rows["data"], strict=True))
+        lines.append(f"- Not made: {cases}. {reason}")
+    return "\n".join(lines)
+
+
+def _line(row: dict[str, Any], name: str) -> str:
+    place = f"- {row['case']} ({row['data']}): "
+    ways = [f"{_spread(row[way], row[f'{way}_sd'])} {row[f'{way}_way']}" for way in ("wrong", "right")]
+    return f"{place}{name} {', '.join(ways)}; difference **{row['difference']:+.2f}**. {row['note']}".rstrip()
+
+
+def _spread(mean: float, sd: float) -> str:
+    return f"{mean:.2f}" if np.isnan(sd) else f"{mean:.2f} ± {sd:.2f}"

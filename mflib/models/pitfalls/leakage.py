@@ -1,0 +1,326 @@
+"""What the test part must not be told, and the whole forest on labels that mean nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mflib.base.errors import InputError
+from mflib.models import folds as division
+from mflib.models import forest
+from mflib.models.folds import Split
+from mflib.models.pitfalls import experiment
+from mflib.models.pitfalls.experiment import (
+    COHORT,
+    PERMUTED,
+    SIMULATED,
+    Job,
+    PitfallsSettings,
+    Rows,
+    collected,
+    differences,
+)
+from mflib.models.selection import COMBINATION, glcm_columns, univariate_auc
+from mflib.stats.performance.metrics import metrics_per_fold, youden_threshold
+
+FEATURES = 13
+SPLITS: tuple[tuple[str, Split], ...] = (("split by segment", "segment"), ("split by patient", "patient"))
+CHOSEN = ("chosen on all segments", "chosen in each training part")
+TUNED = ("tuned on the test part", "frozen from the validation part")
+Floats = NDArray[np.float64]
+Labels = NDArray[np.integer]
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """What every repetition of an experiment needs."""
+
+    values: Floats
+    labels: Labels
+    keys: pd.DataFrame
+    settings: PitfallsSettings
+    seed: int
+    n_folds: int
+
+    def cohort(self) -> experiment.SimulatedCohort:
+        """The study's segments in the form of simulated ones."""
+        patients = pd.factorize(self.keys["participant_id"])[0]
+        return experiment.SimulatedCohort(self.values, self.labels.astype(np.int64), patients)
+
+    def rng(self, job: Job) -> np.random.Generator:
+        """Random numbers of one repetition."""
+        return np.random.default_rng([self.seed, job.repetition, round(1000 * job.detail)])
+
+    def folds(self, data: experiment.SimulatedCohort, job: Job, split: Split = "patient") -> list[division.Fold]:
+        """The folds of one repetition."""
+        return division.make(
+            data.labels, data.patients, n_folds=self.n_folds, split=split, seed=self.seed, repeat=job.repetition
+        )
+
+
+def split_by(
+    texture: pd.DataFrame,
+    labels: Labels,
+    settings: PitfallsSettings,
+    seed: int,
+    *,
+    iccs: Sequence[float] = (0.3, 0.6, 0.9),
+    n_folds: int = 5,
+    workers: int = 1,
+) -> pd.DataFrame:
+    """How much does it flatter to split segments instead of patients?
+
+    The same forest is cross-validated with both splits: on the cohort's texture (the grid's middle combination and the
+    seven other features), and on simulated null data of 13 features and one label for all segments of a patient, where
+    only recognising the patient can raise the AUC. Sources: Yagis 2021 (doi:10.1038/s41598-021-01681-w); Kapoor &
+    Narayanan 2023, Patterns 4:100804.
+
+    Parameters
+    ----------
+    texture : (n, ...) the texture table
+    labels : (n,) 0 or 1
+    settings : ``repetitions`` and ``trees``
+    seed : of folds, trees and simulated data
+    iccs : intraclass correlations of the simulated features
+    n_folds, workers : folds of each cross-validation; processes
+
+    Returns
+    -------
+    DataFrame
+        `results.COLUMNS`, the value being the AUC, mean over folds.
+    """
+    data = _Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
+    jobs = [Job(COHORT, "true labels", n) for n in range(settings.repetitions)]
+    jobs += [Job(SIMULATED, f"nothing to find, ICC {i:g}", n, i) for i in iccs for n in range(settings.repetitions)]
+    return collected(_split_by, data, jobs, workers, [way for way, _ in SPLITS], "cross-validations of both splits")
+
+
+def _split_by(shared: _Data, job: Job) -> Rows:
+    found = shared.cohort()
+    if job.data == SIMULATED:
+        found = experiment.simulated_cohort(job.detail, 1.0, shared.rng(job), features=FEATURES)
+    rows = []
+    for way, split in SPLITS:
+        model = experiment.forest_model(shared.settings.trees, shared.seed + job.repetition)
+        auc = experiment.mean_auc(model, found.values, found.labels, shared.folds(found, job, split))
+        rows.append(job.row(way, auc, right=split == "patient"))
+    return rows
+
+
+def selection(
+    texture: pd.DataFrame, labels: Labels, settings: PitfallsSettings, seed: int, *, n_folds: int = 5, workers: int = 1
+) -> pd.DataFrame:
+    """How much does it flatter to choose the best GLCM combination before the data are divided?
+
+    The combination whose properties separate the classes best, each alone, goes into a logistic regression that is
+    cross-validated by patient. It is chosen once on all segments, test parts included, or in each training part again.
+    Labels are permuted by patient, so that no combination is better than another. Combinations of real texture are
+    nearly copies of each other; the same is done with a grid of as many independent random columns, where there is
+    more to choose from. Sources: Cawley & Talbot 2010, JMLR 11:2079; Demircioglu 2021 (doi:10.1186/s13244-021-01115-1).
+
+    Parameters
+    ----------
+    texture, labels, seed, n_folds, workers : as in `split_by`
+    settings : ``repetitions``
+
+    Returns
+    -------
+    DataFrame
+        `results.COLUMNS`, the value being the AUC, mean over folds.
+    """
+    columns = glcm_columns(texture)
+    place = columns.groupby(COMBINATION, sort=False).ngroup().to_numpy()
+    data = _Data(texture[columns.index].to_numpy(float), labels, texture, settings, seed, n_folds)
+    cases = (
+        (PERMUTED, f"texture, {place.max() + 1} combinations"),
+        (SIMULATED, f"noise, {place.max() + 1} combinations"),
+    )
+    jobs = [Job(kind, case, n) for kind, case in cases for n in range(settings.repetitions)]
+    return collected(_selection, (data, place), jobs, workers, CHOSEN, "choices outside and inside")
+
+
+def _selection(shared: tuple[_Data, NDArray[np.intp]], job: Job) -> Rows:
+    data, place = shared
+    rng = data.rng(job)
+    labels = experiment.permuted_by_patient(data.keys, data.labels, rng)
+    values = data.values if job.data == PERMUTED else rng.standard_normal(data.values.shape)
+    folds = data.folds(experiment.SimulatedCohort(values, labels, data.cohort().patients), job)
+    outside = _best(values, labels, place)
+    areas = []
+    for fold in folds:
+        inside = _best(values[fold.train], labels[fold.train], place)
+        areas.append(
+            [experiment.mean_auc(experiment.logistic_model(), values[:, c], labels, [fold]) for c in (outside, inside)]
+        )
+    means = np.mean(areas, axis=0)
+    return [job.row(way, float(auc), right=way == CHOSEN[1]) for way, auc in zip(CHOSEN, means, strict=True)]
+
+
+def _best(values: Floats, labels: Labels, place: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Columns of the combination whose columns have the highest mean of max(AUC, 1 - AUC)."""
+    apart = np.abs(univariate_auc(values, labels) - 0.5)
+    return np.flatnonzero(place == np.argmax(np.bincount(place, apart) / np.bincount(place)))
+
+
+def threshold(
+    texture: pd.DataFrame, labels: Labels, settings: PitfallsSettings, seed: int, *, n_folds: int = 5, workers: int = 1
+) -> pd.DataFrame:
+    """How much does it flatter to tune the threshold where it is judged?
+
+    Youden's threshold is read off the test part itself, or off the validation part of the same fold and frozen. The
+    scores are a forest's on the cohort, and pure noise, for which no threshold is worth anything. Source: Leeflang
+    2008 (doi:10.1373/clinchem.2007.096032).
+
+    Parameters
+    ----------
+    texture, labels, seed, n_folds, workers : as in `split_by`
+    settings : ``repetitions`` and ``trees``
+
+    Returns
+    -------
+    DataFrame
+        `results.COLUMNS`, the value being sensitivity + specificity - 1, mean over folds.
+    """
+    data = _Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
+    cases = ((COHORT, "forest"), (SIMULATED, "noise as score"))
+    jobs = [Job(kind, case, n) for kind, case in cases for n in range(settings.repetitions)]
+    return collected(_threshold, data, jobs, workers, TUNED, "thresholds tuned and frozen")
+
+
+def _threshold(shared: _Data, job: Job) -> Rows:
+    found = shared.cohort()
+    if job.data == SIMULATED:
+        found = experiment.simulated_cohort(0.0, 0.0, shared.rng(job), features=1)
+    youden = []
+    for fold in shared.folds(found, job):
+        score = found.values[:, 0]
+        if job.data == COHORT:
+            model = experiment.forest_model(shared.settings.trees, shared.seed + job.repetition)
+            score = experiment.scores(model, found.values, found.labels, fold.train, np.arange(len(found.labels)))
+        y, test = found.labels[fold.test], score[fold.test]
+        frozen = youden_threshold(found.labels[fold.validation], score[fold.validation])
+        youden.append([_youden(y, test, youden_threshold(y, test)), _youden(y, test, frozen)])
+    means = np.mean(youden, axis=0)
+    return [job.row(way, float(value), right=way == TUNED[1]) for way, value in zip(TUNED, means, strict=True)]
+
+
+def _youden(labels: Labels, score: Floats, limit: float) -> float:
+    """Sensitivity + specificity - 1."""
+    called = score >= limit
+    return float(called[labels == 1].mean() - called[labels == 0].mean())
+
+
+CASE = "random forest"
+WAYS = ("labels permuted by patient", "true labels")
+
+
+@dataclass(frozen=True, eq=False)
+class _Permuted:
+    texture: pd.DataFrame
+    labels: NDArray[np.integer]
+    forest: forest.ForestSettings
+    n_folds: int
+
+
+def permuted(
+    texture: pd.DataFrame,
+    labels: NDArray[np.integer],
+    settings: PitfallsSettings,
+    seed: int,
+    *,
+    n_folds: int = 5,
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Would the whole pipeline find as much in labels that mean nothing?
+
+    The forest with its choice of a combination inside each fold, on the true labels and on labels permuted by patient.
+    It is a small one, with two inner folds and one leaf size, because it is made again for each permutation. Folds are
+    made anew for the permuted labels too: they are part of the pipeline. Sources: Ojala & Garriga 2010, JMLR 11:1833;
+    Phipson & Smyth 2010 (doi:10.2202/1544-6115.1585) on P.
+
+    Parameters
+    ----------
+    texture : (n, ...) the texture table
+    labels : (n,) 0 or 1
+    settings : ``permutations`` and ``trees``
+    seed : of permutations, folds and trees
+    n_folds, workers : folds of each cross-validation; processes
+
+    Returns
+    -------
+    DataFrame
+        `results.COLUMNS`, the value being the AUC, mean over folds: one row with the true labels (right), then one for
+        each permutation.
+    """
+    small = forest.ForestSettings(
+        trees=settings.trees, leaf_sizes=(5,), inner_folds=2, inner_trees=10, permutations=1, seed=seed
+    )
+    data = _Permuted(texture, labels, small, n_folds)
+    jobs = [Job(COHORT, CASE, 0), *(Job(PERMUTED, CASE, n) for n in range(settings.permutations))]
+    found = collected(_permuted, data, jobs, workers, WAYS, "forests on permuted labels")
+    # A job has one way; where it failed it has left a row for both.
+    return found[found["right"] == (found["data"] == COHORT)].reset_index(drop=True)
+
+
+def _permuted(data: _Permuted, job: Job) -> Rows:
+    labels, right = np.asarray(data.labels), job.data == COHORT
+    if not right:
+        labels = experiment.permuted_by_patient(
+            data.texture, labels, np.random.default_rng([data.forest.seed, job.repetition])
+        )
+    patients = data.texture["participant_id"]
+    made = division.make(labels, patients, n_folds=data.n_folds, seed=data.forest.seed, repeat=job.repetition)
+    # Each of the forests would say that it is ready.
+    with redirect_stdout(None):
+        result = forest.out_of_fold(data.texture, labels, made, data.forest, "patient")
+    auc = metrics_per_fold(result.predictions)["auc"].mean()
+    return [job.row(WAYS[right], float(auc), right=right)]
+
+
+def permutation_p(table: pd.DataFrame) -> tuple[float, int]:
+    """P of the true labels, (1 + b) / (1 + n), b of n permutations being at least as good, and n.
+
+    It is never 0, and never below 1 / (1 + n): twenty permutations cannot show more than P = 0.048.
+
+    Parameters
+    ----------
+    table : of `permuted`
+
+    Raises
+    ------
+    InputError
+        The true labels, or all of the permuted ones, have no value.
+    """
+    known = table.dropna(subset="value")
+    true, null_values = (known.loc[known["right"] == kind, "value"].to_numpy() for kind in (True, False))
+    if len(true) != 1 or len(null_values) == 0:
+        reasons = "; ".join(dict.fromkeys(table["note"][table["note"] != ""]))
+        raise InputError(
+            f"found {len(true)} values of true labels and {len(null_values)} of permuted ones, expected one and at "
+            f"least one. {reasons}".strip()
+        )
+    return (1 + int((null_values >= true[0]).sum())) / (1 + len(null_values)), len(null_values)
+
+
+def permuted_in_words(table: pd.DataFrame) -> str:
+    """What the permutations say, as a sentence.
+
+    Parameters
+    ----------
+    table : of `permuted`
+    """
+    try:
+        p, n = permutation_p(table)
+    except InputError as error:
+        return f"Not made: {error}"
+    row = differences(table).iloc[0]
+    return (
+        f"The forest reaches an AUC of **{row['right']:.2f}** with the true labels, and {row['wrong']:.2f} on average "
+        f"over {n} permutations of them. P = (1 + b) / (1 + n) is **{p:.3f}**; with {n} permutations it cannot be less "
+        f"than {1 / (1 + n):.3f}. {row['note']}".rstrip()
+    )

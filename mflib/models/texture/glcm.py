@@ -1,0 +1,241 @@
+"""Grey-level co-occurrence in three dimensions.
+
+A matrix counts how often grey level a lies at an offset from grey level b. The offset is direction times step in
+voxels: step 15 on a diagonal is (15, 15, 0), where scikit-image's two-dimensional ``graycomatrix`` would round to a
+Euclidean length of 15. Matrices are symmetric by default, the convention of IBSI (doi:10.1148/radiol.2020191145):
+ASM, energy and correlation depend on it, the other three properties do not.
+
+Every offset is counted once, in 256 levels. Any coarser quantisation ``g * levels // 256`` of 8-bit grey is a sum of
+cells of that one matrix, so six level counts cost one pass over the voxels, and all properties but the last division
+are exact integers.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mflib.models.texture import glcm_kernel as kernel
+
+Offset = tuple[int, int, int]
+PROPERTIES = ("contrast", "dissimilarity", "homogeneity", "ASM", "energy", "correlation")
+# One of each pair of opposite neighbours: the first non-zero component is positive.
+DIRECTIONS: tuple[Offset, ...] = tuple((i, j, k) for i, j, k in product((-1, 0, 1), repeat=3) if (i, j, k) > (0, 0, 0))
+LEVELS = (8, 16, 32, 64, 128, 256)
+STEPS = tuple(range(1, 16))
+# Sums of one matrix stay exact up to so many voxels.
+LARGEST = 2**30
+# Offsets that a thread takes at a time: few enough that the threads end together.
+_AT_ONCE = 8
+
+
+def matrix(
+    volume: NDArray[np.uint8],
+    offset: Offset,
+    levels: int,
+    *,
+    symmetric: bool = True,
+    mask: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
+    """Co-occurrence counts of one offset.
+
+    Parameters
+    ----------
+    volume : (ni, nj, nk) uint8
+    offset : from the first voxel of a pair to the second, in voxels along i, j, k
+    levels : grey levels after quantisation ``g * levels // 256``, 2 to 256
+    symmetric : count each pair in both orders
+    mask : (ni, nj, nk) bool; a pair counts where both its voxels are True
+
+    Returns
+    -------
+    (levels, levels) int64
+        Row: level of the first voxel; column: level of the second.
+
+    Raises
+    ------
+    ValueError
+        Not a three-dimensional uint8 volume, a mask of another shape or type, levels outside 2 to 256, an offset of
+        zero, or one that leaves no pair.
+    """
+    _check_volume(volume, mask)
+    (levels,) = _whole([levels], "GLCM grey-level counts")
+    check_grid([levels], STEPS)
+    place = _whole(offset, "GLCM offset")
+    if len(place) != 3 or not any(place):
+        raise ValueError(f"GLCM offset: found {place}, expected three whole numbers that are not all 0")
+    if not _fits(place, volume.shape):
+        raise ValueError(f"GLCM offset {place} leaves no pair of voxels in a volume of {volume.shape}")
+    voxels, inside, order = _laid_out(volume, mask)
+    first, second, third = (place[axis] for axis in order)
+    fine = kernel.count(voxels, inside, first, second, third, np.empty(256 * 256, _width(voxels)))
+    if not fine.any():
+        raise ValueError(f"GLCM offset {place} leaves no pair of voxels inside the mask of {volume.shape}")
+    coarse = (fine if levels == 256 else kernel.requantise(fine, levels)).astype(np.int64)
+    return coarse + coarse.T if symmetric else coarse
+
+
+def properties(counts: NDArray[np.int64]) -> pd.Series:
+    """The six properties of one matrix of counts, named as in `PROPERTIES`.
+
+    With p = counts / sum: contrast sum p (i-j)^2, dissimilarity sum p |i-j|, homogeneity sum p / (1 + (i-j)^2)
+    (IBSI's inverse difference moment), ASM sum p^2, energy sqrt(ASM), and the correlation of i and j. A matrix in
+    which i or j has a single level has no correlation; it is given 1, as scikit-image does.
+
+    Parameters
+    ----------
+    counts : (levels, levels) int64, not all zero
+
+    Raises
+    ------
+    ValueError
+        The matrix is not square, or empty of counts.
+    """
+    if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.any():
+        raise ValueError(f"found a matrix of {counts.shape} with sum {counts.sum()}, expected a square one with counts")
+    out = np.empty(len(PROPERTIES))
+    kernel.properties(np.ascontiguousarray(counts, dtype=np.int64), False, out)
+    return pd.Series(out, index=list(PROPERTIES))
+
+
+def features(
+    volume: NDArray[np.uint8],
+    *,
+    levels: Sequence[int] = LEVELS,
+    steps: Sequence[int] = STEPS,
+    symmetric: bool = True,
+    mask: NDArray[np.bool_] | None = None,
+    threads: int = 1,
+) -> pd.Series:
+    """Six properties of every combination of grey-level count, step and direction.
+
+    Parameters
+    ----------
+    volume : (ni, nj, nk) uint8
+    levels : grey-level counts, each 2 to 256
+    steps : distances in voxels along each non-zero component of the direction
+    symmetric, mask : as in `matrix`
+    threads : offsets are spread over this many threads; the numbers do not depend on it
+
+    Returns
+    -------
+    Series
+        ``glcm_{levels}_{step}_{i}.{j}.{k}_{property}``, in the order of `names`. Combinations whose offset leaves no
+        pair of voxels are left out.
+
+    Raises
+    ------
+    ValueError
+        What `matrix` refuses, a flat volume, repeated or non-positive steps, or a grid of which no offset fits.
+    """
+    _check_volume(volume, mask)
+    levels, steps = check_grid(levels, steps)
+    _check_not_flat(volume if mask is None else volume[mask])
+    offsets = [offset for offset in _offsets(steps) if _fits(offset, volume.shape)]
+    if not offsets:
+        raise ValueError(f"no step of {list(steps)} leaves a pair of voxels in a volume of {volume.shape}")
+    voxels, inside, order = _laid_out(volume, mask)
+    laid_out = np.ascontiguousarray(np.asarray(offsets)[:, order])
+    falling, width = np.argsort(levels)[::-1], _width(voxels)
+    values = np.zeros((len(offsets), len(levels), len(PROPERTIES)))
+
+    def measure(part: slice) -> None:
+        bins = np.empty(256 * 256, width)
+        kernel.measure(voxels, inside, laid_out[part], bins, np.asarray(levels)[falling], symmetric, values[part])
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(measure, (slice(n, n + _AT_ONCE) for n in range(0, len(offsets), _AT_ONCE))))
+    # Homogeneity is positive wherever there is a pair.
+    paired = values[:, 0, PROPERTIES.index("homogeneity")] > 0
+    if not paired.any():
+        raise ValueError(f"no step of {list(steps)} leaves a pair of voxels inside the mask of {volume.shape}")
+    in_order = values[:, np.argsort(falling)].transpose(1, 0, 2)
+    table = pd.Series(in_order.ravel(), index=_index(levels, tuple(offsets)))
+    return table if paired.all() else table[np.tile(np.repeat(paired, len(PROPERTIES)), len(levels))]
+
+
+def names(shape: Sequence[int], levels: Sequence[int] = LEVELS, steps: Sequence[int] = STEPS) -> list[str]:
+    """Names and order of what `features` returns without a mask for a volume of this shape.
+
+    The order is levels, steps, directions, properties. Every name for a shape is also one for each larger shape.
+    """
+    levels, steps = check_grid(levels, steps)
+    return list(_index(levels, tuple(offset for offset in _offsets(steps) if _fits(offset, shape))))
+
+
+@functools.lru_cache(maxsize=64)
+def _index(levels: tuple[int, ...], offsets: tuple[Offset, ...]) -> pd.Index:
+    """Names of the features; building them takes longer than measuring a small region, so it is done once."""
+    stems = []
+    for offset in offsets:
+        step = max(map(abs, offset))
+        stems.append(f"{step}_" + ".".join(str(component // step) for component in offset))
+    return pd.Index([f"glcm_{count}_{stem}_{name}" for count in levels for stem in stems for name in PROPERTIES])
+
+
+def _offsets(steps: Sequence[int]) -> list[Offset]:
+    return [(step * i, step * j, step * k) for step in steps for i, j, k in DIRECTIONS]
+
+
+def _fits(offset: Sequence[int], shape: Sequence[int]) -> bool:
+    return all(abs(component) < size for component, size in zip(offset, shape, strict=True))
+
+
+def _check_volume(volume: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> None:
+    if volume.ndim != 3 or volume.dtype != np.uint8:
+        raise ValueError(f"GLCM: found {volume.ndim} axes of {volume.dtype}, expected three axes of uint8")
+    if volume.size > LARGEST:
+        raise ValueError(f"GLCM: found {volume.size} voxels, expected at most {LARGEST}")
+    if mask is not None and (mask.shape != volume.shape or mask.dtype != np.bool_):
+        raise ValueError(f"GLCM mask: found {mask.shape} of {mask.dtype}, expected {volume.shape} of bool")
+
+
+def check_grid(levels: Sequence[int], steps: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Grey-level counts and steps as plain whole numbers.
+
+    Raises
+    ------
+    ValueError
+        Not whole numbers, none, repeated ones, levels outside 2 to 256, or steps below 1.
+    """
+    levels, steps = _whole(levels, "GLCM grey-level counts"), _whole(steps, "GLCM steps")
+    if not levels or len(set(levels)) < len(levels) or not all(2 <= count <= 256 for count in levels):
+        raise ValueError(f"GLCM grey-level counts: found {levels}, expected different whole numbers 2 to 256")
+    if not steps or len(set(steps)) < len(steps) or min(steps) < 1:
+        raise ValueError(f"GLCM steps: found {steps}, expected different whole numbers of at least 1")
+    return levels, steps
+
+
+def _whole(numbers: Sequence[int], what: str) -> tuple[int, ...]:
+    try:
+        return tuple(operator.index(number) for number in numbers)
+    except TypeError as error:
+        raise ValueError(f"{what}: found {numbers}, expected whole numbers") from error
+
+
+def _check_not_flat(grey: NDArray[np.uint8]) -> None:
+    if not grey.size or grey.min() == grey.max():
+        found = f"{grey.size} voxels, all of grey level {grey.flat[0]}" if grey.size else "no voxel inside the mask"
+        raise ValueError(f"GLCM: found {found}, expected at least two grey levels")
+
+
+def _width(voxels: NDArray[np.uint8]) -> type[np.unsignedinteger]:
+    """The narrowest type of bin that no pair of grey levels can overflow."""
+    return np.uint16 if kernel.most_frequent(voxels) < 2**16 else np.uint32
+
+
+def _laid_out(
+    volume: NDArray[np.uint8], mask: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None, list[int]]:
+    """Volume and mask in memory with the longest axis last, for long rows, and the order of their axes."""
+    # Of equally long axes the one that is last already, so that nothing is copied without need.
+    order = sorted(range(3), key=lambda axis: (volume.shape[axis], -abs(volume.strides[axis])))
+    inside = None if mask is None else np.ascontiguousarray(mask.transpose(order))
+    return np.ascontiguousarray(volume.transpose(order)), inside, order

@@ -1,0 +1,144 @@
+"""Features of the grey levels themselves: first-order statistics and Nakagami parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import digamma
+
+PROPERTIES = ("mean", "sd", "skewness", "kurtosis", "entropy")
+NAMES = tuple(f"first_order_{name}" for name in PROPERTIES)
+
+
+def features(voxels: NDArray[np.uint8]) -> pd.Series:
+    """Mean, SD, skewness, kurtosis and entropy of the grey levels.
+
+    Population moments (divided by n, no bias correction): SD with ``ddof=0``, skewness m3 / m2^1.5, kurtosis in
+    excess of the normal distribution, m4 / m2^2 - 3. Entropy is Shannon's over the 256 grey levels, in bits.
+
+    Parameters
+    ----------
+    voxels : uint8, any shape
+
+    Returns
+    -------
+    Series
+        Named as in `NAMES`.
+
+    Raises
+    ------
+    ValueError
+        Voxels are not uint8, or have fewer than two grey levels: a flat region has no skewness.
+    """
+    if voxels.dtype != np.uint8:
+        raise ValueError(f"first-order statistics: found voxels of {voxels.dtype}, expected uint8")
+    counts = np.bincount(voxels.ravel(), minlength=256)
+    levels = np.flatnonzero(counts)
+    if levels.size < 2:
+        raise ValueError(f"first-order statistics: found {levels.size} grey level, expected at least two")
+    weights = counts[levels] / voxels.size
+    mean = weights @ levels
+    second, third, fourth = (weights @ (levels - mean) ** power for power in (2, 3, 4))
+    entropy = -(weights @ np.log2(weights))
+    values = [mean, np.sqrt(second), third / second**1.5, fourth / second**2 - 3, entropy]
+    return pd.Series(values, index=list(NAMES))
+
+
+Input = Literal["intensity", "grey"]
+Estimator = Literal["ml", "moment"]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Nakagami parameters of one region.
+
+    Parameters
+    ----------
+    m : shape; 1 is fully developed speckle (Rayleigh), less is clumped or sparse scatterers
+    omega : mean intensity, 1 at grey level 255; mean grey level where the input is ``"grey"``
+    grey_levels : number of distinct grey levels that entered the fit
+    """
+
+    m: float
+    omega: float
+    grey_levels: int
+
+
+def fit(
+    voxels: NDArray[np.uint8],
+    dynamic_range_db: float,
+    *,
+    input: Input = "intensity",
+    estimator: Estimator = "ml",
+) -> Fit:
+    """Fit a Gamma distribution to the flattened region.
+
+    Parameters
+    ----------
+    voxels : uint8, any shape
+    dynamic_range_db : range of the log compression in dB; ``"grey"`` does not use it
+    input : ``"intensity"`` fits I = 10^((g / 255 - 1) DR / 10) of all voxels. ``"grey"`` is the paper's words taken
+        literally: the grey levels themselves, zeros dropped
+    estimator : ``"ml"`` solves ln m - digamma(m) = ln mean(I) - mean(ln I), which is ``scipy.stats.gamma.fit`` with
+        ``floc=0``; ``"moment"`` is mean(I)^2 / var(I)
+
+    Raises
+    ------
+    ValueError
+        Voxels are not uint8, fewer than two grey levels enter the fit, a dynamic range that is not a positive
+        number, or an unknown input or estimator.
+    """
+    check_kind(input, estimator)
+    if voxels.dtype != np.uint8:
+        raise ValueError(f"Nakagami: found voxels of {voxels.dtype}, expected uint8")
+    levels = np.arange(256)
+    counts = np.bincount(voxels.ravel(), minlength=256)
+    if input == "grey":
+        counts[0] = 0
+    present = counts > 0
+    if present.sum() < 2:
+        kind = "grey level other than 0" if input == "grey" else "grey level"
+        raise ValueError(f"Nakagami: found a flat region ({present.sum()} {kind}), expected at least two")
+    values = levels[present].astype(float) if input == "grey" else decompress(levels[present], dynamic_range_db)
+    weights = counts[present] / counts.sum()
+    omega = float(weights @ values)
+    m = _moment(values, weights) if estimator == "moment" else _maximum_likelihood(values, weights)
+    return Fit(m, omega, int(present.sum()))
+
+
+def check_kind(input: str, estimator: str) -> None:
+    """Refuse a name that is not one of `Input`, or not one of `Estimator`, with a ``ValueError``."""
+    if input not in get_args(Input) or estimator not in get_args(Estimator):
+        found = f"input {input!r} and estimator {estimator!r}"
+        raise ValueError(f"Nakagami: found {found}, expected one of {get_args(Input)} and one of {get_args(Estimator)}")
+
+
+def decompress(grey: NDArray[np.integer], dynamic_range_db: float) -> NDArray[np.float64]:
+    """Intensity of log-compressed grey levels: 10^((g / 255 - 1) DR / 10), so 1 at grey level 255.
+
+    Raises
+    ------
+    ValueError
+        The dynamic range is not a positive number.
+    """
+    if not (np.isfinite(dynamic_range_db) and dynamic_range_db > 0):
+        raise ValueError(f"Nakagami: found a dynamic range of {dynamic_range_db} dB, expected a positive number")
+    return np.asarray(10.0 ** ((grey / 255 - 1) * dynamic_range_db / 10))
+
+
+def _moment(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    mean = weights @ values
+    return float(mean**2 / (weights @ (values - mean) ** 2))
+
+
+def _maximum_likelihood(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    spread = np.log(weights @ values) - weights @ np.log(values)
+    # 1 / (2m) < ln m - digamma(m) < 1 / m: the root lies between 0.5 and 1 over the spread. The margin keeps the
+    # signs apart where a nearly flat region leaves only rounding between them.
+    low, high = 0.4 / spread, 1.1 / spread
+    return float(brentq(lambda m: np.log(m) - digamma(m) - spread, low, high, xtol=1e-12 * low, rtol=1e-12))

@@ -1,0 +1,194 @@
+"""How far features depend on the examiner: gain, region and reference points moved a little, everything measured again.
+
+One segment of each patient is measured under every perturbation, so that the cases of an intraclass correlation are
+independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from mflib.base.words import KEY
+from mflib.data import preprocess
+from mflib.data import volume as volumes
+from mflib.data.cohort import Cohort
+from mflib.data.volume import Annotation, Index, Volume
+from mflib.models.texture import bank
+from mflib.stats.reliability import AS_ANNOTATED, DIRECTION, PERTURBATION
+
+
+@dataclass(frozen=True)
+class RobustnessSettings:
+    """How much is moved.
+
+    Parameters
+    ----------
+    gain_db : the gain of the recording is raised and lowered by so many dB
+    roi_voxels : the region of interest is moved back and forth by so many voxels along all axes at once, as far as it
+        stays inside
+    point_voxels : both reference points are moved likewise
+    """
+
+    gain_db: float = 3.0
+    roi_voxels: int = 3
+    point_voxels: int = 3
+
+    def __str__(self) -> str:
+        """What is moved, as a sentence."""
+        moved = f"ROI ± {self.roi_voxels} and points ± {self.point_voxels} voxels along all axes"
+        return f"Gain ± {self.gain_db:g} dB, {moved}."
+
+    def __post_init__(self) -> None:
+        """Refuse what would move nothing."""
+        if self.gain_db <= 0 or self.roi_voxels < 1 or self.point_voxels < 1:
+            raise ValueError(f"found {self}, expected a gain above 0 dB and moves of at least 1 voxel")
+
+
+@dataclass(frozen=True, eq=False)
+class Perturbed:
+    """Features of the same segments under every perturbation.
+
+    Parameters
+    ----------
+    table : KEY, ``perturbation`` (gain, ROI, points; ``AS_ANNOTATED`` for the measurement that all are held against),
+        ``direction`` (1, -1, 0), then the features; only segments that could be measured under every perturbation
+    failures : why segments are missing, by volume and perturbation; empty where none is
+    cut_short : moves of region or points that the border of a volume cut short, so that the ICC is too good there
+    """
+
+    table: pd.DataFrame
+    failures: dict[str, str]
+    cut_short: list[str]
+
+    def __str__(self) -> str:
+        """How many were measured, and that or what failed, as a sentence."""
+        count = len(self.table[KEY].drop_duplicates())
+        failed = "; ".join(f"{name}: {why}" for name, why in self.failures.items())
+        short = f" The border of its volume cut {len(self.cut_short)} moves short." if self.cut_short else ""
+        return f"{count} segments, one per patient; left out: {failed or 'none'}.{short}"
+
+
+def measure(
+    cohort: Cohort,
+    preprocessing: preprocess.GainSettings,
+    features: bank.TextureSettings,
+    settings: RobustnessSettings,
+    cache: Path,
+    *,
+    workers: int,
+    scheduler: str = "",
+) -> Perturbed:
+    """Measure one segment of each patient as annotated, and with gain, region and reference points moved either way.
+
+    Segments take turns over patients, so that all levels and sides occur. The other parameters are those of
+    `bank.extract`.
+
+    Raises
+    ------
+    RunError
+        No segment could be measured under every perturbation; all reasons are listed.
+    """
+    segments = one_per_patient(cohort.segments)
+    planned: list[tuple[int, str, int, bank.Job]] = []
+    for n, segment in enumerate(segments.to_dict("records")):
+        path = cohort.root / segment["path"]
+        plain = bank.Job(path, cohort.annotation(segment), preprocessing, features)
+        shape = volumes.read_header(path).shape
+        planned += [(n, *moved) for moved in _moved(plain, shape, settings)]
+    jobs = [job for *_, job in planned]
+    measured, failures = bank.run(jobs, cache, workers=workers, scheduler=scheduler, label="perturbed texture")
+    reasons = {_named(*planned[n][1:]): reason for n, reason in failures.items()}
+    incomplete = {planned[n][0] for n in failures}
+    whole = {n: values for n, values in measured.items() if planned[n][0] not in incomplete}
+    if not whole:
+        raise bank.unmeasured(reasons, len(jobs))
+    values = bank.table(jobs, whole)
+    rows = [planned[n] for n in values.index]
+    keys = segments[KEY].iloc[[row[0] for row in rows]].set_axis(values.index)
+    kinds = pd.DataFrame([row[1:3] for row in rows], columns=[PERTURBATION, DIRECTION], index=values.index)
+    table = pd.concat([keys, kinds, values], axis=1).reset_index(drop=True)
+    return Perturbed(table, reasons, _cut_short(planned, settings))
+
+
+def under_gain(
+    volume: Volume,
+    annotation: Annotation,
+    preprocessing: preprocess.GainSettings,
+    features: bank.TextureSettings,
+    names: Sequence[str],
+    gains_db: Sequence[float] = (-6, -3, 0, 3, 6),
+) -> pd.DataFrame:
+    """A few features of one region as if it had been recorded with another gain, before and after normalisation.
+
+    Parameters
+    ----------
+    volume, annotation : one segment
+    preprocessing, features : as in `measure`
+    names : columns of the texture table to show
+    gains_db : changes of the gain in dB
+
+    Returns
+    -------
+    DataFrame
+        ``gain_db``, ``voxels`` ("as recorded" or "gain-normalised"), ``feature``, ``value``.
+    """
+    rows = []
+    for gain_db in gains_db:
+        changed = preprocess.change_gain(volume, gain_db, preprocessing)
+        region = preprocess.region(changed, annotation, preprocessing)
+        recorded_db = preprocess.recorded_range(volume, preprocessing)
+        kinds = {"as recorded": (region.raw, recorded_db), "gain-normalised": (region.voxels, region.dynamic_range_db)}
+        for kind, (voxels, range_db) in kinds.items():
+            values = bank.measure(voxels, range_db, features)[list(names)]
+            rows += [(gain_db, kind, name, value) for name, value in values.items()]
+    return pd.DataFrame(rows, columns=["gain_db", "voxels", "feature", "value"])
+
+
+def one_per_patient(segments: pd.DataFrame) -> pd.DataFrame:
+    """One segment of each patient: the first of the first, the second of the second, and so on around."""
+    patients = segments.groupby("participant_id", sort=False)
+    chosen = [group.iloc[[n % len(group)]] for n, (_, group) in enumerate(patients)]
+    return pd.concat(chosen, ignore_index=True)
+
+
+def _moved(plain: bank.Job, shape: Sequence[int], settings: RobustnessSettings) -> list[tuple[str, int, bank.Job]]:
+    """Kind and direction of each perturbation, and the job that measures it."""
+    one = plain.annotation
+    jobs: list[tuple[str, int, bank.Job]] = [(AS_ANNOTATED, 0, plain)]
+    for way in (-1, 1):
+        jobs.append(("gain", way, replace(plain, gain_db=way * settings.gain_db)))
+        roi = _shift(one.roi_start, way * settings.roi_voxels, shape, one.roi_size)
+        jobs.append(("ROI", way, replace(plain, annotation=replace(one, roi_start=roi))))
+        bone, shadow = (_shift(point, way * settings.point_voxels, shape) for point in (one.bone, one.shadow))
+        jobs.append(("points", way, replace(plain, annotation=replace(one, bone=bone, shadow=shadow))))
+    return jobs
+
+
+def _named(kind: str, way: int, job: bank.Job) -> str:
+    return f"{job.volume.name}, {kind}{f' {way:+d}' if way else ''}"
+
+
+def _cut_short(planned: Sequence[tuple[int, str, int, bank.Job]], settings: RobustnessSettings) -> list[str]:
+    """Names of the perturbed jobs whose region or points moved less than they should."""
+    plain = {n: job.annotation for n, kind, _, job in planned if kind == AS_ANNOTATED}
+    short = []
+    for n, kind, way, job in planned:
+        moved, still = job.annotation, plain[n]
+        pairs = {
+            "ROI": [(moved.roi_start, still.roi_start, settings.roi_voxels)],
+            "points": [
+                (p, q, settings.point_voxels) for p, q in ((moved.bone, still.bone), (moved.shadow, still.shadow))
+            ],
+        }.get(kind, [])
+        if any(p[axis] - q[axis] != way * by for p, q, by in pairs for axis in range(3)):
+            short.append(_named(kind, way, job))
+    return short
+
+
+def _shift(start: Index, by: int, shape: Sequence[int], size: Sequence[int] = (1, 1, 1)) -> Index:
+    i, j, k = (min(max(0, first + by), whole - extent) for first, whole, extent in zip(start, shape, size, strict=True))
+    return i, j, k

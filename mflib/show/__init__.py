@@ -1,0 +1,3 @@
+"""Tables in, pictures out."""
+
+from __future__ import annotations

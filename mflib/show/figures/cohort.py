@@ -1,0 +1,340 @@
+"""Plots of who was studied, how the volumes were recorded, and how far people agree."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from itertools import cycle
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import linregress, t
+
+from mflib.base.words import GRADE_NAMES, LEVELS, SIDES
+from mflib.data.preprocess import BLACK_SHADOW, SATURATED_BONE, WEAK_CONTRAST
+from mflib.data.quality import VOXELS, Thumbnail, patients
+from mflib.show.figures.style import (
+    BLUE,
+    GRADE_COLOURS,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    WIDTH,
+    box_and_points,
+    heat_map,
+    panels,
+    single,
+    styled,
+)
+from mflib.stats.clinical.correlation import Correlation
+from mflib.stats.clinical.precision import WANTED
+
+_LINE, _GAP = 1.0, 0.9  # heights in the flow diagram, in lines of text
+
+
+@styled
+def flow_of_patients(flow: pd.DataFrame) -> Figure:
+    """Boxes from top to bottom, exclusions to the side (STARD).
+
+    Parameters
+    ----------
+    flow : rows in order, ``stage``, ``participants``, ``segments`` (nullable), ``reason``. Rows of the stage
+        "excluded" that follow each other share one box beside the arrow; every other row is a box of its own. A row
+        without participants counts segments.
+    """
+    boxes = _flow_boxes(flow)
+    total = sum(_box_height(lines) + _GAP for _, lines in boxes)
+    figure, axes = single(max(1.2, 0.19 * total))
+    top, above = total, None
+    for excluded, lines in boxes:
+        height = _box_height(lines)
+        middle = top - height / 2
+        if excluded:
+            axes.annotate("", (0.5, middle), (0.24, middle), arrowprops={"arrowstyle": "-|>", "color": "black"})
+            _box(axes, 0.5, 0.98, middle, height, lines)
+        else:
+            if above is not None:
+                axes.annotate("", (0.24, top), (0.24, above), arrowprops={"arrowstyle": "-|>", "color": "black"})
+            _box(axes, 0.02, 0.46, middle, height, lines)
+            above = top - height
+        top -= height + _GAP
+    axes.set(xlim=(0, 1), ylim=(0, total))
+    axes.axis("off")
+    return figure
+
+
+@styled
+def bmi_vas(patients: pd.DataFrame, result: Correlation) -> Figure:
+    """Body mass index against pain, with the regression line and the 95 % band of its mean.
+
+    Parameters
+    ----------
+    patients : one row per patient with ``bmi`` and ``vas``
+    result : of ``clinical.bmi_vas``; where it found nothing to correlate, the reason stands in place of the line
+    """
+    figure, axes = single(3.6)
+    pairs = patients.reindex(columns=["bmi", "vas"]).astype(np.float64).dropna()
+    if result.r is not None:
+        _regression(axes, pairs)
+    if pairs.empty:
+        axes.set_xlim(15, 30)
+    axes.plot(pairs["bmi"], pairs["vas"], "o", color=BLUE, alpha=0.7, mew=0)
+    axes.text(0.02, 0.98, "\n".join(wrap(str(result), 60)), transform=axes.transAxes, va="top")
+    axes.set(xlabel="body mass index (kg/m²)", ylabel="pain, visual analogue scale (points)", ylim=(-0.5, 11.5))
+    return figure
+
+
+@styled
+def reader_table(table: pd.DataFrame) -> Figure:
+    """Segments by the grades of both readers.
+
+    Parameters
+    ----------
+    table : (4, 4) counts, reader 1 in rows, reader 2 in columns, as ``Agreement.table``
+    """
+    figure, axes = single(3.2)
+    image = heat_map(axes, table, ".0f", cmap="Blues", vmin=0, vmax=max(1, table.to_numpy().max()))
+    axes.set(xlabel="grade by reader 2", ylabel="grade by reader 1")
+    figure.colorbar(image, ax=axes, label="segments")
+    return figure
+
+
+@styled
+def grades_overview(segments: pd.DataFrame) -> Figure:
+    """Segments of each grade by level and side.
+
+    Parameters
+    ----------
+    segments : ``level``, ``lat``, ``grade`` (0-3)
+    """
+    figure, axes = panels(1, len(LEVELS), 2.9, sharey=True)
+    for panel, level in zip(axes[0], LEVELS, strict=True):
+        of_level = segments[segments["level"] == level]
+        counts = pd.crosstab(of_level["lat"], of_level["grade"]).reindex(index=SIDES, columns=range(4), fill_value=0)
+        bottom = np.zeros(len(SIDES))
+        for grade, (name, colour) in enumerate(zip(GRADE_NAMES, GRADE_COLOURS, strict=True)):
+            height = counts[grade].to_numpy()
+            panel.bar(SIDES, height, bottom=bottom, color=colour, edgecolor="black", linewidth=0.6, label=name)
+            bottom += height
+        panel.set_xlabel(level)
+    axes[0, 0].set_ylabel("segments")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles[::-1], names[::-1], loc="outside right center", title="infiltration")
+    return figure
+
+
+@styled
+def power_curve(table: pd.DataFrame, wanted: float = WANTED) -> Figure:
+    """Power by the number of patients, one curve for each assumption about how alike a patient's segments are.
+
+    Parameters
+    ----------
+    table : of ``clinical.power_by_patients``; dots mark this cohort
+    wanted : power that is marked by a line
+    """
+    figure, axes = single(3.4)
+    looks = cycle([(BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), (PURPLE, ":")])
+    for (name, curve), (colour, line) in zip(table.groupby("segments_are", sort=False), looks, strict=False):
+        label = f"{name}: design effect {curve['design_effect'].iloc[0]:.1f}"
+        axes.plot(curve["patients"], curve["power"], color=colour, linestyle=line, label=label)
+        here = curve[curve["here"]]
+        axes.plot(here["patients"], here["power"], "o", color=colour, ms=6)
+    axes.axhline(wanted, color=GREY, linewidth=0.8)
+    axes.axvline(table.loc[table["here"], "patients"].iloc[0], color=GREY, linewidth=0.8, linestyle=":")
+    axes.set(xlabel="patients", ylabel="power", ylim=(0, 1.02), xlim=(0, table["patients"].max()))
+    axes.legend(loc="lower right", title="a patient's segments are")
+    return figure
+
+
+def _flow_boxes(flow: pd.DataFrame) -> list[tuple[bool, list[str]]]:
+    """Whether each box holds exclusions, and its lines of text."""
+    boxes: list[tuple[bool, list[str]]] = []
+    for row in flow.to_dict("records"):
+        excluded = row["stage"] == "excluded"
+        if not excluded:
+            segments = "" if pd.isna(row["segments"]) else f", {row['segments']} segments"
+            boxes.append((False, [str(row["stage"]).capitalize(), f"{row['participants']} patients{segments}"]))
+            continue
+        count = row["participants"] or row["segments"]
+        if not boxes or not boxes[-1][0]:
+            boxes.append((True, ["Excluded" if row["participants"] else "Segments excluded"]))
+        boxes[-1][1].extend(wrap(f"{count}  {row['reason']}", 44, subsequent_indent="     "))
+    return boxes
+
+
+def _box_height(lines: list[str]) -> float:
+    return (len(lines) + 0.8) * _LINE
+
+
+def _box(axes: Axes, left: float, right: float, middle: float, height: float, lines: list[str]) -> None:
+    corners = ([left, right, right, left, left], [middle + side * height / 2 for side in (-1, -1, 1, 1, -1)])
+    axes.fill(*corners, facecolor="white", edgecolor="black", linewidth=0.9, zorder=2)
+    axes.text(left + 0.015, middle, "\n".join(lines), va="center", zorder=3, linespacing=1.25)
+
+
+def _regression(axes: Axes, pairs: pd.DataFrame) -> None:
+    """Least squares line and the 95 % confidence band of the mean."""
+    x, y = pairs["bmi"].to_numpy(), pairs["vas"].to_numpy()
+    fit = linregress(x, y)
+    grid = np.linspace(x.min(), x.max(), 100)
+    line = fit.intercept + fit.slope * grid
+    residual = np.sqrt(np.sum((y - fit.intercept - fit.slope * x) ** 2) / (len(x) - 2))
+    distance = (grid - x.mean()) ** 2 / np.sum((x - x.mean()) ** 2)
+    reach = t.ppf(0.975, len(x) - 2) * residual * np.sqrt(1 / len(x) + distance)
+    axes.fill_between(grid, line - reach, line + reach, color=VERMILION, alpha=0.2, linewidth=0)
+    axes.plot(grid, line, color=VERMILION)
+
+
+_ACROSS = 4  # thumbnails in a row
+_REFERENCE_LINE = 0.15  # inches of a line of their titles, one of which stays empty
+
+
+@styled
+def quality_overview(table: pd.DataFrame) -> Figure:
+    """Grey levels of bone and shadow of every volume, and its mean brightness by its gain.
+
+    Parameters
+    ----------
+    table : of ``quality.measure``. Shaded are grey levels that a normalisation cannot be trusted with
+    """
+    figure, axes = panels(1, 2, 3.2)
+    used = table.dropna(subset=["bone", "shadow"])
+    flagged = used["flags"] != ""
+    _shade(axes[0, 0])
+    for rows, look in ((~flagged, {"color": BLUE, "marker": "o"}), (flagged, {"color": VERMILION, "marker": "D"})):
+        label = f"{'flagged' if look['marker'] == 'D' else 'nothing stands out'} ({rows.sum()})"
+        axes[0, 0].plot(used["shadow"][rows], used["bone"][rows], ls="", ms=3.2, mew=0, alpha=0.7, label=label, **look)
+    axes[0, 0].set(xlabel="grey level of the shadow", ylabel="grey level of the bone")
+    axes[0, 0].set(xlim=(0, max([60, *used["shadow"] + 10])), ylim=(min([180, *used["bone"] - 10]), 260))
+    axes[0, 0].legend(loc="lower right", handletextpad=0.2)
+    for (column, label), (colour, marker) in zip(VOXELS.items(), ((GREY, "o"), (SKY, "^")), strict=True):
+        look = {"color": colour, "marker": marker}
+        axes[0, 1].plot(used["gain_db"], used[column], ls="", ms=3.2, mew=0, alpha=0.7, label=label, **look)
+    axes[0, 1].set(xlabel="gain against the cohort's median (dB)", ylabel="mean grey level of the ROI")
+    axes[0, 1].legend(loc="best", handletextpad=0.2)
+    return figure
+
+
+@styled
+def intensity_drift(table: pd.DataFrame) -> Figure:
+    """Mean brightness of each patient by the day of acquisition and by site.
+
+    Parameters
+    ----------
+    table : of ``quality.measure``; a single day, or none, has no row
+    """
+    used = table[table["status"] == "annotated"]
+    rows = ["day", "site"] if patients(used, "roi_mean_raw")["day"].nunique() > 1 else ["site"]
+    figure, axes = panels(len(rows), len(VOXELS), 2.6 * len(rows), sharey="row")
+    for row, by in zip(axes, rows, strict=True):
+        for panel, (column, name) in zip(row, VOXELS.items(), strict=True):
+            means = patients(used, column)
+            _over_time(panel, means) if by == "day" else _by_site(panel, means)
+            panel.set_title(name)
+        row[0].set_ylabel("mean grey level of the ROI")
+    return figure
+
+
+@styled
+def volume_thumbnails(table: pd.DataFrame, pictures: Mapping[str, Thumbnail]) -> Figure:
+    """The middle transverse plane of volumes, with region of interest and reference points, and what stands out.
+
+    Parameters
+    ----------
+    table : rows of ``quality.measure``, in the order in which they are to be shown
+    pictures : by path; a volume without one cannot be read
+    """
+    shown = table.to_dict("records")
+    titles = [_title(row) for row in shown]
+    # As high as the longest title and the tallest picture: what is left over would part the rows.
+    lines = max((title.count("\n") + 1 for title in titles), default=1)
+    shapes = [pictures[row["path"]].pixels.shape for row in shown if row["path"] in pictures]
+    tallest = max((height / width for height, width in shapes), default=0.3)
+    rows = max(1, -(-len(table) // _ACROSS))
+    figure, axes = panels(rows, _ACROSS, rows * (_REFERENCE_LINE * (lines + 1) + WIDTH / _ACROSS * tallest))
+    for panel in axes.flat:
+        panel.axis("off")
+    for panel, row, title in zip(axes.flat, shown, titles, strict=False):
+        panel.set_title(title, loc="left", fontsize=7)
+        if row["path"] in pictures:
+            _picture(panel, pictures[row["path"]])
+    if table.empty:
+        axes[0, 0].text(0, 0.5, "no volume stands out", va="center")
+    return figure
+
+
+def _title(row: Mapping[Hashable, Any]) -> str:
+    """The key of a volume, and in the lines below it what stands out."""
+    words = [line for flag in row["flags"].split("; ") for line in wrap(flag, 29)]
+    return "\n".join([f"{row['participant_id']} {row['level']} {row['lat']}", *words])
+
+
+def _shade(axes: Axes) -> None:
+    """What the flags of ``preprocess.References`` call saturated, black or weak."""
+    shade: dict[str, Any] = {"color": ORANGE, "alpha": 0.2, "linewidth": 0}
+    axes.axhspan(SATURATED_BONE, 260, **shade)
+    axes.axvspan(0, BLACK_SHADOW, **shade)
+    grey = np.array([0, 260])
+    axes.fill_between(grey, 0, grey + WEAK_CONTRAST, **shade)
+
+
+def _over_time(axes: Axes, means: pd.DataFrame) -> None:
+    axes.plot(means["day"], means["mean"], "o", color=BLUE, ms=3.5, mew=0, alpha=0.7)
+    axes.set_xlabel("days since the first acquisition")
+
+
+def _by_site(axes: Axes, means: pd.DataFrame) -> None:
+    groups = list(means.assign(site=means["site"].fillna("not stated")).groupby("site")["mean"])
+    box_and_points(axes, [group.to_numpy() for _, group in groups], [str(site) for site, _ in groups])
+    axes.set_xlabel("site")
+
+
+def _picture(axes: Axes, thumbnail: Thumbnail) -> None:
+    height, width = thumbnail.pixels.shape
+    axes.imshow(thumbnail.pixels, cmap="gray", vmin=0, vmax=255)
+    if thumbnail.roi:
+        left, top, wide, high = np.multiply(thumbnail.roi, (width, height, width, height)) - (0.5, 0.5, 0, 0)
+        corners = [left, left + wide, left + wide, left, left], [top, top, top + high, top + high, top]
+        axes.plot(*corners, color=SKY, linewidth=1)
+    for point, marker, colour in ((thumbnail.bone, "o", ORANGE), (thumbnail.shadow, "s", VERMILION)):
+        if point:
+            x, y = point[0] * width - 0.5, point[1] * height - 0.5
+            axes.plot([x], [y], marker, mfc="none", mec=colour, ms=5, mew=1.2)
+
+
+@styled
+def bland_altman(segments: pd.DataFrame, limits: tuple[float, float, float] | None) -> Figure:
+    """Difference of two annotators' normalised means over their average, with bias and limits of agreement.
+
+    Parameters
+    ----------
+    segments : ``mean_first`` and ``mean_second`` of each segment, in grey levels
+    limits : lower limit of agreement, bias, upper limit; None where there are too few segments
+    """
+    figure, axes = single(3.2)
+    first, second = segments["mean_first"].astype(float), segments["mean_second"].astype(float)
+    axes.axhline(0, color=GREY, lw=0.8)
+    axes.plot((first + second) / 2, second - first, "o", color=BLUE, ms=4, alpha=0.6, mew=0)
+    looks = (("lower limit", ":"), ("bias", "-"), ("upper limit", ":"))
+    for (name, line), level in zip(looks, limits or (), strict=False):
+        axes.axhline(level, color=VERMILION, ls=line)
+        along = axes.get_yaxis_transform()
+        axes.text(
+            1,
+            level,
+            f"{name} {level:.1f}".replace("-", "−"),
+            transform=along,
+            ha="right",
+            va="bottom",
+            color=VERMILION,
+            fontsize=8.5,
+        )
+    axes.margins(y=0.15)
+    axes.set(xlabel="mean of both annotators (grey level)", ylabel="second − first (grey levels)")
+    return figure

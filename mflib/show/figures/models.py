@@ -1,0 +1,259 @@
+"""Plots of what the models chose, learned and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from mflib.base.errors import InputError
+from mflib.base.words import GRADE_NAMES, KEY
+from mflib.models.forest import WHOLE_FAMILY
+from mflib.show.figures.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    VERMILION,
+    box_and_points,
+    heat_map,
+    model_look,
+    panels,
+    single,
+    styled,
+)
+from mflib.stats import performance, roc
+
+
+@styled
+def choices(separation: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
+    """How well single GLCM features separate the classes over grey levels and steps, and what the folds chose there.
+
+    Parameters
+    ----------
+    separation : (levels, steps) mean of max(AUC, 1 - AUC), as ``forest.univariate_auc_map``; NaN stays white
+    chosen : ``levels`` and ``step`` of each fold's choice, as ``forest.Result.choices``
+    """
+    counts = chosen.groupby(["levels", "step"]).size().unstack("step")
+    counts = counts.reindex(index=separation.index, columns=separation.columns)
+    figure, axes = panels(2, 1, 1.4 + 0.66 * len(separation), sharex=True)
+    (above,), (below,) = axes
+    image = heat_map(above, separation, ".2f", vmin=0.5, vmax=max(0.6, float(separation.max(axis=None))))
+    figure.colorbar(image, ax=above, label="mean univariate AUC")
+    image = heat_map(below, counts, ".0f", cmap="Blues", vmin=0, vmax=max(2, counts.max(axis=None)))
+    figure.colorbar(image, ax=below, label="times chosen", ticks=MaxNLocator(integer=True))
+    for panel in (above, below):
+        panel.set_ylabel("grey levels")
+    figure.supxlabel("step (voxels)", fontsize=9)
+    return figure
+
+
+@styled
+def importance(table: pd.DataFrame) -> Figure:
+    """Permutation importance of each feature and of each family as a whole: the mean as a bar, each fold as a point.
+
+    Parameters
+    ----------
+    table : ``family``, ``feature``, ``importance`` (fall of the AUC), one row per feature, family and fold, as
+        ``forest.Result.importance``
+    """
+    names = table["feature"].where(table["feature"] != WHOLE_FAMILY, table["family"] + ", " + WHOLE_FAMILY)
+    table = table.assign(feature=names, whole=table["feature"] == WHOLE_FAMILY)
+    means = table.groupby(["whole", "feature"])["importance"].mean().reset_index().sort_values(["whole", "importance"])
+    figure, axes = single(1.0 + 0.26 * len(means))
+    axes.barh(means["feature"], means["importance"], color=[ORANGE if w else BLUE for w in means["whole"]], height=0.7)
+    position = table["feature"].map({feature: row for row, feature in enumerate(means["feature"])})
+    axes.plot(table["importance"], position, "o", color="black", ms=2.5, mew=0, alpha=0.5)
+    axes.axhline((~means["whole"]).sum() - 0.5, color=GREY, lw=0.8)
+    axes.axvline(0, color="black", lw=0.8)
+    axes.set(xlabel="fall of the AUC when shuffled", ylabel="feature")
+    return figure
+
+
+@styled
+def learning_curves(history: pd.DataFrame) -> Figure:
+    """Loss and validation AUC by epoch, a line per fold; a dot marks what was kept.
+
+    Parameters
+    ----------
+    history : ``fold``, ``epoch``, ``train_loss``, ``validation_loss``, ``validation_auc``, ``kept``; also ``repeat``
+        where there are several. Of a frozen network ``C`` and ``inner_auc`` in place of the middle four: the AUC on
+        inner folds by the penalty of the head
+    """
+    if "C" in history:
+        return _penalties(history)
+    figure, axes = panels(1, 2, 3.0)
+    losses, aucs = axes[0]
+    runs = [name for name in ("repeat", "fold") if name in history]
+    for number, (_, fold) in enumerate(history.groupby(runs)):
+        first = number == 0
+        losses.plot(fold["epoch"], fold["train_loss"], color=BLUE, lw=1, label="training" if first else None)
+        losses.plot(
+            fold["epoch"], fold["validation_loss"], "--", color=VERMILION, lw=1, label="validation" if first else None
+        )
+        aucs.plot(fold["epoch"], fold["validation_auc"], "--", color=VERMILION, lw=1)
+        best = fold[fold["kept"]].iloc[0]
+        aucs.plot(best["epoch"], best["validation_auc"], "o", color="black", ms=4)
+    losses.set(xlabel="epoch", ylabel="binary cross-entropy")
+    losses.legend()
+    aucs.set(xlabel="epoch", ylabel="validation AUC", ylim=(0, 1.03))
+    aucs.axhline(0.5, color=GREY, lw=0.8)
+    return figure
+
+
+@styled
+def network_comparisons(table: pd.DataFrame) -> Figure:
+    """AUC of the network and of its variants, pooled with its interval and over folds; beside it, by training patients.
+
+    Parameters
+    ----------
+    table : ``variant``, ``share``, ``patients``, ``pooled``, ``low``, ``high``, ``mean``, as
+        ``comparisons.Result.table``, the study's own network first
+    """
+    fewer = table["share"] < 1
+    others, curve = table[~fewer], table[fewer | (table.index == 0)].sort_values("patients")
+    figure, axes = panels(1, 2, 1.1 + max(1.7, 0.42 * len(others)), width_ratios=[2, 1])
+    left, right = axes[0]
+    for row, variant in enumerate(others.itertuples()):
+        own = row == 0
+        look = {"color": VERMILION if own else BLUE, "fmt": "s" if own else "o", "mfc": None if own else "white"}
+        _interval(left, variant, row, horizontal=True, label="pooled, 95 % interval" if own else None, **look)
+    left.plot(others["mean"], range(len(others)), "D", color="black", ms=4, label="mean over folds")
+    left.axvline(others["pooled"].iloc[0], color=VERMILION, lw=0.8, ls=":")
+    left.set_yticks(range(len(others)), ["\n".join(wrap(name, 20)) for name in others["variant"]])
+    left.set(xlabel="AUC", ylabel="network", ylim=(len(others) - 0.5, -0.5))
+    right.plot(curve["patients"], curve["pooled"], color=VERMILION, lw=1)
+    for variant in curve.itertuples():
+        _interval(right, variant, variant.patients, horizontal=False, color=VERMILION, fmt="s", mfc=None)
+    right.plot(curve["patients"], curve["mean"], "D", color="black", ms=4)
+    right.set(xlabel="training patients", ylabel="AUC", xlim=(0, 1.1 * curve["patients"].max()))
+    left.axvline(0.5, color=GREY, lw=0.8)
+    right.axhline(0.5, color=GREY, lw=0.8)
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@styled
+def roc_curves(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
+    """Pooled ROC curve of each model, each fold's as a thin line, the AUC with its clustered interval in the legend.
+
+    Parameters
+    ----------
+    predictions : the predictions table, narrowed to one split and repeat
+    models : which to show, in this order
+
+    Raises
+    ------
+    InputError
+        As ``performance.validate``; a model is not there; or several splits or repeats.
+    """
+    table = performance.validate(predictions)
+    table = table[table["model"].isin(models)]
+    runs = table[performance.RUN].drop_duplicates()
+    if sorted(runs["model"]) != sorted(models) or len(runs[["split", "repeat"]].drop_duplicates()) != 1:
+        raise InputError(f"found {runs.to_dict('records')}, expected {models} in one split and repeat")
+    summary = performance.summary(table).query("metric == 'auc'").set_index("model")
+    figure, axes = single(4.6)
+    for position, model in enumerate(models):
+        _model_curve(axes, table[table["model"] == model], summary.loc[model], position)
+    axes.plot([0, 1], [0, 1], color=GREY, lw=0.8)
+    axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.legend(loc="lower right", title="pooled AUC [95 % interval, clustered]")
+    return figure
+
+
+@styled
+def auc_forest(summary: pd.DataFrame) -> Figure:
+    """Pooled AUC of each model with its clustered and its naive interval.
+
+    Parameters
+    ----------
+    summary : of ``performance.summary``; one row of dots per model, split and repeat
+    """
+    rows = summary[summary["metric"] == "auc"].reset_index(drop=True)
+    figure, axes = single(0.9 + 0.5 * len(rows))
+    kinds = (("clustered by patient", "", -0.14, BLUE, "o"), ("naive DeLong", "naive_", 0.14, GREY, "s"))
+    for label, prefix, shift, colour, marker in kinds:
+        reach = np.stack([rows["pooled"] - rows[f"{prefix}low"], rows[f"{prefix}high"] - rows["pooled"]])
+        fill = colour if not prefix else "white"
+        at = np.arange(len(rows)) + shift
+        axes.errorbar(
+            rows["pooled"], at, xerr=reach, fmt=marker, color=colour, mfc=fill, capsize=3, lw=1.4, label=label
+        )
+    axes.axvline(0.5, color=GREY, lw=0.8)
+    axes.set_yticks(range(len(rows)), _run_names(rows))
+    axes.set(xlabel="pooled AUC, 95 % interval", ylabel="model", ylim=(len(rows) - 0.5, -0.5))
+    figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+@styled
+def score_by_grade(predictions: pd.DataFrame, segments: pd.DataFrame) -> Figure:
+    """Scores of the test folds by MRI grade, a panel per model, every segment a point.
+
+    Parameters
+    ----------
+    predictions : the predictions table, narrowed to one split and repeat
+    segments : KEY and ``grade`` (0-3)
+    """
+    table = performance.validate(predictions).merge(segments[[*KEY, "grade"]], on=KEY, validate="many_to_one")
+    models = list(dict.fromkeys(table["model"]))
+    rows = -(-len(models) // 2)
+    figure, axes = panels(rows, min(2, len(models)), 0.3 + 2.6 * rows)
+    for position, (panel, model) in enumerate(zip(axes.flat, models, strict=False)):
+        of_model = table[table["model"] == model]
+        groups = [of_model.loc[of_model["grade"] == grade, "score"].to_numpy() for grade in range(4)]
+        box_and_points(panel, groups, GRADE_NAMES)
+        for threshold in of_model["threshold"].unique():
+            panel.axhline(threshold, color=VERMILION, lw=0.7, ls="--")
+        panel.set_ylabel(f"score, {model_look(model, position)['label']}")
+    for panel in axes.flat[len(models) :]:
+        panel.remove()
+    figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
+    return figure
+
+
+def _penalties(history: pd.DataFrame) -> Figure:
+    figure, axes = single(3.0)
+    for _, fold in history.groupby([name for name in ("repeat", "fold") if name in history]):
+        axes.plot(fold["C"], fold["inner_auc"], "--", color=VERMILION, lw=1)
+        best = fold[fold["kept"]].iloc[0]
+        axes.plot(best["C"], best["inner_auc"], "o", color="black", ms=4)
+    axes.axhline(0.5, color=GREY, lw=0.8)
+    axes.set(xscale="log", xlabel="C of the head (inverse penalty)", ylabel="AUC on inner folds", ylim=(0, 1.03))
+    return figure
+
+
+def _interval(axes: Axes, variant: Any, place: float, *, horizontal: bool, **look: Any) -> None:
+    reach = [[variant.pooled - variant.low], [variant.high - variant.pooled]]
+    look |= {"capsize": 3, "lw": 1.4}
+    if horizontal:
+        axes.errorbar(variant.pooled, place, xerr=reach, **look)
+    else:
+        axes.errorbar(place, variant.pooled, yerr=reach, **look)
+
+
+def _model_curve(axes: Axes, predictions: pd.DataFrame, auc: pd.Series, position: int) -> None:
+    look = model_look(predictions["model"].iloc[0], position)
+    for _, fold in predictions.groupby("fold"):
+        if fold["y_true"].nunique() == 2:
+            x, y, _ = roc.curve(fold["y_true"], fold["score"])
+            axes.plot(x, y, color=look["color"], linestyle=look["linestyle"], lw=0.7, alpha=0.35)
+    x, y, _ = roc.curve(predictions["y_true"], predictions["score"])
+    interval = f" [{auc['low']:.2f}, {auc['high']:.2f}]" if auc[["low", "high"]].notna().all() else ""
+    label = f"{look['label']} {auc['pooled']:.2f}{interval}"
+    axes.plot(x, y, color=look["color"], linestyle=look["linestyle"], lw=2.2, label=label)
+
+
+def _run_names(rows: pd.DataFrame) -> list[str]:
+    """The models' names, with split and repeat where there are several."""
+    names = [str(model_look(model)["label"]) for model in rows["model"]]
+    for column, prefix in (("split", "split by "), ("repeat", "repeat ")):
+        if rows[column].nunique() > 1:
+            names = [f"{name}\n{prefix}{value}" for name, value in zip(names, rows[column], strict=True)]
+    return names

@@ -1,0 +1,254 @@
+"""Plots of what the models' scores are worth, here and on another cohort."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
+from numpy.typing import NDArray
+
+from mflib.base.errors import InputError
+from mflib.base.words import LABELS
+from mflib.show.figures.style import BLUE, GREY, ORANGE, VERMILION, model_look, panels, single, spread, styled
+from mflib.stats import performance, roc
+from mflib.stats.performance.decisions import TREAT_ALL, TREAT_NONE
+from mflib.stats.performance.predictions import RUN, models
+
+_OPAQUE = {"facecolor": "white", "linewidth": 0, "pad": 1}
+_TREATED: dict[str, dict[str, Any]] = {
+    TREAT_ALL: {"label": "treat all", "color": GREY, "linestyle": "-"},
+    TREAT_NONE: {"label": "treat none", "color": "black", "linestyle": ":"},
+}
+
+
+@styled
+def calibration_curves(table: pd.DataFrame) -> Figure:
+    """Observed share of infiltrated segments by predicted probability, with clustered 95 % intervals.
+
+    Parameters
+    ----------
+    table : of ``performance.calibration_curve``, one split and repeat; models without probabilities are named
+
+    Raises
+    ------
+    InputError
+        Several splits or repeats.
+    """
+    figure, axes = single(4.6)
+    axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, label="perfect")
+    for look, rows in _of_models(table, "observed"):
+        reach = np.stack([rows["observed"] - rows["low"], rows["high"] - rows["observed"]])
+        axes.errorbar(rows["mean_score"], rows["observed"], yerr=reach, fmt="none", ecolor=look["color"], lw=0.8)
+        axes.plot(rows["mean_score"], rows["observed"], ms=4, **look)
+    axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set_aspect("equal")
+    axes.legend(loc="upper left", title=_left_out(table, "observed"))
+    return figure
+
+
+@styled
+def decision_curves(table: pd.DataFrame) -> Figure:
+    """Net benefit of each model over the probability from which a segment is treated; bands are 95 % intervals.
+
+    Parameters
+    ----------
+    table : of ``performance.decision_curve``, one split and repeat; models without probabilities are named
+
+    Raises
+    ------
+    InputError
+        Several splits or repeats.
+    """
+    figure, axes = single(3.8)
+    for look, rows in _of_models(table, "net_benefit"):
+        axes.plot(rows["threshold"], rows["net_benefit"], **{**look, "marker": ""})
+        axes.fill_between(rows["threshold"], rows["low"], rows["high"], color=look["color"], alpha=0.12, lw=0)
+    for name, look in _TREATED.items():
+        rows = table[table["model"] == name]
+        axes.plot(rows["threshold"], rows["net_benefit"], lw=1.1, **look)
+    # Treating all falls without end where thresholds are high; what matters lies above zero.
+    top = max(0.05, float(table["high"].max()))
+    axes.set(xlabel="threshold probability", ylabel="net benefit", xlim=(0, 1), ylim=(-0.3 * top, 1.08 * top))
+    axes.legend(loc="upper right", title=_left_out(table, "net_benefit"))
+    return figure
+
+
+@styled
+def subgroup_forest(table: pd.DataFrame) -> Figure:
+    """AUC of each model in each part of the cohort with its clustered 95 % interval; small parts are named only.
+
+    Parameters
+    ----------
+    table : of ``performance.subgroups``, one split and repeat
+
+    Raises
+    ------
+    InputError
+        Several splits or repeats.
+    """
+    groups = table[["variable", "group", "n", "n_patients"]].drop_duplicates(["variable", "group"])
+    named = models(table)
+    figure, axes = single(1.3 + (0.2 + 0.14 * len(named)) * len(groups))
+    place = {key: row for row, key in enumerate(groups[["variable", "group"]].itertuples(index=False, name=None))}
+    for number, (look, rows) in enumerate(_of_models(table, "auc")):
+        shift = 0.6 * ((number + 0.5) / len(named) - 0.5)
+        at = [place[key] + shift for key in rows[["variable", "group"]].itertuples(index=False, name=None)]
+        reach = np.stack([rows["auc"] - rows["low"], rows["high"] - rows["auc"]])
+        axes.errorbar(rows["auc"], at, xerr=reach, fmt="none", ecolor=look["color"], lw=1.2)
+        axes.plot(rows["auc"], at, ms=4, **{**look, "linestyle": ""})
+    _withheld(axes, table, place)
+    axes.axvline(0.5, color=GREY, lw=0.8)
+    for edge in np.flatnonzero(groups["variable"].to_numpy()[1:] != groups["variable"].to_numpy()[:-1]):
+        axes.axhline(edge + 0.5, color=GREY, lw=0.4)
+    names = [f"{g.variable}: {g.group}\n{g.n} segments, {g.n_patients} patients" for g in groups.itertuples()]
+    axes.set_yticks(range(len(groups)), names)
+    axes.set(xlabel="AUC", ylabel="part of the cohort", xlim=(0, 1.01), ylim=(len(groups) - 0.5, -0.5))
+    if table["auc"].notna().any():
+        figure.legend(loc="outside upper center", ncols=2)
+    return figure
+
+
+def _of_models(table: pd.DataFrame, column: str) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """Look and rows of each model that has numbers in a column."""
+    runs = table[RUN[1:]].drop_duplicates()
+    if len(runs) != 1:
+        raise InputError(f"found {runs.to_dict('records')}, expected one split and repeat")
+    named = [model for model in models(table) if model not in _TREATED]
+    foreign = [model for model in named if model not in LABELS]
+    found = []
+    for model in named:
+        rows = table[(table["model"] == model) & table[column].notna()]
+        if len(rows):
+            found.append((model_look(model, foreign.index(model) if model in foreign else 0), rows))
+    return found
+
+
+def _left_out(table: pd.DataFrame, column: str) -> str | None:
+    """Which models have no numbers in a column, in words."""
+    named = [model for model in models(table) if table.loc[table["model"] == model, column].isna().all()]
+    labels = [str(model_look(model)["label"]) for model in named]
+    return f"without probabilities: {', '.join(labels)}" if labels else None
+
+
+def _withheld(axes: Axes, table: pd.DataFrame, place: dict[Any, int]) -> None:
+    """Say where a part is too small to show."""
+    small = table[table["auc"].isna()].drop_duplicates(["variable", "group"])
+    for row in small.itertuples():
+        axes.text(0.02, place[row.variable, row.group], row.note, va="center", fontsize=7.5, color=GREY, bbox=_OPAQUE)
+
+
+# Colour and marker of each verdict, the same order from near to far.
+_VERDICTS = {"inside": (BLUE, "o"), "at the edge": (ORANGE, "^"), "outside": ("black", "X")}
+_MOST = 20  # features in one plot
+
+
+@styled
+def distances(own: NDArray[np.float64], applicability: pd.DataFrame) -> Figure:
+    """Distance of each segment's texture to the training segments: the study's own, left out in turn, and another's.
+
+    Parameters
+    ----------
+    own : (n,) distances of the training segments, each with its patient left out
+    applicability : ``verdict`` and ``distance`` of each segment of the other cohort
+    """
+    figure, axes = single(2.9)
+    axes.plot(own, spread(len(own)), "o", color=GREY, ms=3, alpha=0.5, mew=0, label=f"own, left out ({len(own)})")
+    for verdict, (colour, marker) in _VERDICTS.items():
+        found = applicability.loc[applicability["verdict"] == verdict, "distance"].to_numpy(dtype=np.float64)
+        if len(found):
+            label = f"external, {verdict} ({len(found)})"
+            axes.plot(found, 1 + spread(len(found)), marker, color=colour, ms=4.5, alpha=0.8, mew=0, label=label)
+    axes.axvline(float(np.percentile(own, 95)), color="black", lw=0.8, ls=":", label="95 % of the own lie left of it")
+    axes.set_yticks([0, 1], ["own", "external"])
+    axes.set(xlabel="Mahalanobis distance of the texture", ylabel="cohort", ylim=(1.5, -0.5), xscale="log")
+    axes.xaxis.set_major_formatter(LogFormatter())
+    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+@styled
+def out_of_range(features: pd.DataFrame, segments: int) -> Figure:
+    """How many segments of another cohort leave the training range, feature by feature.
+
+    Parameters
+    ----------
+    features : one row per segment and ``feature`` that is outside
+    segments : how many there are in all
+    """
+    counts = features["feature"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    shown = counts.head(_MOST)
+    figure, axes = single(1.0 + 0.22 * max(len(shown), 2))
+    axes.barh(range(len(shown)), shown, color=BLUE, height=0.7)
+    for row, count in enumerate(shown):
+        axes.text(count, row, f" {count}", va="center", fontsize=8)
+    axes.set_yticks(range(len(shown)), list(shown.index))
+    more = f"; {len(counts) - len(shown)} more features not shown" if len(counts) > len(shown) else ""
+    figure.supxlabel(f"segments outside the training range, of {segments}{more}", fontsize=9)
+    axes.set_ylabel("feature")
+    axes.set(xlim=(0, 1.08 * max(segments, 1)), ylim=(max(len(shown), 1) - 0.4, -0.6))
+    if shown.empty:
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=GREY)
+    return figure
+
+
+@styled
+def transported_roc(own: pd.DataFrame, external: pd.DataFrame) -> Figure:
+    """ROC curve of each model on its own cohort, out of fold, and on another one.
+
+    Parameters
+    ----------
+    own, external : predictions tables of one split and repeat each
+    """
+    named = [model for model in performance.models(own) if model in set(external["model"])]
+    figure, axes = panels(1, len(named), 3.7, sharey=True)
+    for position, (panel, model) in enumerate(zip(axes[0], named, strict=True)):
+        look = model_look(model, position)
+        for table, label, style in ((own, "own", ":"), (external, "external", "-")):
+            _curve(panel, table[table["model"] == model], label, GREY if label == "own" else look["color"], style)
+        panel.plot([0, 1], [0, 1], color=GREY, lw=0.6)
+        panel.set(title=look["label"], xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        panel.legend(loc="lower right")
+    axes[0, 0].set_ylabel("sensitivity")
+    figure.supxlabel("1 - specificity", fontsize=9)
+    return figure
+
+
+@styled
+def recalibrated_curves(curves: dict[str, pd.DataFrame]) -> Figure:
+    """Observed share of infiltrated segments by predicted probability, before and after an update, a panel per model.
+
+    Parameters
+    ----------
+    curves : tables of ``performance.calibration_curve`` by what was done, the probabilities as they came first
+    """
+    looks = ((GREY, "o", ":"), (BLUE, "s", "-"), (VERMILION, "^", "--"))
+    table = pd.concat(curves.values())
+    named = performance.models(table[table["observed"].notna()]) or performance.models(table)
+    figure, axes = panels(1, len(named), 4.0, sharey=True)
+    for panel, model in zip(axes[0], named, strict=True):
+        panel.plot([0, 1], [0, 1], color=GREY, lw=0.8)
+        for (name, curve), (colour, marker, style) in zip(curves.items(), looks, strict=False):
+            rows = curve[(curve["model"] == model) & curve["observed"].notna()]
+            reach = np.stack([rows["observed"] - rows["low"], rows["high"] - rows["observed"]])
+            panel.errorbar(rows["mean_score"], rows["observed"], yerr=reach, fmt="none", ecolor=colour, lw=0.7)
+            label = name if model == named[0] else None
+            panel.plot(rows["mean_score"], rows["observed"], marker, color=colour, ls=style, ms=4, label=label)
+        panel.set(title=model_look(model)["label"], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes[0, 0].set_ylabel("observed share")
+    figure.supxlabel("predicted probability", fontsize=9)
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def _curve(axes: Axes, table: pd.DataFrame, label: str, colour: str, style: str) -> None:
+    auc = performance.summary(table).set_index("metric").loc["auc"]
+    if table["y_true"].nunique() < 2:
+        axes.plot([], [], color=colour, ls=style, label=f"{label}: one class only")
+        return
+    x, y, _ = roc.curve(table["y_true"], table["score"])
+    axes.plot(x, y, color=colour, ls=style, label=f"{label} {performance.estimate(auc, 'pooled')}")

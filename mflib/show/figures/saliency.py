@@ -1,0 +1,252 @@
+"""Plots of where the network looks, and of the segments that models get wrong."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mflib.base.words import AXES, PLANES
+from mflib.show.figures.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    VERMILION,
+    WIDTH,
+    model_look,
+    panels,
+    single,
+    spread,
+    styled,
+)
+
+VISIBLE_FROM = 0.4  # of the maximum; what is below would veil the picture
+OPACITY = 0.75
+TALLEST = 1.65  # inches of a picture; four rows fill a page
+# Colour and line style, which tells lines apart where colour cannot.
+_LOOKS: tuple[tuple[str, Any], ...] = (
+    (BLUE, "-"),
+    (VERMILION, (0, (5, 1.5))),
+    (GREEN, "-."),
+    (PURPLE, (0, (1, 1))),
+    (ORANGE, (0, (3, 1, 1, 1, 1, 1))),
+)
+_LEVEL_LOOKS: tuple[tuple[str, Any], ...] = (
+    (VERMILION, (0, (5, 1.5))),
+    (GREEN, "-."),
+    ("black", (0, (1, 1))),
+    (PURPLE, (0, (3, 1, 1, 1, 1, 1))),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One region of interest with its saliency.
+
+    Parameters
+    ----------
+    label : what stands above the row
+    voxels : (ni, nj, nk) uint8, the region
+    map : (ni, nj, nk) float32, saliency; negative values are not shown
+    spacing_mm : voxel size along i, j, k
+    """
+
+    label: str
+    voxels: NDArray[np.uint8]
+    map: NDArray[np.float32]
+    spacing_mm: tuple[float, float, float]
+
+
+@styled
+def saliency_gallery(cases: Sequence[Case]) -> Figure:
+    """Three planes through the most salient voxel of each region, the saliency laid over the grey picture.
+
+    Parameters
+    ----------
+    cases : one row each; thin lines show where the planes of a row cut each other
+    """
+    widest = np.max([np.multiply(case.voxels.shape, case.spacing_mm) for case in cases], axis=0)
+    figure, rows, bar = _tiles(
+        [(float(widest[right]), float(widest[down])) for _, right, down, _ in PLANES], len(cases)
+    )
+    veil = _veil()
+    for row, case in zip(rows, cases, strict=True):
+        cut = _most_salient(case.map)
+        for panel, plane in zip(row, PLANES, strict=True):
+            _overlay(panel, case, cut, plane, veil)
+        row[0].set_title(case.label, loc="left")
+    for panel, (name, right, _, _) in zip(rows[-1], PLANES, strict=True):
+        panel.set_xlabel(f"{AXES[right]} (mm)\n{name}")
+    figure.colorbar(
+        ScalarMappable(Normalize(0, 1), veil), bar, orientation="horizontal", label="saliency / its maximum"
+    )
+    bar.set_facecolor("dimgrey")
+    return figure
+
+
+@styled
+def saliency_checks(table: pd.DataFrame, baseline: Mapping[str, float]) -> Figure:
+    """Likeness of saliency maps to the original ones while the network's weights are forgotten from the top.
+
+    Parameters
+    ----------
+    table : ``randomised volume similarity``, as ``saliency.weight_check``
+    baseline : likeness of other maps, by what they are of; a horizontal line each
+    """
+    steps = list(dict.fromkeys(table["randomised"]))
+    figure, axes = single(3.4)
+    for position, step in enumerate(steps):
+        values = table.loc[table["randomised"] == step, "similarity"].to_numpy(np.float64)
+        axes.plot(position + spread(len(values)), values, "o", color=BLUE, ms=3, alpha=0.45, mew=0)
+    means = table.groupby("randomised")["similarity"].mean()[steps]
+    axes.plot(range(len(steps)), means, "o-", color=BLUE, mfc="white", mew=1.6)
+    axes.set_ylim(min(-0.25, table["similarity"].min() - 0.05, *(v - 0.05 for v in baseline.values())), 1.05)
+    _name_levels(axes, {"no likeness": 0.0, **baseline})
+    axes.set_xticks(range(len(steps)), [steps[0], *(f"+ {step}" for step in steps[1:])])
+    axes.set(xlabel="layers with fresh weights", ylabel="rank correlation with the original map")
+    axes.set_xlim(-0.5, len(steps) - 0.5)
+    return figure
+
+
+@styled
+def saliency_depth(profile: NDArray[np.float64], size_mm: float, groups: Mapping[str, NDArray[np.float64]]) -> Figure:
+    """Share of the saliency along the depth of the region of interest, beside an even one.
+
+    Parameters
+    ----------
+    profile : (n,) share of all maps at each depth, as ``saliency.by_depth``
+    size_mm : extent of the region in depth
+    groups : the same by group, (m,) each; may be empty
+    """
+    figure, axes = single(3.0)
+    axes.axhline(100 / size_mm, color=GREY, linestyle="--", lw=1.2, label="even")
+    axes.plot(*_per_mm(profile, size_mm), color="black", lw=2.4, label="all regions")
+    for (label, values), (colour, line) in zip(groups.items(), cycle(_LOOKS), strict=False):
+        axes.plot(*_per_mm(values, size_mm), color=colour, linestyle=line, label=label)
+    axes.set(xlabel="depth below the top of the region (mm)", ylabel="saliency (% per mm)", xlim=(0, size_mm))
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    return figure
+
+
+def _tiles(sizes_mm: Sequence[tuple[float, float]], rows: int) -> tuple[Figure, NDArray[Any], Axes]:
+    """Axes (rows, columns) of given widths and heights in mm, on one scale, and those of a colour bar below.
+
+    A layout engine would leave gaps, because pictures keep their shape: all measures here are in inches.
+    """
+    left, right, top, between, below = 0.62, 0.1, 0.3, 0.52, 1.28
+    widths, high = [width for width, _ in sizes_mm], max(height for _, height in sizes_mm)
+    room = WIDTH - left - right
+    scale = min((room - (len(widths) - 1) * left) / sum(widths), TALLEST / high)
+    height = top + rows * high * scale + (rows - 1) * between + below
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.subplots(
+        rows,
+        len(widths),
+        squeeze=False,
+        width_ratios=widths,
+        gridspec_kw={
+            **{"left": left / WIDTH, "right": 1 - right / WIDTH, "top": 1 - top / height, "bottom": below / height},
+            "wspace": (room / (sum(widths) * scale) - 1) * len(widths) / (len(widths) - 1),  # of the mean width
+            "hspace": between / (high * scale),
+        },
+    )
+    bar = figure.add_axes((left / WIDTH, 0.5 / height, room / WIDTH, 0.12 / height), label="<colorbar>")
+    return figure, axes, bar
+
+
+def _veil() -> Colormap:
+    """Light in the dark and dark in the light: nothing below ``VISIBLE_FROM``, then more and more opaque."""
+    value = np.linspace(0, 1, 256)
+    visible = np.clip((value - VISIBLE_FROM) / (1 - VISIBLE_FROM), 0, 1)
+    colours = mpl.colormaps["inferno"](0.35 + 0.6 * visible)
+    colours[:, 3] = OPACITY * visible**0.75
+    return ListedColormap(colours)
+
+
+def _most_salient(map: NDArray[np.float32]) -> tuple[int, ...]:
+    """The first voxel of the maximum, the middle where nothing is salient."""
+    if map.max() <= 0:
+        return tuple(n // 2 for n in map.shape)
+    return tuple(int(index) for index in np.unravel_index(map.argmax(), map.shape))
+
+
+def _overlay(axes: Axes, case: Case, cut: tuple[int, ...], plane: tuple[str, int, int, int], veil: Colormap) -> None:
+    _, right, down, through = plane
+    extent = (0, case.voxels.shape[right] * case.spacing_mm[right], case.voxels.shape[down] * case.spacing_mm[down], 0)
+    highest = float(case.map.max())
+    relative = case.map / highest if highest > 0 else np.zeros_like(case.map)
+    grey, heat = (np.take(values, cut[through], axis=through) for values in (case.voxels, relative))
+    if right < down:
+        grey, heat = grey.T, heat.T
+    axes.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="equal")
+    axes.imshow(heat, cmap=veil, vmin=0, vmax=1, extent=extent, aspect="equal", interpolation="nearest")
+    axes.set_anchor("N")
+    lines: dict[str, Any] = {"color": "white", "lw": 0.6, "alpha": 0.55, "linestyle": (0, (4, 3))}
+    axes.axvline((cut[right] + 0.5) * case.spacing_mm[right], **lines)
+    axes.axhline((cut[down] + 0.5) * case.spacing_mm[down], **lines)
+    unit = "\n(mm)" if AXES[down] == "elevation" else " (mm)"  # a coronal plane is too low for one line
+    axes.set_ylabel(AXES[down] + unit)
+
+
+def _name_levels(axes: Axes, levels: Mapping[str, float]) -> None:
+    """A horizontal line at each level, named beside the axes; names that would meet move up."""
+    low, high = axes.get_ylim()
+    free, looks = low, cycle(_LEVEL_LOOKS)
+    for name, level in sorted(levels.items(), key=lambda item: item[1]):
+        colour, line = (GREY, "-") if level == 0 else next(looks)
+        axes.axhline(level, color=colour, linestyle=line, lw=1.2, zorder=1)
+        lines = textwrap.wrap(name, 20)
+        half = 0.03 * len(lines) * (high - low)
+        middle = max(level, free + half)
+        axes.text(1.015, middle, "\n".join(lines), transform=axes.get_yaxis_transform(), va="center", color=colour)
+        free = middle + half
+
+
+def _per_mm(profile: NDArray[np.float64], size_mm: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Depth of the voxels' centres in mm, and their share in per cent per mm."""
+    step = size_mm / len(profile)
+    return np.arange(0.5, len(profile)) * step, 100 * profile / step
+
+
+@styled
+def mistakes(table: pd.DataFrame, pictures: Sequence[NDArray[np.uint8]]) -> Figure:
+    """The most confident mistakes: a row for each model and kind, a transverse picture of the region for each segment.
+
+    Parameters
+    ----------
+    table : as ``performance.mistakes``: ``model``, ``kind``, KEY, ``score``, ``threshold``
+    pictures : (lateral, depth) grey levels of each row's segment; sizes may differ
+    """
+    rows = list(table.groupby(["model", "kind"], sort=False).indices.items())
+    if not rows:
+        figure, axes = panels(1, 1, 1.0)
+        axes[0, 0].set(xticks=[], yticks=[], xlabel="no mistakes", ylabel="models")
+        return figure
+    columns = max(len(places) for _, places in rows)
+    figure, axes = panels(len(rows), columns, 0.3 + len(rows) * 6.0 / columns)
+    for row, ((model, kind), places) in zip(axes, rows, strict=True):
+        for panel, place in zip(row, places, strict=False):
+            segment = table.iloc[place]
+            panel.imshow(pictures[place].T, cmap="gray", vmin=0, vmax=255)
+            panel.set(xticks=[], yticks=[], xlabel=AXES[0])
+            side = ">=" if segment["score"] >= segment["threshold"] else "<"
+            name = f"{segment['participant_id']} {segment['level']} {segment['lat']}"
+            panel.set_title(f"{name}\nscore {segment['score']:.2f} {side} {segment['threshold']:.2f}", fontsize=8)
+        for panel in row[len(places) :]:
+            panel.axis("off")
+        row[0].set_ylabel(f"{model_look(str(model))['label']}\n{kind}s, {AXES[1]}")
+    return figure

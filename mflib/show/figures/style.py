@@ -1,0 +1,139 @@
+"""One look for all figures: readable 640 pixels wide, by colour-blind people and in grey print."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
+
+import numpy as np
+import pandas as pd
+from matplotlib import font_manager, style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import NDArray
+
+from mflib.base.words import LABELS
+
+WIDTH = 6.4  # inches, 640 pixels at 100 dpi
+# Okabe M, Ito K. Color universal design, 2008: https://jfly.uni-koeln.de/color/
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
+GREY = "#666666"
+GRADE_COLOURS = (
+    "#F7FBFF",
+    "#9ECAE1",
+    "#4292C6",
+    "#08306B",
+)  # one hue from light to dark: its order survives grey print
+# Line style and marker tell models apart where colour cannot.
+MODEL_LOOKS = {
+    "random_forest": (BLUE, "-", "o"),
+    "dcnn": (VERMILION, "--", "s"),
+    "echo_intensity": (GREEN, "-.", "^"),
+    "clinical": (PURPLE, ":", "D"),
+}
+_OTHER_LOOKS = ((ORANGE, (0, (5, 1)), "v"), (SKY, (0, (3, 1, 1, 1)), "P"), (GREY, (0, (1, 1)), "X"))
+# DejaVu Sans comes with matplotlib and has no Chinese; the others have, on Linux, Windows and macOS.
+_FONTS = (
+    "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS",
+)  # fmt: skip
+_STYLE = {
+    "font.size": 9.0,
+    "axes.labelsize": 9.0,
+    "axes.titlesize": 9.0,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.6,
+    "image.cmap": "cividis",
+    "figure.dpi": 100.0,
+}
+Parameters = ParamSpec("Parameters")
+
+
+def styled(plot: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+    """Draw with the study's style, whatever the caller's settings are, and leave those as they are.
+
+    The first line of the plot's docstring becomes the figure's label: what it shows, for somebody who cannot see it.
+    """
+    description = str(plot.__doc__).strip().splitlines()[0]
+
+    @wraps(plot)
+    def in_style(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
+        with style.context(["default", {**_STYLE, "font.family": _fonts()}]):
+            figure = plot(*args, **kwargs)
+        figure.set_label(description)
+        return figure
+
+    return in_style
+
+
+def panels(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, NDArray[Any]]:
+    """A figure of the common width and its axes (rows, columns); ``height`` in inches."""
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def single(height: float) -> tuple[Figure, Axes]:
+    """A figure of the common width with one pair of axes; ``height`` in inches."""
+    figure, axes = panels(1, 1, height)
+    return figure, axes[0, 0]
+
+
+def model_look(model: str, position: int = 0) -> dict[str, Any]:
+    """Label, colour, line style and marker of a model; an unknown one gets its name and a look by its position."""
+    if model in MODEL_LOOKS:
+        colour, line, marker = MODEL_LOOKS[model]
+        return {"label": LABELS[model], "color": colour, "linestyle": line, "marker": marker}
+    colour, dashes, marker = _OTHER_LOOKS[position % len(_OTHER_LOOKS)]
+    return {"label": _drawable(model), "color": colour, "linestyle": dashes, "marker": marker}
+
+
+def _fonts() -> list[str]:
+    """The fonts that are here; each draws what those before it lack."""
+    installed = set(font_manager.get_font_names())
+    return [font for font in _FONTS if font in installed]
+
+
+def _drawable(name: str) -> str:
+    """A name as a figure can show it: its dollars enclose no formula, what no font can draw stands as its code."""
+    fonts = [font_manager.get_font(font_manager.findfont(font)) for font in _fonts()]
+    drawn = [any(font.get_char_index(ord(sign)) for font in fonts) for sign in name]
+    shown = [s if has else s.encode("unicode_escape").decode() for s, has in zip(name, drawn, strict=True)]
+    hidden = " " if name.startswith("_") else ""  # a legend leaves out what starts with an underscore
+    return hidden + "".join(shown).replace("$", r"\$")
+
+
+def box_and_points(axes: Axes, groups: Sequence[NDArray[np.float64]], names: Sequence[str]) -> None:
+    """A box per group with every case as a point; an empty group keeps its place. The sizes stand under the names."""
+    for position, values in enumerate(groups):
+        if len(values):
+            axes.boxplot(values, positions=[position], widths=0.55, showfliers=False, medianprops={"color": "black"})
+        axes.plot(position + spread(len(values)), values, "o", color=BLUE, ms=2.5, alpha=0.45, mew=0)
+    labels = [f"{name}\n{len(values)}" for name, values in zip(names, groups, strict=True)]
+    axes.set_xticks(range(len(groups)), labels)
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+
+
+def spread(n: int) -> NDArray[np.float64]:
+    """Sideways shifts (n,) that keep points of equal height apart: steps of the golden ratio, the same every time."""
+    return ((np.arange(n) * (np.sqrt(5) - 1) / 2) % 1 - 0.5) * 0.36
+
+
+def heat_map(axes: Axes, table: pd.DataFrame, form: str, **options: Any) -> AxesImage:
+    """A table as coloured cells, each with its number in a colour that can be read on it; NaN stays white."""
+    values = table.to_numpy(dtype=np.float64)
+    image = axes.imshow(values, aspect="auto", **options)
+    axes.set_xticks(range(table.shape[1]), [str(name) for name in table.columns])
+    axes.set_yticks(range(table.shape[0]), [str(name) for name in table.index])
+    axes.spines[:].set_visible(False)
+    for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
+        value = values[row, column]
+        red, green, blue, _ = image.cmap(image.norm(value))
+        ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+        axes.text(column, row, format(value, form), ha="center", va="center", color=ink, fontsize=8)
+    return image

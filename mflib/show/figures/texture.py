@@ -1,0 +1,247 @@
+"""Plots of volumes and their texture: planes, grey levels, co-occurrence, Nakagami, features by grade."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from scipy.stats import gamma
+
+from mflib.base.words import AXES, GRADE_NAMES, KEY, PLANES
+from mflib.data.volume import Annotation
+from mflib.models.texture.intensity import Fit, decompress
+from mflib.show.figures.style import BLUE, ORANGE, VERMILION, box_and_points, heat_map, panels, single, styled
+
+Voxels = NDArray[np.uint8]
+
+
+@styled
+def three_planes(
+    volumes: Sequence[tuple[str, Voxels]], spacing_mm: tuple[float, float, float], annotation: Annotation
+) -> Figure:
+    """Transverse, sagittal and coronal planes through the middle of the region of interest, in mm.
+
+    Parameters
+    ----------
+    volumes : (label, voxels (ni, nj, nk) uint8), one row of planes each, all of one shape and annotation
+    spacing_mm : voxel size along i, j, k
+    annotation : the ROI is drawn as a box, the reference points as projections onto each plane
+    """
+    extent = [n * step for n, step in zip(volumes[0][1].shape, spacing_mm, strict=True)]
+    widths = [extent[right] for _, right, _, _ in PLANES]
+    heights = [extent[down] for _, _, down, _ in PLANES]
+    height = 5.4 * max(heights) / sum(widths) + 0.55
+    figure, axes = panels(len(volumes), 3, min(9.0, height * len(volumes) + 0.4), width_ratios=widths)
+    for row, (label, voxels) in zip(axes, volumes, strict=True):
+        for panel, plane in zip(row, PLANES, strict=True):
+            _plane(panel, voxels, spacing_mm, annotation, plane)
+        row[0].set_title(label, loc="left")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    return figure
+
+
+@styled
+def network_inputs(cases: Sequence[tuple[str, Voxels, Voxels, NDArray[np.float32]]]) -> Figure:
+    """Transverse planes of regions of interest: as recorded, gain-normalised, and as the network sees them.
+
+    Parameters
+    ----------
+    cases : (label, recorded and normalised region (ni, nj, nk) uint8, network input (mi, mj, mk) float32), one column
+        each; the inputs have one grey scale, from -3 to 3
+    """
+    names = ("as recorded", "gain-normalised", "network input")
+    figure, axes = panels(3, len(cases), 5.2, subplot_kw={"xticks": [], "yticks": []})
+    for column, (label, raw, normalised, seen) in zip(axes.T, cases, strict=True):
+        grey: tuple[tuple[NDArray[Any], int, int], ...] = ((raw, 0, 255), (normalised, 0, 255), (seen, -3, 3))
+        for panel, (voxels, low, high) in zip(column, grey, strict=True):
+            middle = voxels[:, :, voxels.shape[2] // 2]
+            panel.imshow(middle.T, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+        column[0].set_title(label)
+    for panel, name in zip(axes[:, 0], names, strict=True):
+        panel.set_ylabel(name)
+    figure.supxlabel("lateral to the right, depth downwards", fontsize=9)
+    return figure
+
+
+@styled
+def co_occurrence(patch: NDArray[np.integer], offset: tuple[int, int], matrix: NDArray[np.integer]) -> Figure:
+    """How a co-occurrence matrix is counted: a patch of grey levels with one kind of pair marked, and its matrix.
+
+    Parameters
+    ----------
+    patch : (right, down) grey levels of a few voxels
+    offset : from the first voxel of a pair to the second, right and down
+    matrix : (levels, levels) counts of that offset in the patch; the fullest cell off the diagonal is marked, with its
+        pairs in the patch
+    """
+    figure, axes = panels(1, 2, 3.1)
+    left, right = axes[0]
+    heat_map(left, pd.DataFrame(patch.T), ".0f", cmap="gray", vmin=0, vmax=len(matrix) - 1)
+    heat_map(right, pd.DataFrame(matrix), ".0f", vmin=0)
+    off_diagonal = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
+    row, column = np.unravel_index(off_diagonal.argmax(), matrix.shape)
+    right.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, ec=VERMILION, lw=2.5))
+    for x, y in np.argwhere(patch[: len(patch) - offset[0], : patch.shape[1] - offset[1]] >= 0):
+        there = patch[x + offset[0], y + offset[1]]
+        if (patch[x, y], there) == (row, column):
+            arrow = {"arrowstyle": "-|>", "color": VERMILION, "lw": 1.8, "shrinkA": 7, "shrinkB": 7}
+            left.annotate("", (x + offset[0], y + offset[1]), (x, y), arrowprops=arrow)
+    left.set(xlabel="lateral (voxels)", ylabel="depth (voxels)")
+    right.set(xlabel="grey level of the neighbour", ylabel="grey level of the voxel")
+    return figure
+
+
+@styled
+def glcm(matrices: Mapping[str, NDArray[np.integer]]) -> Figure:
+    """Grey-level co-occurrence matrices, counts on one logarithmic colour scale; pairs that never occur stay grey.
+
+    Parameters
+    ----------
+    matrices : (levels, levels) counts of voxel pairs by what they are of, one or two
+    """
+    highest = max(2, *(matrix.max() for matrix in matrices.values()))
+    figure, axes = panels(1, len(matrices), 4.2 if len(matrices) == 1 else 3.2)
+    for panel, (label, matrix) in zip(axes[0], matrices.items(), strict=True):
+        panel.set_facecolor("lightgrey")
+        image = panel.imshow(
+            np.ma.masked_equal(matrix, 0), origin="lower", norm=LogNorm(vmin=1, vmax=highest), interpolation="nearest"
+        )
+        panel.set_title(label)
+        panel.set(xlabel="grey level of the neighbour", ylabel="grey level of the voxel")
+    figure.colorbar(image, ax=axes, label="voxel pairs")
+    return figure
+
+
+@styled
+def under_gain(series: pd.DataFrame) -> Figure:
+    """Features of one region under another gain: as recorded, and after normalisation with the two points.
+
+    Parameters
+    ----------
+    series : ``gain_db``, ``voxels`` ("as recorded" or "gain-normalised"), ``feature``, ``value``, as
+        ``robustness.under_gain``
+    """
+    features = list(dict.fromkeys(series["feature"]))
+    rows = -(-len(features) // 2)
+    figure, axes = panels(rows, min(2, len(features)), 0.6 + 1.9 * rows)
+    looks = {"as recorded": (VERMILION, "--", "s"), "gain-normalised": (BLUE, "-", "o")}
+    for panel, feature in zip(axes.flat, features, strict=False):
+        of_feature = series[series["feature"] == feature]
+        for kind, (colour, line, marker) in looks.items():
+            values = of_feature[of_feature["voxels"] == kind]
+            panel.plot(
+                values["gain_db"], values["value"], color=colour, linestyle=line, marker=marker, ms=4, label=kind
+            )
+        panel.set_ylabel(feature)
+    for panel in axes.flat[len(features) :]:
+        panel.remove()
+    figure.supxlabel("change of gain (dB)", fontsize=9)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return figure
+
+
+@styled
+def repeatability(table: pd.DataFrame) -> Figure:
+    """ICC(2,1) of features by what was moved: the median over the GLCM grid for each of its properties.
+
+    Parameters
+    ----------
+    table : ``perturbation``, ``feature``, ``icc``, as ``reliability.repeatability``
+    """
+    of_glcm = table["feature"].str.startswith("glcm_")
+    names = table["feature"].where(~of_glcm, "GLCM " + table["feature"].str.rsplit("_").str[-1])
+    kinds, rows = list(dict.fromkeys(table["perturbation"])), list(dict.fromkeys(names))
+    medians = table.assign(feature=names).pivot_table(
+        index="feature", columns="perturbation", values="icc", aggfunc="median"
+    )
+    figure, axes = single(0.9 + 0.29 * len(rows))
+    image = heat_map(axes, medians.loc[rows, kinds], ".2f", vmin=0, vmax=1)
+    axes.set(xlabel="what was moved", ylabel="feature")
+    figure.colorbar(image, ax=axes, label="ICC(2,1)")
+    return figure
+
+
+@styled
+def nakagami_fit(voxels: Voxels, fit: Fit, dynamic_range_db: float | None) -> Figure:
+    """The histogram that a Nakagami fit saw, and the Gamma density that it found.
+
+    Parameters
+    ----------
+    voxels : uint8, any shape: the region that was fitted
+    fit : of ``nakagami.fit``
+    dynamic_range_db : of the fit to intensities, shown in dB. None for the fit to grey levels without zeros.
+    """
+    counts, levels = np.bincount(voxels.ravel(), minlength=256), np.arange(256)
+    figure, axes = single(3.0)
+    if dynamic_range_db is None:
+        counts[0] = 0
+        x, density, label = (
+            levels[1:].astype(np.float64),
+            gamma.pdf(levels[1:], fit.m, scale=fit.omega / fit.m),
+            "grey level",
+        )
+    else:
+        x, label = (levels / 255 - 1) * dynamic_range_db, "intensity (dB re grey level 255)"
+        intensity = decompress(levels, dynamic_range_db)
+        # The density of 10 log10(I) is that of I times dI/d(dB).
+        density = gamma.pdf(intensity, fit.m, scale=fit.omega / fit.m) * intensity * np.log(10) / 10
+    step = x[1] - x[0]
+    axes.bar(x, counts[-len(x) :] / counts.sum() / step, width=step, color=BLUE, alpha=0.5, label="region")
+    axes.plot(x, density, color=VERMILION, label=f"Gamma, m = {fit.m:.2f}")
+    axes.set(xlabel=label, ylabel="density")
+    axes.legend()
+    return figure
+
+
+@styled
+def feature_by_grade(texture: pd.DataFrame, segments: pd.DataFrame, columns: Sequence[str]) -> Figure:
+    """Boxes of texture features by MRI grade, every segment a point, with the number of segments.
+
+    Parameters
+    ----------
+    texture : the texture table: KEY, then features
+    segments : KEY and ``grade`` (0-3)
+    columns : features to show, two to a row
+    """
+    table = segments[[*KEY, "grade"]].merge(texture[[*KEY, *columns]], on=KEY, validate="one_to_one")
+    rows = -(-len(columns) // 2)
+    figure, axes = panels(rows, min(2, len(columns)), 0.3 + 2.3 * rows)
+    for panel, column in zip(axes.flat, columns, strict=False):
+        groups = [table.loc[table["grade"] == grade, column].to_numpy(np.float64) for grade in range(4)]
+        box_and_points(panel, groups, GRADE_NAMES)
+        panel.set_ylabel(column)
+    for panel in axes.flat[len(columns) :]:
+        panel.remove()
+    figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
+    return figure
+
+
+def _plane(
+    axes: Axes,
+    voxels: Voxels,
+    spacing_mm: tuple[float, float, float],
+    annotation: Annotation,
+    plane: tuple[str, int, int, int],
+) -> None:
+    name, right, down, through = plane
+    cut = annotation.roi_start[through] + annotation.roi_size[through] // 2
+    picture = np.take(voxels, cut, axis=through)
+    picture = picture.T if right < down else picture
+    extent = (0, voxels.shape[right] * spacing_mm[right], voxels.shape[down] * spacing_mm[down], 0)
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="equal")
+    start = [annotation.roi_start[axis] * spacing_mm[axis] for axis in (right, down)]
+    size = [annotation.roi_size[axis] * spacing_mm[axis] for axis in (right, down)]
+    x, y = ([s, s + n] for s, n in zip(start, size, strict=True))
+    axes.plot([x[0], x[1], x[1], x[0], x[0]], [y[0], y[0], y[1], y[1], y[0]], color=ORANGE, lw=1.2, label="ROI")
+    for label, point, marker in (("bone", annotation.bone, "^"), ("shadow", annotation.shadow, "v")):
+        centre = [(point[axis] + 0.5) * spacing_mm[axis] for axis in (right, down)]
+        axes.plot(*centre, marker, mfc="none", mec=ORANGE, ms=7, mew=1.4, label=label)
+    axes.set(xlabel=f"{AXES[right]} (mm)\n{name}", ylabel=f"{AXES[down]} (mm)")

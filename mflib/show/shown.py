@@ -1,0 +1,130 @@
+"""Figures and tables as a reader sees them: the same in JupyterLab and in the report, with caption and alt text."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import DisplayHandle, display
+from matplotlib.figure import Figure
+
+from mflib.base import files
+
+# A column of nothing but these is aligned to the right.
+NUMBER = r"[-\u2212+]?[\d.,]+(e-?\d+)?( ± [\d.,]+)?|n/a"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Something with an HTML form; a notebook displays it by that form."""
+
+    html: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def figure(plot: Figure, folder: Path, name: str, *, caption: str) -> Shown:
+    """Write a figure as SVG and PNG and show it.
+
+    Parameters
+    ----------
+    plot : the figure; its label says what it shows, for somebody who cannot see it
+    folder, name : where the two files go
+    caption : how to read it
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Without a date the same data give the same file.
+    with files.replacing(folder / f"{name}.svg") as partial:
+        plot.savefig(partial, metadata={"Date": None})
+    with files.replacing(folder / f"{name}.png") as partial:
+        plot.savefig(partial, dpi=160)
+    picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+    width = round(plot.get_figwidth() * 96)
+    return Shown(
+        f'<figure id="figure-{name}"><img alt="{escape(str(plot.get_label()))}" width="{width}" '
+        f'src="data:image/png;base64,{picture}"><figcaption>{escape(caption)}</figcaption></figure>'
+    )
+
+
+@contextmanager
+def live(plot: Callable[[pd.DataFrame], Figure], every: float = 5.0) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """A figure that is drawn again while its table grows, and is gone when the work is done.
+
+    A plain picture that replaces itself: widgets vanish from executed notebooks, and some wait for a browser.
+
+    Parameters
+    ----------
+    plot : draws the table
+    every : seconds between two drawings, which take the time of a processor that may be needed
+
+    Yields
+    ------
+    callable
+        To be called with the table whenever it has grown.
+    """
+    handle = DisplayHandle()
+    drawn: list[float] = []
+
+    def draw(frame: pd.DataFrame) -> None:
+        if drawn and time.monotonic() - drawn[-1] < every:
+            return
+        picture = io.BytesIO()
+        plot(frame).savefig(picture, dpi=100, format="png")
+        code = base64.b64encode(picture.getvalue()).decode()
+        display(
+            Shown(f'<img alt="" src="data:image/png;base64,{code}">'), display_id=handle.display_id, update=bool(drawn)
+        )
+        drawn.append(time.monotonic())
+
+    try:
+        yield draw
+    finally:
+        if drawn:
+            handle.update(Shown(""))
+
+
+def table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str) -> Shown:
+    """Write a table as CSV and show it, numbers aligned to the right and missing values as n/a.
+
+    Parameters
+    ----------
+    frame : the table; its index is not shown
+    folder, name : where the CSV goes
+    caption : what it holds and how to read it
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_text(folder / f"{name}.csv", frame.to_csv(index=False))
+    return Shown(table_html(frame, name, caption))
+
+
+def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
+    """A table as accessible HTML: caption, header scope, scrolling in a region of its own where it is wide."""
+    texts = frame.map(_text)
+    numeric = [texts[column].str.fullmatch(NUMBER).all() for column in texts]
+    kinds = [' class="number"' if number else "" for number in numeric]
+    names = [escape(str(column).replace("_", " ")) for column in texts]
+    head = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in zip(names, kinds, strict=True))
+    rows = "".join(
+        "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
+        for row in texts.itertuples(index=False, name=None)
+    )
+    return (
+        f'<div class="table" tabindex="0" role="region" aria-label="{escape(caption)}"><table id="table-{name}">'
+        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _text(cell: object) -> str:
+    if pd.isna(cell):
+        return "n/a"
+    if isinstance(cell, float):
+        return f"{cell:.0f}" if abs(cell) >= 1000 else f"{cell:.1f}" if abs(cell) >= 100 else f"{cell:.3g}"
+    return str(cell)

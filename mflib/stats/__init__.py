@@ -1,0 +1,3 @@
+"""Arrays and tables in, numbers out; nothing of volumes."""
+
+from __future__ import annotations

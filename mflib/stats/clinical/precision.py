@@ -1,0 +1,389 @@
+"""How alike the segments of one patient are, and how many patients a question needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+
+from mflib.base.errors import InputError
+from mflib.base.words import LABELS
+from mflib.stats import performance, reliability, roc
+
+QUANTITIES = {"label": "infiltrated (yes/no)", "grade": "grade (0-3)"}
+
+
+def clustering(segments: pd.DataFrame, predictions: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Intraclass correlation of labels, grades and scores inside a patient, and what follows for a mean.
+
+    The design effect 1 + (size - 1) icc, with the mean size of Kish, sum m_i^2 / sum m_i, is that of a mean or a
+    share, such as the prevalence. It is not that of an AUC, which compares segments with each other: there it is the
+    ratio of the clustered to the naive variance, see ``auc_design_effect``. Labels that all patients have in the same
+    proportion can make that ratio less than 1, and labels that belong to whole patients make it larger than 4.
+
+    Parameters
+    ----------
+    segments : one row per segment with ``participant_id``, ``label`` (0, 1) and ``grade`` (0-3)
+    predictions : a predictions table with one split and repeat of each model, or None. Scores are taken as they are:
+        where each fold has a model of its own, a difference in level between folds counts as between patients.
+
+    Returns
+    -------
+    DataFrame
+        ``quantity``, ``segments``, ``patients``, ``icc``, ``low``, ``high`` (95 %, ``reliability.one_way_icc``),
+        ``segments_per_patient`` (Kish), ``design_effect`` (a negative icc counts as 0), ``effective_segments``,
+        ``note`` (why numbers are NaN).
+
+    Raises
+    ------
+    InputError
+        A model with several splits or repeats.
+    """
+    groups = segments["participant_id"]
+    rows = [_row(name, segments[column], groups) for column, name in QUANTITIES.items()]
+    if predictions is not None:
+        runs = _one_run_each(predictions)
+        rows += [_row(f"score: {name}", run["score"], run["participant_id"]) for name, run in runs.items()]
+    return pd.DataFrame(rows)
+
+
+def design_effects(segments: pd.DataFrame) -> dict[str, float]:
+    """What an AUC's design effect may be in this cohort, to plan with before there are scores.
+
+    In large samples with areas near 0.5 it is 1 + (m - 1) r_labels r_scores (Moulton 1986,
+    doi:10.1016/0304-4076(86)90021-7), with the intraclass correlation of the labels and that of the scores inside a
+    class, for m segments a patient. Larger areas differ somewhat: simulated with an area of 0.78 and m = 8, 1.26 for
+    (0, .5) in place of 1.0, 2.51 for (.41, .5) in place of 2.43, and 4.23 for (1, .5) in place of 4.5.
+
+    Parameters
+    ----------
+    segments : one row per segment with ``participant_id`` and ``label`` (0, 1)
+
+    Returns
+    -------
+    dict
+        1 for independent segments; that of the labels, about the most that these labels allow (r_scores = 1); and that
+        of labels that whole patients share, with scores half alike (r_labels = 1, r_scores = 0.5).
+
+    Raises
+    ------
+    InputError
+        The labels have no intraclass correlation.
+    """
+    labels = reliability.one_way_icc(segments["label"], segments["participant_id"])
+    if labels.design_effect is None:
+        raise InputError(f"labels without an intraclass correlation: {labels.problem}")
+    whole = 1 + (labels.size - 1) * 0.5
+    return {"independent": 1.0, "as alike as the labels": labels.design_effect, "alike in whole patients": whole}
+
+
+def auc_design_effect(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> float:
+    """Variance of an AUC that knows the patients, in units of the one that takes segments as independent.
+
+    Obuchowski 1997 over DeLong 1988. ``design_effects`` says what to expect of it.
+
+    Parameters
+    ----------
+    y_true : (n,) 0 or 1
+    scores : (n,)
+    groups : (n,) patients
+
+    Raises
+    ------
+    InputError
+        The naive variance is 0, as with an area of 1: there is nothing to divide by.
+    InputError
+        As ``roc.auc_covariance``, or several columns of scores.
+    """
+    auc, clustered = roc.auc_covariance(y_true, scores, groups)
+    if len(auc) != 1:
+        raise InputError(f"found {len(auc)} columns of scores, expected one")
+    naive = roc.auc_covariance(y_true, scores)[1]
+    if naive[0, 0] == 0:
+        raise InputError(f"found an area of {auc[0]:g} with variance 0, expected one that varies")
+    return float(clustered[0, 0] / naive[0, 0])
+
+
+def auc_design_effects(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The design effect of each model's pooled AUC.
+
+    Parameters
+    ----------
+    predictions : a predictions table with one split and repeat of each model
+
+    Returns
+    -------
+    DataFrame
+        ``model``, ``segments``, ``patients``, ``design_effect``, ``effective_segments``, ``note`` (why numbers are
+        NaN).
+
+    Raises
+    ------
+    InputError
+        A model with several splits or repeats.
+    """
+    return pd.DataFrame([_auc_row(name, run) for name, run in _one_run_each(predictions).items()])
+
+
+def _row(quantity: str, values: pd.Series, groups: pd.Series) -> dict[str, object]:
+    found = reliability.one_way_icc(values, groups)
+    return {
+        "quantity": quantity,
+        "segments": found.n,
+        "patients": found.groups,
+        "icc": _number(found.icc),
+        "low": _number(found.low),
+        "high": _number(found.high),
+        "segments_per_patient": found.size,
+        "design_effect": _number(found.design_effect),
+        "effective_segments": _number(found.effective_n),
+        "note": found.problem,
+    }
+
+
+def _auc_row(model: str, run: pd.DataFrame) -> dict[str, object]:
+    row = {"model": model, "segments": len(run), "patients": run["participant_id"].nunique()}
+    try:
+        effect = auc_design_effect(run["y_true"], run["score"], run["participant_id"])
+    except InputError as error:
+        return {**row, "design_effect": np.nan, "effective_segments": np.nan, "note": str(error)}
+    effective = len(run) / effect if effect else np.nan
+    note = "" if effect else "the areas of the patients do not vary"
+    return {**row, "design_effect": effect, "effective_segments": effective, "note": note}
+
+
+def _one_run_each(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each model by its readable name."""
+    table = performance.validate(predictions)
+    runs = {model: table[table["model"] == model] for model in performance.models(table)}
+    for model, rows in runs.items():
+        found = rows[["split", "repeat"]].drop_duplicates().to_numpy().tolist()
+        if len(found) > 1:
+            raise InputError(f"model {model}: found the splits and repeats {found}, expected one of each")
+    return {LABELS.get(model, model): rows for model, rows in runs.items()}
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+WANTED = 0.8  # power that a study is usually planned for
+CORRELATIONS = (0.0, 0.5)  # of the scores of two models within a class: none, and that of models that see much alike
+_LARGEST_AREA = 0.999  # an area of 1 has no variance
+_ALPHA = 0.05  # two-sided level of ``roc.power_one`` and ``roc.power_two``
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Cases:
+    patients: int
+    positives: int
+    negatives: int
+
+    @classmethod
+    def of(cls, segments: pd.DataFrame) -> _Cases:
+        positives = int((segments["label"] == 1).sum())
+        found = cls(segments["participant_id"].nunique(), positives, len(segments) - positives)
+        if min(found.positives, found.negatives) == 0:
+            said = f"{found.positives} segments with infiltration and {found.negatives} without"
+            raise InputError(f"found {said}, expected both: areas compare the two")
+        return found
+
+    @property
+    def ratio(self) -> float:
+        """Negatives per positive."""
+        return self.negatives / self.positives
+
+    def grown(self, patients: int) -> tuple[float, float]:
+        """Positives and negatives of another number of such patients."""
+        return self.positives * patients / self.patients, self.negatives * patients / self.patients
+
+    def needed(self, positives: float) -> dict[str, int]:
+        """Segments and patients that bring so many positives, at this cohort's prevalence and segments per patient."""
+        segments = positives * (1 + self.ratio)
+        per_patient = (self.positives + self.negatives) / self.patients
+        return {"segments_needed": int(np.ceil(segments)), "patients_needed": int(np.ceil(segments / per_patient))}
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Is this area not 0.5? Or, where there is a first one: do the two differ, with scores correlated by r?"""
+
+    area: float
+    first: float | None = None
+    r: float = 0.0
+
+    @property
+    def null(self) -> float:
+        return 0.5 if self.first is None else self.first
+
+    @property
+    def correlated(self) -> str:
+        return "" if self.first is None else f"{self.r:g}"
+
+    def power(self, positives: float, negatives: float, effect: float) -> float:
+        if self.first is None:
+            return roc.power_one(self.area, positives, negatives, design_effect=effect)
+        return roc.power_two(self.first, self.area, positives, negatives, self.r, design_effect=effect)
+
+    def positives_needed(self, power: float, ratio: float, effect: float) -> float:
+        if self.first is None:
+            return roc.sample_size_one(self.area, power, ratio, design_effect=effect)
+        return roc.sample_size_two(self.first, self.area, power, ratio, self.r, design_effect=effect)
+
+
+def sample_size(
+    segments: pd.DataFrame,
+    areas: Sequence[float],
+    pairs: Sequence[Pair],
+    design_effects: Mapping[str, float],
+    power: float = WANTED,
+) -> pd.DataFrame:
+    """Segments and patients needed to find an area, or a difference of two, and the power that this cohort has.
+
+    Two-sided tests at 0.05; formulas and sources in ``roc.power_one`` and ``roc.power_two``. Prevalence and segments
+    per patient are the cohort's own.
+
+    Parameters
+    ----------
+    segments : one row per segment with ``participant_id`` and ``label``
+    areas : true AUC of one model, tested against 0.5
+    pairs : true AUC of two models on the same segments, the one nearer 0.5 first; each with scores that correlate by
+        ``CORRELATIONS`` within a class
+    design_effects : name and value, as the function of that name gives them: the variance in units of that of
+        independent segments
+    power : wanted
+
+    Returns
+    -------
+    DataFrame
+        ``question``, ``correlation`` (text; empty for one area), ``segments_are`` (the name of the design effect),
+        ``design_effect``, ``segments_needed``, ``patients_needed``, ``power_here``.
+
+    Raises
+    ------
+    InputError
+        Segments of one class.
+    InputError
+        A value outside its range.
+    """
+    cases = _Cases.of(segments)
+    questions = [_Question(area) for area in areas]
+    questions += [_Question(second, first, r) for first, second in pairs for r in CORRELATIONS]
+    rows = [
+        {
+            "question": f"AUC {asked.area:g}, not {asked.null:g}",
+            "correlation": asked.correlated,
+            "segments_are": name,
+            "design_effect": effect,
+            **cases.needed(asked.positives_needed(power, cases.ratio, effect)),
+            "power_here": asked.power(cases.positives, cases.negatives, effect),
+        }
+        for asked in questions
+        for name, effect in design_effects.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def detectable(
+    segments: pd.DataFrame, reference: float, design_effects: Mapping[str, float], power: float = WANTED
+) -> pd.DataFrame:
+    """What this cohort can show: the smallest area, and the smallest gain over a reference, found with the power.
+
+    Parameters
+    ----------
+    segments : one row per segment with ``participant_id`` and ``label``
+    reference : AUC, at least 0.5, that a second model has to beat
+    design_effects : as ``sample_size``
+    power : wanted, between 0.05 and 1
+
+    Returns
+    -------
+    DataFrame
+        ``question``, ``correlation``, ``segments_are``, ``design_effect``, ``smallest_auc``, ``above`` (how far it
+        lies above 0.5, or above the reference), ``note`` (why numbers are NaN).
+
+    Raises
+    ------
+    InputError
+        Segments of one class, or a reference or power outside its range.
+    InputError
+        A design effect outside its range.
+    """
+    if not 0.5 <= reference < _LARGEST_AREA:
+        raise InputError(f"found a reference AUC of {reference}, expected at least 0.5 and below {_LARGEST_AREA}")
+    if not _ALPHA < power < 1:
+        raise InputError(f"found a power of {power}, expected between {_ALPHA} and 1")
+    cases = _Cases.of(segments)
+    questions = {"one AUC, not 0.5": [_Question(_LARGEST_AREA)]}
+    questions[f"a second AUC, above {reference:g}"] = [_Question(_LARGEST_AREA, reference, r) for r in CORRELATIONS]
+    rows = [
+        {
+            "question": question,
+            "correlation": asked.correlated,
+            "segments_are": name,
+            "design_effect": effect,
+            **_smallest(asked, cases, effect, power),
+        }
+        for question, ways in questions.items()
+        for asked in ways
+        for name, effect in design_effects.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def power_by_patients(
+    segments: pd.DataFrame, pair: Pair, design_effects: Mapping[str, float], correlation: float = CORRELATIONS[-1]
+) -> pd.DataFrame:
+    """Power to find that two areas differ, by the number of patients, up to four times as many as there are.
+
+    Parameters
+    ----------
+    segments, design_effects : as ``sample_size``
+    pair : true AUC of two models on the same segments, the one nearer 0.5 first
+    correlation : of their scores within a class
+
+    Returns
+    -------
+    DataFrame
+        ``segments_are``, ``design_effect``, ``patients``, ``power``, ``here``: True in the row of this cohort.
+
+    Raises
+    ------
+    InputError
+        Segments of one class.
+    InputError
+        A value outside its range.
+    """
+    cases = _Cases.of(segments)
+    asked = _Question(pair[1], pair[0], correlation)
+    fewest = int(np.ceil(cases.patients / min(cases.positives, cases.negatives)))  # one segment of each class
+    rows = [
+        {
+            "segments_are": name,
+            "design_effect": effect,
+            "patients": patients,
+            "power": asked.power(*cases.grown(patients), effect),
+            "here": patients == cases.patients,
+        }
+        for name, effect in design_effects.items()
+        for patients in range(max(2, fewest), 4 * cases.patients + 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _smallest(asked: _Question, cases: _Cases, effect: float, wanted: float) -> dict[str, object]:
+    """The smallest area above the null that is found with the wanted power."""
+
+    def lacking(area: float) -> float:
+        return replace(asked, area=area).power(cases.positives, cases.negatives, effect) - wanted
+
+    if lacking(_LARGEST_AREA) < 0:
+        note = f"even an AUC of {_LARGEST_AREA} has a power of {lacking(_LARGEST_AREA) + wanted:.2f}"
+        return {"smallest_auc": np.nan, "above": np.nan, "note": note}
+    area = float(brentq(lacking, asked.null + 1e-9, _LARGEST_AREA))
+    return {"smallest_auc": area, "above": area - asked.null, "note": ""}

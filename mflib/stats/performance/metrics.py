@@ -1,0 +1,295 @@
+"""Metrics of each model per fold, over folds and pooled, with patients as clusters; the frozen threshold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
+
+from mflib.base.errors import InputError
+from mflib.stats import roc
+from mflib.stats.performance.predictions import RUN, runs, validate
+from mflib.stats.roc.cases import one_column
+
+Floats = NDArray[np.float64]
+# What each proportion divides: cells of the confusion matrix counted, and those counted over.
+PROPORTIONS = {
+    "sensitivity": (["tp"], ["tp", "fn"]),
+    "specificity": (["tn"], ["tn", "fp"]),
+    "ppv": (["tp"], ["tp", "fp"]),
+    "npv": (["tn"], ["tn", "fn"]),
+    "accuracy": (["tp", "tn"], ["tp", "fp", "fn", "tn"]),
+}
+
+
+def confusion(table: pd.DataFrame) -> pd.DataFrame:
+    """Which cell of the confusion matrix each row falls in: (n, 4) 0 or 1."""
+    positive, called = table["y_true"] == 1, table["score"] >= table["threshold"]
+    cells = {"tp": positive & called, "fp": ~positive & called, "fn": positive & ~called, "tn": ~positive & ~called}
+    return pd.DataFrame(cells).astype(int)
+
+
+def ratio(part: float, whole: float) -> float:
+    """A share; NaN where there is nothing to divide by."""
+    return part / whole if whole else np.nan
+
+
+def ratio_covariance(parts: NDArray[np.integer], wholes: NDArray[np.integer]) -> tuple[Floats, Floats]:
+    """Proportions over clustered segments and their covariance: ratio estimators (Rao & Scott 1992).
+
+    Parameters
+    ----------
+    parts, wholes : (I, k) segments counted and counted over, of each patient and proportion
+
+    Returns
+    -------
+    proportions : (k,)
+    covariance : (k, k) of ``x - m p`` over patients, times I / (I - 1) where I is the number of patients that have
+        segments to count over; of two different proportions the number that have any, as in Obuchowski 1997
+
+    Raises
+    ------
+    InputError
+        Fewer than two patients have segments to count over.
+    """
+    counted = (wholes > 0).sum(axis=0)
+    if counted.min() < 2:
+        raise InputError(f"found {counted.min()} patients with segments to count over, expected at least 2")
+    part, whole = parts.sum(axis=0), wholes.sum(axis=0)
+    # Whole numbers until here, so that patients who all have the pooled proportion have a variance of exactly 0.
+    residuals = (parts * whole - wholes * part) / whole.astype(np.float64) ** 2
+    patients = np.full((len(counted), len(counted)), (wholes > 0).any(axis=1).sum())
+    np.fill_diagonal(patients, counted)
+    return part / whole, patients / (patients - 1) * (residuals.T @ residuals)
+
+
+def per_patient(table: pd.DataFrame, names: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Segments counted and counted over (I, k) by each patient, for the proportions of these names."""
+    counts = confusion(table).groupby(table["participant_id"].to_numpy()).sum()
+    parts = [counts[PROPORTIONS[name][0]].sum(axis=1) for name in names]
+    wholes = [counts[PROPORTIONS[name][1]].sum(axis=1) for name in names]
+    return np.column_stack(parts), np.column_stack(wholes)
+
+
+def interval(estimate: float, variance: float, level: float) -> dict[str, object]:
+    """``low`` and ``high`` on the logit scale, and a ``note`` where they have no width."""
+    low, high = roc.auc_interval(estimate, variance, level=level)
+    note = "" if variance > 0 else "no variance between patients: the clustered interval has no width"
+    return {"low": low, "high": high, "note": note}
+
+
+def resampled_sums(run: pd.DataFrame, values: ArrayLike, resamples: int, seed: int) -> Floats:
+    """Sums of values over the segments of resampled patients.
+
+    Patients are drawn among those with positives only, with negatives only, and with both, each as often as there are,
+    so that every resample holds both classes. The same patients and seed give the same draws for every model.
+
+    Parameters
+    ----------
+    run : n rows with ``participant_id`` and ``y_true``
+    values : (n, k)
+    resamples, seed : of the bootstrap
+
+    Returns
+    -------
+    (resamples, k)
+    """
+    codes, patients = pd.factorize(run["participant_id"], sort=True)
+    columns = np.asarray(values, dtype=np.float64)
+    sums = np.stack([np.bincount(codes, column, len(patients)) for column in columns.T], axis=1)
+    positives = np.bincount(codes, run["y_true"], len(patients)) > 0
+    negatives = np.bincount(codes, 1 - run["y_true"], len(patients)) > 0
+    drawn = roc.patient_weights(np.arange(len(patients)), positives + 2 * negatives, resamples, seed)
+    return drawn.astype(np.float64) @ sums  # as numbers of one kind the product is fast
+
+
+def percentiles(values: Floats, level: float) -> tuple[Floats, Floats]:
+    """Percentile interval of resampled values (resamples, ...): its lower and its upper ends."""
+    low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)], axis=0)
+    return low, high
+
+
+METRICS = [*PROPORTIONS, "auc"]
+_NO_INTERVAL = dict.fromkeys(("low", "high", "naive_low", "naive_high"), np.nan)
+
+
+def youden_threshold(y_true: ArrayLike, scores: ArrayLike) -> float:
+    """Threshold with the highest sensitivity + specificity - 1 (Youden 1950).
+
+    Parameters
+    ----------
+    y_true : (n,) 0 or 1
+    scores : (n,) higher means more likely positive
+
+    Returns
+    -------
+    float
+        A score >= threshold is called positive. It lies midway between two neighbouring distinct scores. Of equally
+        good ones the highest is taken (the most specific). Where nothing beats calling every segment positive, it is
+        the lowest score.
+
+    Raises
+    ------
+    InputError
+        One class only, non-finite scores, lengths that differ, more than one column of scores.
+    """
+    positive, column = one_column(y_true, scores)
+    distinct, position = np.unique(column, return_inverse=True)
+    positives = np.bincount(position[positive], minlength=len(distinct))
+    negatives = np.bincount(position[~positive], minlength=len(distinct))
+    # Cases at or above each distinct score; in whole numbers equally good thresholds are exactly equal.
+    true_positives = positives[::-1].cumsum()[::-1]
+    false_positives = negatives[::-1].cumsum()[::-1]
+    youden = true_positives * negatives.sum() - false_positives * positives.sum()
+    best = len(distinct) - 1 - int(np.argmax(youden[::-1]))
+    if youden[best] <= 0:
+        return float(distinct[0])
+    below, above = float(distinct[best - 1]), float(distinct[best])
+    midway = below / 2 + above / 2  # halved first, as the sum of two large numbers is infinite
+    return midway if midway > below else above  # neighbouring floats have no number between them
+
+
+def metrics_per_fold(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Counts and metrics of each model, split, repeat and fold at the frozen thresholds.
+
+    Returns
+    -------
+    DataFrame
+        ``RUN``, ``fold``, ``n``, ``n_positive``, ``tp``, ``fp``, ``fn``, ``tn``, then ``METRICS`` in [0, 1]. NaN marks
+        an undefined metric: nothing to divide by, or an AUC in a fold of one class. ``summary`` counts the rest.
+
+    Raises
+    ------
+    InputError
+        As ``validate``.
+    """
+    table = validate(predictions)
+    rows = [
+        {**dict(zip([*RUN, "fold"], key, strict=True)), **_metrics(fold)}
+        for key, fold in table.groupby([*RUN, "fold"], sort=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def summary(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Every metric of each model, split and repeat: over folds and pooled, with intervals.
+
+    Parameters
+    ----------
+    predictions : the predictions table; fold means and pooled values are of its test folds
+    level : confidence
+
+    Returns
+    -------
+    DataFrame
+        One row per model, split, repeat and metric: ``RUN``, ``metric``, ``mean`` and ``sd`` over the folds where it is
+        defined (population SD, as the paper's), ``folds`` and ``folds_defined``, ``pooled`` over all segments,
+        ``low`` and ``high`` (clustered by patient, logit scale), ``naive_low`` and ``naive_high`` (as if segments were
+        independent), ``note`` (why a value or an interval is missing or has no width; empty otherwise).
+
+        The pooled AUC ranks scores of different folds' models against each other, so it asks that they share a scale.
+        Its intervals are Obuchowski 1997 and, naive, DeLong 1988. Those of proportions are the ratio estimator
+        (Rao & Scott 1992) and, naive, Wilson's.
+
+    Raises
+    ------
+    InputError
+        As ``validate``.
+    InputError
+        A level outside (0, 1).
+    """
+    roc.check_level(level)
+    table = validate(predictions)
+    folds = metrics_per_fold(table)
+    rows = []
+    for key, run in table.groupby(RUN, sort=True):
+        of_run = folds[(folds[RUN] == list(key)).all(axis=1)]
+        for metric in METRICS:
+            pooled = _pooled_auc(run, level) if metric == "auc" else _pooled_proportion(run, metric, level)
+            rows.append({**dict(zip(RUN, key, strict=True)), "metric": metric, **_over_folds(of_run[metric]), **pooled})
+    return pd.DataFrame(rows)
+
+
+def fold_mean_auc(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Mean of the folds' AUCs with an interval, beside the pooled AUC.
+
+    A fold's AUC ranks only scores of one fitted model, so the mean asks for no common scale, as the pooled AUC does.
+
+    Parameters
+    ----------
+    predictions : the predictions table
+    level : confidence
+
+    Returns
+    -------
+    DataFrame
+        One row per model, split and repeat: ``RUN``, ``n_folds``, ``mean``, ``se``, ``low``, ``high`` (influence curves
+        summed over patients, LeDell, Petersen & van der Laan 2015, on the logit scale), ``pooled``, ``note`` (why
+        numbers are missing, such as a fold in which one patient has all positives; empty otherwise).
+
+    Raises
+    ------
+    InputError
+        As ``validate``.
+    InputError
+        A level outside (0, 1).
+    """
+    roc.check_level(level)
+    rows = []
+    for run, table in runs(validate(predictions)):
+        found = {**run, "n_folds": table["fold"].nunique(), "pooled": _auc(table)}
+        try:
+            auc, variance = roc.fold_mean(table["y_true"], table["score"], table["fold"], table["participant_id"])
+        except InputError as error:
+            rows.append({**found, **dict.fromkeys(("mean", "se", "low", "high"), np.nan), "note": str(error)})
+            continue
+        mean, spread = float(auc[0]), float(variance[0, 0])
+        rows.append({**found, "mean": mean, "se": float(np.sqrt(spread)), **interval(mean, spread, level)})
+    return pd.DataFrame(rows)[[*RUN, "n_folds", "mean", "se", "low", "high", "pooled", "note"]]
+
+
+def _metrics(fold: pd.DataFrame) -> dict[str, float]:
+    counts = {cell: int(rows.sum()) for cell, rows in confusion(fold).items()}
+    proportions = {
+        name: ratio(sum(counts[cell] for cell in of), sum(counts[cell] for cell in over))
+        for name, (of, over) in PROPORTIONS.items()
+    }
+    return {"n": len(fold), "n_positive": int(fold["y_true"].sum()), **counts, **proportions, "auc": _auc(fold)}
+
+
+def _auc(table: pd.DataFrame) -> float:
+    """Area under the curve; NaN where there is one class only."""
+    return float(roc_auc_score(table["y_true"], table["score"])) if table["y_true"].nunique() == 2 else np.nan
+
+
+def _over_folds(values: pd.Series) -> dict[str, float]:
+    return {"mean": values.mean(), "sd": values.std(ddof=0), "folds": len(values), "folds_defined": values.count()}
+
+
+def _pooled_auc(run: pd.DataFrame, level: float) -> dict[str, object]:
+    y_true, scores = run["y_true"], run["score"]
+    try:
+        auc, clustered = roc.auc_covariance(y_true, scores, run["participant_id"])
+    except InputError as error:
+        return {"pooled": _auc(run), **_NO_INTERVAL, "note": str(error)}
+    _, naive = roc.auc_covariance(y_true, scores)
+    low, high = roc.auc_interval(float(auc[0]), float(naive[0, 0]), level=level)
+    return _clustered(float(auc[0]), float(clustered[0, 0]), level) | {"naive_low": low, "naive_high": high}
+
+
+def _pooled_proportion(run: pd.DataFrame, metric: str, level: float) -> dict[str, object]:
+    """A proportion over all segments, its interval by the ratio estimator."""
+    parts, wholes = per_patient(run, [metric])
+    x, m = int(parts.sum()), int(wholes.sum())
+    try:
+        proportion, variance = ratio_covariance(parts, wholes)
+    except InputError as error:
+        return {"pooled": ratio(x, m), **_NO_INTERVAL, "note": str(error)}
+    low, high = proportion_confint(x, m, alpha=1 - level, method="wilson")
+    return _clustered(float(proportion[0]), float(variance[0, 0]), level) | {"naive_low": low, "naive_high": high}
+
+
+def _clustered(estimate: float, variance: float, level: float) -> dict[str, object]:
+    return {"pooled": estimate, **interval(estimate, variance, level)}

@@ -1,0 +1,286 @@
+"""Where the models stand in parts of the cohort: the four grades, subgroups, the most confident mistakes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+from statsmodels.stats.inter_rater import cohens_kappa
+
+from mflib.base.errors import InputError
+from mflib.base.words import KEY, NOT_RECORDED
+from mflib.stats import roc
+from mflib.stats.performance.metrics import Floats, interval, per_patient, percentiles, resampled_sums
+from mflib.stats.performance.predictions import RUN, runs, validate
+
+KAPPA = "quadratic weighted kappa"
+CUTS = {1: "AUC, 0 | 1 2 3", 2: "AUC, 0 1 | 2 3", 3: "AUC, 0 1 2 | 3"}
+_UNDEFINED = {"value": np.nan, "low": np.nan, "high": np.nan}
+
+
+def by_grade(
+    predictions: pd.DataFrame, grades: pd.DataFrame, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """How each model's scores order the four grades: an AUC for each cut between them, and an agreement.
+
+    Parameters
+    ----------
+    predictions : the predictions table
+    grades : KEY and ``grade`` (0-3), one row per segment
+    level : confidence
+    resamples, seed : of the bootstrap of patients
+
+    Returns
+    -------
+    DataFrame
+        Four rows per model, split and repeat: ``RUN``, ``quantity`` (the three ``CUTS``, then ``KAPPA``), ``value``,
+        ``low``, ``high``, ``n``, ``n_above`` (segments at or above the cut), ``patients_above``, ``note``.
+
+        The AUC of a cut ranks the segments at or above it against those below, pooled over folds, with patients as
+        clusters (Obuchowski 1997). For the kappa scores must become grades: a fold's segments, in the order of their
+        scores, are given grades in the shares that the other folds have, and the fold's own grades play no part. This
+        reads ranks only, and it takes the test fold as a group, as a reader of one segment could not. The interval is
+        the percentiles over resampled patients with the given grades as they are.
+
+    Raises
+    ------
+    InputError
+        As ``validate``, or segments without a grade of 0 to 3.
+    InputError
+        A level outside (0, 1).
+    """
+    roc.check_level(level)
+    table = _graded(validate(predictions), grades)
+    rows = []
+    for run, of_run in runs(table):
+        rows += [{**run, "quantity": name, **_cut(of_run, cut, level)} for cut, name in CUTS.items()]
+        rows.append({**run, "quantity": KAPPA, **_agreement(of_run, level, resamples, seed)})
+    return pd.DataFrame(rows)
+
+
+def grades_by_rank(
+    grades: NDArray[np.int64], scores: NDArray[np.float64], folds: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Grades (n,) that the ranks of the scores in each fold give, in the shares of the other folds' grades.
+
+    Parameters
+    ----------
+    grades, scores, folds : (n,); two folds at least. Equal scores of a fold get the same grade.
+    """
+    predicted = np.empty(len(grades), dtype=np.int64)
+    for fold in np.unique(folds):
+        here = folds == fold
+        shares = np.bincount(grades[~here], minlength=4).cumsum()[:3] / (~here).sum()
+        places = (rankdata(scores[here]) - 0.5) / here.sum()
+        predicted[here] = np.searchsorted(shares, places, side="right")
+    return predicted
+
+
+def _graded(table: pd.DataFrame, grades: pd.DataFrame) -> pd.DataFrame:
+    absent = [column for column in (*KEY, "grade") if column not in grades]
+    if absent:
+        raise InputError(f"found grades without the columns {absent}, expected {[*KEY, 'grade']}")
+    grades = grades[[*KEY, "grade"]].astype({"participant_id": str})
+    doubled = int(grades.duplicated(KEY).sum())
+    if doubled:
+        raise InputError(f"found {doubled} segments with two rows of grades, expected one each")
+    joined = table.merge(grades, on=KEY, how="left")
+    wrong = joined[~joined["grade"].isin(range(4))]
+    if len(wrong):
+        first, segments = wrong.iloc[0], len(wrong.drop_duplicates(KEY))
+        grade = "none" if pd.isna(first["grade"]) else first["grade"]
+        found = f"found {segments} segments without a grade of 0 to 3, the first {' '.join(first[KEY])}"
+        raise InputError(f"{found} with the grade {grade}; expected one of 0 to 3 for each")
+    return joined.astype({"grade": int})
+
+
+def _cut(run: pd.DataFrame, cut: int, level: float) -> dict[str, object]:
+    above = run["grade"] >= cut
+    sizes = {"n": len(run), "n_above": int(above.sum()), "patients_above": run.loc[above, "participant_id"].nunique()}
+    try:
+        auc, variance = roc.auc_covariance(above.astype(int), run["score"], run["participant_id"])
+    except InputError as error:
+        return {**_UNDEFINED, **sizes, "note": str(error)}
+    return {"value": float(auc[0]), **sizes, **interval(float(auc[0]), float(variance[0, 0]), level)}
+
+
+def _agreement(run: pd.DataFrame, level: float, resamples: int, seed: int) -> dict[str, object]:
+    above = run["grade"] >= 1
+    sizes = {"n": len(run), "n_above": int(above.sum()), "patients_above": run.loc[above, "participant_id"].nunique()}
+    if run["fold"].nunique() < 2:
+        return {**_UNDEFINED, **sizes, "note": "found one fold, expected others to take the shares of grades from"}
+    truth = run["grade"].to_numpy()
+    predicted = grades_by_rank(truth, run["score"].to_numpy(), run["fold"].to_numpy())
+    cells = np.eye(16)[4 * truth + predicted]
+    value = _kappa(cells.sum(axis=0).reshape(4, 4))
+    if value is None:
+        return {**_UNDEFINED, **sizes, "note": "found one and the same grade throughout, expected several"}
+    drawn = [_kappa(table) for table in resampled_sums(run, cells, resamples, seed).reshape(-1, 4, 4)]
+    defined = np.array([kappa for kappa in drawn if kappa is not None])
+    low, high = percentiles(defined, level)
+    lost = len(drawn) - len(defined)
+    note = f"{lost} resamples with one grade throughout are left out" if lost else ""
+    return {"value": value, "low": float(low), "high": float(high), **sizes, "note": note}
+
+
+def _kappa(table: NDArray[np.float64]) -> float | None:
+    """Quadratic weighted kappa; None where there is one and the same grade throughout: 0 / 0."""
+    if table.max() == table.sum():
+        return None
+    return float(cohens_kappa(table, wt="quadratic", return_results=False))
+
+
+_COUNTS = ("n", "n_patients", "n_positive", "patients_with_positives", "patients_with_negatives")
+_NUMBERS = ("auc", "low", "high", "accuracy", "sensitivity", "specificity")
+
+
+def subgroups(
+    predictions: pd.DataFrame, patients: pd.DataFrame | None = None, fewest: int = 5, level: float = 0.95
+) -> pd.DataFrame:
+    """Each model by level and side, and by sex and third of the BMI where the patients are given.
+
+    This is exploratory: the cells are small and many, nothing is tested, and a difference between two rows is no
+    finding. Small cells keep their counts and lose their numbers.
+
+    Parameters
+    ----------
+    predictions : the predictions table
+    patients : one row per patient: ``participant_id``, ``sex``, ``bmi``; missing values form a row "not recorded"
+    fewest : patients with positives, and with negatives, that a cell needs to be shown
+    level : confidence
+
+    Returns
+    -------
+    DataFrame
+        One row per model, split, repeat and group: ``RUN``, ``variable``, ``group``, ``n``, ``n_patients``,
+        ``n_positive``, ``patients_with_positives``, ``patients_with_negatives``, ``auc`` with ``low`` and ``high``
+        (clustered by patient, logit scale), ``accuracy``, ``sensitivity``, ``specificity`` at the frozen thresholds,
+        ``note`` (why numbers are withheld; empty otherwise).
+
+    Raises
+    ------
+    InputError
+        As ``validate``; patients without a row in ``patients``, with two, or with a BMI that is no number; ``fewest``
+        below 2.
+    InputError
+        A level outside (0, 1).
+    """
+    roc.check_level(level)
+    if fewest < 2:
+        raise InputError(f"found fewest = {fewest}, expected at least 2: an interval needs two patients")
+    table = validate(predictions)
+    groups = {"level": table["level"], "side": table["lat"]}
+    if patients is not None:
+        groups |= _of_patients(table["participant_id"], patients)
+    rows: list[dict[str, object]] = [
+        {**run, "variable": variable, "group": name, **_cell(cell, fewest, level)}
+        for run, of_run in runs(table)
+        for variable, group in groups.items()
+        for name, cell in of_run.groupby(group.loc[of_run.index], sort=True)
+    ]
+    return pd.DataFrame(rows)[[*RUN, "variable", "group", *_COUNTS, *_NUMBERS, "note"]]
+
+
+def _of_patients(ids: pd.Series, patients: pd.DataFrame) -> dict[str, pd.Series]:
+    """Sex and third of the BMI of each row's patient, the thirds of the patients of the table."""
+    absent = [column for column in ("participant_id", "sex", "bmi") if column not in patients]
+    if absent:
+        raise InputError(f"found patients without the columns {absent}, expected participant_id, sex and bmi")
+    known = patients.astype({"participant_id": str}).set_index("participant_id")
+    unknown = sorted(set(ids) - set(known.index))
+    doubled = known.index[known.index.duplicated() & known.index.isin(ids)]
+    if unknown or len(doubled):
+        first = (unknown or list(doubled))[:3]
+        kind = "without a row" if unknown else "with two rows"
+        count = len(unknown) or len(doubled)
+        raise InputError(f"found {count} patients {kind} in the patients table, the first {first}; expected one each")
+    present = known.loc[sorted(set(ids))]
+    sex = present["sex"].astype(object).fillna(NOT_RECORDED).astype(str)
+    return {"sex": ids.map(sex), "BMI": ids.map(_thirds(_bmi(present["bmi"])))}
+
+
+def _bmi(recorded: pd.Series) -> pd.Series:
+    """The BMI of each patient as a number, NaN where it was not recorded."""
+    bmi = pd.to_numeric(recorded, errors="coerce").astype(np.float64)
+    wrong = recorded[recorded.notna() & ~np.isfinite(bmi)]
+    if len(wrong):
+        raise InputError(f"patient {wrong.index[0]}, bmi: found {wrong.iloc[0]}, expected a number or nothing")
+    return bmi
+
+
+def _thirds(bmi: pd.Series) -> pd.Series:
+    """Name of each patient's third, in words that sort from low to high."""
+    low, high = bmi.quantile([1 / 3, 2 / 3])
+    names = [f"1st third, up to {low:.1f}", f"2nd third, up to {high:.1f}", f"3rd third, above {high:.1f}"]
+    third = np.searchsorted([low, high], bmi.to_numpy(dtype=np.float64), side="left")
+    named = pd.Series(np.array(names)[np.minimum(third, 2)], index=bmi.index, dtype=object)
+    return named.where(bmi.notna(), NOT_RECORDED)
+
+
+def _cell(cell: pd.DataFrame, fewest: int, level: float) -> dict[str, object]:
+    positive = cell["y_true"] == 1
+    patients = cell["participant_id"]
+    with_positives, with_negatives = patients[positive].nunique(), patients[~positive].nunique()
+    counts: dict[str, object] = {"n": len(cell), "n_patients": patients.nunique(), "n_positive": int(positive.sum())}
+    counts |= {"patients_with_positives": with_positives, "patients_with_negatives": with_negatives}
+    if min(with_positives, with_negatives) < fewest:
+        found = f"{with_positives} patients with positives and {with_negatives} with negatives"
+        return {**counts, **dict.fromkeys(_NUMBERS, np.nan), "note": f"withheld: {found}, at least {fewest} needed"}
+    auc, variance = roc.auc_covariance(cell["y_true"], cell["score"], patients)
+    parts, wholes = per_patient(cell, ["accuracy", "sensitivity", "specificity"])
+    accuracy, sensitivity, specificity = (parts.sum(axis=0) / wholes.sum(axis=0)).tolist()
+    shares = {"accuracy": accuracy, "sensitivity": sensitivity, "specificity": specificity}
+    return {**counts, "auc": float(auc[0]), **shares, **interval(float(auc[0]), float(variance[0, 0]), level)}
+
+
+_COLUMNS = ["fold", "y_true", "score", "threshold", "margin"]
+
+
+def mistakes(predictions: pd.DataFrame, per_kind: int = 3) -> pd.DataFrame:
+    """The most confident wrong segments of each model, false positives and false negatives.
+
+    Parameters
+    ----------
+    predictions : the predictions table
+    per_kind : how many of each kind, at most
+
+    Returns
+    -------
+    DataFrame
+        ``RUN``, ``kind`` (false positive, false negative), KEY, ``fold``, ``y_true``, ``score``, ``threshold``,
+        ``margin``, the widest margin first. The margin is the share of the fold's segments whose scores lie between
+        threshold and score (a score that equals one of the two counts one half), so models with different scales
+        compare. A model without mistakes of a kind has no rows of it.
+
+    Raises
+    ------
+    InputError
+        As ``validate``, or ``per_kind`` below 1.
+    """
+    if per_kind < 1:
+        raise InputError(f"found per_kind = {per_kind}, expected at least 1")
+    found = []
+    for run, table in runs(validate(predictions)):
+        table = table.assign(margin=_margins(table), **run)
+        called = table["score"] >= table["threshold"]
+        wrong = {"false positive": called & (table["y_true"] == 0), "false negative": ~called & (table["y_true"] == 1)}
+        for kind, rows in wrong.items():
+            widest = table[rows].sort_values(["margin", *KEY], ascending=[False, True, True, True]).head(per_kind)
+            found.append(widest.assign(kind=kind)[[*run, "kind", *KEY, *_COLUMNS]])
+    return pd.concat(found, ignore_index=True)
+
+
+def _margins(table: pd.DataFrame) -> pd.Series:
+    """Distance of each score from its threshold in shares of the fold's scores, 0 to 1."""
+    margins = pd.Series(0.0, index=table.index)
+    for _, fold in table.groupby("fold"):
+        ranked = np.sort(fold["score"].to_numpy())
+        margins[fold.index] = np.abs(_place(ranked, fold["score"]) - _place(ranked, fold["threshold"]))
+    return margins
+
+
+def _place(ranked: Floats, values: ArrayLike) -> Floats:
+    """Share of the ranked scores below each value, half of those equal to it."""
+    below, up_to = (np.searchsorted(ranked, values, side=side) for side in ("left", "right"))
+    return (below + up_to) / (2 * len(ranked))

@@ -1,0 +1,394 @@
+"""The paper's tables and claims: read, computed again, audited, and ours beside them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from mflib.base.errors import InputError
+from mflib.base.files import ROOT
+from mflib.base.words import LABELS, LEVELS, SIDES
+from mflib.stats.performance.predictions import estimate, models, p_value
+from mflib.stats.published import audit, claims, relations
+from mflib.stats.published.audit import Audit
+from mflib.stats.published.printed import (
+    IMPOSSIBLE,
+    NAMES,
+    REPRODUCED,
+    Finding,
+    FoldTable,
+    Printed,
+    Summary,
+    read_folds,
+)
+
+FOLDER = ROOT / "data" / "published"
+
+
+def read(name: str) -> pd.DataFrame:
+    """One of the paper's tables by its file name without suffix, such as ``table1_cohort``."""
+    return pd.read_csv(FOLDER / f"{name}.csv")
+
+
+def claim(place: str, name: str) -> str:
+    """What the paper's text says at ``place`` of ``name``.
+
+    Raises
+    ------
+    KeyError
+        The paper makes no such claim there.
+    """
+    claims = read("claims").set_index(["place", "claim"])["value"]
+    return str(claims[place, name])
+
+
+def cohort_counts() -> tuple[int, int]:
+    """Segments with and without infiltration, from the counts of table 1."""
+    counts = read("table1_cohort").set_index("variable")["value"].str.extract(r"^(\d+)")[0]
+    return int(counts["fat infiltration"]), int(counts["no fat infiltration"])
+
+
+def infiltrated_share() -> float:
+    """Share of the paper's segments with infiltration."""
+    with_fat, without = cohort_counts()
+    return with_fat / (with_fat + without)
+
+
+SEGMENTS_PER_PATIENT = len(LEVELS) * len(SIDES)
+# Label of each model, its table of folds, its name in table 4 and in the text.
+MODELS = ((LABELS["random_forest"], "table2_random_forest", "RF"), (LABELS["dcnn"], "table3_dcnn", "DCNN"))
+
+
+def printed_folds() -> dict[str, FoldTable]:
+    """Tables 2 and 3 as printed, by the model's label."""
+    return {model: read_folds(FOLDER / f"{name}.csv") for model, name, _ in MODELS}
+
+
+def printed_summaries() -> dict[str, Summary]:
+    """Mean and SD of each metric as table 4 prints them, by the model's label."""
+    table = pd.read_csv(FOLDER / "table4_comparison.csv", dtype=str).set_index("metric")
+    return {
+        model: {
+            metric: (Printed.of(row[f"{short.lower()}_mean"]), Printed.of(row[f"{short.lower()}_sd"]))
+            for metric, row in table.iterrows()
+        }
+        for model, _, short in MODELS
+    }
+
+
+def fold_audits() -> dict[str, Audit]:
+    """The audit of each model's table of folds and of its column in table 4, by the model's label."""
+    positives, negatives = cohort_counts()
+    return {
+        model: audit.examine(
+            folds,
+            positives,
+            negatives,
+            segments_per_patient=SEGMENTS_PER_PATIENT,
+            summary=printed_summaries()[model],
+        )
+        for model, folds in printed_folds().items()
+    }
+
+
+def means_and_sds() -> pd.DataFrame:
+    """Table 4 beside the means and both SDs of the printed folds.
+
+    Returns
+    -------
+    DataFrame
+        Text in percent, but for the AUC: ``model``, ``metric``, ``printed mean``, ``mean``, ``printed SD``,
+        ``population SD``, ``sample SD``, ``which`` (what the printed SD can be) and ``mean reproduced``.
+    """
+    rows = []
+    for model, folds in printed_folds().items():
+        for r in relations.recompute(folds, printed_summaries()[model]):
+            kinds = [kind for kind, fits in zip(("population", "sample"), r.sd_fits, strict=True) if fits]
+            numbers = [r.printed_mean.text, f"{r.mean:.2f}", r.printed_sd.text, *(f"{sd:.2f}" for sd in r.sds)]
+            which = " or ".join(kinds) or "neither"
+            rows.append([model, NAMES[r.metric], *numbers, which, "yes" if r.mean_fits else "no"])
+    names = ["printed mean", "mean", "printed SD", "population SD", "sample SD", "which", "mean reproduced"]
+    return pd.DataFrame(rows, columns=["model", "metric", *names])
+
+
+def implied_prevalences() -> pd.DataFrame:
+    """The prevalence in each fold that accuracy, PPV and NPV each imply with sensitivity and specificity.
+
+    Returns
+    -------
+    DataFrame
+        ``model``, ``fold``; ``by accuracy``, ``by PPV``, ``by NPV`` (percent, text: the range that rounding leaves);
+        ``agree``, whether one prevalence is in all three ranges; ``note``, how the percentages were read for that.
+    """
+    rows = []
+    for model, folds in printed_folds().items():
+        for fold, row in folds.folds.items():
+            implied = relations.implied(row)
+            texts = {
+                f"by {NAMES[name]}": f"{100 * low:.2f} to {100 * high:.2f}"
+                for name, (low, high) in implied.bounds.items()
+            }
+            agree = "yes" if implied.agree else "no"
+            rows.append({"model": model, "fold": fold, **texts, "agree": agree, "note": implied.assumption})
+    return pd.DataFrame(rows)
+
+
+def matrices() -> pd.DataFrame:
+    """The confusion matrix that the search finds for each fold of each model.
+
+    Returns
+    -------
+    DataFrame
+        ``model``, ``fold``, ``tp``, ``fp``, ``fn``, ``tn``, ``n``, ``positives``, ``prevalence_pct``, ``fits`` (how
+        many matrices give the printed percentages), ``note`` (how the percentages were read, or what the nearest
+        matrix gives instead).
+    """
+    rows = []
+    for model, found in fold_audits().items():
+        for fit in found.fits:
+            tp, fp, fn, tn = map(int, fit.chosen)
+            n, positives = tp + fp + fn + tn, tp + fn
+            note = f"no matrix fits; the nearest gives {', '.join(fit.missed)}" if fit.missed else fit.assumption
+            counts = {"tp": tp, "fp": fp, "fn": fn, "tn": tn, "n": n, "positives": positives}
+            share = {"prevalence_pct": 100 * positives / n, "fits": len(fit.matrices), "note": note}
+            rows.append({"model": model, "fold": fit.fold, **counts, **share})
+    return pd.DataFrame(rows)
+
+
+def p_by_correlation() -> pd.DataFrame:
+    """P of the difference of the two AUCs, as abstract and results print them, by the correlation of their errors.
+
+    Returns
+    -------
+    DataFrame
+        ``areas`` (the two AUCs and where they are printed), ``correlation`` from 0 to 0.95, ``p``.
+    """
+    correlation = np.linspace(0, 0.95, 96)
+    tables = []
+    for place, name in (("abstract", "AUC"), ("results 3", "mean AUC")):
+        first, second = (claim(place, f"{short} {name}") for _, _, short in MODELS)
+        p = claims.p_of_difference(float(first), float(second), *cohort_counts(), correlation)
+        pair = f"{first} and {second} ({place})"
+        tables.append(pd.DataFrame({"areas": pair, "correlation": correlation, "p": p}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def printed_p_values() -> dict[str, float]:
+    """The P values of that difference, by how and where they are printed; of "below" the limit."""
+    places = ("abstract", "results 3")
+    texts = {place: claim(place, "P, DCNN vs RF") for place in places}
+    return {f"P {text} ({place})": float(text.lstrip("<")) for place, text in texts.items()}
+
+
+SHORT_NAMES = [short for _, _, short in MODELS]
+
+
+def audit_paper() -> list[Finding]:
+    """Every finding about the paper's numbers, in the order of the paper."""
+    return [*cohort_findings(), *fold_findings(), *comparison_findings(), *agreement_findings()]
+
+
+def cohort_findings() -> list[Finding]:
+    """Patients, segments, percentages and the correlation of table 1 and its text."""
+    with_fat, without = cohort_counts()
+    patients, excluded = int(claim("results 1", "patients collected")), claim("results 1", "patients excluded")
+    reasons = re.fullmatch(r"(\d+) \((\d+) BMI ([<>=]+) ?(\d+), (\d+) .*\)", excluded)
+    if reasons is None:
+        raise InputError(
+            f"claims.csv, patients excluded: found {excluded!r}, expected a text like '9 (4 BMI > 28, 5 ...)'"
+        )
+    out, by_bmi, relation, limit, unclear = reasons.groups()
+    segments, left = with_fat + without, patients - int(out)
+    analysed = f"the {patients} patients are those analysed, {SEGMENTS_PER_PATIENT} segments each"
+    included = (
+        f"the {patients} patients include the {out} excluded, which leaves {left}; {SEGMENTS_PER_PATIENT} segments each"
+    )
+    methods = claim("methods 1", "exclusion BMI (kg/m2)")
+    r, p = claim("results 1", "BMI-VAS Pearson r"), claim("results 1", "BMI-VAS P")
+    return [
+        claims.product("segments of the patients", SEGMENTS_PER_PATIENT, patients, segments, analysed),
+        claims.product("segments after exclusion", SEGMENTS_PER_PATIENT, left, segments, included),
+        claims.total("reasons of exclusion", [int(by_bmi), int(unclear)], int(out), "one reason for each patient"),
+        claims.agreement("BMI that excludes", ("methods", methods), ("results", f"{relation}{limit}"), criterion=True),
+        *_table_one_findings(),
+        claims.correlation("BMI and VAS", r, patients, p),
+    ]
+
+
+def fold_findings() -> list[Finding]:
+    """What tables 2, 3 and 4 say of each other, and of the cohort; that both models were tested on the same cases."""
+    found = fold_audits()
+    findings = [
+        replace(finding, what=f"{model}, {finding.what}") for model, of in found.items() for finding in of.findings
+    ]
+    totals = {model: next(f for f in of.findings if f.what == relations.TOTAL) for model, of in found.items()}
+    whole = sum(cohort_counts())
+    paired = Finding(
+        "both models were tested on the same segments",
+        REPRODUCED if all(total.status == REPRODUCED for total in totals.values()) else IMPOSSIBLE,
+        f"a paired DeLong test of the {whole} segments, each tested once; {relations.FITTING}, or the nearest",
+        f"{whole} segments in both",
+        ", ".join(f"{model} {total.computed}" for model, total in totals.items()),
+    )
+    return [*findings, paired]
+
+
+def comparison_findings() -> list[Finding]:
+    """Which P value and which interval each claim would need."""
+    cases = cohort_counts()
+    findings = []
+    for p_place, auc_place, auc in (
+        ("abstract", "abstract", "AUC"),
+        ("abstract", "results 3", "mean AUC"),
+        ("results 3", "results 3", "mean AUC"),
+    ):
+        first, second = (claim(auc_place, f"{short} {auc}") for short in SHORT_NAMES)
+        p = claim(p_place, "P, DCNN vs RF")
+        what = f"P of {p_place} with the AUCs of {auc_place}"
+        findings.append(claims.area_difference(what, first, second, p, *cases))
+    low, high = claim("methods 3", "DCNN AUC 95% CI").split("-")
+    for place in ("methods 3", "results 3"):
+        auc = claim(place, "DCNN mean AUC")
+        findings.append(claims.area_interval(f"interval of the DCNN with the AUC of {place}", auc, (low, high), *cases))
+    return findings
+
+
+def agreement_findings() -> list[Finding]:
+    """The abstract, the methods and the discussion beside the results."""
+    pairs = [
+        *((f"accuracy of the {m}", "abstract", f"{m} accuracy (%)", f"{m} mean accuracy (%)") for m in SHORT_NAMES),
+        *((f"AUC of the {m}", "abstract", f"{m} AUC", f"{m} mean AUC") for m in SHORT_NAMES),
+        ("AUC of the DCNN", "methods 3", "DCNN mean AUC", "DCNN mean AUC"),
+        ("AUC of the DCNN", "discussion", "DCNN AUC", "DCNN mean AUC"),
+        ("P of the difference", "abstract", "P, DCNN vs RF", "P, DCNN vs RF"),
+    ]
+    return [
+        claims.agreement(
+            f"{what}, {place} and results", (place, claim(place, name)), ("results 3", claim("results 3", other))
+        )
+        for what, place, name, other in pairs
+    ]
+
+
+def _table_one() -> pd.Series:
+    return read("table1_cohort").set_index("variable")["value"]
+
+
+def _table_one_findings() -> list[Finding]:
+    """Sums, percentages and BMI of table 1."""
+    values = _table_one()
+    with_fat, without = cohort_counts()
+    patients = int(claim("results 1", "patients collected"))
+    counts = values.str.extract(r"^(?P<count>\d+)(?:/(?P<of>\d+))? \((?P<percent>[\d.]+)\)$").dropna(subset="percent")
+    infiltrated = ["mild", "moderate", "severe"]
+    whole = {name: with_fat if name in infiltrated else with_fat + without for name in counts.index}
+    shares = {
+        name: (int(row["count"]), whole[name] if pd.isna(row["of"]) else int(row["of"]), row["percent"])
+        for name, row in counts.iterrows()
+    }
+    sexes = [int(n) for n in values["male/female"].split("/")]
+    grades = [shares[name][0] for name in infiltrated]
+    sizes = [
+        (Printed.of(mean), Printed.of(sd)) for mean, sd in (values[n].split(" ± ") for n in ("height", "weight", "bmi"))
+    ]
+    return [
+        claims.total("male and female patients", sexes, patients, "each patient once"),
+        claims.total("grades of infiltration", grades, with_fat, "each infiltrated segment has one grade"),
+        *claims.shares("percentages of table 1", shares),
+        claims.body_mass_index(sizes[0], sizes[1], sizes[2]),
+    ]
+
+
+def beside_table_one(ours: pd.DataFrame) -> pd.DataFrame:
+    """Our table 1 with the paper's value of each variable beside ours."""
+    paper = read("table1_cohort")
+    paper["variable"] = paper["variable"].replace({"bmi": "BMI"})
+    merged = ours.merge(paper[["section", "variable", "value"]], on=["section", "variable"], how="left")
+    merged = merged.rename(columns={"value_x": "ours", "value_y": "paper", "n_missing": "missing"})
+    return merged[["variable", "unit", "statistic", "ours", "paper", "missing", "normality"]]
+
+
+def beside_folds(ours: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Our metrics per fold in the form of the paper's table ``name``, then mean and population SD of both."""
+    paper = read(name)
+    metrics = [column for column in paper if column != "fold"]
+
+    def closing(table: pd.DataFrame) -> pd.Series:
+        means, sds = table[metrics].mean(), table[metrics].std(ddof=0)
+        return pd.Series({metric: f"{means[metric]:.2f} ± {sds[metric]:.2f}" for metric in metrics})
+
+    folds = ours[["fold", *metrics]].astype({"fold": str}).map(_text)
+    rows = [closing(ours).to_frame().T.assign(fold="ours"), closing(paper).to_frame().T.assign(fold="paper")]
+    table = pd.concat([folds, *rows], ignore_index=True)
+    return table.rename(columns=lambda name: name.removesuffix("_pct") + " (%)" if name.endswith("_pct") else name)
+
+
+def beside_comparison(ours: pd.DataFrame) -> pd.DataFrame:
+    """Fold means ± population SD of forest and network, ours and the paper's table 4; proportions in percent."""
+    paper = read("table4_comparison").set_index("metric")
+    ours = ours.set_index("metric")
+    columns = {}
+    for model, short in (("random_forest", "rf"), ("dcnn", "dcnn")):
+        columns[LABELS[model]] = [
+            f"{ours.loc[m, f'{model}_mean']:.2f} ± {ours.loc[m, f'{model}_sd']:.2f}" for m in paper.index
+        ]
+        columns[f"{LABELS[model]}, paper"] = [
+            f"{paper.loc[m, f'{short}_mean']:.2f} ± {paper.loc[m, f'{short}_sd']:.2f}" for m in paper.index
+        ]
+    return pd.DataFrame({"metric": paper.index.str.replace("_pct", " (%)"), **columns})
+
+
+def key_results(summary: pd.DataFrame, compared: pd.DataFrame, correlation: str) -> pd.DataFrame:
+    """The study in one screen: each result, ours, the paper's.
+
+    Parameters
+    ----------
+    summary : of ``performance.summary``, one split and repeat
+    compared : of ``performance.comparison``, forest and network
+    correlation : the BMI-VAS correlation in words
+    """
+    rows = []
+    for model, short in (("random_forest", "RF"), ("dcnn", "DCNN")):
+        auc, accuracy = _metric(summary, model, "auc"), _metric(summary, model, "accuracy")
+        paper = claim("results 3", f"{short} mean AUC")
+        rows.append((f"{LABELS[model]}: AUC, mean ± SD over folds", f"{auc['mean']:.2f} ± {auc['sd']:.2f}", paper))
+        abstract = claim("abstract", f"{short} AUC")
+        rows.append((f"{LABELS[model]}: AUC, pooled [95 % interval]", _interval(auc), f"{abstract} (abstract)"))
+        percent = claim("results 3", f"{short} mean accuracy (%)")
+        rows.append((f"{LABELS[model]}: accuracy, mean over folds", f"{100 * accuracy['mean']:.1f} %", f"{percent} %"))
+    for model in [name for name in models(summary) if name not in ("random_forest", "dcnn")]:
+        rows.append(
+            (
+                f"{LABELS.get(model, model)}: AUC, pooled [95 % interval]",
+                _interval(_metric(summary, model, "auc")),
+                "not reported",
+            )
+        )
+    by_method = compared.set_index("method")
+    clustered, naive = by_method.loc["clustered"], by_method.loc["naive DeLong"]
+    difference = estimate(clustered, "difference", "+.2f")
+    rows.append(
+        ("Network minus forest: AUC, patients as clusters", f"{difference}, {p_value(clustered['p'])}", "not reported")
+    )
+    said = f"P {claim('results 3', 'P, DCNN vs RF')} (results), {claim('abstract', 'P, DCNN vs RF')} (abstract)"
+    rows.append(("Network minus forest: naive DeLong", p_value(naive["p"]), said))
+    rows.append(
+        ("BMI and VAS: Pearson correlation", correlation, f"r = {claim('results 1', 'BMI-VAS Pearson r')}, P < 0.01")
+    )
+    return pd.DataFrame(rows, columns=["result", "ours", "paper"])
+
+
+def _metric(summary: pd.DataFrame, model: str, metric: str) -> pd.Series:
+    return summary[(summary["model"] == model) & (summary["metric"] == metric)].iloc[0]
+
+
+def _interval(row: pd.Series) -> str:
+    missing = f" (no interval: {row['note']})" if pd.isna(row["low"]) else ""
+    return estimate(row, "pooled") + missing
+
+
+def _text(cell: object) -> str:
+    return f"{cell:.2f}" if isinstance(cell, float) else str(cell)

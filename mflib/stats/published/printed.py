@@ -1,0 +1,307 @@
+"""Printed numbers, tables of fold results, and what an audit says of them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from mflib.base.errors import InputError
+
+LENIENT = 1.0  # units of the last place
+_NUMBER = re.compile(r"\d+(\.\d*)?|\.\d+")
+_RELATIONS = {"": "", "=": "", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "≤": "<=", "≥": ">="}
+# Percent of whole cases are often exactly one unit away; binary fractions must not decide that.
+_SLACK = 1e-6
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A number as it is printed.
+
+    Parameters
+    ----------
+    text : the digits
+    value : as a number
+    unit : of its last place, such as 0.01
+    """
+
+    text: str
+    value: float
+    unit: float
+
+    @classmethod
+    def of(cls, text: str) -> Printed:
+        """Read the digits; raises ``InputError`` where they are no number of zero or more."""
+        digits = text.strip()
+        if not _NUMBER.fullmatch(digits):
+            raise InputError(f"found {text!r}, expected a number such as 67.18")
+        return cls(digits, float(digits), 10.0 ** -len(digits.partition(".")[2]))
+
+    def bounds(self, tolerance: float = LENIENT) -> tuple[float, float]:
+        """Least and greatest value that it can stand for; ``tolerance`` in units of the last place."""
+        reach = (tolerance + _SLACK) * self.unit
+        return self.value - reach, self.value + reach
+
+    def deviation(self, exact: ArrayLike) -> NDArray[np.float64]:
+        """How far exact values lie from it, in units of its last place; NaN where the exact value is."""
+        return np.abs(np.asarray(exact, dtype=np.float64) - self.value) / self.unit
+
+    def fits(self, exact: ArrayLike, tolerance: float = LENIENT) -> NDArray[np.bool_]:
+        """Whether it can stand for each exact value; an undefined one (NaN) it does not stand for."""
+        return self.deviation(exact) <= tolerance + _SLACK
+
+    def without_padding(self) -> Printed:
+        """The number without a last zero after the point: 80.50 may be 80.5, filled up to two decimals."""
+        padded = "." in self.text and self.text.endswith("0")
+        return Printed(self.text, self.value, 10 * self.unit) if padded else self
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A number as a text claims it: itself, or a limit below or above which something lies.
+
+    Parameters
+    ----------
+    relation : "<", "<=", ">", ">=", or empty for the number itself
+    number : as printed
+    """
+
+    relation: str
+    number: Printed
+
+    @classmethod
+    def of(cls, text: str) -> Claimed:
+        """Read "0.032", "= 0.032", "<0.001", "≥ 28"; raises ``InputError`` where it is no sign and number."""
+        digits = text.lstrip(" <>=≤≥")
+        sign = text.removesuffix(digits).replace(" ", "")
+        if sign not in _RELATIONS:
+            raise InputError(f"found {text!r}, expected a number such as 0.032, after one of <, <=, >, >= or none")
+        return cls(_RELATIONS[sign], Printed.of(digits))
+
+    def __str__(self) -> str:
+        return f"{self.relation or '='} {self.number.text}"
+
+    def bounds(self, tolerance: float = LENIENT) -> tuple[float, float]:
+        """Least and greatest value that it allows; a limit is exact, a number as ``Printed.bounds``."""
+        if not self.relation:
+            return self.number.bounds(tolerance)
+        return (-np.inf, self.number.value) if self.relation[0] == "<" else (self.number.value, np.inf)
+
+    def meets(self, least: float, greatest: float, tolerance: float = LENIENT) -> bool:
+        """Whether it allows any of the values from ``least`` to ``greatest``."""
+        low, high = self.bounds(tolerance)
+        return low <= greatest and least <= high
+
+    def compatible(self, other: Claimed, tolerance: float = LENIENT) -> bool:
+        """Whether one value can be what both claim."""
+        (low, high), (other_low, other_high) = self.bounds(tolerance), other.bounds(tolerance)
+        least, greatest = max(low, other_low), min(high, other_high)
+        return least < greatest or (least == greatest and {self.relation, other.relation} == {"<=", ">="})
+
+
+def readings(row: Mapping[str, Printed]) -> list[tuple[str, Mapping[str, Printed]]]:
+    """The ways to read a row, the strict one first: as printed, and with last zeros taken for padding.
+
+    Returns
+    -------
+    list of (assumption, row)
+        The assumption is empty for the row as printed. There is one way only where no value ends with a zero.
+    """
+    padded = {name: printed.without_padding() for name, printed in row.items()}
+    filled = [printed.text for name, printed in row.items() if padded[name] != printed]
+    ways: list[tuple[str, Mapping[str, Printed]]] = [("", row)]
+    return [*ways, (f"the last zero of {', '.join(filled)} is padding", padded)] if filled else ways
+
+
+def within(tolerance: float) -> str:
+    """The tolerance in words."""
+    return f"printed values are exact to {tolerance:g} unit{'' if tolerance == 1 else 's'} of their last place"
+
+
+Status = Literal["reproduced", "not reproducible", "impossible under the stated assumption"]
+REPRODUCED: Status = "reproduced"
+NOT_REPRODUCIBLE: Status = "not reproducible"
+IMPOSSIBLE: Status = "impossible under the stated assumption"
+STATUSES: tuple[Status, ...] = (IMPOSSIBLE, NOT_REPRODUCIBLE, REPRODUCED)
+SIGNS: dict[Status, str] = {REPRODUCED: "✓", NOT_REPRODUCIBLE: "≠", IMPOSSIBLE: "✗"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One statement about printed numbers.
+
+    Parameters
+    ----------
+    what : its subject
+    status : "reproduced"; "not reproducible", where other printed numbers give another value or none; "impossible
+        under the stated assumption", where no data at all can give what is printed
+    assumption : under which that holds
+    printed : what the publication says
+    computed : what follows
+    detail : what a reader wants to know besides
+    """
+
+    what: str
+    status: Status
+    assumption: str
+    printed: str
+    computed: str
+    detail: str = ""
+
+
+def table(findings: Sequence[Finding]) -> pd.DataFrame:
+    """The findings as rows, in their order: a sign for the status, then the fields of each finding."""
+    rows = [{"sign": SIGNS[finding.status], **asdict(finding)} for finding in findings]
+    return pd.DataFrame(rows, columns=["sign", *Finding.__dataclass_fields__])
+
+
+def brief(findings: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``table`` for a page: the detail goes with the value, the tolerance is left to the caption."""
+    assumption = findings["assumption"].str.replace(r"(; )?printed values are exact to [^;]* place", "", regex=True)
+    computed = findings["computed"] + findings["detail"].map(lambda detail: f" ({detail})" if detail else "")
+    return pd.DataFrame(
+        {
+            "sign": findings["sign"],
+            "what": findings["what"],
+            "printed": findings["printed"],
+            "computed": computed,
+            "assumption": assumption.str.removeprefix("; "),
+        }
+    )
+
+
+PERCENT = ("accuracy_pct", "ppv_pct", "npv_pct", "sensitivity_pct", "specificity_pct")
+METRICS = (*PERCENT, "auc")
+SUMMARIES = ("mean", "average", "total", "sd", "overall")  # rows over the folds, which are no folds
+NAMES = {
+    "accuracy_pct": "accuracy",
+    "ppv_pct": "PPV",
+    "npv_pct": "NPV",
+    "sensitivity_pct": "sensitivity",
+    "specificity_pct": "specificity",
+    "auc": "AUC",
+}
+
+
+@dataclass(frozen=True)
+class FoldTable:
+    """The printed results of each fold.
+
+    Parameters
+    ----------
+    folds : by the fold's name, its value of each metric; every fold has the same metrics
+    ignored : columns of the file that are none of ``METRICS``
+    """
+
+    folds: Mapping[str, Mapping[str, Printed]]
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that are there, in the order of ``METRICS``."""
+        present = next(iter(self.folds.values()))
+        return tuple(metric for metric in METRICS if metric in present)
+
+    def column(self, metric: str) -> list[Printed]:
+        """The printed values of one metric, fold by fold."""
+        return [row[metric] for row in self.folds.values()]
+
+
+Summary = Mapping[str, tuple[Printed, Printed]]
+
+
+def read_folds(path: Path) -> FoldTable:
+    """Read a CSV with ``fold`` and any of ``METRICS``; percent but for the AUC, as many decimals as printed.
+
+    Raises
+    ------
+    InputError
+        With file, line, column, what was found and what was expected; also of a row of means, totals or SDs.
+    """
+    header, rows = _read(path)
+    present = [metric for metric in METRICS if metric in header]
+    if "fold" not in header or not present:
+        raise InputError(f"{path}: found columns {header}, expected fold and any of {list(METRICS)}")
+    folds: dict[str, dict[str, Printed]] = {}
+    for line, row in rows:
+        expected = _no_fold(row["fold"], folds)
+        if expected:
+            raise InputError(f"{path}, line {line}, column fold: found {row['fold']!r}, expected {expected}")
+        folds[row["fold"]] = {metric: _value(path, line, metric, metric, row[metric]) for metric in present}
+    percent = [row[metric] for row in folds.values() for metric in present if metric in PERCENT]
+    if percent and 0 < max(printed.value for printed in percent) <= 1:
+        raise InputError(f"{path}: found no percentage above 1, expected percent from 0 to 100, not shares")
+    return FoldTable(folds, tuple(name for name in header if name not in ("fold", *METRICS)))
+
+
+def read_summary(path: Path, folds: FoldTable) -> Summary:
+    """Read a CSV with ``metric``, ``mean`` and ``sd``, the printed mean and SD over the folds of each metric.
+
+    Raises
+    ------
+    InputError
+        As ``read_folds``; or a metric that the table of folds has not.
+    """
+    header, rows = _read(path)
+    if not {"metric", "mean", "sd"} <= set(header):
+        raise InputError(f"{path}: found columns {header}, expected metric, mean and sd")
+    summary: dict[str, tuple[Printed, Printed]] = {}
+    for line, row in rows:
+        metric = row["metric"]
+        if metric not in folds.metrics or metric in summary:
+            expected = f"each of {list(folds.metrics)} once at most"
+            raise InputError(f"{path}, line {line}, column metric: found {metric!r}, expected {expected}")
+        mean = _value(path, line, "mean", metric, row["mean"])
+        summary[metric] = mean, _value(path, line, "sd", metric, row["sd"])
+    return summary
+
+
+def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The header, and each row with its line; every cell is text."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: found {error}, expected a CSV table in UTF-8") from error
+    if len(lines) < 2:
+        raise InputError(f"{path}: found {len(lines)} lines, expected a header and one row or more")
+    header = lines[0][1]
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise InputError(f"{path}: found the column {twice[0]!r} twice, expected each once")
+    for line, cells in lines[1:]:
+        if len(cells) != len(header):
+            raise InputError(f"{path}, line {line}: found {len(cells)} cells, expected {len(header)}: {header}")
+    return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in lines[1:]]
+
+
+def _no_fold(name: str, earlier: Container[str]) -> str:
+    """What is expected instead of a name that no further fold can have; empty where one can."""
+    if name in earlier:
+        return "each fold once"
+    words = re.findall(r"[a-z]+", name.casefold())
+    if not name or (words and words[0] in SUMMARIES):
+        return "the name of a fold; leave out rows over the folds, a summary of means and SDs is a table of its own"
+    return ""
+
+
+def _value(path: Path, line: int, column: str, metric: str, text: str) -> Printed:
+    """One cell as a printed number in the metric's range."""
+    highest = 100 if metric in PERCENT else 1
+    expected = f"a number from 0 to {highest}"
+    try:
+        printed = Printed.of(text)
+    except InputError as error:
+        message = f"found {text!r}, expected {expected}; leave out a fold or a column that is not defined"
+        raise InputError(f"{path}, line {line}, column {column}: {message}") from error
+    if printed.value > highest:
+        raise InputError(f"{path}, line {line}, column {column}: found {text!r}, expected {expected}")
+    return printed

@@ -1,0 +1,272 @@
+"""Power and sample size of a test of one area against 0.5, and of two areas on the same cases.
+
+All tests are two-sided at level alpha (so is R's pROC), and all powers are normal approximations that count the tail on
+the side of the true difference. Where cases are clustered in patients, the design effect multiplies the variances: it
+is the ratio of the clustered variance of the area, or of the difference, to the naive one, and can also lie below 1.
+
+References
+----------
+Hanley JA, McNeil BJ. Radiology 1982;143:29-36.
+Obuchowski NA, McClish DK. Stat Med 1997;16:1529-1542.
+Obuchowski NA, Lieber ML, Wians FH. Clin Chem 2004;50:1118-1125.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from mflib.base.errors import InputError
+from mflib.stats.roc.cases import Floats
+
+Method = Literal["obuchowski", "hanley"]
+
+
+def hanley_mcneil(auc: ArrayLike, positives: float, negatives: float) -> Floats:
+    """Variance of an area from its value and the numbers of cases alone (Hanley & McNeil 1982).
+
+    Parameters
+    ----------
+    auc : any shape, in [0, 1]
+    positives, negatives : independent cases
+    """
+    area = np.asarray(auc, dtype=np.float64)
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    return np.asarray(spread / (positives * negatives))
+
+
+def power_one(
+    auc: float,
+    positives: float,
+    negatives: float,
+    *,
+    alpha: float = 0.05,
+    design_effect: float = 1.0,
+    method: Method = "obuchowski",
+) -> float:
+    """Power to find that an area is not 0.5.
+
+    Parameters
+    ----------
+    auc : the true area, in (0, 1)
+    positives, negatives : cases
+    alpha : two-sided level
+    design_effect : ratio of clustered to naive variance
+    method : ``obuchowski``, the binormal variance of Obuchowski 2004, as R's pROC; or ``hanley``, the variance of
+        Hanley & McNeil 1982, at the true area and at 0.5
+
+    Returns
+    -------
+    float
+        Half of alpha for an area of 0.5.
+
+    Raises
+    ------
+    InputError
+        A value outside its range, or an unknown method.
+    """
+    _check_design(alpha, design_effect, auc)
+    _check_cases(positives, negatives)
+    null, true = _variances_one(auc, positives, negatives, method)
+    return _power(auc - 0.5, design_effect * null, design_effect * true, alpha)
+
+
+def sample_size_one(
+    auc: float,
+    power: float,
+    ratio: float,
+    *,
+    alpha: float = 0.05,
+    design_effect: float = 1.0,
+    method: Method = "obuchowski",
+) -> float:
+    """Positives needed to find that an area is not 0.5 with the given power.
+
+    Parameters
+    ----------
+    auc : the true area, in (0, 1), not 0.5
+    power : wanted, between alpha and 1
+    ratio : negatives per positive
+    alpha, design_effect, method : as ``power_one``
+
+    Returns
+    -------
+    float
+        Not rounded. The negatives needed are ``ratio`` times as many.
+
+    Raises
+    ------
+    InputError
+        As ``power_one``, an area of 0.5, or a power outside (alpha, 1).
+    """
+    _check_design(alpha, design_effect, auc)
+    _check_wanted(power, alpha, ratio)
+    if auc == 0.5:
+        raise InputError("found an area of 0.5, expected one that differs from it")
+
+    def lacking(positives: float) -> float:
+        null, true = _variances_one(auc, positives, ratio * positives, method)
+        return _power(auc - 0.5, design_effect * null, design_effect * true, alpha) - power
+
+    enough = 1.0
+    while lacking(enough) < 0:
+        enough *= 2
+    return float(brentq(lacking, enough / 2**20, enough, xtol=1e-13, rtol=1e-14))
+
+
+def power_two(
+    auc_first: float,
+    auc_second: float,
+    positives: float,
+    negatives: float,
+    correlation: float = 0.0,
+    *,
+    alpha: float = 0.05,
+    design_effect: float = 1.0,
+) -> float:
+    """Power to find that two areas on the same cases differ (Obuchowski & McClish 1997, as R's pROC).
+
+    Scores are binormal with equal variances in both classes. As in pROC the first area is the reference: its variance
+    stands for both where they are taken as equal, so the order of the areas matters.
+
+    Parameters
+    ----------
+    auc_first, auc_second : the true areas, in (0, 1)
+    positives, negatives : cases
+    correlation : of the two models' scores within a class, taken as the same in both classes; 0 for areas on different
+        cases, as many in each set
+    alpha : two-sided level
+    design_effect : ratio of clustered to naive variance of the difference
+
+    Returns
+    -------
+    float
+        Half of alpha, roughly, for equal areas.
+
+    Raises
+    ------
+    InputError
+        A value outside its range, or a correlation so high that the variance of the difference is not positive.
+    """
+    _check_design(alpha, design_effect, auc_first, auc_second)
+    _check_cases(positives, negatives)
+    null, true = _variances_two(auc_first, auc_second, negatives / positives, correlation)
+    scale = design_effect / positives
+    return _power(auc_first - auc_second, scale * null, scale * true, alpha)
+
+
+def sample_size_two(
+    auc_first: float,
+    auc_second: float,
+    power: float,
+    ratio: float,
+    correlation: float = 0.0,
+    *,
+    alpha: float = 0.05,
+    design_effect: float = 1.0,
+) -> float:
+    """Positives needed to find that two areas on the same cases differ with the given power.
+
+    Parameters
+    ----------
+    auc_first, auc_second, correlation, alpha, design_effect : as ``power_two``; the areas differ
+    power : wanted, between alpha and 1
+    ratio : negatives per positive
+
+    Returns
+    -------
+    float
+        Not rounded. The negatives needed are ``ratio`` times as many.
+
+    Raises
+    ------
+    InputError
+        As ``power_two``, equal areas, or a power outside (alpha, 1).
+    """
+    _check_design(alpha, design_effect, auc_first, auc_second)
+    _check_wanted(power, alpha, ratio)
+    if auc_first == auc_second:
+        raise InputError(f"found two areas of {auc_first}, expected different ones")
+    null, true = _variances_two(auc_first, auc_second, ratio, correlation)
+    reach = norm.isf(alpha / 2) * np.sqrt(null) + norm.ppf(power) * np.sqrt(true)
+    return float(design_effect * reach**2 / (auc_first - auc_second) ** 2)
+
+
+def _power(difference: float, null: float, true: float, alpha: float) -> float:
+    """Power from the variances under the null hypothesis and in truth."""
+    return float(norm.cdf((abs(difference) - norm.isf(alpha / 2) * np.sqrt(null)) / np.sqrt(true)))
+
+
+def _variances_one(auc: float, positives: float, negatives: float, method: Method) -> tuple[float, float]:
+    """Variance of an area where the true one is 0.5, and where it is as given."""
+    if method == "hanley":
+        null, true = hanley_mcneil([0.5, auc], positives, negatives).tolist()
+        return null, true
+    if method != "obuchowski":
+        raise InputError(f"found method {method!r}, expected 'obuchowski' or 'hanley'")
+    a = 1.414 * norm.ppf(auc)  # the paper's digits, as in pROC
+    k = negatives / positives
+    true = 0.0099 * np.exp(-(a**2) / 2) * ((5 * a**2 + 8) + (a**2 + 8) / k)
+    return 0.0792 * (1 + 1 / k) / positives, float(true) / positives
+
+
+def _variances_two(first: float, second: float, ratio: float, correlation: float) -> tuple[float, float]:
+    """Variance of the difference, times the number of positives: areas taken as equal to the first, and as given."""
+    if not -1 <= correlation <= 1:
+        raise InputError(f"found correlation {correlation}, expected one from -1 to 1")
+    a, b = (float(np.sqrt(2) * norm.ppf(area)) for area in (first, second))
+    covariance = _binormal_covariance(a, b, ratio, correlation)
+    of_first, of_second = _binormal_variance(a, ratio), _binormal_variance(b, ratio)
+    null, true = 2 * (of_first - covariance), of_first + of_second - 2 * covariance
+    if min(null, true) <= 0:
+        found = f"found areas {first} and {second} with correlation {correlation}: the variance of the difference is"
+        raise InputError(
+            f"{found} {min(null, true)}, expected above 0: give the area nearer 0.5 first, or correlate less"
+        )
+    return float(null), float(true)
+
+
+def _binormal_variance(a: float, ratio: float) -> float:
+    """Variance of the binormal area Phi(a / sqrt 2), times the number of positives.
+
+    Obuchowski & McClish 1997, pages 1530 and 1531, for equal variances in both classes (B = 1), as pROC has it: without
+    the covariance of the two estimated parameters, which would make the variance of a large area smaller.
+    """
+    f, g = _slopes(a)
+    return f**2 * (1 + 1 / ratio + a**2 / 2) + g**2 * (1 + ratio) / (2 * ratio)
+
+
+def _binormal_covariance(a: float, b: float, ratio: float, r: float) -> float:
+    """Covariance of two such areas whose scores correlate by r in either class, times the number of positives."""
+    (f_a, g_a), (f_b, g_b) = _slopes(a), _slopes(b)
+    of_means = f_a * f_b * (r + r / ratio + r**2 * a * b / 2)
+    of_spreads = g_a * g_b * r**2 * (1 + ratio) / (2 * ratio)
+    return of_means + of_spreads + r**2 * (f_a * g_b * a + f_b * g_a * b) / 2
+
+
+def _slopes(a: float) -> tuple[float, float]:
+    """Derivatives of the area by the distance of the classes and by the ratio of their spreads."""
+    by_distance = float(np.exp(-(a**2) / 4) / np.sqrt(4 * np.pi))
+    return by_distance, -by_distance * a / 2
+
+
+def _check_design(alpha: float, design_effect: float, *areas: float) -> None:
+    if not all(0 < area < 1 for area in areas):
+        raise InputError(f"found areas {list(areas)}, expected between 0 and 1")
+    if not 0 < alpha < 1 or not 0 < design_effect < np.inf:
+        raise InputError(f"found alpha {alpha}, design effect {design_effect}; expected in (0, 1), above 0")
+
+
+def _check_cases(positives: float, negatives: float) -> None:
+    if not 1 <= positives < np.inf or not 1 <= negatives < np.inf:
+        raise InputError(f"found {positives} positives and {negatives} negatives, expected at least one of each")
+
+
+def _check_wanted(power: float, alpha: float, ratio: float) -> None:
+    if not alpha < power < 1 or not 0 < ratio < np.inf:
+        raise InputError(f"found power {power}, ratio {ratio}; expected between alpha ({alpha}) and 1, above 0")

@@ -1,0 +1,382 @@
+"""A comparison as text, as JSON, and as a folder of tables and figures."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from mflib.base import files
+from mflib.base.errors import InputError
+from mflib.base.words import LABELS
+from mflib.show import figures
+from mflib.stats import performance
+from mflib.stats.performance.predictions import (
+    COLUMNS,
+    RUN,
+    check_same_segments,
+    estimate,
+    faults,
+    listed,
+    p_value,
+    runs,
+)
+
+
+def read(paths: Sequence[Path]) -> pd.DataFrame:
+    """One valid predictions table from one or more CSV files.
+
+    Parameters
+    ----------
+    paths : CSV files (UTF-8, commas, a header line) with ``performance.COLUMNS``; other columns are left out. No text
+        stands for a missing value, so a model may be called NA; spaces around a field are no part of it
+
+    Returns
+    -------
+    DataFrame
+        As ``performance.validate`` gives it.
+
+    Raises
+    ------
+    InputError
+        A file that is missing, unreadable or empty, lacks columns, has lines of unequal length or holds faulty values,
+        each with its line; a model, split and repeat in two files; one with one class only; segments that not every
+        model of a split and repeat scored, or that carry different labels, with the file of each model.
+    """
+    tables: dict[Path, pd.DataFrame] = {}
+    for path in paths:
+        table = _read(path)
+        for earlier, other in tables.items():
+            twice = table[RUN].drop_duplicates().merge(other[RUN].drop_duplicates(), on=RUN)
+            if len(twice):
+                found = twice.iloc[0].to_dict()
+                raise InputError(f"{path}: found {found}, which {earlier} holds too, expected each in one file")
+        tables[path] = table
+    if not tables:
+        raise InputError("found no predictions file, expected at least one")
+    joined = pd.concat(tables, names=["file"])
+    for _, rows in joined.groupby(["split", "repeat"]):
+        try:
+            check_same_segments(rows)
+        except InputError as error:
+            models = rows.groupby("file", sort=False)["model"].unique()
+            sources = "; ".join(f"{', '.join(of_file)} from {file}" for file, of_file in models.items())
+            raise InputError(f"{error} ({sources})") from error
+    return joined.reset_index(drop=True)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The valid predictions table of one file."""
+    lines = _lines(path)
+    found = [
+        f"{path}, line {lines.index[f.row]}, {f.column}: found {f.found}, expected {f.expected}" for f in faults(lines)
+    ]
+    if found:
+        raise InputError(listed(found))
+    table = performance.validate(lines)
+    for run, rows in runs(table):
+        if rows["y_true"].nunique() < 2:
+            found_class = f"the label {rows['y_true'].iloc[0]} only in {len(rows)} rows"
+            raise InputError(f"{path}: found {found_class} of {run}, expected positives (1) and negatives (0)")
+    return table
+
+
+def _lines(path: Path) -> pd.DataFrame:
+    """The rows of a file as text, indexed by line; blank ones are left out."""
+    (first, header), *rows = _fields(path) or [(1, [])]
+    if not header:
+        raise InputError(f"{path}: found an empty file, expected a header line and rows")
+    absent = [column for column in COLUMNS if column not in header]
+    if absent:
+        raise InputError(f"{path}, line {first}: found the columns {header} without {absent}, expected {COLUMNS}")
+    doubled = [column for column in COLUMNS if header.count(column) > 1]
+    if doubled:
+        raise InputError(f"{path}, line {first}: found the columns {doubled} twice, expected each once")
+    if not rows:
+        raise InputError(f"{path}: found a header and no rows, expected a row per segment and model")
+    for line, fields in rows:
+        if len(fields) != len(header):
+            expected = f"{len(header)} as in the header line"
+            raise InputError(f"{path}, line {line}: found {len(fields)} fields, expected {expected}")
+    return pd.DataFrame([fields for _, fields in rows], columns=header, index=[line for line, _ in rows])
+
+
+def _fields(path: Path) -> list[tuple[int, list[str]]]:
+    """Number and fields of each line that is not blank; a field that holds line breaks counts for its first line."""
+    reader = csv.reader(StringIO(_text(path)), skipinitialspace=True, strict=True)
+    found, line = [], 1
+    try:
+        for row in reader:
+            fields = [field.strip() for field in row]
+            if any(fields):
+                found.append((line, fields))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}, line {line}: not readable as CSV ({error}), expected quotes in pairs") from error
+    return found
+
+
+def _text(path: Path) -> str:
+    """A file's text, which does not look like a table of another kind."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: found no such file, expected a CSV file of predictions") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not readable as CSV in UTF-8: {error}") from error
+    header = text.lstrip("\n").partition("\n")[0]
+    if header.startswith("#"):
+        raise InputError(f"{path}: found a comment before the header line, expected the columns {COLUMNS} first")
+    for sign in ";\t":
+        if sign in header and "," not in header:
+            raise InputError(f"{path}: found {sign!r} between the columns, expected commas")
+    return text
+
+
+FEW_PATIENTS = 20
+FEW_IN_FOLD = 5  # in 10 folds of 46 patients with both labels, intervals of 95 % covered 0.90 (see roc.fold_mean)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Anybody's predictions, read in every way that ``performance`` knows.
+
+    Parameters
+    ----------
+    predictions : as ``performance.validate`` gives them
+    tables : by name, each as the function of that name in ``performance`` gives it; those of differences are left out
+        where there is one model only
+    notices : what a reader should know
+    """
+
+    predictions: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
+    notices: list[str]
+
+
+def run(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> Comparison:
+    """Read predictions in every way; each split and repeat by itself.
+
+    Parameters
+    ----------
+    predictions : as ``read`` gives them
+    resamples, seed : of the bootstrap of patients
+
+    Raises
+    ------
+    InputError
+        As ``performance.validate``; models of a split and repeat on different segments.
+    InputError
+        One class only.
+    """
+    table = performance.validate(predictions)
+    tables = {
+        "summary": performance.summary(table),
+        "metrics_per_fold": performance.metrics_per_fold(table),
+        "fold_mean_auc": performance.fold_mean_auc(table),
+        "predictive_values": performance.predictive_values(table),
+        "operating_points": performance.operating_points(table),
+        "calibration": performance.calibration(table, resamples=resamples, seed=seed),
+        "calibration_curve": performance.calibration_curve(table),
+        "decision_curve": performance.decision_curve(table, resamples=resamples, seed=seed),
+        "subgroups": performance.subgroups(table),
+        "mistakes": performance.mistakes(table),
+    }
+    differences, untested = _differences(table)
+    notices = [f"{where}: {notice}" for where, rows in _by_split(table) for notice in _notices(rows)]
+    return Comparison(table, tables | differences, [*notices, *untested])
+
+
+def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """The tables of differences, and why there are none."""
+    found: dict[str, list[pd.DataFrame]] = {"comparison": [], "mcnemar": [], "several": []}
+    reasons = []
+    for where, rows in _by_split(table):
+        pairs = list(combinations(performance.models(rows), 2))
+        if not pairs:
+            reasons.append(f"{where}: found one model, so there are no differences between models")
+            continue
+        found["mcnemar"] += [performance.mcnemar(rows, *pair) for pair in pairs]
+        lacking = "differences of the AUCs"
+        try:
+            areas = [performance.comparison(rows, *pair) for pair in pairs]
+            found["comparison"] += areas
+            reasons += [f"{where}: {reason}" for reason in _untestable(pd.concat(areas))]
+            lacking = "joint test of the AUCs"
+            found["several"].append(performance.several(rows))
+        except InputError as error:
+            reasons.append(f"{where}: no {lacking}: {error}")
+        if len(pairs) > 1:
+            reasons.append(f"{where}: {len(pairs)} pairs are tested, P values are not adjusted; the joint test is one")
+    return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items() if parts}, reasons
+
+
+def _untestable(comparison: pd.DataFrame) -> list[str]:
+    """Which differences of AUCs have no P value, and why."""
+    lacking = comparison[comparison["p"].isna()]
+    return [
+        f"{a} and {b}: P undefined ({', '.join(rows['method'])}): their AUCs differ, the difference has no variance"
+        for (a, b), rows in lacking.groupby(["model_a", "model_b"], sort=False)
+    ]
+
+
+def _notices(rows: pd.DataFrame) -> Iterator[str]:
+    """What a reader should know of the patients and folds of one split and repeat."""
+    patients, folds = rows["participant_id"].nunique(), rows.groupby("model")["fold"].nunique().max()
+    if patients < FEW_PATIENTS:
+        yield f"found {patients} patients; below {FEW_PATIENTS} the clustered intervals are too narrow"
+    if rows["split"].iloc[0] == "segment":
+        yield "folds by segment: patients train and test, so these numbers are optimistic"
+        return
+    mixed = int((rows.groupby("participant_id")["y_true"].nunique() > 1).sum())
+    if mixed > patients / 2 and patients < FEW_IN_FOLD * folds:
+        found = f"found {patients} patients in {folds} folds, {mixed} of them with both labels"
+        yield f"{found}; below {FEW_IN_FOLD} a fold the interval of the AUC's mean of folds is too narrow"
+    for model, of_model in rows.groupby("model"):
+        several = (of_model.groupby("participant_id")["fold"].nunique() > 1).sum()
+        if several:
+            yield f"{model} has {several} patients in several folds, so it was not split by patient"
+
+
+def _by_split(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    for (split, repeat), rows in table.groupby(["split", "repeat"], sort=True):
+        yield f"split by {split}, repeat {repeat}", rows
+
+
+_NARROWEST = 110  # characters that the tables need; a file or a pipe has no width of its own
+
+
+def as_json(comparison: Comparison) -> str:
+    """Every table and notice as JSON: a table is a list of rows; what is undefined is null.
+
+    Why stands in the row's note or in a notice. A fold's metric is null where the fold has nothing to divide by, or one
+    class, and its mean is null where no fold has it; the summary counts the folds that do.
+    """
+    content = {
+        "models": performance.models(comparison.predictions),
+        "notices": comparison.notices,
+        "tables": {name: _records(table) for name, table in comparison.tables.items()},
+    }
+    return json.dumps(content, indent=2, allow_nan=False)
+
+
+def write(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write every table as CSV and every figure as SVG and PNG; the files that were written.
+
+    Parameters
+    ----------
+    comparison : what to write
+    folder : gets ``tables/`` and ``figures/``; files of the same names are replaced
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    written = []
+    (folder / "tables").mkdir(parents=True, exist_ok=True)
+    (folder / "figures").mkdir(exist_ok=True)
+    for name, table in comparison.tables.items():
+        written.append(folder / "tables" / f"{name}.csv")
+        files.write_text(written[-1], table.to_csv(index=False))
+    for name, figure in _figures(comparison):
+        for suffix in (".svg", ".png"):
+            written.append(folder / "figures" / f"{name}{suffix}")
+            with files.replacing(written[-1]) as partial:
+                # Without a date the same data give the same file.
+                figure.savefig(partial, dpi=160, metadata={"Date": None} if suffix == ".svg" else None)
+    return written
+
+
+def show(comparison: Comparison, console: Console) -> None:
+    """Print what a reader asks first: each model, then the differences, then what to know.
+
+    Parameters
+    ----------
+    comparison : what to show
+    console : where to; widened where it is too narrow for the tables
+    """
+    console.width = max(console.width, _NARROWEST)
+    for run, _ in comparison.predictions.groupby(["split", "repeat"], sort=True):
+        tables = {name: _of_run(table, run) for name, table in comparison.tables.items()}
+        console.print(_models(tables, f"split by {run[0]}, repeat {run[1]}"))
+        if len(tables.get("comparison", ())):
+            console.print(_told_differences(tables["comparison"], "AUC, a minus b"))
+        if len(tables.get("mcnemar", ())):
+            accuracy = tables["mcnemar"].query("metric == 'accuracy'")
+            console.print(_told_differences(accuracy, "accuracy at the frozen thresholds, a minus b"))
+        for row in tables.get("several", pd.DataFrame()).itertuples():
+            joint = f"chi-square {row.statistic:.2f}, df {row.df}, {p_value(row.p)}"
+            console.print(
+                f"test that all AUCs are equal ({row.models}), {row.method}: {joint}", markup=False, soft_wrap=True
+            )
+    for notice in [*comparison.notices, *_notes(comparison)]:
+        console.print(f"notice: {notice}", markup=False, soft_wrap=True)
+
+
+def _models(tables: dict[str, pd.DataFrame], title: str) -> Table:
+    shown = Table("model", "AUC, pooled", "AUC, mean of folds", "sensitivity", "specificity", title=title)
+    summary, means = tables["summary"].set_index(["model", "metric"]), tables["fold_mean_auc"].set_index("model")
+    for model in performance.models(tables["fold_mean_auc"]):
+        pooled = [
+            estimate(summary.loc[(model, metric)], "pooled", ".3f") for metric in ("auc", "sensitivity", "specificity")
+        ]
+        shown.add_row(_name(model), pooled[0], estimate(means.loc[model], "mean", ".3f"), *pooled[1:])
+    shown.caption = "[95 % interval with patients as clusters]; sensitivity and specificity at the frozen thresholds"
+    return shown
+
+
+def _told_differences(rows: pd.DataFrame, title: str) -> Table:
+    shown = Table("a", "b", "method", "difference", "P", title=title)
+    for row in rows.to_dict("records"):
+        names = (_name(row["model_a"]), _name(row["model_b"]))
+        shown.add_row(*names, row["method"], estimate(row, "difference", "+.3f"), p_value(row["p"]))
+    return shown
+
+
+def _figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
+    for run, rows in comparison.predictions.groupby(["split", "repeat"], sort=True):
+        tables = {name: _of_run(table, run) for name, table in comparison.tables.items()}
+        end = f"{run[0]}_{run[1]}"
+        yield f"roc_{end}", figures.roc_curves(rows, performance.models(rows))
+        yield f"subgroups_{end}", figures.subgroup_forest(tables["subgroups"])
+        if tables["calibration_curve"]["observed"].notna().any():
+            yield f"calibration_{end}", figures.calibration_curves(tables["calibration_curve"])
+            yield f"decision_{end}", figures.decision_curves(tables["decision_curve"])
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    """What is said of numbers in the tables that are shown, once for all numbers that it is said of."""
+    found: dict[str, list[str]] = {}
+    for name in ("summary", "fold_mean_auc", "mcnemar", "calibration"):
+        table = comparison.tables.get(name, pd.DataFrame(columns=["note"]))
+        for row in table[table["note"] != ""].to_dict("records"):
+            models = row.get("model") or f"{row['model_a']} and {row['model_b']}"
+            said = f"split by {row['split']}, repeat {row['repeat']}: {models}: {row['note']}"
+            found.setdefault(said, []).append(row.get("metric") or row.get("quantity") or "mean of folds")
+    return [f"{said} ({', '.join(dict.fromkeys(parts))})" for said, parts in found.items()]
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, object]]:
+    """Rows with None in place of what is undefined."""
+    finite = table.replace([np.inf, -np.inf], np.nan).astype(object)
+    return finite.where(finite.notna(), None).to_dict("records")
+
+
+def _of_run(table: pd.DataFrame, run: tuple[str, int]) -> pd.DataFrame:
+    return table[(table["split"] == run[0]) & (table["repeat"] == run[1])]
+
+
+def _name(model: str) -> str:
+    return escape(LABELS.get(model, model))

@@ -1,0 +1,210 @@
+"""The trained models of a run on disk: plain arrays, and a manifest that says what they are and what they have seen.
+
+Nothing here needs a pickle to be read again. A forest goes into a skops file as arrays of numbers, a network as its
+tensors. The manifest is written last: where it stands, the files that it names are whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
+
+from mflib.base import files, made_by
+from mflib.base.progress import Progress
+from mflib.base.words import AXES, KEY
+from mflib.data import preprocess
+from mflib.data.cohort import Cohort
+from mflib.data.volume import Annotation, Volume
+from mflib.models import forest
+from mflib.models.dcnn import fold, inputs, network, training
+from mflib.models.dcnn.inputs import WEIGHTS
+from mflib.models.selection import OTHER_FEATURES
+from mflib.models.texture import bank
+from mflib.study.profile import Profile
+
+FORMAT = 1
+MANIFESTS = {forest.NAME: "model_random_forest.json", training.MODEL: "model_dcnn.json"}
+# What the arrays of a forest are called; see `arrays`.
+ARRAYS = ("feature", "threshold", "left", "right", "positive", "starts")
+# A score follows from these sources and packages.
+SOURCES = {forest.NAME: bank.__name__, training.MODEL: inputs.__name__}
+PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "numba", "torch", "monai", "SimpleITK")
+# What sidecars say of the machine, in words and in numbers.
+WORDS = ("Manufacturer", "ManufacturersModelName", "ProbeModel")
+NUMBERS = {"depth (mm)": "DepthMM", "gain (%)": "GainPercent"}
+DIGITS = 6
+STATED_RANGE = "dynamic range (dB)"
+
+
+def keep_forest(
+    result: forest.ForestResult, texture: pd.DataFrame, cohort: Cohort, profile: Profile, folder: Path
+) -> None:
+    """Keep the forests of the first repeat, ``random_forest_fold-{n}.skops``, and their manifest.
+
+    Parameters
+    ----------
+    result : of the run; its models are the first repeat's
+    texture : (n, ...) the texture table in the order of the segments
+    cohort, profile : of the run
+    folder : the run's artifacts
+
+    Raises
+    ------
+    InputError, FileError
+        A volume that cannot be normalised or read.
+    """
+    # It looks at all of scikit-learn when it is imported: seconds that those who keep nothing need not wait.
+    import skops.io
+
+    manifest = folder / MANIFESTS[forest.NAME]
+    manifest.unlink(missing_ok=True)
+    folds = []
+    for fitted in result.models:
+        path = folder / f"{forest.NAME}_fold-{fitted.fold}.skops"
+        with files.replacing(path) as partial:
+            skops.io.dump(arrays(fitted.model), partial)
+        folds.append(_fold(fitted.fold, path, fitted.threshold) | {"features": list(fitted.features)})
+    used = dict.fromkeys([name for fold in folds for name in fold["features"]])
+    seen = texture[[*dict.fromkeys([*used, *OTHER_FEATURES]), bank.GREY_LEVELS]]
+    reference: dict[str, Any] = {"participant_id": texture["participant_id"].tolist()}
+    reference["texture"] = {str(name): _rounded(values) for name, values in seen.items()}
+    reference |= _recordings(cohort, profile.preprocessing)
+    content = _common(forest.NAME, result.predictions, cohort, profile, folds)
+    content |= {"settings": asdict(profile.texture), "reference": reference}
+    _write(manifest, content)
+
+
+def keep_network(result: training.NetworkResult, cohort: Cohort, profile: Profile, folder: Path) -> None:
+    """Keep the network of every fold, ``dcnn_fold-{n}.pt``, trained or frozen, and their manifest."""
+    manifest = folder / MANIFESTS[training.MODEL]
+    manifest.unlink(missing_ok=True)
+    folds = []
+    for trained, (number, of_fold) in zip(result.folders, result.predictions.groupby("fold"), strict=True):
+        path = folder / f"{training.MODEL}_fold-{number}.pt"
+        fold.write_tensors(torch.load(trained / WEIGHTS, map_location="cpu", weights_only=True), path)
+        folds.append(_fold(int(str(number)), path, float(of_fold["threshold"].iloc[0])))
+    content = _common(training.MODEL, result.predictions, cohort, profile, folds)
+    settings = {name: value for name, value in asdict(profile.network).items() if name != "weights"}
+    _write(manifest, content | {"settings": settings | {"pretrained": "none", "frozen": False}})
+
+
+def arrays(model: RandomForestClassifier) -> dict[str, NDArray[Any]]:
+    """A fitted forest of two classes as numbers.
+
+    Returns
+    -------
+    dict
+        By node, one tree after the other: ``feature`` and ``threshold`` (a value at most as large goes left), ``left``
+        and ``right`` (nodes of the same tree, counted from its first; -1 in a leaf), ``positive`` (share of label 1).
+        ``starts`` is the first node of each tree, and the number of nodes.
+    """
+    trees = [one.tree_ for one in model.estimators_]
+    starts = np.cumsum([0, *(tree.node_count for tree in trees)])
+    return {
+        "feature": np.concatenate([tree.feature for tree in trees]).astype(np.int32),
+        "threshold": np.concatenate([tree.threshold for tree in trees]).astype(np.float64),
+        "left": np.concatenate([tree.children_left for tree in trees]).astype(np.int32),
+        "right": np.concatenate([tree.children_right for tree in trees]).astype(np.int32),
+        "positive": np.concatenate([tree.value[:, 0, 1] for tree in trees]).astype(np.float64),
+        "starts": starts.astype(np.int32),
+    }
+
+
+def acquisition(volume: Volume, annotation: Annotation, region: preprocess.Region) -> dict[str, float | None]:
+    """How a volume was recorded, in numbers; None where its sidecar does not say."""
+    sizes = zip(AXES, volume.spacing_mm, annotation.roi_size, strict=True)
+    found: dict[str, float | None] = {}
+    for axis, spacing, voxels in sizes:
+        found |= {f"voxel, {axis} (mm)": spacing, f"region, {axis} (mm)": spacing * voxels}
+    found |= {"bone (grey level)": region.references.bone, "shadow (grey level)": region.references.shadow}
+    found[STATED_RANGE] = volume.dynamic_range_db
+    return found | {name: volume.stated(field) for name, field in NUMBERS.items()}
+
+
+def voxels_digest(volume: Volume) -> str:
+    """By what a volume is known again, whatever its file is called: the start of the SHA-256 of its voxels."""
+    return hashlib.sha256(volume.voxels.tobytes()).hexdigest()[:16]
+
+
+def sources(model: str) -> str:
+    """SHA-256 of the sources that turn a volume into this model's score."""
+    return made_by.digest(SOURCES[model], *([network.__name__] if model == training.MODEL else []))
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that a score depends on."""
+    return {name: version(name) for name in PACKAGES}
+
+
+def _common(
+    model: str, predictions: pd.DataFrame, cohort: Cohort, profile: Profile, folds: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What manifests of both models hold."""
+    first = predictions[predictions["repeat"] == 0]
+    run = {"split": profile.split, "n_folds": profile.n_folds, "seed": profile.seed}
+    return {
+        "format": FORMAT,
+        "model": model,
+        "made_with": {"mflib": version("mflib"), "commit": made_by.commit(), "sources": sources(model)},
+        "versions": versions(),
+        "cohort": {"name": cohort.name, "synthetic": cohort.synthetic},
+        "run": run,
+        "preprocessing": asdict(profile.preprocessing),
+        "folds": list(folds),
+        "predictions": first[[*KEY, "fold", "y_true", "score", "threshold"]].to_dict("list"),
+    }
+
+
+def _recordings(cohort: Cohort, settings: preprocess.GainSettings) -> dict[str, Any]:
+    """How the training volumes were recorded, the words of their sidecars, and by what they are known again."""
+    segments = cohort.segments.to_dict("records")
+    progress, looked = Progress("recordings", len(segments)), []
+    # Threads are enough: reading and decompressing happen outside the interpreter.
+    with ThreadPoolExecutor(joblib.cpu_count()) as pool:
+        for found in pool.map(partial(_recording, cohort, settings), segments):
+            looked.append(found)
+            progress.advance()
+    numbers, words, voxels = zip(*looked, strict=True)
+    said = pd.DataFrame(list(words), columns=list(WORDS))
+    return {
+        "acquisition": {str(name): _rounded(column) for name, column in pd.DataFrame(numbers, dtype=float).items()},
+        "words": {str(name): sorted(column.dropna().unique()) for name, column in said.items()},
+        "voxels": list(voxels),
+    }
+
+
+def _recording(
+    cohort: Cohort, settings: preprocess.GainSettings, segment: Mapping[str, Any]
+) -> tuple[dict[str, float | None], dict[str, str], str]:
+    volume, annotation = cohort.volume(segment), cohort.annotation(segment)
+    found = acquisition(volume, annotation, preprocess.region(volume, annotation, settings))
+    words = {name: str(volume.sidecar[name]) for name in WORDS if name in volume.sidecar}
+    return found, words, voxels_digest(volume)
+
+
+def _fold(number: int, path: Path, threshold: float) -> dict[str, Any]:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"fold": number, "file": path.name, "sha256": digest, "threshold": threshold}
+
+
+def _rounded(values: pd.Series) -> list[float | None]:
+    """To six digits, which is more than a range of values needs; None for what is missing."""
+    return [None if np.isnan(value) else float(f"{value:.{DIGITS}g}") for value in values.to_numpy(float)]
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    files.write_text(path, json.dumps(content, allow_nan=False) + "\n")

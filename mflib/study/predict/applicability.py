@@ -1,0 +1,146 @@
+"""Whether a volume looks like those that the models have learnt from: a model answers every question, asked or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.covariance import LedoitWolf
+
+from mflib.models.texture import bank
+from mflib.study.predict.manifest import Reference
+from mflib.study.predict.results import Applicability, Verdict
+
+Values = NDArray[np.float64]
+# How far beyond the training range a value may lie, in widths of that range: it is named, and it decides.
+NAMED, DECIDES = 0.1, 1.0
+# Where all training values are nearly the same, a range is as wide as this share of them.
+LEAST_WIDTH = 0.1
+# Texture features beyond their range that are told one by one.
+FARTHEST = 3
+# Percentile of the training segments' own distances from which on a distance is out of the ordinary.
+EDGE = 95.0
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Where training segments lie in the space of their texture features.
+
+    Parameters
+    ----------
+    centre, scale : (p,) mean and SD of each feature
+    precision : (p, p) of the standardised features, shrunk as Ledoit & Wolf 2004
+    """
+
+    centre: Values
+    scale: Values
+    precision: Values
+
+    def distances(self, values: Values) -> Values:
+        """Mahalanobis distance (n,) of segments (n, p) to the centre."""
+        apart = (values - self.centre) / self.scale
+        return np.asarray(np.sqrt(np.einsum("np,pq,nq->n", apart, self.precision, apart)))
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the models have seen.
+
+    Parameters
+    ----------
+    reference : the training segments
+    names : texture features that the distance is made of; one that never varied is left to the ranges
+    cloud : of all training segments
+    own : (n,) distance of each training segment to those of the other patients
+    """
+
+    reference: Reference
+    names: list[str]
+    cloud: Cloud
+    own: Values
+
+
+def cloud(values: Values) -> Cloud:
+    """The cloud of segments (n, p) whose features all vary."""
+    centre, scale = values.mean(axis=0), values.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    return Cloud(centre, scale, LedoitWolf().fit((values - centre) / scale).precision_)
+
+
+def seen(reference: Reference) -> Seen:
+    """What the training segments look like, and how far each lies from those of the other patients."""
+    texture = reference.texture.drop(columns=bank.GREY_LEVELS)
+    names = [str(name) for name in texture.columns[texture.std() > 0]]
+    values, own = texture[names].to_numpy(), np.empty(len(texture))
+    for patient in np.unique(reference.patients):
+        his = reference.patients == patient
+        own[his] = cloud(values[~his]).distances(values[his])
+    return Seen(reference, names, cloud(values), own)
+
+
+def judge(
+    known: Seen, texture: pd.Series, acquisition: Mapping[str, float | None], doubts: tuple[str, ...]
+) -> Applicability:
+    """Hold one volume against the training segments.
+
+    "outside": farther from the training segments than any of them from the others, or a value beyond the training range
+    by more than that range is wide. "at the edge": farther than 95 % of them, a value beyond its range by more than a
+    tenth, or a doubt. The Mahalanobis distance sees combinations that no single range does, and the ranges see what the
+    distance dilutes.
+
+    Parameters
+    ----------
+    known : of `seen`
+    texture : every texture feature of the volume, and its number of grey levels
+    acquisition : of `study.models.acquisition`
+    doubts : sentences on what cannot be trusted in this volume
+    """
+    distance = float(known.cloud.distances(texture[known.names].to_numpy(float)[None])[0])
+    features = _ranges(known.reference, dict(texture) | dict(acquisition))
+    reasons = [*_far(known, distance), *_beyond(known.reference, features), *doubts]
+    verdict: Verdict = "at the edge" if reasons else "inside"
+    if distance > known.own.max() or (features["beyond"] > DECIDES).any():
+        verdict = "outside"
+    percentile = float(100 * np.mean(known.own < distance))
+    return Applicability(verdict, distance, percentile, tuple(reasons), features)
+
+
+def _ranges(reference: Reference, values: Mapping[str, float | None]) -> pd.DataFrame:
+    """Each value beside its training range; see ``Applicability.features``."""
+    training = pd.concat([reference.texture, reference.acquisition], axis=1).dropna(axis=1, how="all")
+    names = [name for name in training if values.get(str(name)) is not None]
+    value = np.array([float(values[str(name)] or 0) for name in names])
+    low, high = training[names].min().to_numpy(), training[names].max().to_numpy()
+    width = np.maximum(high - low, LEAST_WIDTH * np.maximum(np.abs(low), np.abs(high)))
+    beyond = np.maximum(np.maximum(low - value, value - high), 0)
+    excess = np.divide(beyond, width, out=np.where(beyond > 0, np.inf, 0.0), where=width > 0)
+    columns = {"feature": names, "value": value, "low": low, "high": high, "beyond": excess, "outside": excess > NAMED}
+    return pd.DataFrame(columns)
+
+
+def _far(known: Seen, distance: float) -> list[str]:
+    """The distance as a sentence, where it is out of the ordinary."""
+    largest, usual = known.own.max(), np.percentile(known.own, EDGE)
+    if distance > largest:
+        return [f"The texture lies {distance:.1f} from the training segments, whose own distances reach {largest:.1f}."]
+    if distance > usual:
+        return [f"The texture lies {distance:.1f} from the training segments, farther than {EDGE:.0f} % of them do."]
+    return []
+
+
+def _beyond(reference: Reference, features: pd.DataFrame) -> list[str]:
+    """What is beyond its training range: each quantity of the recording; of many texture features the farthest."""
+    rows = features[features["outside"]].sort_values("beyond", ascending=False, kind="stable")
+    is_texture = rows["feature"].isin(reference.texture.columns)
+    texture, recording = rows[is_texture], rows[~is_texture]
+    sentences = [
+        f"{row.feature} is {row.value:.3g}, in training {row.low:.3g} to {row.high:.3g}."
+        for row in pd.concat([recording, texture.head(FARTHEST)]).itertuples()
+    ]
+    if len(texture) > FARTHEST:
+        count = f"{len(texture)} of {reference.texture.shape[1]} texture features are beyond their training range"
+        sentences.append(f"{count}; these are the farthest.")
+    return sentences

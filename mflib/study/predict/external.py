@@ -1,0 +1,318 @@
+"""A second cohort as the models of a run see it, and its tables for the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mflib.base import parallel
+from mflib.base.errors import FileError
+from mflib.base.progress import Progress
+from mflib.base.words import KEY, LABELS
+from mflib.data import volume as volumes
+from mflib.data.cohort import Cohort
+from mflib.data.volume import Annotation
+from mflib.models.dcnn import compute
+from mflib.stats import clinical, performance
+from mflib.stats.performance.predictions import with_interval
+from mflib.study import kept as stored
+from mflib.study.predict.models import LEARNT, Models, load, look
+from mflib.study.predict.results import VERDICTS, Applicability, External, ModelResult
+
+Item = tuple[Path, Annotation]
+Outcome = tuple[dict[str, ModelResult], Applicability]
+# Seconds after which the pace is known, and what it costs at least to import torch and read all models once more.
+LOOK, START = 10.0, 60.0
+# A worker reads the models of a run once.
+_models = lru_cache(maxsize=1)(load)
+
+
+def score_cohort(models: Models, cohort: Cohort, *, workers: int, scheduler: str = "") -> External:
+    """Score every segment of a cohort that the models have never seen.
+
+    Every segment is looked at alone: what is said of it does not depend on the others.
+
+    Parameters
+    ----------
+    models : of a run
+    cohort : with labels, which only stand beside the scores
+    workers, scheduler : processes here, or a Dask cluster in their place, for what would take this process long
+
+    Raises
+    ------
+    FileError
+        No segment could be assessed.
+    """
+    items = [(cohort.root / one["path"], cohort.annotation(one)) for one in cohort.segments.to_dict("records")]
+    progress = Progress("external volumes", len(items))
+    done: dict[int, Outcome] = {}
+    failures: dict[int, str] = {}
+    for n, outcome in _outcomes(models, items, workers, scheduler):
+        if not isinstance(outcome, Exception):
+            done[n] = outcome
+        elif isinstance(outcome, FileError | FileError):
+            failures[n] = str(outcome)
+        else:
+            failures[n] = f"{type(outcome).__name__}: {outcome}"
+        progress.advance(note=f"{len(failures)} failed" if failures else "")
+    if not done:
+        raise FileError(f"no segment of {cohort.name} could be assessed; the first: {failures[min(failures)]}")
+    return _gathered(models, cohort.segments, done, failures)
+
+
+def _outcomes(
+    models: Models, items: Sequence[Item], workers: int, scheduler: str
+) -> Iterator[tuple[int, Outcome | Exception]]:
+    """Position and outcome of each segment; what would take this process longer than the others' start goes to them."""
+    # A GPU serves one process; networks of several would not find room on it.
+    others = bool(scheduler) or (workers > 1 and compute.device().type != "cuda")
+    start, done = time.monotonic(), 0
+    for done, outcome in enumerate(parallel.outcomes(_assessed, models, items, workers=1), 1):
+        yield outcome
+        spent = time.monotonic() - start
+        if others and spent >= LOOK and spent / done * (len(items) - done) >= START:
+            break
+    rest = parallel.outcomes(_assessed_elsewhere, models.run, items[done:], workers=workers, scheduler=scheduler)
+    yield from ((done + n, outcome) for n, outcome in rest)
+
+
+def _assessed(models: Models, item: Item) -> Outcome:
+    path, annotation = item
+    volume = volumes.read(path)
+    if stored.voxels_digest(volume) in models.scorers.seen.reference.voxels:
+        raise FileError(LEARNT)
+    found = look(models.scorers, volume, annotation)
+    return found.results, found.applicability
+
+
+def _assessed_elsewhere(run: Path, item: Item) -> Outcome:
+    """Runs in a worker."""
+    return _assessed(_models(run), item)
+
+
+def _gathered(
+    models: Models, segments: pd.DataFrame, done: Mapping[int, Outcome], failures: Mapping[int, str]
+) -> External:
+    """The tables, in the order of the segments."""
+    keys, order = segments[KEY].to_dict("records"), sorted(done)
+    scored, probable, applicable, features = [], [], [], []
+    for n in order:
+        results, verdict = done[n]
+        for name, result in results.items():
+            label = {"y_true": int(segments["label"].iloc[n]), "score": result.score, "threshold": result.threshold}
+            scored.append({**keys[n], "model": name, "split": "patient", "repeat": 0, "fold": 0, **label})
+            said = {"probability": result.probability, "low": result.low, "high": result.high}
+            probable.append({**keys[n], "model": name, **said})
+        told = {"verdict": verdict.verdict, "distance": verdict.distance, "percentile": verdict.percentile}
+        applicable.append({**keys[n], **told, "reasons": " ".join(verdict.reasons)})
+        features.append(verdict.features[verdict.features["outside"]].assign(**keys[n]))
+    columns = [*KEY, "feature", "value", "low", "high", "outside"]
+    return External(
+        predictions=pd.DataFrame(scored),
+        probabilities=pd.DataFrame(probable).astype(dict.fromkeys(("probability", "low", "high"), float)),
+        applicability=pd.DataFrame(applicable),
+        features=pd.concat(features, ignore_index=True)[columns],
+        failures=pd.DataFrame([{**keys[n], "reason": failures[n]} for n in sorted(failures)], columns=[*KEY, "reason"]),
+        own_distances=models.scorers.seen.own,
+    )
+
+
+METRICS = ["auc", "sensitivity", "specificity", "ppv", "npv"]
+
+
+def people(own: Cohort, external: Cohort) -> pd.DataFrame:
+    """Table 1 of both cohorts.
+
+    Returns
+    -------
+    DataFrame
+        ``variable``, ``unit``, ``statistic`` (of both where they differ), ``own``, ``external``, ``missing`` (in each).
+    """
+    tables = [clinical.table_one(cohort.patients, cohort.segments) for cohort in (own, external)]
+    both = tables[0].merge(tables[1], on=["section", "variable", "unit"], suffixes=("_own", "_external"))
+    first, second = both["statistic_own"], both["statistic_external"]
+    named = first.where(first == second, first + "; " + second).str.strip("; ")
+    missing = both["n_missing_own"].astype(str) + ", " + both["n_missing_external"].astype(str)
+    values = {"own": both["value_own"], "external": both["value_external"], "missing": missing}
+    rows = both[["variable", "unit"]].assign(statistic=named, **values)
+    sizes = [("patients", *(len(c.patients) for c in (own, external)))]
+    sizes += [("segments", *(len(c.segments) for c in (own, external)))]
+    counts = [[name, "n", "count", str(here), str(there), "0, 0"] for name, here, there in sizes]
+    return pd.concat([pd.DataFrame(counts, columns=rows.columns), rows], ignore_index=True)
+
+
+def outcomes(found: External) -> pd.DataFrame:
+    """How many segments were scored, and how many were not for each reason."""
+    reasons = found.failures["reason"].value_counts(sort=False)
+    rows = [("scored", len(found.applicability)), *((f"not scored: {why}", n) for why, n in reasons.items())]
+    return pd.DataFrame(rows, columns=["outcome", "segments"])
+
+
+def verdicts(found: External) -> pd.DataFrame:
+    """How many segments, and of how many patients, lie inside, at the edge and outside; one row for each verdict."""
+    table, total = found.applicability, len(found.applicability)
+    rows = []
+    for verdict in VERDICTS:
+        those = table[table["verdict"] == verdict]
+        share = f"{100 * len(those) / total:.0f} %" if total else "n/a"
+        row = {
+            "verdict": verdict,
+            "segments": len(those),
+            "share": share,
+            "patients": those["participant_id"].nunique(),
+        }
+        rows.append({**row, "median percentile": those["percentile"].median() if len(those) else np.nan})
+    return pd.DataFrame(rows)
+
+
+def frequent(features: pd.DataFrame, most: int = 20) -> pd.DataFrame:
+    """The features that leave the training range most often, and how far they reach; a row that says so if none does.
+
+    Parameters
+    ----------
+    features : of ``External.features``
+    most : rows
+    """
+    if features.empty:
+        return pd.DataFrame([{"feature": "none", "segments": 0}])
+    groups = features.groupby("feature", sort=True)
+    names = {"segments": ("feature", "size"), "low": ("low", "first"), "high": ("high", "first")}
+    table = groups.agg(**names, lowest=("value", "min"), highest=("value", "max"))
+    table = table.sort_values("segments", ascending=False, kind="stable").head(most).reset_index()
+    return table.rename(
+        columns={"low": "training_from", "high": "training_to", "lowest": "here_from", "highest": "here_to"}
+    )
+
+
+def as_probabilities(found: External) -> pd.DataFrame:
+    """The predictions table with the run's calibrated probability as score; the score itself where the run has none.
+
+    The threshold is the probability of one half, which no result here depends on.
+    """
+    table = found.predictions.merge(found.probabilities[[*KEY, "model", "probability"]], on=[*KEY, "model"])
+    score = table["probability"].fillna(table["score"])
+    return table.assign(score=score, threshold=0.5).drop(columns="probability")
+
+
+def uncalibrated(found: External) -> list[str]:
+    """The models, by their names for a reader, that the run gives no probabilities."""
+    lacking = found.probabilities.loc[found.probabilities["probability"].isna(), "model"]
+    return [LABELS.get(model, model) for model in dict.fromkeys(lacking)]
+
+
+def lost(moved: pd.DataFrame) -> pd.DataFrame:
+    """The table of ``performance.transport`` for a reader."""
+    table = pd.DataFrame(
+        {
+            "model": moved["model"].map(lambda name: LABELS.get(name, name)),
+            "metric": moved["metric"].map(lambda name: name.upper() if name in ("auc", "ppv", "npv") else name),
+            "own": with_interval(moved, "own", "own_"),
+            "external": with_interval(moved, "external", "external_"),
+            "external minus own": with_interval(moved, "difference"),
+            "P": [
+                "n/a" if pd.isna(p) else performance.p_value(p).removeprefix("P ").removeprefix("= ")
+                for p in moved["p"]
+            ],
+            "note": moved["note"],
+        }
+    )
+    return table if table["note"].any() else table.drop(columns="note")
+
+
+def without_outside(found: External) -> pd.DataFrame:
+    """Each model on all segments of the cohort, and on those that do not lie outside what it has seen."""
+    told = found.predictions.merge(found.applicability[[*KEY, "verdict"]], on=KEY, validate="many_to_one")
+    rows = []
+    for name, table in (("all", told), ("without those outside", told[told["verdict"] != "outside"])):
+        sizes = {"n": len(table.drop_duplicates(KEY)), "n_patients": table["participant_id"].nunique()}
+        if table.empty:
+            rows.append(pd.DataFrame([{"segments are": name, "model": "any", **sizes, "note": "no segment is left"}]))
+            continue
+        summary = performance.summary(table)
+        wide = performance.by_model(summary[summary["metric"].isin(METRICS)], columns="metric", value="pooled")
+        rows.append(wide.assign(**{"segments are": name}, **sizes))
+    table = pd.concat(rows, ignore_index=True)
+    columns = ["segments are", "model", "n", "n_patients", *METRICS, "note"]
+    return table[[column for column in columns if column in table]].fillna("")
+
+
+_METRICS = {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"}
+
+
+def key_results(
+    own: Cohort, external: Cohort, found: External, moved: pd.DataFrame, calibration: pd.DataFrame
+) -> pd.DataFrame:
+    """The external test in one screen: each result, own and external.
+
+    Parameters
+    ----------
+    own, external : the cohorts
+    found : what the models say of the external one
+    moved : of ``performance.transport``
+    calibration : of ``performance.calibration`` on the external cohort
+    """
+    cohorts = (own, external)
+    rows = [("analysed patients", *(str(len(cohort.patients)) for cohort in cohorts))]
+    rows += [("analysed segments", *(str(len(cohort.segments)) for cohort in cohorts))]
+    rows += [("segments with infiltration", *(f"{100 * cohort.segments['label'].mean():.1f} %" for cohort in cohorts))]
+    outside = (found.applicability["verdict"] == "outside").mean()
+    rows += [("segments outside what the models have seen", "n/a", f"{100 * outside:.1f} %")]
+    rows += [("segments that could not be scored", "n/a", str(len(found.failures)))]
+    for model in dict.fromkeys(moved["model"]):
+        of_model = moved[moved["model"] == model].set_index("metric")
+        for metric, name in _METRICS.items():
+            sides = (performance.estimate(of_model.loc[metric], side, ends=f"{side}_") for side in ("own", "external"))
+            rows.append((f"{LABELS.get(model, model)}: {name}", *sides))
+    for row in calibration[calibration["quantity"].isin(["intercept", "slope"])].to_dict("records"):
+        name = f"{LABELS.get(row['model'], row['model'])}: calibration {row['quantity']}"
+        rows.append((name, "n/a", performance.estimate(row, "value")))
+    return pd.DataFrame(rows, columns=["result", "own", "external"])
+
+
+def in_words(found: External, moved: pd.DataFrame, compared: pd.DataFrame, split: str) -> str:
+    """What the external test says, as a paragraph.
+
+    Parameters
+    ----------
+    found : what the models say of the external cohort
+    moved : of ``performance.transport``
+    compared : of ``performance.paired_areas`` on the external cohort, network minus forest
+    split : of the own cohort's folds
+    """
+    total, counts = len(found.applicability), found.applicability["verdict"].value_counts()
+    outside, edge = (int(counts.get(verdict, 0)) for verdict in ("outside", "at the edge"))
+    said = [f"Of {total} scored segments **{outside} lie outside** what the models have seen, {edge} at the edge."]
+    if 2 * outside > total:
+        said.append("With more than half outside, what follows says little about volumes like those of the training.")
+    said += [_lost_in_words(row) for row in moved[moved["metric"] == "auc"].to_dict("records")]
+    row = compared.set_index("method").loc["clustered"]
+    if pd.isna(row["difference"]):
+        said.append(f"Network and forest cannot be compared here: {row['note']}.")
+    else:
+        difference = performance.estimate(row, "difference", "+.2f")
+        said.append(
+            f"Network minus forest on the same external segments: {difference}, {performance.p_value(row['p'])}."
+        )
+    if split == "segment":
+        said.append("The own results come from folds that part segments, not patients, and are optimistic.")
+    return " ".join(said)
+
+
+def _lost_in_words(row: Mapping[str, Any]) -> str:
+    name = LABELS.get(row["model"], row["model"])
+    if pd.isna(row["difference"]):
+        return f"{name}: no AUC can be compared ({row['note']})."
+    own, external = (performance.estimate(row, side, ends=f"{side}_") for side in ("own", "external"))
+    change = "lower" if row["difference"] < 0 else "higher"
+    surer = "excludes" if row["low"] > 0 or row["high"] < 0 else "includes"
+    return (
+        f"{name}: AUC **{external}** here, {own} on its own patients, {abs(row['difference']):.2f} {change}; the "
+        f"interval of the difference from {row['low']:+.2f} to {row['high']:+.2f} {surer} zero "
+        f"({performance.p_value(row['p'])})."
+    )

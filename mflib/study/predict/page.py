@@ -1,0 +1,230 @@
+"""One offline HTML page per patient: what the models say of each volume, and whether they may be asked at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from mflib.base import files
+from mflib.base.files import ASSETS
+from mflib.base.words import LABELS, LEVELS, SIDE_NAMES, SIDES
+from mflib.data.volume import Annotation, Volume
+from mflib.show.viewer.html import view
+from mflib.stats.performance.predictions import estimate
+from mflib.study.predict import results
+from mflib.study.predict.models import Models
+from mflib.study.predict.results import CALLS, VERDICTS, Applicability, Assessment, ModelResult, Verdict
+
+# A sign beside the word, so that nothing hangs on colour.
+SIGNS: dict[Verdict, str] = {"inside": "\u2713", "at the edge": "!", "outside": "\u2715"}
+MARGIN_MM = 3.0
+# The fields of a sidecar that reach the page: technical ones, and no others.
+_SIDECAR = {
+    "Manufacturer": "make", "ManufacturersModelName": "model", "ProbeModel": "probe",
+    "ProbeCentralFrequency": "centre frequency (MHz)", "DepthMM": "depth (mm)", "GainPercent": "gain (%)",
+}  # fmt: skip
+
+
+def run(models: Models) -> dict[str, Any]:
+    """What is said of the models: how good they were on their own patients, and what they are."""
+    quality = [
+        {
+            "model": LABELS.get(row["model"], row["model"]),
+            "auc": estimate(row, "auc"),
+            **{name: "n/a" if pd.isna(row[name]) else f"{row[name]:.2f}" for name in ("sensitivity", "specificity")},
+            "of": f"{row['segments']:.0f} segments of {row['patients']:.0f} patients",
+        }
+        for row in models.performance.to_dict("records")
+    ]
+    provenance = [("Trained on", models.cohort_name), *models.profile.items(), ("Commit", models.commit)]
+    provenance += [("Packages", ", ".join(f"{name} {version}" for name, version in models.versions.items()))]
+    return {"quality": quality, "provenance": provenance + list(models.files.items())}
+
+
+def volume(assessment: Assessment, models: Models, anchor: str) -> dict[str, Any]:
+    """One volume as plain values; ``anchor`` is its id on the page."""
+    found = assessment.applicability
+    key = assessment.key
+    areas = models.performance.set_index("model")
+    rows = [_result(result, areas) for result in assessment.results.values()]
+    return {
+        "id": anchor,
+        "title": f"{key[1]} {SIDE_NAMES[key[2]]}" if key else assessment.name,
+        "file": assessment.name,
+        "verdict": found.verdict,
+        "sign": SIGNS[found.verdict],
+        "words": VERDICTS[found.verdict],
+        "withheld": found.verdict == "outside",
+        "reasons": found.reasons,
+        "distance": _distance(found),
+        "results": rows,
+        "disagree": len({result.called for result in assessment.results.values()}) > 1,
+        "notes": list(dict.fromkeys(result.note for result in assessment.results.values() if result.note)),
+        "notices": assessment.notices,
+        "features": _features(found.features),
+        "feature_count": len(found.features),
+        "acquisition": _acquisition(assessment),
+        "viewer": Markup(_viewer(assessment)),
+    }
+
+
+def _result(result: ModelResult, areas: pd.DataFrame) -> dict[str, str]:
+    probable = {"p": result.probability, "low": result.low, "high": result.high}
+    known = result.model in areas.index
+    return {
+        "model": LABELS.get(result.model, result.model),
+        "score": f"{result.score:.3f}",
+        "threshold": f"{result.threshold:.3f}",
+        "call": CALLS[result.called],
+        "votes": f"{result.votes} of {result.folds}",
+        "probability": "n/a" if result.probability is None else estimate(pd.Series(probable, dtype=float), "p"),
+        "auc": estimate(areas.loc[result.model], "auc") if known else "n/a",
+    }
+
+
+def _distance(found: Applicability) -> str:
+    nearer = f"{found.percentile:.0f} % of them lie nearer to those of the other patients"
+    return f"Distance of the texture to the training segments: {found.distance:.3g}; {nearer}."
+
+
+def _features(features: pd.DataFrame) -> list[dict[str, str]]:
+    """The features that are out of range, the farthest first."""
+    outside = features[features["outside"].astype(bool)].sort_values("beyond", ascending=False, kind="stable")
+    return [
+        {
+            "name": _feature_name(str(row["feature"])),
+            "value": f"{row['value']:.4g}",
+            "range": f"{row['low']:.4g} to {row['high']:.4g}",
+            "beyond": _beyond(row["value"] > row["high"], row["beyond"]),
+        }
+        for row in outside.to_dict("records")
+    ]
+
+
+def _beyond(above: bool, share: float) -> str:
+    side = "above" if above else "below"
+    if not np.isfinite(share):
+        return side
+    return f"{side}, by {100 * share:.0f} % of the range" if share < 10 else f"{side}, by {share:.0f} times the range"
+
+
+def _feature_name(name: str) -> str:
+    parts = name.split("_")
+    if parts[0] != "glcm" or len(parts) != 5:
+        return name.replace("_", " ")
+    return f"GLCM {parts[4]}: {parts[1]} grey levels, step {parts[2]}, direction {parts[3]}"
+
+
+def _acquisition(assessment: Assessment) -> list[tuple[str, str]]:
+    """What the picture was taken with, as far as it is technical."""
+    recorded, spacing = assessment.volume, assessment.volume.spacing_mm
+    references, stated = assessment.region.references, recorded.dynamic_range_db
+    size = np.multiply(assessment.annotation.roi_size, spacing)
+    rows = [
+        ("voxel size (mm)", " × ".join(f"{step:.3g}" for step in spacing)),
+        ("region of interest (mm)", " × ".join(f"{extent:.1f}" for extent in size)),
+        ("grey level of bone, of its shadow", f"{references.bone:.0f}, {references.shadow:.0f}"),
+        ("dynamic range (dB)", "not stated: that of the run's profile is taken" if stated is None else f"{stated:g}"),
+        ("grey levels in the region", str(len(np.unique(assessment.region.raw)))),
+    ]
+    values = {name: recorded.sidecar.get(field) for field, name in _SIDECAR.items()}
+    return rows + [(name, str(value)[:60]) for name, value in values.items() if isinstance(value, str | int | float)]
+
+
+def _viewer(assessment: Assessment) -> str:
+    shown, annotation = cropped(assessment.volume, assessment.annotation)
+    withheld = assessment.applicability.verdict == "outside"
+    saliency = assessment.saliency if assessment.saliency.any() and not withheld else None
+    caption = ["As recorded, around the region of interest and the two reference points."]
+    if saliency is not None:
+        caption.append("Saliency: what the network's call rests on, the mean of its folds' Grad-CAMs.")
+    elif withheld:
+        caption.append("Without saliency, which is not to be read either.")
+    return str(view(shown, annotation, saliency, caption=" ".join(caption)).html)
+
+
+def cropped(recorded: Volume, annotation: Annotation) -> tuple[Volume, Annotation]:
+    """The part of a volume around its annotation, and the annotation in it; the whole where little can be left out."""
+    margin = np.ceil(MARGIN_MM / np.array(recorded.spacing_mm)).astype(int)
+    start = np.array(annotation.roi_start)
+    places = np.array([annotation.bone, annotation.shadow, start, start + annotation.roi_size - 1])
+    first = np.maximum(places.min(axis=0) - margin, 0)
+    last = np.minimum(places.max(axis=0) + margin + 1, recorded.voxels.shape)
+    box = tuple(slice(begin, end) for begin, end in zip(first, last, strict=True))
+    part = recorded.voxels[box]
+    if part.size > 0.8 * recorded.voxels.size:
+        return recorded, annotation
+    bone, shadow, roi = (tuple(int(n) for n in place - first) for place in places[:3])
+    moved = Annotation(bone, shadow, roi, annotation.roi_size)  # type: ignore[arg-type]
+    return replace(recorded, voxels=np.ascontiguousarray(part)), moved
+
+
+def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> list[Path]:
+    """Write a page for each patient, and for each volume whose name does not say whose it is.
+
+    The same models and volumes give the same bytes.
+
+    Parameters
+    ----------
+    models : of the run
+    assessments : of any number of patients
+    folder : where the pages go; made where it does not exist
+
+    Returns
+    -------
+    list of Path
+        ``sub-001.html`` for a patient, else the name of the volume, made safe for a file system.
+    """
+    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.get_template("predict.html.j2")
+    style = Markup("".join((ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "predict.css")))
+    common = {"style": style, "models": models, "words": results, **run(models)}
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for subject, own in _subjects(assessments).items():
+        path = _free(folder, subject, written)
+        files.write_text(path, template.render(**common, **_patient(subject, own, models)))
+        written.append(path)
+    return written
+
+
+def _subjects(assessments: Sequence[Assessment]) -> dict[str, list[Assessment]]:
+    """The volumes of each patient in the order of level and side; one without a key stands alone."""
+    found: dict[str, list[Assessment]] = {}
+    for assessment in sorted(assessments, key=_place):
+        found.setdefault(assessment.key[0] if assessment.key else assessment.name, []).append(assessment)
+    return found
+
+
+def _place(assessment: Assessment) -> tuple[str, int, str]:
+    if assessment.key is None:
+        return assessment.name, 0, ""
+    participant, level, side = assessment.key
+    return participant, LEVELS.index(level), side
+
+
+def _free(folder: Path, subject: str, taken: Sequence[Path]) -> Path:
+    """A file name of letters, digits, dot, hyphen and underscore that no other page has, whatever its case."""
+    safe = re.sub(r"[^0-9A-Za-z._-]+", "_", subject).strip("._-")[:80] or "volume"
+    names = {path.name.casefold() for path in taken}
+    number, name = 1, f"{safe}.html"
+    while name.casefold() in names:
+        number, name = number + 1, f"{safe}-{number + 1}.html"
+    return folder / name
+
+
+def _patient(subject: str, own: Sequence[Assessment], models: Models) -> dict[str, Any]:
+    """What the template needs of one patient."""
+    volumes = [volume(assessment, models, f"volume-{n}") for n, assessment in enumerate(own, 1)]
+    keyed = [(assessment.key, volume) for assessment, volume in zip(own, volumes, strict=True) if assessment.key]
+    levels = [level for level in LEVELS if any(key[1] == level for key, _ in keyed)]
+    grid = {level: {side: [v for key, v in keyed if key[1:] == (level, side)] for side in SIDES} for level in levels}
+    return {"subject": subject, "volumes": volumes, "grid": grid if len(keyed) > 1 else {}}

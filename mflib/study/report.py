@@ -1,0 +1,249 @@
+"""From a cohort folder to ``report.html``: look at the data, run the notebooks, join them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mflib.base import lean as lean
+from mflib.base import made_by, parallel
+from mflib.base.errors import CohortError
+from mflib.base.files import locked
+from mflib.data import check
+from mflib.data import cohort as cohorts
+from mflib.data.cohort import Cohort, faulty
+from mflib.data.cohort_tables import Fault
+from mflib.models.dcnn import compute, weights
+from mflib.study import page, pipeline
+from mflib.study.pipeline import NOTEBOOKS, STEPS, Record, Selection
+from mflib.study.profile import Profile
+from mflib.study.run import Study
+
+UNSEEN = "another cohort, which the models never saw"
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A cohort without faults.
+
+    Parameters
+    ----------
+    cohort : it
+    digest : of its tables and volumes
+    notices : what ``mflib check`` notices about it
+    voxels : SHA-256 of the voxels of each volume, by its path
+    """
+
+    cohort: Cohort
+    digest: str
+    notices: list[str]
+    voxels: dict[str, str]
+
+
+def look(profile: Profile, folder: Path, name: str = "checked.json") -> Checked:
+    """Look at a cohort, or read what an earlier look at the same data, settings and sources has left.
+
+    Parameters
+    ----------
+    folder : the cohort
+    name : of the record in the artifacts of the run
+
+    Raises
+    ------
+    CohortError
+        Every fault of tables, headers and voxels.
+    """
+    kept = profile.run_folder / "artifacts" / name
+    if kept.exists():
+        known, cohort = json.loads(kept.read_text()), cohorts.load(folder)
+        if known["looked_at"] == _looked_at(cohort, profile):
+            return Checked(cohort, known["looked_at"]["cohort"], known["notices"], known["voxels"])
+    inspection = check.inspect(folder, profile.preprocessing)
+    if inspection.cohort is None or inspection.faults:
+        raise faulty(folder, inspection.faults)
+    looked_at = _looked_at(inspection.cohort, profile)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    notices, voxels = inspection.notices, inspection.voxels
+    pipeline.write_json(kept, {"looked_at": looked_at, "notices": notices, "voxels": voxels})
+    return Checked(inspection.cohort, looked_at["cohort"], notices, voxels)
+
+
+def check_distinct(cohort: Path, external: Path | None) -> None:
+    """Refuse an external cohort that is the very folder that the models learn from, before either is looked at.
+
+    Raises
+    ------
+    CohortError
+        Both paths lead to one folder.
+    """
+    if external is not None and external.resolve() == cohort.resolve():
+        raise faulty(external, [Fault(str(external), None, None, "the cohort itself", UNSEEN)])
+
+
+def check_apart(own: Checked, external: Checked) -> None:
+    """Refuse an external cohort that shares a volume with the one that the models learn from.
+
+    Raises
+    ------
+    CohortError
+        Every volume that stands in both, or their number where that is all of them.
+    """
+    learnt = {digest: path for path, digest in own.voxels.items()}
+    shared = {path: learnt[digest] for path, digest in external.voxels.items() if digest in learnt}
+    name, root = own.cohort.name, external.cohort.root
+    if shared and len(shared) == len(external.voxels):
+        found = f"the voxels of {name} in all {len(shared)} volumes"
+        raise faulty(root, [Fault(root.name, None, None, found, UNSEEN)])
+    faults = [
+        Fault(path, None, None, f"the voxels of {twin} in {name}", "a volume the models never saw")
+        for path, twin in shared.items()
+    ]
+    if faults:
+        raise faulty(root, faults)
+
+
+def _looked_at(cohort: Cohort, profile: Profile) -> dict[str, Any]:
+    """Everything that a look at the cohort depends on."""
+    preprocessing = asdict(profile.preprocessing)
+    return {"cohort": cohort.digest(), "preprocessing": preprocessing, "mflib": made_by.digest("mflib.data.check")}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What ``make`` left: the report and how each notebook ended."""
+
+    path: Path
+    records: dict[str, Record]
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether every notebook that was to run did so to its end."""
+        return not any(record.status in ("failed", "not run") for record in self.records.values())
+
+
+def make(values: Mapping[str, Any], profile_name: str, selection: Selection, timeout_s: int) -> Outcome:
+    """Make the report of one run.
+
+    Parameters
+    ----------
+    values : the profile's parameters, as papermill injects them
+    profile_name : what the report calls the profile
+    selection : which notebooks to run again or leave alone
+    timeout_s : longest time that one cell may take, in seconds
+
+    Raises
+    ------
+    InputError
+        Parameters that do not fit the notebooks or the modules.
+    cohort.CohortError
+        A cohort with faults; all of them are listed.
+    InputError
+        Too few patients for the folds.
+    RunError
+        No Dask scheduler answers at the address.
+    RunError
+        The network is to be trained in a precision that this machine cannot be trusted in.
+    RunError
+        The network's pretrained weights are required and cannot be had.
+    BusyError
+        Another process is writing to the same run folder.
+    """
+    pipeline.check(values, [NOTEBOOKS / f"{step}.ipynb" for step in STEPS])
+    study = Study.open(**values)
+    check_distinct(study.profile.cohort_folder, study.profile.external_folder)
+    folder = study.profile.run_folder
+    if study.profile.scheduler:
+        parallel.check_scheduler(study.profile.scheduler)
+    start = weights.digest(study.profile.network)  # where they are required and cannot be had, before any work
+    if not study.profile.scheduler:
+        compute.check_device(study.profile.network)
+    with locked(folder):
+        started = time.monotonic()
+        # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
+        with suppress(CohortError):
+            study.check_folds()
+        own, external = look(study.profile, study.profile.cohort_folder), _external(study)
+        if external:
+            check_apart(own, external)
+        data = (f"{own.digest} {start}", external.digest if external else "")
+        records = pipeline.run(folder, values, data[0], selection, timeout_s, data[1])
+        record = describe(values, profile_name, own.digest, records, time.monotonic() - started)
+        record |= {"external_cohort_sha256": external.digest} if external else {}
+        pipeline.write_json(folder / "provenance.json", record)
+        context = {
+            **shown_cohorts(own, external),
+            "profile": profile_name,
+            "split": study.profile.split,
+            "network_weights": network_weights(study),
+            "provenance": readable(record),
+        }
+        return Outcome(page.write_page(folder, records, context), records)
+
+
+def _external(study: Study) -> Checked | None:
+    """The second cohort of a run that has one."""
+    folder = study.profile.external_folder
+    return None if folder is None else look(study.profile, folder, "checked_external.json")
+
+
+def shown_cohorts(own: Checked, external: Checked | None) -> dict[str, Any]:
+    """What the page says of the cohorts: their sizes, what was noticed, and whether anything in them is simulated."""
+    cohorts = [own, external] if external else [own]
+    noticed = [f"{external.cohort.name}, {notice}" for notice in external.notices] if external else []
+    return {
+        "synthetic": any(checked.cohort.synthetic for checked in cohorts),
+        "cohort": summary(own.cohort),
+        "external": summary(external.cohort) if external else None,
+        "notices": own.notices + noticed,
+    }
+
+
+def summary(cohort: Cohort) -> dict[str, Any]:
+    """Name and size of a cohort."""
+    return {"name": cohort.name, "patients": len(cohort.patients), "segments": len(cohort.segments)}
+
+
+def network_weights(study: Study) -> str:
+    """What the network of the report started from; empty where it has not run to its end."""
+    kept = study.artifacts / "dcnn_made.csv"
+    return "; ".join(pd.read_csv(kept)["weights"].unique()) if kept.exists() else ""
+
+
+def describe(
+    values: Mapping[str, Any], profile_name: str, digest: str, records: Mapping[str, Record], seconds: float
+) -> dict[str, Any]:
+    """The provenance of a run as plain values; folders by their last name only, and no address of a scheduler."""
+    shown = {name: Path(value).name if name.endswith("_folder") else value for name, value in values.items()}
+    shown["scheduler"] = "a Dask cluster" if values["scheduler"] else "none"
+    if weights_file := values["network_settings"].get("weights"):
+        shown["network_settings"] = values["network_settings"] | {"weights": Path(weights_file).name}
+    return {
+        "profile": profile_name,
+        "parameters": shown,
+        "cohort_sha256": digest,
+        "mflib_sha256": made_by.digest("mflib.study.report"),
+        "commit": made_by.commit(),
+        "machine": made_by.machine(),
+        "packages": made_by.versions("mflib", *made_by.closure("mflib.study.report")[1]),
+        "steps": {step: {k: getattr(r, k) for k in ("status", "seconds", "finished")} for step, r in records.items()},
+        "seconds_of_this_call": round(seconds, 1),
+    }
+
+
+def readable(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Provenance as pairs of name and text for the page; without what differs from call to call."""
+    names = ("profile", "cohort_sha256", "external_cohort_sha256", "mflib_sha256", "commit")
+    rows = [(name, record[name]) for name in names if name in record]
+    rows += [(name, json.dumps(value)) for name, value in record["parameters"].items()]
+    rows += [("machine", ", ".join(f"{name} {value}" for name, value in record["machine"].items()))]
+    rows += [("packages", ", ".join(f"{name} {value}" for name, value in record["packages"].items()))]
+    for step, ended in record["steps"].items():
+        rows.append((step, f"{ended['status']} in {ended['seconds']:.0f} s, {ended['finished']}"))
+    return rows

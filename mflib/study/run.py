@@ -1,0 +1,300 @@
+"""A run of the study: its profile, its folder, and what it keeps there."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from mflib.base import files
+from mflib.base.errors import InputError, RunError
+from mflib.base.words import KEY
+from mflib.data import cohort as cohorts
+from mflib.data import preprocess, quality
+from mflib.data.cohort import Cohort
+from mflib.data.preprocess import Region
+from mflib.data.quality import Quality
+from mflib.models import folds as splits
+from mflib.models import forest
+from mflib.models.dcnn import comparisons, training, transfer
+from mflib.models.folds import Fold, Split
+from mflib.models.texture import bank, robustness
+from mflib.show import shown
+from mflib.show.shown import Shown
+from mflib.study import kept
+from mflib.study.profile import Profile
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, or as Parquet where the name ends so, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(path) as partial:
+        if path.suffix == ".parquet":
+            table.to_parquet(partial, index=False)
+        else:
+            table.to_csv(partial, index=False)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run: the cohort seen through a profile, and the folder that its results go to."""
+
+    profile: Profile
+
+    @classmethod
+    def open(cls, *parameters: Any, **named: Any) -> Study:
+        """The study that a notebook's parameters cell describes; takes the parameters in the order of that cell.
+
+        See ``Profile.from_parameters`` for their types.
+
+        Raises
+        ------
+        InputError
+            A parameter that is unknown, missing or not of its type.
+        """
+        try:
+            inspect.signature(Profile.from_parameters).bind(*parameters, **named)
+        except TypeError as error:
+            raise InputError(f"parameters of the study: {error}") from error
+        return cls(Profile.from_parameters(*parameters, **named))
+
+    @cached_property
+    def cohort(self) -> Cohort:
+        """The cohort; raises ``CohortError`` with every fault of its tables and headers."""
+        return cohorts.load(self.profile.cohort_folder)
+
+    @cached_property
+    def external(self) -> Cohort:
+        """The second cohort, which the models only predict; raises ``CohortError`` with every fault of it.
+
+        Raises
+        ------
+        RunError
+            The run has none.
+        """
+        if self.profile.external_folder is None:
+            raise RunError("found no external cohort, expected one: give mflib report --external, or external_folder")
+        return cohorts.load(self.profile.external_folder)
+
+    @cached_property
+    def folds(self) -> list[Fold]:
+        """The folds of the run, the same for every model; raises ``InputError`` where the cohort is too small."""
+        return self._divided(0)
+
+    @cached_property
+    def repeated_folds(self) -> list[Fold]:
+        """The folds of the run, and those of the forest's further repeats."""
+        further = range(1, self.profile.forest.repeats)
+        return [*self.folds, *(fold for repeat in further for fold in self._divided(repeat))]
+
+    def check_folds(self) -> None:
+        """Refuse a cohort that is too small for the folds, or for the forest's inner folds, before any work.
+
+        Raises
+        ------
+        InputError
+            With what was found and what is needed.
+        """
+        patients = self.cohort.segments["participant_id"].to_numpy()
+        for fold in self.repeated_folds:
+            rows, settings = fold.train, self.profile.forest
+            splits.inner(self.labels.to_numpy()[rows], patients[rows], settings.inner_folds, settings.seed)
+
+    def folds_by(self, split: Split) -> list[Fold]:
+        """The folds of the run, or those that it would have with the other split."""
+        return self.folds if split == self.profile.split else self._divided(0, split)
+
+    def _divided(self, repeat: int, split: Split | None = None) -> list[Fold]:
+        segments, profile = self.cohort.segments, self.profile
+        return splits.make(
+            segments["label"].to_numpy(),
+            segments["participant_id"].to_numpy(),
+            n_folds=profile.n_folds,
+            split=split or profile.split,
+            seed=profile.seed,
+            repeat=repeat,
+        )
+
+    def region(self, segment: Mapping[str, Any]) -> Region:
+        """The gain-normalised region of interest of one row of the cohort's segments."""
+        cohort = self.cohort
+        return preprocess.region(cohort.volume(segment), cohort.annotation(segment), self.profile.preprocessing)
+
+    def pictures(self, rows: pd.DataFrame) -> list[NDArray[np.uint8]]:
+        """The middle transverse plane (lateral, depth) of each row's gain-normalised region; rows name KEY."""
+        segments = rows[KEY].merge(self.cohort.segments, on=KEY, validate="many_to_one").to_dict("records")
+        regions = [self.region({str(name): value for name, value in segment.items()}) for segment in segments]
+        return [region.voxels[:, :, region.voxels.shape[2] // 2] for region in regions]
+
+    @cached_property
+    def quality(self) -> Quality:
+        """How every volume of the cohort folder was recorded, those that are not analysed too."""
+        return quality.measure(cohorts.read_folder(self.profile.cohort_folder), self.profile.preprocessing)
+
+    @cached_property
+    def texture(self) -> pd.DataFrame:
+        """The texture table of the cohort; computed where it is not in the cache yet."""
+        return bank.extract(
+            self.cohort,
+            self.profile.preprocessing,
+            self.profile.texture,
+            self.artifacts / "cache",
+            **self._computed_by,
+        )
+
+    @cached_property
+    def perturbed(self) -> robustness.Perturbed:
+        """The texture of one segment per patient with gain, region and points moved; kept as the texture is."""
+        return robustness.measure(
+            self.cohort,
+            self.profile.preprocessing,
+            self.profile.texture,
+            self.profile.robustness,
+            self.artifacts / "cache",
+            **self._computed_by,
+        )
+
+    @cached_property
+    def forest(self) -> forest.ForestResult:
+        """The forest of every fold of every repeat."""
+        return forest.out_of_fold(
+            self.texture,
+            self.labels.to_numpy(),
+            self.repeated_folds,
+            self.profile.forest,
+            self.profile.split,
+            perturbed=self.perturbed.table if self.profile.forest.minimum_icc else None,
+            **self._computed_by,
+        )
+
+    def network(self, watch: training.Watch = lambda history: None) -> training.NetworkResult:
+        """The network of every fold: trained, or frozen with a fitted head, as the profile says.
+
+        Parameters
+        ----------
+        watch : called with the history so far whenever an epoch has ended
+        """
+        return self._network(self.cohort, self.folds, watch=watch)
+
+    def network_on_shuffled_labels(self, fold: Fold) -> training.NetworkResult:
+        """The network of one fold, trained on labels that were shuffled inside its training and its validation part."""
+        segments, rng = self.cohort.segments, np.random.default_rng(self.profile.seed)
+        labels = segments["label"].to_numpy().copy()
+        for part in (fold.train, fold.validation):
+            labels[part] = rng.permutation(labels[part])
+        cohort = replace(self.cohort, segments=segments.assign(label=labels))
+        return self._network(cohort, [fold], place="shuffled-labels")
+
+    def _network(
+        self, cohort: Cohort, folds: Sequence[Fold], place: str = "", **options: Any
+    ) -> training.NetworkResult:
+        profile = self.profile
+        common = (cohort, folds, profile.preprocessing, profile.network, self.artifacts / "dcnn", profile.split)
+        if profile.network.frozen:
+            return transfer.out_of_fold(*common, place=place)
+        return training.out_of_fold(*common, place=place, scheduler=profile.scheduler, **options)
+
+    def keep_forest(self) -> None:
+        """Keep the forests of the first repeat for new volumes; see ``models.keep_forest``."""
+        kept.keep_forest(self.forest, self.texture, self.cohort, self.profile, self.artifacts)
+
+    def keep_network(self, result: training.NetworkResult) -> None:
+        """Keep the networks of all folds for new volumes; see ``models.keep_network``."""
+        kept.keep_network(result, self.cohort, self.profile, self.artifacts)
+
+    def network_comparisons(self, own: pd.DataFrame) -> comparisons.ComparisonsResult:
+        """The network with one thing done otherwise at a time, beside the study's own predictions."""
+        profile = self.profile
+        return comparisons.run(
+            self.cohort,
+            self.folds_by,
+            profile.preprocessing,
+            profile.network,
+            profile.split,
+            profile.network_comparisons,
+            own,
+            self.artifacts / "dcnn",
+            scheduler=profile.scheduler,
+        )
+
+    @property
+    def _computed_by(self) -> dict[str, Any]:
+        """Who does the heavy work: all cores of this machine, or the workers of a cluster."""
+        return {"workers": joblib.cpu_count(), "scheduler": self.profile.scheduler}
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of splits, texture table, predictions, models and checkpoints."""
+        folder = self.profile.run_folder / "artifacts"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def labels(self) -> pd.Series:
+        """1 where the MRI shows any infiltration, in the order of the segments."""
+        return self.cohort.segments["label"]
+
+    def keep(self, table: pd.DataFrame, name: str) -> None:
+        """Keep a table as artifact: ``name`` ends in .csv or .parquet."""
+        write_table(table, self.artifacts / name)
+
+    @property
+    def segments_with_patients(self) -> pd.DataFrame:
+        """The segments with the values of their patient, in the order of the segments."""
+        return self.cohort.segments.merge(self.cohort.patients, on="participant_id", validate="many_to_one")
+
+    def fold_sizes(self) -> pd.DataFrame:
+        """Segments, those with infiltration, and patients in each part of each fold."""
+        parts = splits.table(self.folds, self.cohort.segments[KEY]).merge(self.cohort.segments, on=KEY)
+        sizes = parts.groupby(["fold", "part"], sort=False).agg(
+            segments=("label", "size"), infiltration=("label", "sum"), patients=("participant_id", "nunique")
+        )
+        return sizes.reset_index()
+
+    def keep_splits(self) -> None:
+        """Keep which segment is in which part of which fold and repeat, as ``splits.csv``."""
+        self.keep(splits.table(self.repeated_folds, self.cohort.segments[KEY]), "splits.csv")
+
+    def predictions(self, *needed: str) -> pd.DataFrame:
+        """The first repeat of every predictions table in the artifacts: ours, and anybody's ``predictions_*.csv``.
+
+        Models are compared on the folds that they share, and those are the first repeat's.
+
+        Parameters
+        ----------
+        needed : models whose tables must be there
+
+        Raises
+        ------
+        RunError
+            A needed model whose notebook has not run yet, or a table without the repeat 0.
+        """
+        missing = [model for model in needed if not (self.artifacts / f"predictions_{model}.csv").exists()]
+        if missing:
+            raise RunError(
+                f"no predictions of {', '.join(missing)} in {self.artifacts}; run its notebook first, or mflib report"
+            )
+        paths = sorted(self.artifacts.glob("predictions_*.csv"))
+        tables = {path.name: pd.read_csv(path) for path in paths}
+        first = {name: table[table["repeat"] == 0] if "repeat" in table else table for name, table in tables.items()}
+        empty = [name for name, table in first.items() if table.empty]
+        if empty:
+            raise RunError(f"found no rows of repeat 0 in {', '.join(empty)}, expected the folds of splits.csv")
+        return pd.concat(first.values(), ignore_index=True)
+
+    def figure(self, plot: Figure, name: str, *, caption: str) -> Shown:
+        """Keep a figure as SVG and PNG in ``figures/`` and show it; see ``shown.figure``."""
+        return shown.figure(plot, self.profile.run_folder / "figures", name, caption=caption)
+
+    def table(self, frame: pd.DataFrame, name: str, *, caption: str) -> Shown:
+        """Keep a table as CSV in ``tables/`` and show it; see ``shown.table``."""
+        return shown.table(frame, self.profile.run_folder / "tables", name, caption=caption)

@@ -1,0 +1,163 @@
+"""The same work here and on a real Dask cluster of processes, one of which is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mflib.base import files, parallel
+from mflib.base.errors import RunError
+from mflib.data import cohort as cohorts
+from mflib.data import preprocess
+from mflib.data.cohort import Cohort
+from mflib.models import folds, forest
+from mflib.models.dcnn import training
+from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn.training import NetworkResult
+from mflib.models.texture import bank
+from tests.cluster import Cluster, running
+from tests.models.test_forest import texture_table
+from tests.models.toy import evenly_labelled
+
+SETTINGS = bank.TextureSettings(levels=(8, 32), steps=(1, 3))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with running(tmp_path_factory.mktemp("dask")) as started:
+        yield started
+
+
+def slow_square(folder: str, number: int) -> int:
+    """Leaves a trace of who computed what, so that the test knows whom it killed."""
+    Path(folder, f"{number}-{os.getpid()}").touch()
+    time.sleep(0.3)
+    if number == 3:
+        raise ValueError("three is not squared")
+    return number**2
+
+
+def die_at_three(_: None, number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number**2
+
+
+def test_the_bank_of_a_cluster_is_that_of_this_machine(cluster: Cluster, make_cohort, tmp_path: Path) -> None:
+    cohort = cohorts.load(make_cohort(2, segments=2))
+    here, there = (
+        bank.extract(cohort, preprocess.GainSettings(), SETTINGS, tmp_path / name, workers=1, scheduler=scheduler)
+        for name, scheduler in (("here", ""), ("there", cluster.address))
+    )
+    pd.testing.assert_frame_equal(here, there, check_exact=True)
+
+
+def test_the_forest_of_a_cluster_is_that_of_this_machine(cluster: Cluster) -> None:
+    table, labels = texture_table(10)
+    made = folds.make(labels, table["participant_id"], n_folds=2, seed=1)
+    settings = forest.ForestSettings(trees=20, leaf_sizes=(1, 8), inner_trees=5, permutations=2)
+    here, there = (
+        forest.out_of_fold(table, labels, made, settings, "patient", scheduler=scheduler)
+        for scheduler in ("", cluster.address)
+    )
+    for name in ("predictions", "choices", "importance"):
+        pd.testing.assert_frame_equal(getattr(here, name), getattr(there, name), check_exact=True)
+
+
+def network_folds(cohort: Cohort, folder: Path, **options: str) -> NetworkResult:
+    made = folds.make(cohort.segments["label"], cohort.segments["participant_id"], n_folds=2, seed=1)
+    settings = NetworkSettings(width=4, size=(16, 16, 8), epochs=6, workers=1)
+    return training.out_of_fold(cohort, made, preprocess.GainSettings(), settings, folder, "patient", **options)
+
+
+def test_the_network_of_a_cluster_that_loses_a_worker_is_that_of_this_machine(make_cohort, tmp_path: Path) -> None:
+    cohort = evenly_labelled(cohorts.load(make_cohort(8, segments=4)))
+    here = network_folds(cohort, tmp_path / "here")
+    (tmp_path / "dask").mkdir()
+    with running(tmp_path / "dask") as cluster, ThreadPoolExecutor(1) as caller:
+        call = caller.submit(network_folds, cohort, tmp_path / "there", scheduler=cluster.address)
+        while not (call.done() or list((tmp_path / "there" / "patient").glob("*/checkpoint.pt"))):
+            time.sleep(0.05)
+        assert not call.done()
+        cluster.workers[0].kill()
+        there = call.result(timeout=300)
+    pd.testing.assert_frame_equal(here.predictions, there.predictions, check_exact=True)
+    pd.testing.assert_frame_equal(here.history, there.history, check_exact=True)
+    for one, other in zip(here.folders, there.folders, strict=True):
+        assert (one / "weights.pt").read_bytes() == (other / "weights.pt").read_bytes()
+
+
+def test_a_worker_with_other_sources_is_refused(cluster: Cluster, make_cohort, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(parallel, "fingerprint", lambda: "another version")
+    cohort = cohorts.load(make_cohort(1, segments=1))
+    with pytest.raises(RunError, match="another version of mflib"):
+        bank.extract(cohort, preprocess.GainSettings(), SETTINGS, tmp_path, workers=1, scheduler=cluster.address)
+
+
+def test_a_killed_worker_loses_nothing_of_the_bank(make_cohort, tmp_path: Path, monkeypatch) -> None:
+    cohort, write = cohorts.load(make_cohort(4)), files.write_array
+    whole = bank.extract(cohort, preprocess.GainSettings(), bank.TextureSettings(), tmp_path / "here", workers=1)
+    with running(tmp_path) as cluster:
+
+        def write_and_kill(path: Path, values: np.ndarray) -> None:
+            write(path, values)
+            if len(list(path.parent.iterdir())) == 5:
+                cluster.workers[0].kill()
+                cluster.workers[0].wait()
+
+        monkeypatch.setattr(files, "write_array", write_and_kill)
+        arguments = (cohort, preprocess.GainSettings(), bank.TextureSettings(), tmp_path / "there")
+        found = bank.extract(*arguments, workers=1, scheduler=cluster.address)
+        assert cluster.workers[0].returncode == -signal.SIGKILL
+    pd.testing.assert_frame_equal(whole, found, check_exact=True)
+
+
+def test_a_killed_worker_loses_nothing_that_it_had_in_hand(cluster: Cluster, tmp_path: Path) -> None:
+    found = {}
+    for n, outcome in parallel.outcomes(slow_square, str(tmp_path), range(12), workers=1, scheduler=cluster.address):
+        if not found:
+            cluster.workers[0].kill()
+            cluster.workers[0].wait()
+        found[n] = outcome
+    assert isinstance(found.pop(3), ValueError)
+    assert found == {n: n**2 for n in range(12) if n != 3}
+    by = {path.name.split("-")[1] for path in tmp_path.iterdir()}
+    assert by == {str(worker.pid) for worker in cluster.workers}
+
+
+def test_a_cluster_without_workers_is_said(cluster: Cluster, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(parallel, "PATIENCE", 2.0)
+    for worker in cluster.workers:
+        worker.kill()
+        worker.wait()
+    with pytest.raises(RunError, match="has no workers; 1 of 1 tasks are left"):
+        list(parallel.outcomes(slow_square, str(tmp_path), [1], workers=1, scheduler=cluster.address))
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:x", "nonsense://x"])
+def test_no_scheduler_is_said(address: str) -> None:
+    with pytest.raises(RunError, match=address):
+        list(parallel.outcomes(slow_square, "", [1], workers=1, scheduler=address))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_outcomes_on_this_machine(tmp_path: Path, workers: int) -> None:
+    found = dict(parallel.outcomes(slow_square, str(tmp_path), [1, 3, 2], workers=workers))
+    assert (found[0], found[2]) == (1, 4)
+    assert isinstance(found[1], ValueError)
+    assert "in slow_square" in found[1].__notes__[0]
+    assert list(parallel.outcomes(slow_square, "", [], workers=workers)) == []
+
+
+def test_an_item_that_kills_its_process_is_named_and_the_rest_goes_on() -> None:
+    found = dict(parallel.outcomes(die_at_three, None, range(6), workers=2))
+    assert isinstance(found.pop(3), RunError)
+    assert found == {n: n**2 for n in range(6) if n != 3}

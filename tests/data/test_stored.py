@@ -1,0 +1,136 @@
+"""What a file stores is taken from that file alone, and whole, whoever reads it."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mflib.base.errors import FileError
+from mflib.data import stored
+from mflib.data import volume as volumes
+from mflib.data.volume import Volume
+from tests.data.images import metaimage
+from tests.data.test_images import TRICKS
+
+VOXELS = np.random.default_rng(0).integers(0, 256, (40, 30, 20), dtype=np.uint8)
+SPEC = "ObjectType = Image\nNDims = 3\nDimSize = 40 30 20\nElementSpacing = 0.2 0.2 0.4\nElementType = MET_UCHAR\n"
+NRRD = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 40 30 20\nspacings: 0.2 0.2 0.4\n"
+
+
+def written(path: Path) -> bytes:
+    volumes.write(Volume(VOXELS, (0.2, 0.2, 0.4)), path)
+    return path.read_bytes()
+
+
+def refused(path: Path, content: bytes, reason: str) -> None:
+    """The header alone is refused, and so is the volume."""
+    path.write_bytes(content)
+    for read in (volumes.read_header, volumes.read):
+        with pytest.raises(FileError, match=f"^{path.name}: .*({reason})"):
+            read(path)
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_a_metaimage_of_a_cohort_cannot_fetch_another_file(tmp_path: Path, trick: tuple[str, str]) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(VOXELS.tobytes())
+    header = SPEC + trick[0].format(secret) + trick[1]
+    refused(tmp_path / "v.mha", header.encode("latin-1") + bytes(VOXELS.size), "another file|does not end with")
+
+
+def test_nor_can_an_nrrd_or_a_nifti(tmp_path: Path) -> None:
+    content = bytearray(written(tmp_path / "v.nii"))
+    (tmp_path / "v.img").write_bytes(bytes(VOXELS.size))
+    (tmp_path / "secret").write_bytes(VOXELS.tobytes())
+    header = f"{NRRD}encoding: raw\ndata file: {tmp_path / 'secret'}\n\n"
+    refused(tmp_path / "v.nrrd", header.encode() + bytes(VOXELS.size), "another file")
+    content[344:348] = b"ni1\0"
+    refused(tmp_path / "v.nii", bytes(content), "another file")
+    refused(tmp_path / "v.nii.gz", gzip.compress(content), "another file")
+    content[344:348] = bytes(4)  # Analyze, which keeps its voxels in v.img
+    refused(tmp_path / "v.nii", bytes(content), "no NIfTI header")
+
+
+def test_the_voxels_of_a_packed_nifti_are_its_own(tmp_path: Path) -> None:
+    written(tmp_path / "v.nii.gz")
+    volumes.write(Volume(255 - VOXELS, (0.2, 0.2, 0.4)), tmp_path / "v.nii")
+    np.testing.assert_array_equal(volumes.read(tmp_path / "v.nii.gz").voxels, VOXELS)
+
+
+@pytest.mark.parametrize("encoding", ["text", "TXT", "hex", "ascii"])
+def test_voxels_written_as_text_are_refused(tmp_path: Path, encoding: str) -> None:
+    refused(tmp_path / "v.nrrd", f"{NRRD}encoding: {encoding}\n\n{'1 ' * VOXELS.size}".encode(), "written as text")
+    text = metaimage(tmp_path / "t.mha", VOXELS, fields={"BinaryData": "f"}).read_bytes()
+    refused(tmp_path / "v.mha", text, "written as text")
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_every_flipped_byte_of_packed_voxels_is_found(tmp_path: Path, suffix: str) -> None:
+    content = written(tmp_path / f"v{suffix}")
+    for place in range(700, len(content), 997):
+        spoilt = bytearray(content)
+        spoilt[place] ^= 255
+        (tmp_path / f"v{suffix}").write_bytes(spoilt)
+        with pytest.raises(FileError, match=f"^v{suffix}: "):
+            volumes.read(tmp_path / f"v{suffix}")
+
+
+def test_several_streams_and_zeros_behind_them_are_one_gzip(tmp_path: Path) -> None:
+    path = tmp_path / "v.nii.gz"
+    content = written(tmp_path / "v.nii")
+    path.write_bytes(b"".join(gzip.compress(content[n : n + 5000]) for n in range(0, len(content), 5000)) + bytes(99))
+    np.testing.assert_array_equal(volumes.read(path).voxels, VOXELS)
+    path.write_bytes(path.read_bytes() + b"junk")
+    with pytest.raises(FileError, match="damaged"):
+        volumes.read(path)
+
+
+@pytest.mark.parametrize("declared", [None, "0", "1000", "\x85"])
+def test_a_packed_metaimage_without_its_true_size_is_refused(tmp_path: Path, declared: str | None) -> None:
+    lines = metaimage(tmp_path / "v.mha", VOXELS, packed=True).read_bytes().split(b"\n")
+    at = next(n for n, line in enumerate(lines) if line.startswith(b"CompressedDataSize"))
+    # ITK takes such a file, and shows for voxels what memory holds. Latin-1's \x85 is a space to Python, not to ITK.
+    spaced = lines[at].replace(b" =", b"\x85=")
+    lines[at : at + 1] = {None: [], "\x85": [spaced]}.get(declared, [f"CompressedDataSize = {declared}".encode()])
+    refused(tmp_path / "v.mha", b"\n".join(lines), "CompressedDataSize")
+
+
+def test_bombs_and_huge_declarations_are_refused_before_they_are_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "v.nii.gz"
+    path.write_bytes(gzip.compress(written(tmp_path / "v.nii")[:352] + bytes(2**27), 1))
+    with pytest.raises(FileError, match="more bytes than its header declares"):
+        volumes.read(path)
+    huge = metaimage(tmp_path / "v.mha", VOXELS, fields={"DimSize": "99999 99999 999"})
+    with pytest.raises(FileError, match=f"expected at most {stored.LARGEST_BYTES}"):
+        volumes.read(huge)
+
+
+def test_headers_that_would_end_or_hang_the_process_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "many.mha").write_text(SPEC.replace("NDims = 3", "NDims = 99999") + "ElementDataFile = LOCAL\n")
+    (tmp_path / "less.mha").write_text(SPEC.replace("NDims = 3", "NDims = -1") + "ElementDataFile = LOCAL\n")
+    (tmp_path / "long.nrrd").write_text(f"{NRRD}space: {'x' * 5000}\nencoding: raw\n\n")
+    code = "import sys\nfrom pathlib import Path\nfrom mflib import volume\nvolume.read_header(Path(sys.argv[1]))"
+    for name in ("many.mha", "less.mha", "long.nrrd"):
+        call = [sys.executable, "-c", code, tmp_path / name]
+        ended = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
+        assert f"FileError: {name}: " in ended.stderr, name
+
+
+def test_a_long_text_of_a_key_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "v.nrrd"
+    path.write_bytes(f"{NRRD}encoding: raw\nnote:={'x' * 5000}\n# {'y' * 5000}\n\n".encode() + VOXELS.tobytes("F"))
+    np.testing.assert_array_equal(volumes.read(path).voxels, VOXELS)
+
+
+def test_a_size_that_would_be_invented_is_refused_unless_the_sidecar_states_it(tmp_path: Path) -> None:
+    path = tmp_path / "v.nrrd"
+    path.write_bytes(NRRD.replace("0.2 0.2 0.4", "0.2 0.2 nan").encode() + b"encoding: raw\n\n" + VOXELS.tobytes("F"))
+    with pytest.raises(FileError, match=r"found voxel sizes of 0.2, 0.2, nan, expected .* VoxelSpacing in the side"):
+        volumes.read(path)
+    path.with_suffix(".json").write_text('{"VoxelSpacing": [0.2, 0.2, 0.4]}')
+    assert volumes.read(path).spacing_mm == (0.2, 0.2, 0.4)

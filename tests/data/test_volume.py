@@ -1,0 +1,73 @@
+"""Volumes survive the round trip, and a damaged file is never read as if it were whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from mflib.base.errors import FileError
+from mflib.data import volume as volumes
+from mflib.data.volume import FORMATS, Volume
+
+
+@pytest.fixture
+def speckle() -> Volume:
+    voxels = np.random.default_rng(0).integers(0, 256, (40, 30, 20), dtype=np.uint8)
+    return Volume(voxels, (0.2, 0.3, 0.4), {"DynamicRangeDB": 55, "Manufacturer": "none"})
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_round_trip(tmp_path: Path, speckle: Volume, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    volumes.write(speckle, path)
+    back = volumes.read(path)
+    np.testing.assert_array_equal(back.voxels, speckle.voxels)
+    assert back.spacing_mm == speckle.spacing_mm
+    assert back.sidecar == speckle.sidecar
+    assert back.dynamic_range_db == 55
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", f"a{suffix}"]
+
+
+def test_only_finite_numbers_of_a_sidecar_are_stated(tmp_path: Path, speckle: Volume) -> None:
+    volumes.write(speckle, tmp_path / "a.nrrd")
+    huge = "1" + "0" * 400
+    fields = f'{{"a": Infinity, "b": NaN, "c": true, "d": "5", "e": {huge}, "f": null, "g": 5, "h": -0.5}}'
+    (tmp_path / "a.json").write_text(fields)
+    back = volumes.read(tmp_path / "a.nrrd")
+    assert [back.stated(field) for field in "abcdefghi"] == [None] * 6 + [5.0, -0.5, None]
+
+
+def test_nifti_axes_are_right_anterior_superior(tmp_path: Path, speckle: Volume) -> None:
+    volumes.write(speckle, tmp_path / "a.nii.gz")
+    image = sitk.ReadImage(str(tmp_path / "a.nii.gz"))
+    # In ITK's left-posterior-superior frame a diagonal RAS affine has these directions.
+    assert image.GetDirection() == (-1, 0, 0, 0, -1, 0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_file_cut_short_is_refused(tmp_path: Path, speckle: Volume, suffix: str, compressed: bool) -> None:
+    path = tmp_path / f"a{suffix}"
+    volumes.write(speckle, path)
+    sitk.WriteImage(sitk.ReadImage(str(path)), str(path), compressed)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(FileError, match=f"a{suffix}: "):
+        volumes.read(path)
+
+
+def test_a_damaged_mha_is_refused(tmp_path: Path, speckle: Volume) -> None:
+    path = tmp_path / "a.mha"
+    volumes.write(speckle, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(FileError, match="damaged"):
+        volumes.read(path)
+
+
+def test_patch_is_clipped_at_the_border(speckle: Volume) -> None:
+    assert speckle.patch((0, 15, 19), 0.8).shape == (5, 7, 3)

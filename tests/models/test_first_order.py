@@ -1,0 +1,35 @@
+"""First-order statistics against scipy."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mflib.models.texture import intensity
+
+
+def test_equal_to_scipy_on_the_voxels():
+    rng = np.random.default_rng(1)
+    voxels = np.clip(rng.gamma(3, 25, (30, 20, 10)), 0, 255).astype(np.uint8)
+    found = intensity.features(voxels)
+    grey = voxels.ravel().astype(float)
+    expected = {
+        "first_order_mean": grey.mean(),
+        "first_order_sd": grey.std(),
+        "first_order_skewness": stats.skew(grey),
+        "first_order_kurtosis": stats.kurtosis(grey),
+        "first_order_entropy": stats.entropy(np.unique(grey, return_counts=True)[1], base=2),
+    }
+    assert list(found.index) == list(expected) == list(intensity.NAMES)
+    np.testing.assert_allclose(found, list(expected.values()), rtol=1e-10)
+
+
+def test_order_of_voxels_does_not_matter():
+    rng = np.random.default_rng(2)
+    voxels = rng.integers(0, 256, (8, 7, 6), dtype=np.uint8)
+    assert intensity.features(voxels).equals(intensity.features(rng.permuted(voxels.ravel())))
+
+
+@pytest.mark.parametrize(("voxels", "message"), [(np.full(9, 3, np.uint8), "1 grey level"), (np.zeros(4), "float64")])
+def test_refusals_say_what_was_found(voxels, message):
+    with pytest.raises(ValueError, match=message):
+        intensity.features(voxels)

@@ -1,0 +1,123 @@
+"""Released weights: from a hub that runs here, from its cache, from a path; never another file than the pinned one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from mflib.base.errors import RunError
+from mflib.models.dcnn import weights
+from mflib.models.dcnn.compute import NetworkSettings
+
+CONTENT = b"weights of a network" * 50
+NAME = "resnet_50_23dataset.pth"
+RELEASE = weights.RELEASES[NAME]
+FIND = """
+import json, sys
+from mflib.base.errors import RunError
+from dataclasses import replace
+from mflib.models.dcnn import weights
+from mflib.models.dcnn.compute import NetworkSettings
+pretrained, sha256 = sys.argv[1:]
+name = "resnet_50_23dataset.pth"
+weights.RELEASES[name] = replace(weights.RELEASES[name], sha256=sha256)
+try:
+    found = weights.find(NetworkSettings(depth=50, pretrained=pretrained))
+    print(json.dumps(found and found.read_bytes().decode()))
+except RunError as error:
+    print(json.dumps(f"refused: {error}"))
+"""
+
+
+@dataclass
+class Hub:
+    """A hub on this machine, and what it was asked for."""
+
+    address: str = ""
+    content: bytes | None = CONTENT
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    state = Hub()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            if "/resolve/" in self.path:  # the library asks for its own registries too
+                state.asked.append(self.path)
+            self.send_response(404 if state.content is None else 200)
+            self.send_header("X-Repo-Commit", RELEASE.revision)
+            self.send_header("ETag", f'"{hashlib.sha256(state.content or b"").hexdigest()}"')
+            self.send_header("Content-Length", str(len(state.content or b"")))
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+            self.wfile.write(state.content or b"")
+
+        def log_message(self, *_: object) -> None:
+            """The test reads ``asked``."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        state.address = f"http://127.0.0.1:{server.server_address[1]}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield state
+        server.shutdown()
+
+
+def find(hub: Hub, cache: Path, pretrained: str, expected: bytes = CONTENT) -> str | None:
+    """What ``weights.find`` finds in a process whose hub is this one."""
+    environment = os.environ | {"HF_ENDPOINT": hub.address, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    arguments = [sys.executable, "-c", FIND, pretrained, hashlib.sha256(expected).hexdigest()]
+    done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_required_weights_are_downloaded_once_and_present_ones_are_taken(hub: Hub, tmp_path: Path) -> None:
+    assert find(hub, tmp_path, "if-present") is None
+    assert hub.asked == []
+    assert find(hub, tmp_path, "required") == CONTENT.decode()
+    assert {Path(path).name for path in hub.asked} == {NAME}
+    assert all(RELEASE.revision in path for path in hub.asked)
+    hub.asked.clear()
+    assert find(hub, tmp_path, "if-present") == find(hub, tmp_path, "required") == CONTENT.decode()
+    assert hub.asked == []
+
+
+def test_another_file_is_never_taken_in_silence(hub: Hub, tmp_path: Path) -> None:
+    hub.content = b"something else"
+    refused = find(hub, tmp_path, "required")
+    assert refused is not None
+    assert f"{NAME} has SHA-256 {hashlib.sha256(b'something else').hexdigest()}, expected" in refused
+    hub.content = None
+    refused = find(hub, tmp_path / "empty", "required")
+    assert refused is not None
+    assert f"{NAME} is required and could not be downloaded" in refused
+    assert {Path(path).name for path in hub.asked} == {NAME}
+
+
+def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "own.pth"
+    present, required = (NetworkSettings(depth=50, pretrained=p, weights=str(path)) for p in ("if-present", "required"))
+    assert weights.find(present) is None
+    with pytest.raises(RunError, match=r"found no weights at .*own\.pth, expected a MedicalNet file"):
+        weights.find(required)
+    path.touch()
+    assert weights.find(present) == weights.find(required) == path
+
+
+def test_every_released_depth_is_pinned_twice() -> None:
+    assert set(weights.RELEASES) == {f"resnet_{d}{kind}.pth" for d in (10, 18, 34, 50) for kind in ("", "_23dataset")}
+    assert len({release.sha256 for release in weights.RELEASES.values()}) == 8
+    assert all(len(release.revision) == 40 and len(release.sha256) == 64 for release in weights.RELEASES.values())

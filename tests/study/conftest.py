@@ -1,0 +1,53 @@
+"""A run of seconds, kept by the notebooks' own calls."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mflib.study import predict
+from mflib.study.predict.models import Models
+from mflib.study.profile import of_run
+from mflib.study.run import Study
+from tests.conftest import write_cohort
+from tests.notebooks.runs import SMALL
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The study of eight patients, whose forests and networks are kept."""
+    folder = tmp_path_factory.mktemp("predict")
+    write_cohort(folder / "cohort", 8, ".nii.gz", 8)
+    values = of_run("quick", cohort=folder / "cohort", run=folder / "run") | SMALL
+    values["network_settings"] = SMALL["network_settings"] | {"workers": 1}
+    made = Study.open(**values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOKY_MAX_CPU_COUNT", "1")  # everything in this process
+        made.keep(made.forest.predictions, "predictions_random_forest.csv")
+        made.keep_forest()
+        result = made.network()
+        made.keep(result.predictions, "predictions_dcnn.csv")
+        made.keep_network(result)
+    return made
+
+
+@pytest.fixture(scope="session")
+def models(study: Study) -> Models:
+    return predict.load(study.profile.run_folder)
+
+
+@pytest.fixture
+def copied(study: Study, tmp_path: Path) -> Callable[[], Path]:
+    """A copy of the run's models, to be spoilt."""
+
+    def copy() -> Path:
+        files = [path for path in study.artifacts.glob("*.*") if path.suffix in (".json", ".skops", ".pt")]
+        (tmp_path / "artifacts").mkdir()
+        for path in files:
+            shutil.copy2(path, tmp_path / "artifacts")
+        return tmp_path
+
+    return copy
