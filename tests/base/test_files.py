@@ -17,8 +17,8 @@ from mflib.base import files
 KILLED = """
 import sys, time
 from pathlib import Path
-from mflib import atomic
-with atomic.replacing(Path(sys.argv[1])) as partial:
+from mflib.base import files
+with files.replacing(Path(sys.argv[1])) as partial:
     with partial.open("w") as file:
         file.write("half")
         file.flush()
@@ -61,8 +61,8 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_two_writers_do_not_tear_each_others_file(tmp_path: Path) -> None:
-    code = "import sys, numpy; from pathlib import Path; from mflib import atomic\n"
-    code += "for _ in range(150): atomic.write_array(Path(sys.argv[1]), numpy.full(50_000, float(sys.argv[2])))"
+    code = "import sys, numpy; from pathlib import Path; from mflib.base import files\n"
+    code += "for _ in range(150): files.write_array(Path(sys.argv[1]), numpy.full(50_000, float(sys.argv[2])))"
     path = tmp_path / "a.npy"
     writers = [subprocess.Popen([sys.executable, "-c", code, path, str(n)]) for n in (1, 2)]
     seen = set()

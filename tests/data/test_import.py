@@ -148,9 +148,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import SimpleITK as sitk
-from mflib import atomic, importing
-module, name, turn = {"volume": (sitk, "WriteImage", 4), "sidecar": (atomic, "write_text", 7), "table": (
-    atomic.Path, "write_bytes", 2)}[sys.argv[4]]
+from mflib.base import files
+from mflib.data import intake
+module, name, turn = {"volume": (sitk, "WriteImage", 4), "sidecar": (files, "write_text", 7), "table": (
+    files.Path, "write_bytes", 2)}[sys.argv[4]]
 write, calls = getattr(module, name), []
 def killing(*arguments, **named):
     calls.append(1)
@@ -160,7 +161,7 @@ def killing(*arguments, **named):
         os.kill(os.getpid(), signal.SIGKILL)
     return write(*arguments, **named)
 setattr(module, name, killing)
-importing.run(importing.plan(Path(sys.argv[1]), Path(sys.argv[2])), Path(sys.argv[3]))
+intake.run(intake.plan(Path(sys.argv[1]), Path(sys.argv[2])), Path(sys.argv[3]))
 """
 
 

@@ -114,7 +114,7 @@ def test_headers_that_would_end_or_hang_the_process_are_refused(tmp_path: Path) 
     (tmp_path / "many.mha").write_text(SPEC.replace("NDims = 3", "NDims = 99999") + "ElementDataFile = LOCAL\n")
     (tmp_path / "less.mha").write_text(SPEC.replace("NDims = 3", "NDims = -1") + "ElementDataFile = LOCAL\n")
     (tmp_path / "long.nrrd").write_text(f"{NRRD}space: {'x' * 5000}\nencoding: raw\n\n")
-    code = "import sys\nfrom pathlib import Path\nfrom mflib import volume\nvolume.read_header(Path(sys.argv[1]))"
+    code = "import sys\nfrom pathlib import Path\nfrom mflib.data import volume\nvolume.read_header(Path(sys.argv[1]))"
     for name in ("many.mha", "less.mha", "long.nrrd"):
         call = [sys.executable, "-c", code, tmp_path / name]
         ended = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)

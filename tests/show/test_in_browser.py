@@ -18,8 +18,9 @@ import numpy as np
 import psutil
 import pytest
 
+from mflib.base.words import PLANES
 from mflib.data.volume import Annotation, Volume
-from mflib.show.viewer import scene, still
+from mflib.show.viewer import still
 from mflib.show.viewer.html import view
 
 pytestmark = pytest.mark.browser
@@ -82,7 +83,7 @@ def opened(chromium: Any, report: Path) -> Iterator[Callable[..., Any]]:
 
 def place(canvas: Any, plane: int, mm: tuple[float, ...], extent: tuple[float, ...]) -> tuple[float, float]:
     """Pixels on the canvas of a place in the volume."""
-    _, right, down, _ = scene.PLANES[plane]
+    _, right, down, _ = PLANES[plane]
     scale = (canvas.bounding_box()["width"] - LEFT - RIGHT) / extent[right]
     return LEFT + mm[right] * scale, TOP + mm[down] * scale
 
@@ -117,7 +118,7 @@ def test_every_block_has_its_grey(opened: Callable[..., Any], voxels: np.ndarray
         for name, value in (("level", level), ("width", width)):
             box.get_by_role("slider", name=name, exact=True).fill(str(value))
         settle(page)
-        for plane, (_, right, down, through) in enumerate(scene.PLANES):
+        for plane, (_, right, down, through) in enumerate(PLANES):
             canvas = box.locator("canvas").nth(plane)
             middles, expected = [], []
             for a in range(2, voxels.shape[right], BLOCK):

@@ -8,7 +8,7 @@ from nbclient import NotebookClient
 GROWING = """
 import pandas as pd
 from matplotlib.figure import Figure
-from mflib.study import shown
+from mflib.show import shown
 
 def plot(table):
     figure = Figure((2, 1))

@@ -19,6 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from mflib.base.errors import InputError
+from mflib.base.words import PLANES
 from mflib.data.volume import Annotation, Volume
 from mflib.show.viewer import scene, still
 from mflib.show.viewer.html import View, view
@@ -102,7 +103,7 @@ def test_the_still_picture_is_the_right_way_round() -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[::-1, :, 0]
-    for axes, (_, right, down, _) in zip(figure.axes, scene.PLANES, strict=True):
+    for axes, (_, right, down, _) in zip(figure.axes, PLANES, strict=True):
         place = (np.array(at) + 0.5) * SPACING
         for x in (place[right], ready.extent_mm[right] - place[right]):
             for y in (place[down], ready.extent_mm[down] - place[down]):
