@@ -1,4 +1,4 @@
-"""What a person need not write, because other columns say it: the BMI, and the final grade."""
+"""The cohort folder: who is in, who is out and why, and what need not be written. See ``data/README.md``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether brightness follows the order or the place of acquisition; patients are the units, not their segments."""
+"""Can the volumes be trusted: gain, saturation, shadow, grey levels, spacing, and whether brightness drifts."""
 
 from __future__ import annotations
 

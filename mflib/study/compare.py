@@ -1,4 +1,4 @@
-"""A comparison as text, as JSON, and as a folder of tables and figures."""
+"""Anybody's predictions: read, refused with every fault, compared, and told as text, JSON, tables and figures."""
 
 from __future__ import annotations
 

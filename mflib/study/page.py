@@ -1,4 +1,4 @@
-"""The laboratory as two notebooks for teaching: exercises, and the same with their solutions."""
+"""The executed notebooks as one HTML file that needs nothing else, and the pitfalls as notebooks for teaching."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JupyterLab with the annotation notebook, filled in for one cohort and one annotator."""
+"""Where a pass over a cohort begins, and JupyterLab with the annotation notebook filled in for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of burnt-in text in a stack of any kind of file: it is masked and told, or the stack is refused."""
+"""Text that is burnt into the pictures: found by what sets it apart from tissue, then masked and told, or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies where in a simulated volume: the truth that a saliency map can be held against."""
+"""The synthetic cohort's folder, written volume by volume and continued where it stopped; and the truth behind it."""
 
 from __future__ import annotations
 
