@@ -1,4 +1,4 @@
-"""One volume: parameters and a seed in, voxels and annotation out."""
+"""What scatters: muscle lamellae, septa, fat, fascia and bone as one complex reflectivity; and one volume made of it."""
 
 from __future__ import annotations
 
