@@ -1,4 +1,4 @@
-"""What scatters: muscle lamellae, septa, fat, fascia and bone as one complex reflectivity; and one volume made of it."""
+"""What scatters: muscle lamellae, septa, fat, fascia and bone as one complex reflectivity, and one volume of it."""
 
 from __future__ import annotations
 
