@@ -13,9 +13,10 @@ from rich.console import Console
 from mflib.base.errors import BusyError, InputError, RunError
 
 SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
+SET = "A setting that is to be otherwise, such as forest.trees=100 or split=segment; as often as wanted."
 STEP = (
-    "Its number or its name: 00 published_figures, 01 cohort, 02 texture, 03 random_forest, 04 dcnn, 05 comparison, "
-    "06 pitfalls, 07 external."
+    "Its number or its name: 01 cohort, 02 texture, 03 random_forest, 04 dcnn, 05 comparison, 06 external, "
+    "07 pitfalls, 08 published_figures."
 )
 
 app = typer.Typer(
@@ -162,7 +163,7 @@ def report(
     profile: Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")] = "quick",
     run: Annotated[
         Path | None,
-        typer.Option(help="Run folder. By default reports/PROFILE-COHORT, or without --cohort the profile's own."),
+        typer.Option(help="Run folder. By default reports/COHORT-PROFILE."),
     ] = None,
     start: Annotated[
         str | None, typer.Option("--from", help=f"Run this notebook and those after it again. {STEP}")
@@ -172,17 +173,18 @@ def report(
     ] = None,
     force: Annotated[bool, typer.Option(help="Run every notebook again.")] = False,
     scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
+    setting: Annotated[list[str] | None, typer.Option("--set", help=SET)] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Minutes that one cell may take.")] = 1440.0,
 ) -> None:
     """Run the notebooks on a cohort and join them into one offline HTML report; prints its path last."""
     from mflib.study import report as reports
     from mflib.study.pipeline import Selection, find_step
-    from mflib.study.profile import of_run
 
     try:
-        values = of_run(profile, cohort=cohort, run=run, scheduler=scheduler, external=external)
+        changes = _changes(setting) | ({"external": str(external.resolve())} if external else {})
+        changes |= {"scheduler": scheduler} if scheduler else {}
         selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
-        outcome = reports.make(values, Path(profile).stem, selection, round(timeout * 60))
+        outcome = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
     except (InputError, BusyError, RunError) as error:
         fail(str(error))
     if not outcome.succeeded:
@@ -206,11 +208,11 @@ def texture(
     profile: Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")] = "quick",
     run: Annotated[Path | None, typer.Option(help="Run folder that keeps a cohort's numbers; as for report.")] = None,
     scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
+    setting: Annotated[list[str] | None, typer.Option("--set", help=SET)] = None,
 ) -> None:
     """Measure the texture of a cohort, or of one volume: as recorded, or gain-normalised with two points."""
     from mflib.base.files import locked
     from mflib.models.texture import bank
-    from mflib.study.profile import of_run
     from mflib.study.run import Study, write_table
 
     if out is not None and out.suffix not in (".csv", ".parquet"):
@@ -224,9 +226,10 @@ def texture(
         fail(f"found {names}, which is for {'one volume' if whole else 'a cohort'}, and {target.name}, which is not")
     path: Path | None
     try:
-        study = Study.open(**of_run(profile, cohort=target if whole else None, run=run, scheduler=scheduler))
+        changes = _changes(setting) | ({"scheduler": scheduler} if scheduler else {})
+        study = Study.open(_profile(profile), _path(target) if whole else "", _path(run), changes)
         if whole:
-            with locked(study.profile.run_folder):
+            with locked(study.folder):
                 table, path = study.texture, out or study.artifacts / "texture.parquet"
                 write_table(table, path)
         else:
@@ -286,6 +289,33 @@ def predict(
         typer.echo(str(path))
     if failures:
         fail(predicting.failed(failures, len(failures) + len(assessments)))
+
+
+def _changes(given: list[str] | None) -> dict[str, Any]:
+    """Settings from texts such as ``forest.trees=100``, nested; values are written as in YAML."""
+    import yaml
+
+    from mflib.base.settings import merged
+
+    changes: dict[str, Any] = {}
+    for text in given or []:
+        name, equals, value = text.partition("=")
+        if not equals or not all(name.split(".")):
+            fail(f"--set is {text!r}, expected NAME=VALUE such as forest.trees=100")
+        nested: Any = yaml.safe_load(value)
+        for part in reversed(name.split(".")):
+            nested = {part: nested}
+        changes = merged(changes, nested)
+    return changes
+
+
+def _path(path: Path | None) -> str:
+    return str(path.resolve()) if path else ""
+
+
+def _profile(name: str) -> str:
+    """A profile's file by its whole path, since notebooks run in another folder; a name as it is."""
+    return str(Path(name).resolve()) if name.endswith((".yaml", ".yml")) else name
 
 
 def _voxels(name: str, text: str, count: int) -> Any:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
 from skimage.transform import resize
 
 from mflib.base.errors import InputError
+from mflib.base.settings import STRICT
 from mflib.data.volume import Annotation, Volume
 
 SATURATED_BONE = 250
@@ -16,7 +20,7 @@ BLACK_SHADOW = 5
 WEAK_CONTRAST = 40
 
 
-@dataclass(frozen=True)
+@settings(frozen=True, config=STRICT)
 class GainSettings:
     """Targets of the gain normalisation.
 
@@ -28,10 +32,10 @@ class GainSettings:
     dynamic_range_db : dynamic range of the log compression assumed where a sidecar does not say, in dB
     """
 
-    bright: int = 220
-    dark: int = 20
-    patch_mm: float = 1.0
-    dynamic_range_db: float = 55.0
+    bright: Annotated[int, Field(ge=1, le=255)] = 220
+    dark: Annotated[int, Field(ge=0, le=254)] = 20
+    patch_mm: Annotated[float, Field(gt=0)] = 1.0
+    dynamic_range_db: Annotated[float, Field(gt=0)] = 55.0
 
 
 @dataclass(frozen=True)

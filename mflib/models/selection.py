@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
 from scipy.stats import rankdata
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
 from mflib.base.errors import InputError
+from mflib.base.settings import STRICT
 from mflib.models.folds import Indices
 from mflib.models.texture import glcm, intensity
 
 COMBINATION = ["levels", "step", "direction"]
 OTHER_FEATURES = ("nakagami_m", "nakagami_omega", *intensity.NAMES)
-ClassWeight = Literal["none", "balanced"]
 
 
-@dataclass(frozen=True)
+@settings(frozen=True, config=STRICT)
 class ForestSettings:
     """The forest, how its combination and its leaves are chosen, and what is told about it.
 
@@ -30,7 +32,6 @@ class ForestSettings:
     ----------
     trees : number of trees
     leaf_sizes : least numbers of segments in a leaf, of which the inner folds choose one
-    class_weight : "balanced" gives both classes of a training part the same weight, "none" every segment
     inner_folds : folds inside each training part, grouped by patient; fewer where fewer patients have a class
     inner_trees : trees of the forests that only choose
     minimum_icc : features whose ICC(2,1) under perturbation is lower in the training patients are not offered: a
@@ -39,38 +40,16 @@ class ForestSettings:
     repeats : how often the whole cross-validation is repeated with other folds
     seed : of trees, inner folds and shuffles; each fold derives its own from it
 
-    Raises
-    ------
-    ValueError
-        A value that means nothing.
     """
 
-    trees: int = 500
-    leaf_sizes: tuple[int, ...] = (1, 5, 15)
-    class_weight: ClassWeight = "none"
-    inner_folds: int = 5
-    inner_trees: int = 50
-    minimum_icc: float = 0.0
-    permutations: int = 10
-    repeats: int = 1
+    trees: Annotated[int, Field(ge=1)] = 500
+    leaf_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 5, 15)
+    inner_folds: Annotated[int, Field(ge=2)] = 5
+    inner_trees: Annotated[int, Field(ge=1)] = 50
+    minimum_icc: Annotated[float, Field(ge=0, le=1)] = 0.0
+    permutations: Annotated[int, Field(ge=1)] = 10
+    repeats: Annotated[int, Field(ge=1)] = 1
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what would fail later, or do nothing."""
-        least = {"trees": 1, "inner_folds": 2, "inner_trees": 1, "permutations": 1, "repeats": 1}
-        wrong = [
-            f"{name} {getattr(self, name)!r}, expected at least {n}"
-            for name, n in least.items()
-            if getattr(self, name) < n
-        ]
-        if not self.leaf_sizes or min(self.leaf_sizes) < 1:
-            wrong.append(f"leaf_sizes {self.leaf_sizes}, expected whole numbers of at least 1")
-        if self.class_weight not in get_args(ClassWeight):
-            wrong.append(f"class_weight {self.class_weight!r}, expected one of {', '.join(get_args(ClassWeight))}")
-        if not 0 <= self.minimum_icc < 1:
-            wrong.append(f"minimum_icc {self.minimum_icc}, expected 0 up to less than 1")
-        if wrong:
-            raise ValueError("forest settings: " + "; ".join(wrong))
 
 
 def glcm_columns(texture: pd.DataFrame) -> pd.DataFrame:
@@ -244,5 +223,4 @@ def inner_auc(
 
 def forest(settings: ForestSettings, trees: int, leaf_size: int, seed: int) -> RandomForestClassifier:
     """A forest that is still to be fitted; one thread, so that scores are the same to the last digit every time."""
-    weight = None if settings.class_weight == "none" else settings.class_weight
-    return RandomForestClassifier(trees, min_samples_leaf=leaf_size, class_weight=weight, random_state=seed, n_jobs=1)
+    return RandomForestClassifier(trees, min_samples_leaf=leaf_size, random_state=seed, n_jobs=1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from IPython.display import DisplayHandle, display
@@ -120,6 +121,19 @@ def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
         f'<div class="table" tabindex="0" role="region" aria-label="{escape(caption)}"><table id="table-{name}">'
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
+    """What a study says of itself, and all its settings to be unfolded; those that were changed are marked."""
+    rows = [
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(_listed(value))}{" (changed)" if name in changed else ""}</td></tr>'
+        for name, value in settings.items()
+    ]
+    return f"<p>{escape(told)}</p><details><summary>All settings</summary><table>{''.join(rows)}</table></details>"
+
+
+def _listed(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _text(cell: object) -> str:

@@ -166,7 +166,7 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-EXERCISE_SOURCE = NOTEBOOKS / "06_pitfalls.ipynb"
+EXERCISE_SOURCE = NOTEBOOKS / "07_pitfalls.ipynb"
 SOLUTION = "solution"
 
 
@@ -178,7 +178,7 @@ def without_solutions(notebook: NotebookNode) -> NotebookNode:
 
 
 def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
-    """Write ``06_pitfalls.ipynb`` without its solutions, and ``06_pitfalls_solutions.ipynb`` with them.
+    """Write ``07_pitfalls.ipynb`` without its solutions, and ``07_pitfalls_solutions.ipynb`` with them.
 
     Parameters
     ----------

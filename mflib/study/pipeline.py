@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import re
@@ -22,79 +21,23 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from mflib.base import files, made_by
-from mflib.base.errors import InputError, RunError
+from mflib.base.errors import RunError
 from mflib.base.files import ROOT
-
-TYPES: dict[str, type | tuple[type, ...]] = {
-    "str": str, "int": int, "float": (int, float), "bool": bool, "list": list, "dict": dict,
-}  # fmt: skip
-
-
-def declared(notebook: Path) -> dict[str, str]:
-    """Name and type of each parameter in a notebook's cell tagged ``parameters``.
-
-    Raises
-    ------
-    InputError
-        The notebook has no such cell, or the cell holds more than typed literals.
-    """
-    cells = nbformat.read(notebook, as_version=4).cells
-    tagged = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(tagged) != 1:
-        raise InputError(f"{notebook.name}: found {len(tagged)} cells tagged parameters, expected one")
-    names = {}
-    for node in ast.parse(tagged[0]).body:
-        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
-            raise InputError(
-                f"{notebook.name}: the parameters cell holds {ast.unparse(node)!r}, expected name: type = value"
-            )
-        names[node.target.id] = ast.unparse(node.annotation)
-    return names
-
-
-def check(parameters: Mapping[str, Any], notebooks: list[Path]) -> None:
-    """Refuse parameters that a notebook does not declare, lacks, or declares with another type.
-
-    Raises
-    ------
-    InputError
-        Every mismatch, with the notebook and what was expected.
-    """
-    problems = []
-    for notebook in notebooks:
-        names = declared(notebook)
-        problems += [f"{notebook.name} has no parameter {name}" for name in parameters if name not in names]
-        for name, kind in names.items():
-            if name not in parameters:
-                problems.append(f"{notebook.name} needs {name} ({kind}), which the profile does not give")
-            elif not _fits(parameters[name], kind):
-                problems.append(f"{notebook.name}: {name} is {parameters[name]!r}, expected {kind}")
-    if problems:
-        raise InputError(
-            "parameters do not fit the notebooks:\n" + "\n".join(f"  {p}" for p in dict.fromkeys(problems))
-        )
-
-
-def _fits(value: Any, kind: str) -> bool:
-    expected = TYPES.get(kind.split("[")[0], object)
-    # In Python True is an int; in a profile it is a mistake.
-    return isinstance(value, expected) and (isinstance(value, bool) == (kind == "bool"))
-
 
 NOTEBOOKS = ROOT / "notebooks"
 # Each notebook with those whose artifacts it reads.
 STEPS: dict[str, tuple[str, ...]] = {
-    "00_published_figures": (),
     "01_cohort": (),
     "02_texture": (),
     "03_random_forest": ("02_texture",),
     "04_dcnn": (),
     "05_comparison": ("03_random_forest", "04_dcnn"),
-    "06_pitfalls": ("02_texture",),
-    "07_external": ("03_random_forest", "04_dcnn"),
+    "06_external": ("03_random_forest", "04_dcnn"),
+    "07_pitfalls": ("02_texture",),
+    "08_published_figures": (),
 }
 # Runs where a second cohort is given.
-EXTERNAL = "07_external"
+EXTERNAL = "06_external"
 # What a notebook reads besides the cohort and the steps that it needs: anybody's predictions.
 READS = {"05_comparison": "artifacts/predictions_*.csv"}
 STALE = "It was left as it is, but data, settings, code or what it reads have changed since."
@@ -158,6 +101,7 @@ def find_step(name: str) -> str:
 def run(
     folder: Path,
     parameters: Mapping[str, Any],
+    settings: Mapping[str, Any],
     data_digest: str,
     selection: Selection,
     timeout_s: int,
@@ -169,15 +113,14 @@ def run(
     ----------
     folder : the run folder
     parameters : what papermill injects into every notebook
+    settings : what the numbers follow from; where cohort and run lie, and who computes, is not among it
     data_digest : of the cohort, and of whatever else is read from outside the repository
     selection : what to run again or leave alone
     timeout_s : longest time that one cell may take, in seconds
     external_digest : of the second cohort; without one its notebook is left out
     """
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
-    # Where cohort and run lie, and who computes, changes nothing: what is in the cohort is in its digest.
-    values = {name: v for name, v in parameters.items() if not name.endswith("_folder") and name != "scheduler"}
-    base = json.dumps([data_digest, values], sort_keys=True)
+    base = json.dumps([data_digest, settings], sort_keys=True)
     records: dict[str, Record] = {}
     steps = chosen(bool(external_digest))
     for number, (step, needs) in enumerate(steps.items(), 1):

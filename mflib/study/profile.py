@@ -1,163 +1,124 @@
-"""A profile: every choice of a run, as papermill's parameters and as the settings of each module."""
+"""A profile: every choice of a run, and where its results go: a report's run, a playground, a folder for each change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_args
+from typing import Annotated, Any
 
 import yaml
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from mflib.base.errors import InputError
 from mflib.base.files import ROOT
-from mflib.data import preprocess
-from mflib.models import forest, pitfalls
-from mflib.models.dcnn import comparisons, weights
-from mflib.models.dcnn import compute as network
+from mflib.base.settings import STRICT, build, flat, merged
+from mflib.data.preprocess import GainSettings
+from mflib.models.dcnn import weights
+from mflib.models.dcnn.comparisons import COMPARISONS
+from mflib.models.dcnn.compute import NetworkSettings
 from mflib.models.folds import Split
-from mflib.models.texture import bank, robustness
+from mflib.models.pitfalls.experiment import PitfallsSettings
+from mflib.models.selection import ForestSettings
+from mflib.models.texture.bank import TextureSettings
+from mflib.models.texture.robustness import RobustnessSettings
 
 PROFILES = ROOT / "notebooks" / "profiles"
-Settings = TypeVar("Settings")
+REPORTS = ROOT / "reports"
+# In a folder that holds it, only the command that made it writes; its kernels know by the environment that they may.
+MARK = ".mflib-report"
+WRITER = "MFLIB_REPORT"
+# What lies in the artifacts under names that follow from all that made it, so that other settings leave it alone.
+CACHES = ("cache", "dcnn")
+# The groups of settings that the predictions of each model follow from, besides seed, split and folds.
+GROUPS = {
+    "random_forest": ("preprocessing", "texture", "robustness", "forest"),
+    "dcnn": ("preprocessing", "network"),
+    "baselines": ("preprocessing",),
+}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Profile:
-    """Every choice of a run.
+    """Every choice of a run; the defaults are those of the profile ``quick``.
 
     Parameters
     ----------
-    cohort_folder, run_folder : where data come from and results go; relative paths start at the repository
-    external_folder : a second cohort that the models only predict and never learn from, None where there is none
-    seed : seed of folds, forest and network
+    cohort : folder of the cohort; a relative path starts at the repository
+    external : folder of a second cohort that the models only predict and never learn from; empty where there is none
+    scheduler : address of a Dask scheduler whose workers do the heavy work; empty for this machine's processes
+    seed : of folds, forest and network
     split : "patient", or "segment" for the paper's split, which lets segments of one patient leak into the test part
     n_folds : number of cross-validation folds
-    scheduler : address of a Dask scheduler whose workers do the heavy work; empty for this machine's processes
-    preprocessing, texture, robustness, forest, network : the settings of each module
-    network_comparisons : which of ``dcnn.comparisons.COMPARISONS`` are made
-    pitfalls : sizes of the experiments of the pitfalls laboratory
+    preprocessing, texture, robustness, forest, network, pitfalls : the settings of each room
+    comparisons : which of ``dcnn.comparisons.COMPARISONS`` are made
     """
 
-    cohort_folder: Path
-    run_folder: Path
-    external_folder: Path | None
-    seed: int
-    split: Split
-    n_folds: int
-    scheduler: str
-    preprocessing: preprocess.GainSettings
-    texture: bank.TextureSettings
-    robustness: robustness.RobustnessSettings
-    forest: forest.ForestSettings
-    network: network.NetworkSettings
-    network_comparisons: tuple[str, ...]
-    pitfalls: pitfalls.PitfallsSettings
+    cohort: str = "data/phantom-quick"
+    external: str = ""
+    scheduler: str = ""
+    seed: Annotated[int, Field(ge=0)] = 20
+    split: Split = "patient"
+    n_folds: Annotated[int, Field(ge=2)] = 5
+    preprocessing: GainSettings = GainSettings()
+    texture: TextureSettings = TextureSettings()
+    robustness: RobustnessSettings = RobustnessSettings()
+    forest: ForestSettings = ForestSettings()
+    network: NetworkSettings = NetworkSettings()
+    comparisons: tuple[str, ...] = ()
+    pitfalls: PitfallsSettings = PitfallsSettings()
 
-    @classmethod
-    def from_parameters(
-        cls,
-        cohort_folder: str,
-        run_folder: str,
-        external_folder: str,
-        seed: int,
-        split: str,
-        n_folds: int,
-        scheduler: str,
-        preprocessing: Mapping[str, Any],
-        texture_settings: Mapping[str, Any],
-        robustness_settings: Mapping[str, Any],
-        forest_settings: Mapping[str, Any],
-        network_settings: Mapping[str, Any],
-        network_comparisons: Sequence[str],
-        pitfalls_settings: Mapping[str, Any],
-    ) -> Profile:
-        """The profile that a notebook's parameters cell describes.
+    def __post_init__(self) -> None:
+        """Refuse comparisons that nobody knows."""
+        if not set(self.comparisons) <= set(COMPARISONS) or len(set(self.comparisons)) < len(self.comparisons):
+            found = f"comparisons: found {list(self.comparisons)}"
+            raise ValueError(f"{found}, expected some of {', '.join(COMPARISONS)}, each once")
 
-        Raises
-        ------
-        InputError
-            A setting that its module does not know, or an unknown split.
-        """
-        if split not in get_args(Split):
-            raise InputError(f"split is {split!r}, expected one of {', '.join(get_args(Split))}")
-        known, asked = comparisons.COMPARISONS, list(network_comparisons)
-        if not set(asked) <= set(known) or len(set(asked)) < len(asked):
-            raise InputError(f"network_comparisons is {asked}; expected some of {', '.join(known)}, each once")
-        for name, values in (("forest_settings", forest_settings), ("network_settings", network_settings)):
-            if "seed" in values:
-                raise InputError(f"{name} has seed; expected the seed of the whole study, which is {seed}")
-        return cls(
-            cohort_folder=ROOT / cohort_folder,
-            run_folder=ROOT / run_folder,
-            external_folder=ROOT / external_folder if external_folder else None,
-            seed=seed,
-            split=cast(Split, split),
-            n_folds=n_folds,
-            scheduler=scheduler,
-            preprocessing=build(preprocess.GainSettings, "preprocessing", preprocessing),
-            texture=build(bank.TextureSettings, "texture_settings", texture_settings),
-            robustness=build(robustness.RobustnessSettings, "robustness_settings", robustness_settings),
-            forest=replace(build(forest.ForestSettings, "forest_settings", forest_settings), seed=seed),
-            network=_network(network_settings, seed),
-            network_comparisons=tuple(network_comparisons),
-            pitfalls=build(pitfalls.PitfallsSettings, "pitfalls_settings", pitfalls_settings),
-        )
+    @property
+    def cohort_folder(self) -> Path:
+        """Where the cohort lies."""
+        return (ROOT / self.cohort).resolve()
+
+    @property
+    def external_folder(self) -> Path | None:
+        """Where the second cohort lies, None where there is none."""
+        return (ROOT / self.external).resolve() if self.external else None
 
 
-def _network(values: Mapping[str, Any], seed: int) -> network.NetworkSettings:
-    """The network's settings; a relative path of weights starts at the repository."""
-    settings = replace(build(network.NetworkSettings, "network_settings", values), seed=seed)
-    is_path = settings.weights and settings.weights not in weights.RELEASES
-    return replace(settings, weights=str(ROOT / settings.weights)) if is_path else settings
-
-
-def build(settings: type[Settings], name: str, values: Mapping[str, Any]) -> Settings:
-    """A module's settings from a flat mapping; lists become tuples, what is not named keeps its default.
-
-    Raises
-    ------
-    InputError
-        A key that the settings do not have, or a value that they refuse.
-    """
-    known = {field.name for field in fields(settings)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - known)
-    if unknown:
-        raise InputError(f"{name} has {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
-    try:
-        return settings(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: {error}") from error
-
-
-def of_run(
-    name: str, *, cohort: Path | None, run: Path | None, scheduler: str = "", external: Path | None = None
-) -> dict[str, Any]:
-    """The parameters of a profile, with the folders and the scheduler of one run in place of its own.
+def choose(name: str, cohort: str = "", changes: Mapping[str, Any] | None = None) -> Profile:
+    """A profile by its name or file, with a cohort and changes in place of its own; everything in it is checked.
 
     Parameters
     ----------
-    name : as for `read`
-    cohort : cohort folder; the profile's by default
-    run : run folder; by default the profile's, or ``reports/<profile>-<cohort>`` where another cohort is given
-    scheduler : address of a Dask scheduler; the profile's by default
-    external : folder of a second cohort that is only predicted; the profile's by default
+    name : of a profile in ``notebooks/profiles``, or the path of a YAML file
+    cohort : a cohort folder; empty for the profile's
+    changes : nested settings that are to be otherwise, such as ``{"split": "segment", "forest": {"trees": 100}}``
 
     Raises
     ------
     InputError
-        As `read`.
+        No such profile, or settings that are unknown or cannot be; in two lines.
     """
-    values = read(name)
-    folder = (cohort.resolve() if cohort else ROOT / str(values.get("cohort_folder", ""))).resolve()
-    own = f"reports/{Path(name).stem}-{folder.name}" if cohort else str(values.get("run_folder", "reports/run"))
-    values |= {"cohort_folder": str(folder), "run_folder": str(run.resolve() if run else ROOT / own)}
-    values |= {"external_folder": str(external.resolve()) if external else values.get("external_folder", "")}
-    return values | {"scheduler": scheduler or values.get("scheduler", "")}
+    values = merged(read(name), changes or {})
+    values |= {"cohort": cohort} if cohort else {}
+    for group in ("forest", "network"):
+        if isinstance(values.get(group), Mapping) and "seed" in values[group]:
+            said = f"{group}.seed: found one of its own, expected the one seed of the study"
+            raise InputError(f"The settings of {_of(name)} cannot be used:\n{said}")
+    chosen = build(Profile, values, _of(name))
+    forest, network = replace(chosen.forest, seed=chosen.seed), replace(chosen.network, seed=chosen.seed)
+    if network.weights and network.weights not in weights.RELEASES:
+        network = replace(network, weights=str(ROOT / network.weights))
+    return replace(chosen, forest=forest, network=network)
 
 
 def read(name: str) -> dict[str, Any]:
-    """The parameters of a profile by name, or of any YAML file.
+    """The values of a profile by name, or of any YAML file.
 
     Raises
     ------
@@ -173,5 +134,76 @@ def read(name: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise InputError(f"{path.name}: not valid YAML ({error})") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path.name}: found a {type(content).__name__}, expected a mapping of parameters")
+        raise InputError(f"{path.name}: found a {type(content).__name__}, expected a mapping of settings")
     return content
+
+
+def _of(name: str) -> str:
+    return f"the profile {Path(name).stem}"
+
+
+def report_folder(name: str, profile: Profile) -> Path:
+    """The run of the report on a profile's cohort; the profile is not repeated where the cohort's name ends in it."""
+    cohort = profile.cohort_folder.name
+    return REPORTS / (cohort if cohort.endswith(f"-{name}") else f"{cohort}-{name}")
+
+
+def playground(report: Path) -> Path:
+    """Where notebooks that are opened by hand write."""
+    return report.with_name(f"{report.name}-playground")
+
+
+def variant(changes: Mapping[str, Any]) -> str:
+    """A folder's name for a set of changes: readable, and another one for any other set."""
+    named = flat(changes)
+    words = "_".join(f"{name}-{value}" for name, value in sorted(named.items()))
+    digest = sha256(repr(sorted(named.items())).encode()).hexdigest()[:6]
+    return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', words)[:60].strip('_')}_{digest}"
+
+
+def claim(folder: Path) -> None:
+    """Mark a folder as a report's run, and let the kernels of this process write into it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).touch()
+    os.environ[WRITER] = str(folder.resolve())
+
+
+def written_by_report(folder: Path) -> bool:
+    """Whether this process is a report's, or a kernel of it, and this folder is its run."""
+    return os.environ.get(WRITER) == str(folder.resolve())
+
+
+def refuse_report(folder: Path) -> None:
+    """Refuse a folder that is a report's run.
+
+    Raises
+    ------
+    InputError
+        In two lines: what the folder is, and what to give instead.
+    """
+    if (folder / MARK).exists():
+        raise InputError(
+            f"The folder {folder.name} is the run of a report, and only mflib report writes into it.\n"
+            "Leave run empty for the playground beside it, or name another folder."
+        )
+
+
+def made_from(profile: Profile, model: str = "") -> dict[str, Any]:
+    """The settings that a model's predictions follow from, or all of them; where anything lies is not among them."""
+    values = asdict(profile)  # type: ignore[call-overload]
+    groups = GROUPS.get(model, tuple(values))
+    wanted = [name for name in values if name in ("seed", "split", "n_folds", *groups)]
+    return {name: values[name] for name in wanted if name not in ("cohort", "external", "scheduler")}
+
+
+def borrow(source: Path, target: Path) -> None:
+    """Give a folder of artifacts what another one has in its caches; files are never changed in place, so one will do."""
+    for path in (path for cache in CACHES for path in (source / cache).rglob("*") if path.is_file()):
+        there = target / path.relative_to(source)
+        if there.exists() or path.name.startswith("partial-"):
+            continue
+        there.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, there)
+        except OSError:  # a file system without links, or another one
+            shutil.copy2(path, there)

@@ -15,15 +15,15 @@ import pandas as pd
 from mflib.base import lean as lean
 from mflib.base import made_by, parallel
 from mflib.base.errors import CohortError
-from mflib.base.files import locked
+from mflib.base.files import ROOT, locked
 from mflib.data import check
 from mflib.data import cohort as cohorts
 from mflib.data.cohort import Cohort, faulty
 from mflib.data.cohort_tables import Fault
 from mflib.models.dcnn import compute, weights
 from mflib.study import page, pipeline
-from mflib.study.pipeline import NOTEBOOKS, STEPS, Record, Selection
-from mflib.study.profile import Profile
+from mflib.study.pipeline import Record, Selection
+from mflib.study.profile import Profile, choose, claim, made_from, report_folder, variant
 from mflib.study.run import Study
 
 UNSEEN = "another cohort, which the models never saw"
@@ -47,7 +47,7 @@ class Checked:
     voxels: dict[str, str]
 
 
-def look(profile: Profile, folder: Path, name: str = "checked.json") -> Checked:
+def look(study: Study, folder: Path, name: str = "checked.json") -> Checked:
     """Look at a cohort, or read what an earlier look at the same data, settings and sources has left.
 
     Parameters
@@ -60,7 +60,7 @@ def look(profile: Profile, folder: Path, name: str = "checked.json") -> Checked:
     CohortError
         Every fault of tables, headers and voxels.
     """
-    kept = profile.run_folder / "artifacts" / name
+    kept, profile = study.artifacts / name, study.profile
     if kept.exists():
         known, cohort = json.loads(kept.read_text()), cohorts.load(folder)
         if known["looked_at"] == _looked_at(cohort, profile):
@@ -128,69 +128,76 @@ class Outcome:
         return not any(record.status in ("failed", "not run") for record in self.records.values())
 
 
-def make(values: Mapping[str, Any], profile_name: str, selection: Selection, timeout_s: int) -> Outcome:
+def make(
+    profile: str, cohort: str, run: str, changes: Mapping[str, Any], selection: Selection, timeout_s: int
+) -> Outcome:
     """Make the report of one run.
 
     Parameters
     ----------
-    values : the profile's parameters, as papermill injects them
-    profile_name : what the report calls the profile
+    profile, cohort, changes : as for ``Study.open``
+    run : folder of the run; empty for the report's own, with the changes in its name
     selection : which notebooks to run again or leave alone
     timeout_s : longest time that one cell may take, in seconds
 
     Raises
     ------
     InputError
-        Parameters that do not fit the notebooks or the modules.
-    cohort.CohortError
+        Settings that cannot be, or too few patients for the folds.
+    CohortError
         A cohort with faults; all of them are listed.
-    InputError
-        Too few patients for the folds.
     RunError
-        No Dask scheduler answers at the address.
-    RunError
-        The network is to be trained in a precision that this machine cannot be trusted in.
-    RunError
-        The network's pretrained weights are required and cannot be had.
+        No Dask scheduler answers, required weights cannot be had, or this machine cannot be trusted in the precision.
     BusyError
         Another process is writing to the same run folder.
     """
-    pipeline.check(values, [NOTEBOOKS / f"{step}.ipynb" for step in STEPS])
-    study = Study.open(**values)
-    check_distinct(study.profile.cohort_folder, study.profile.external_folder)
-    folder = study.profile.run_folder
-    if study.profile.scheduler:
-        parallel.check_scheduler(study.profile.scheduler)
-    start = weights.digest(study.profile.network)  # where they are required and cannot be had, before any work
-    if not study.profile.scheduler:
-        compute.check_device(study.profile.network)
+    folder = _folder(profile, cohort, run, changes)
+    parameters = {"profile": profile, "cohort": cohort, "run": str(folder), "changes": dict(changes)}
+    chosen = choose(profile, cohort, changes)
+    check_distinct(chosen.cohort_folder, chosen.external_folder)
+    if chosen.scheduler:
+        parallel.check_scheduler(chosen.scheduler)
+    start = weights.digest(chosen.network)  # where they are required and cannot be had, before any work
+    if not chosen.scheduler:
+        compute.check_device(chosen.network)
     with locked(folder):
+        claim(folder)
+        study = Study.open(**parameters)
         started = time.monotonic()
         # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
         with suppress(CohortError):
             study.check_folds()
-        own, external = look(study.profile, study.profile.cohort_folder), _external(study)
+        own, external = look(study, chosen.cohort_folder), _external(study)
         if external:
             check_apart(own, external)
         data = (f"{own.digest} {start}", external.digest if external else "")
-        records = pipeline.run(folder, values, data[0], selection, timeout_s, data[1])
-        record = describe(values, profile_name, own.digest, records, time.monotonic() - started)
+        records = pipeline.run(folder, parameters, made_from(chosen), data[0], selection, timeout_s, data[1])
+        record = describe(study, own.digest, records, time.monotonic() - started)
         record |= {"external_cohort_sha256": external.digest} if external else {}
         pipeline.write_json(folder / "provenance.json", record)
         context = {
             **shown_cohorts(own, external),
-            "profile": profile_name,
-            "split": study.profile.split,
+            "profile": study.name,
+            "split": chosen.split,
             "network_weights": network_weights(study),
             "provenance": readable(record),
         }
         return Outcome(page.write_page(folder, records, context), records)
 
 
+def _folder(profile: str, cohort: str, run: str, changes: Mapping[str, Any]) -> Path:
+    """The run's folder: the one that is asked for, or the report's own."""
+    if run:
+        return (ROOT / run).resolve()
+    own = report_folder(Path(profile).stem, choose(profile, cohort, changes))
+    told = {name: value for name, value in changes.items() if name not in ("external", "scheduler")}
+    return own.with_name(f"{own.name}-{variant(told)}") if told else own
+
+
 def _external(study: Study) -> Checked | None:
     """The second cohort of a run that has one."""
     folder = study.profile.external_folder
-    return None if folder is None else look(study.profile, folder, "checked_external.json")
+    return None if folder is None else look(study, folder, "checked_external.json")
 
 
 def shown_cohorts(own: Checked, external: Checked | None) -> dict[str, Any]:
@@ -216,17 +223,17 @@ def network_weights(study: Study) -> str:
     return "; ".join(pd.read_csv(kept)["weights"].unique()) if kept.exists() else ""
 
 
-def describe(
-    values: Mapping[str, Any], profile_name: str, digest: str, records: Mapping[str, Record], seconds: float
-) -> dict[str, Any]:
+def describe(study: Study, digest: str, records: Mapping[str, Record], seconds: float) -> dict[str, Any]:
     """The provenance of a run as plain values; folders by their last name only, and no address of a scheduler."""
-    shown = {name: Path(value).name if name.endswith("_folder") else value for name, value in values.items()}
-    shown["scheduler"] = "a Dask cluster" if values["scheduler"] else "none"
-    if weights_file := values["network_settings"].get("weights"):
-        shown["network_settings"] = values["network_settings"] | {"weights": Path(weights_file).name}
+    profile = study.profile
+    shown = json.loads(json.dumps(made_from(profile)))
+    shown["network"]["weights"] = Path(profile.network.weights).name
+    places = {"cohort": profile.cohort_folder.name, "external": Path(profile.external).name, "run": study.folder.name}
+    places["scheduler"] = "a Dask cluster" if profile.scheduler else "none"
     return {
-        "profile": profile_name,
-        "parameters": shown,
+        "profile": study.name,
+        "parameters": places | shown,
+        "changes": dict(study.changes),
         "cohort_sha256": digest,
         "mflib_sha256": made_by.digest("mflib.study.report"),
         "commit": made_by.commit(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,8 +16,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mflib.base import files
-from mflib.base.errors import InputError, RunError
-from mflib.base.words import KEY
+from mflib.base.errors import RunError
+from mflib.base.files import ROOT
+from mflib.base.settings import flat
+from mflib.base.words import KEY, LABELS
 from mflib.data import cohort as cohorts
 from mflib.data import preprocess, quality
 from mflib.data.cohort import Cohort
@@ -31,7 +33,8 @@ from mflib.models.texture import bank, robustness
 from mflib.show import shown
 from mflib.show.shown import Shown
 from mflib.study import kept
-from mflib.study.profile import Profile
+from mflib.study import profile as profiles
+from mflib.study.profile import Profile, choose
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -44,28 +47,67 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
             table.to_csv(partial, index=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
-    """A run: the cohort seen through a profile, and the folder that its results go to."""
+    """A run: the cohort seen through a profile, and the folder that its results go to.
+
+    Parameters
+    ----------
+    profile : every choice of the run
+    name : what the profile is called
+    folder : where results go
+    changes : what is otherwise than in the profile
+    """
 
     profile: Profile
+    name: str
+    folder: Path
+    changes: Mapping[str, Any]
 
     @classmethod
-    def open(cls, *parameters: Any, **named: Any) -> Study:
-        """The study that a notebook's parameters cell describes; takes the parameters in the order of that cell.
+    def open(
+        cls, profile: str = "quick", cohort: str = "", run: str = "", changes: Mapping[str, Any] | None = None
+    ) -> Study:
+        """The study that a notebook's four parameters describe; everything about the settings is checked here.
 
-        See ``Profile.from_parameters`` for their types.
+        Parameters
+        ----------
+        profile : a name in ``notebooks/profiles``, or the path of a YAML file
+        cohort : a cohort folder, relative to the repository; empty for the profile's
+        run : folder for the results, relative to the repository; empty for a playground beside the report's run, which
+            begins with what the run has computed already. Settings that are otherwise get a folder of their own in it
+        changes : nested settings that are to be otherwise, such as ``{"split": "segment", "forest": {"trees": 100}}``
 
         Raises
         ------
         InputError
-            A parameter that is unknown, missing or not of its type.
+            Settings that are unknown or cannot be; or a folder that is a report's run, into which only ``mflib report``
+            writes. The message has two lines.
         """
-        try:
-            inspect.signature(Profile.from_parameters).bind(*parameters, **named)
-        except TypeError as error:
-            raise InputError(f"parameters of the study: {error}") from error
-        return cls(Profile.from_parameters(*parameters, **named))
+        chosen, changes = choose(profile, cohort, changes), dict(changes or {})
+        name = Path(profile).stem
+        report = profiles.report_folder(name, chosen)
+        folder = ROOT / run if run else profiles.playground(report)
+        if not profiles.written_by_report(folder):
+            profiles.refuse_report(folder)
+            folder = folder / profiles.variant(changes) if changes else folder
+        return cls(chosen, name, folder.resolve(), changes)
+
+    def _repr_html_(self) -> str:
+        """The settings of this study, what is otherwise in them, and where its results go."""
+        return shown.settings_html(self._told, flat(profiles.made_from(self.profile)), flat(self.changes))
+
+    def __str__(self) -> str:
+        """The same in one line."""
+        return self._told
+
+    @property
+    def _told(self) -> str:
+        profile, where = self.profile, self.folder
+        where = where.relative_to(ROOT) if where.is_relative_to(ROOT) else where
+        who = f"Profile {self.name} on {profile.cohort_folder.name}: folds by {profile.split}, seed {profile.seed}"
+        otherwise = ", ".join(f"{name} {value}" for name, value in flat(self.changes).items())
+        return f"{who}. Otherwise than in the profile: {otherwise or 'nothing'}. Results go to {where}."
 
     @cached_property
     def cohort(self) -> Cohort:
@@ -82,7 +124,9 @@ class Study:
             The run has none.
         """
         if self.profile.external_folder is None:
-            raise RunError("found no external cohort, expected one: give mflib report --external, or external_folder")
+            raise RunError(
+                "found no external cohort, expected one: give mflib report --external, or the setting external"
+            )
         return cohorts.load(self.profile.external_folder)
 
     @cached_property
@@ -220,7 +264,7 @@ class Study:
             profile.preprocessing,
             profile.network,
             profile.split,
-            profile.network_comparisons,
+            profile.comparisons,
             own,
             self.artifacts / "dcnn",
             scheduler=profile.scheduler,
@@ -231,12 +275,24 @@ class Study:
         """Who does the heavy work: all cores of this machine, or the workers of a cluster."""
         return {"workers": joblib.cpu_count(), "scheduler": self.profile.scheduler}
 
-    @property
+    @cached_property
     def artifacts(self) -> Path:
-        """Folder of splits, texture table, predictions, models and checkpoints."""
-        folder = self.profile.run_folder / "artifacts"
+        """Folder of splits, texture table, predictions, models and checkpoints.
+
+        A playground begins with what the report's run has computed: the same files, which nobody changes in place.
+        """
+        folder = self.folder / "artifacts"
         folder.mkdir(parents=True, exist_ok=True)
+        for place in self._places[1:]:
+            profiles.borrow(place / "artifacts", folder)
         return folder
+
+    @property
+    def _places(self) -> list[Path]:
+        """Where results that fit these settings may lie: here, in the playground, and in the report's run."""
+        report = profiles.report_folder(self.name, self.profile)
+        beside = [self.folder.parent] if self.changes else []
+        return list(dict.fromkeys([self.folder, *beside, profiles.playground(report), report]))
 
     @property
     def labels(self) -> pd.Series:
@@ -264,10 +320,20 @@ class Study:
         """Keep which segment is in which part of which fold and repeat, as ``splits.csv``."""
         self.keep(splits.table(self.repeated_folds, self.cohort.segments[KEY]), "splits.csv")
 
-    def predictions(self, *needed: str) -> pd.DataFrame:
-        """The first repeat of every predictions table in the artifacts: ours, and anybody's ``predictions_*.csv``.
+    def keep_predictions(self, table: pd.DataFrame, model: str) -> None:
+        """Keep the predictions of one of the study's models, and beside them the settings that they follow from."""
+        self.keep(table, f"predictions_{model}.csv")
+        made_from = json.dumps(
+            profiles.made_from(self.profile, model) | {"cohort_sha256": self.cohort.digest()}, indent=2
+        )
+        files.write_text(self.artifacts / f"predictions_{model}.json", made_from + "\n")
 
-        Models are compared on the folds that they share, and those are the first repeat's.
+    def predictions(self, *needed: str) -> pd.DataFrame:
+        """The first repeat of every predictions table that fits these settings: ours, and anybody's.
+
+        Models are compared on the folds that they share, and those are the first repeat's. Tables of the study's models
+        are taken from this folder, its playground or the report's run, whichever was made with the same settings;
+        anybody's ``predictions_*.csv`` lie in this folder or in the report's run.
 
         Parameters
         ----------
@@ -276,25 +342,55 @@ class Study:
         Raises
         ------
         RunError
-            A needed model whose notebook has not run yet, or a table without the repeat 0.
+            A needed model that was never computed with these settings, or a table without the repeat 0.
         """
-        missing = [model for model in needed if not (self.artifacts / f"predictions_{model}.csv").exists()]
+        found: dict[str, Path] = {}
+        unfit: dict[str, str] = {}
+        for place in self._places:
+            for path in sorted((place / "artifacts").glob("predictions_*.csv")):
+                if differs := self._differs(path):
+                    unfit.setdefault(path.stem, f"{place.name} has them {differs}")
+                else:
+                    found.setdefault(path.stem, path)
+        missing = [model for model in needed if f"predictions_{model}" not in found]
         if missing:
+            said = "; ".join(unfit.get(f"predictions_{model}", "nobody has computed them") for model in missing)
+            models = " and ".join(LABELS.get(model, model) for model in missing)
             raise RunError(
-                f"no predictions of {', '.join(missing)} in {self.artifacts}; run its notebook first, or mflib report"
+                f"No predictions of {models} fit the settings of this notebook: {said}.\n"
+                f"Run the notebook that makes them with the same profile, cohort and changes, or {self._command}."
             )
-        paths = sorted(self.artifacts.glob("predictions_*.csv"))
-        tables = {path.name: pd.read_csv(path) for path in paths}
+        tables = {path.name: pd.read_csv(path) for _, path in sorted(found.items())}
         first = {name: table[table["repeat"] == 0] if "repeat" in table else table for name, table in tables.items()}
         empty = [name for name, table in first.items() if table.empty]
         if empty:
             raise RunError(f"found no rows of repeat 0 in {', '.join(empty)}, expected the folds of splits.csv")
         return pd.concat(first.values(), ignore_index=True)
 
+    def _differs(self, path: Path) -> str:
+        """In what a table's settings differ from this study's; empty where they do not, or where it says nothing."""
+        beside = path.with_suffix(".json")
+        if not beside.exists():
+            return ""
+        there = json.loads(beside.read_text(encoding="utf-8"))
+        model = path.stem.removeprefix("predictions_")
+        here = profiles.made_from(self.profile, model) | {"cohort_sha256": self.cohort.digest()}
+        here, there = flat(json.loads(json.dumps(here))), flat(there)
+        names = [name for name in here if here[name] != there.get(name)]
+        if "cohort_sha256" in names:
+            return "of another cohort"
+        return " and ".join(f"with {name} {there.get(name)}, not {here[name]}" for name in names[:3])
+
+    @property
+    def _command(self) -> str:
+        """The command that computes everything with these settings."""
+        changes = [f"--set {name}={json.dumps(value)}" for name, value in flat(self.changes).items()]
+        return " ".join(["mflib report --profile", self.name, *changes])
+
     def figure(self, plot: Figure, name: str, *, caption: str) -> Shown:
         """Keep a figure as SVG and PNG in ``figures/`` and show it; see ``shown.figure``."""
-        return shown.figure(plot, self.profile.run_folder / "figures", name, caption=caption)
+        return shown.figure(plot, self.folder / "figures", name, caption=caption)
 
     def table(self, frame: pd.DataFrame, name: str, *, caption: str) -> Shown:
         """Keep a table as CSV in ``tables/`` and show it; see ``shown.table``."""
-        return shown.table(frame, self.profile.run_folder / "tables", name, caption=caption)
+        return shown.table(frame, self.folder / "tables", name, caption=caption)

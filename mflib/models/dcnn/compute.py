@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from mflib.base.errors import RunError
+from mflib.base.settings import STRICT
 
 Depth = Literal[10, 18, 34, 50, "small"]
 Pretrained = Literal["none", "if-present", "required"]
@@ -22,9 +24,10 @@ Scale = Literal["zscore", "fixed"]
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["cosine", "exponential", "constant"]
 Precision = Literal["float32", "bfloat16"]
+Extent = Annotated[int, Field(ge=8)]
 
 
-@dataclass(frozen=True)
+@settings(frozen=True, config=STRICT)
 class NetworkSettings:
     """Architecture, input and optimisation of the network; the defaults are the quick profile's.
 
@@ -58,67 +61,37 @@ class NetworkSettings:
     seed : of the first weights, the order of the volumes and what is changed in them
     workers : folds trained at a time on CPUs, one thread each; with GPUs it is one on each
 
-    Raises
-    ------
-    ValueError
-        A value that means nothing.
     """
 
     depth: Depth = "small"
-    width: int | None = None
+    width: Annotated[int, Field(ge=1)] | None = None
     dilated: bool = True
     pretrained: Pretrained = "none"
     weights: str = ""
     frozen: bool = False
-    size: tuple[int, int, int] = (48, 48, 24)
+    size: tuple[Extent, Extent, Extent] = (48, 48, 24)
     gain: Gain = "normalised"
     scale: Scale = "zscore"
-    epochs: int = 8
-    batch: int = 4
+    epochs: Annotated[int, Field(ge=1)] = 8
+    batch: Annotated[int, Field(ge=1)] = 4
     optimizer: Optimizer = "sgd"
-    learning_rate: float = 1e-3
-    head_factor: float = 1.0
-    momentum: float = 0.9
-    weight_decay: float = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    head_factor: Annotated[float, Field(gt=0)] = 1.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-3
     schedule: Schedule = "cosine"
     class_weights: bool = False
-    patience: int = 8
-    flips: tuple[int, ...] = (0, 2)
-    intensity: float = 0.0
+    patience: Annotated[int, Field(ge=1)] = 8
+    flips: tuple[Annotated[int, Field(ge=0, le=2)], ...] = (0, 2)
+    intensity: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Precision = "float32"
     seed: int = 20
-    workers: int = 2
+    workers: Annotated[int, Field(ge=1)] = 2
 
     def __post_init__(self) -> None:
         """Refuse what would fail, or do nothing, hours later."""
-        choices = {
-            "depth": Depth,
-            "pretrained": Pretrained,
-            "gain": Gain,
-            "scale": Scale,
-            "optimizer": Optimizer,
-            "schedule": Schedule,
-            "precision": Precision,
-        }
-        wrong = [
-            f"{key} {getattr(self, key)!r}, expected one of {', '.join(map(repr, get_args(kind)))}"
-            for key, kind in choices.items()
-            if getattr(self, key) not in get_args(kind)
-        ]
-        wrong += [
-            f"{key} {getattr(self, key)!r}, expected a positive number"
-            for key in ("epochs", "batch", "learning_rate", "head_factor", "patience", "workers")
-            if not getattr(self, key) > 0
-        ]
-        if len(self.size) != 3 or min(self.size) < 8:
-            wrong.append(f"size {self.size}, expected three extents of at least 8 voxels")
-        if not set(self.flips) <= {0, 1, 2}:
-            wrong.append(f"flips {self.flips}, expected axes out of 0, 1, 2")
-        if not 0 <= self.intensity < 1:
-            wrong.append(f"intensity {self.intensity}, expected at least 0 and below 1")
-        wrong += self._weights_that_mean_nothing()
-        if wrong:
-            raise ValueError("training settings: " + "; ".join(wrong))
+        if wrong := self._weights_that_mean_nothing():
+            raise ValueError("; ".join(wrong))
 
     def _weights_that_mean_nothing(self) -> list[str]:
         wrong = []

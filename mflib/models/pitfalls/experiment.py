@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
 from scipy.stats import norm
 from sklearn.base import ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
@@ -19,13 +21,14 @@ from sklearn.preprocessing import StandardScaler
 from mflib.base import parallel
 from mflib.base.errors import InputError
 from mflib.base.progress import Progress
+from mflib.base.settings import STRICT
 from mflib.base.words import KEY
 from mflib.models import selection
 from mflib.models.folds import Fold, Indices
 from mflib.models.selection import univariate_auc
 
 
-@dataclass(frozen=True)
+@settings(frozen=True, config=STRICT)
 class PitfallsSettings:
     """Sizes of the experiments: larger ones are surer, and slower in proportion.
 
@@ -36,29 +39,13 @@ class PitfallsSettings:
     permutations : of the labels, for the null distribution of the whole forest
     trees : trees of every forest
     volumes : volumes per patient that are read where voxels are needed
-
-    Raises
-    ------
-    ValueError
-        A size below 1, or fewer than two repetitions, which have no spread.
     """
 
-    repetitions: int = 10
-    simulations: int = 500
-    permutations: int = 20
-    trees: int = 50
-    volumes: int = 2
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that show nothing."""
-        least = {field.name: 2 if field.name == "repetitions" else 1 for field in fields(self)}
-        wrong = [
-            f"{name} {getattr(self, name)!r}, expected at least {n}"
-            for name, n in least.items()
-            if getattr(self, name) < n
-        ]
-        if wrong:
-            raise ValueError("pitfalls settings: " + "; ".join(wrong))
+    repetitions: Annotated[int, Field(ge=2)] = 10
+    simulations: Annotated[int, Field(ge=1)] = 500
+    permutations: Annotated[int, Field(ge=1)] = 20
+    trees: Annotated[int, Field(ge=1)] = 50
+    volumes: Annotated[int, Field(ge=1)] = 2
 
 
 # The paper's: 46 patients of 8 segments, 160 of 368 infiltrated.

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass as settings
 
 from mflib.base import files, parallel
 from mflib.base.errors import InputError, RunError
 from mflib.base.made_by import digest
 from mflib.base.progress import Progress
+from mflib.base.settings import STRICT
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
@@ -34,7 +36,7 @@ EXAMPLES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@settings(frozen=True, config=STRICT)
 class TextureSettings:
     """What is measured.
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
 
+from mflib.base.settings import STRICT
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
@@ -21,7 +25,7 @@ from mflib.models.texture import bank
 from mflib.stats.reliability import AS_ANNOTATED, DIRECTION, PERTURBATION
 
 
-@dataclass(frozen=True)
+@settings(frozen=True, config=STRICT)
 class RobustnessSettings:
     """How much is moved.
 
@@ -33,19 +37,14 @@ class RobustnessSettings:
     point_voxels : both reference points are moved likewise
     """
 
-    gain_db: float = 3.0
-    roi_voxels: int = 3
-    point_voxels: int = 3
+    gain_db: Annotated[float, Field(gt=0)] = 3.0
+    roi_voxels: Annotated[int, Field(ge=1)] = 3
+    point_voxels: Annotated[int, Field(ge=1)] = 3
 
     def __str__(self) -> str:
         """What is moved, as a sentence."""
         moved = f"ROI ± {self.roi_voxels} and points ± {self.point_voxels} voxels along all axes"
         return f"Gain ± {self.gain_db:g} dB, {moved}."
-
-    def __post_init__(self) -> None:
-        """Refuse what would move nothing."""
-        if self.gain_db <= 0 or self.roi_voxels < 1 or self.point_voxels < 1:
-            raise ValueError(f"found {self}, expected a gain above 0 dB and moves of at least 1 voxel")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ import pandas as pd
 from torch import nn
 
 from mflib.base.errors import FileError, InputError
+from mflib.base.settings import build
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data.preprocess import Region
@@ -27,7 +28,6 @@ from mflib.study.predict.applicability import Seen
 from mflib.study.predict.learnt import Calibration, Input, Trees
 from mflib.study.predict.manifest import GLCM, Manifest, StoredFold
 from mflib.study.predict.results import Applicability, Assessment, ModelResult
-from mflib.study.profile import build
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,7 +304,7 @@ def _network_settings(of_network: Manifest) -> NetworkSettings:
 
 def _built(kind: Any, name: str, values: dict[str, Any]) -> Any:
     try:
-        return build(kind, name, values)
+        return build(kind, values, f"the {name} of a stored model")
     except InputError as error:
         raise FileError(str(error)) from error
 
