@@ -26,7 +26,7 @@ from mflib.models.dcnn import compute, fold, network
 from mflib.models.dcnn.compute import NetworkSettings
 from mflib.models.dcnn.inputs import StoredVolumes
 from mflib.models.folds import Fold
-from mflib.study.profile import Profile, read
+from mflib.study.profile import choose
 
 STEPS, ROUNDS = 20, 7
 
@@ -123,7 +123,7 @@ def by_batch(settings: NetworkSettings) -> None:
 
 def main(profile: str) -> None:
     """Print the figures of a profile's network, from random weights."""
-    settings = replace(Profile.from_parameters(**read(profile)).network, pretrained="none", weights="", frozen=False)
+    settings = replace(choose(profile).network, pretrained="none", weights="", frozen=False)
     print(f"{compute.described(settings)}; depth {settings.depth}, {settings.size}, batch {settings.batch}")
     with compute.reproducible(), tempfile.TemporaryDirectory() as folder:
         compared(settings, Path(folder))

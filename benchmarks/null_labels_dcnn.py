@@ -23,14 +23,14 @@ from mflib.data.cohort import Cohort
 from mflib.models import folds
 from mflib.models.dcnn import training
 from mflib.models.folds import Split
-from mflib.study.profile import Profile, read
+from mflib.study.profile import choose
 
 PERMUTATIONS = 5
 
 
 def pooled_auc(cohort: Cohort, split: Split, seed: int, folder: Path) -> float:
     """AUC of the out-of-fold scores of one whole cross-validation with the quick profile's network."""
-    profile, segments = Profile.from_parameters(**read("quick")), cohort.segments
+    profile, segments = choose("quick"), cohort.segments
     made = folds.make(segments["label"], segments["participant_id"], n_folds=5, split=split, seed=seed)
     settings = replace(profile.network, seed=seed)
     result = training.out_of_fold(cohort, made, profile.preprocessing, settings, folder, split, place=f"{split}-{seed}")

@@ -94,11 +94,15 @@ def test_refusals_are_one_line(scan: Path, arguments: tuple[str, ...], said: str
     assert said in done.stderr
 
 
-def test_a_profile_that_lacks_a_parameter(scan: Path, tmp_path: Path) -> None:
-    (tmp_path / "short.yaml").write_text("seed: 1\n")
-    done = CliRunner().invoke(app, ["texture", str(scan), "--profile", str(tmp_path / "short.yaml")])
-    assert done.exit_code == 1
-    assert "missing a required argument" in done.stderr
+def test_settings_are_set_by_name(scan: Path, tmp_path: Path) -> None:
+    given = ["--set", "texture.levels=[16]", "--set", "texture.steps=[2]"]
+    done = CliRunner().invoke(app, ["texture", str(scan), "--out", str(tmp_path / "t.csv"), *given])
+    assert done.exit_code == 0, done.output
+    columns = pd.read_csv(tmp_path / "t.csv").columns
+    assert {name.rpartition("_")[0][:9] for name in columns if name.startswith("glcm_")} == {"glcm_16_2"}
+    for text, said in (("texture.levls=[16]", "the nearest is texture.levels"), ("levels", "expected NAME=VALUE")):
+        wrong = CliRunner().invoke(app, ["texture", str(scan), "--set", text])
+        assert wrong.exit_code == 1 and said in wrong.stderr
 
 
 def test_marks_are_not_for_a_cohort(make_cohort) -> None:

@@ -12,8 +12,8 @@ import nbformat
 import pytest
 import yaml
 
-from mflib.study import pipeline
 from mflib.study.pipeline import NOTEBOOKS, STEPS
+from mflib.study.profile import choose, read
 
 # A wing imports only from wings below it; `cli` and `__main__` stand on top of all.
 WINGS = ("base", "stats", "data", "models", "show", "study", "cli", "__main__")
@@ -107,20 +107,22 @@ def test_notebooks_keep_the_house_style(name: str) -> None:
     assert "## What we saw" in text
 
 
-def test_every_notebook_has_the_parameters_of_the_quick_profile() -> None:
-    quick = yaml.safe_load((NOTEBOOKS / "profiles" / "quick.yaml").read_text())
+def test_every_notebook_has_the_same_four_parameters() -> None:
     for name in STEPS:
         cells = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
         (cell,) = (cell.source for cell in cells if "parameters" in cell.metadata.get("tags", []))
         values = {node.target.id: ast.literal_eval(node.value) for node in ast.parse(cell).body}
-        assert values == quick
+        assert values == {"profile": "quick", "cohort": "", "run": "", "changes": {}}
         assert all("  # " in line for line in cell.splitlines()), "each parameter is explained"
+        opened = [cell.source for cell in cells if "Study.open(profile, cohort, run, changes)" in cell.source]
+        assert len(opened) == 1 and opened[0].splitlines()[-1] == "study"
 
 
 @pytest.mark.parametrize("profile", ["quick", "paper", "transfer"])
-def test_profiles_fit_the_notebooks(profile: str) -> None:
-    values = yaml.safe_load((NOTEBOOKS / "profiles" / f"{profile}.yaml").read_text())
-    pipeline.check(values, [NOTEBOOKS / f"{step}.ipynb" for step in STEPS])
+def test_profiles_are_whole_and_sound(profile: str) -> None:
+    chosen = choose(profile)
+    assert chosen.cohort == read(profile)["cohort"]
+    assert (chosen.forest.seed, chosen.network.seed) == (chosen.seed, chosen.seed)
 
 
 def test_public_names_are_documented(repository: Path) -> None:

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-class InputError(ValueError):
+class _Plain(Exception):
+    """In a notebook it is shown by its words alone: where in the code it was raised helps nobody who reads them."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+class InputError(_Plain, ValueError):
     """Arguments, settings or a table that cannot be used; the message says what was found and what was expected."""
 
 
@@ -44,7 +51,7 @@ class CohortError(InputError):
         super().__init__("\n".join([message, *(f"  {fault}" for fault in listed), *more]))
 
 
-class BusyError(RuntimeError):
+class BusyError(_Plain, RuntimeError):
     """Another process holds what was asked for, or has changed it meanwhile.
 
     Parameters
@@ -58,5 +65,5 @@ class BusyError(RuntimeError):
         super().__init__(message)
 
 
-class RunError(RuntimeError):
+class RunError(_Plain, RuntimeError):
     """A step that cannot begin, or a worker, a fold or a scheduler that failed; what is finished stays."""

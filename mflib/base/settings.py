@@ -16,6 +16,19 @@ from mflib.base.errors import InputError
 # Of pydantic's dataclasses: what is not a setting, and what is not of its type, is refused; 5 is a number, "5" is none.
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
+WORDS = {
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "above",
+    "less than": "below",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid string": "a text",
+    "a valid boolean": "true or false",
+    "an object": "a group of settings",
+    "a valid array": "a list",
+}
+
 Settings = TypeVar("Settings")
 
 
@@ -67,6 +80,8 @@ def _said(fault: ErrorDetails, kind: type) -> str:
     if fault["type"] == "value_error":
         return f"{name}: {fault['ctx']['error']}".removeprefix(": ")
     expected = fault["msg"].removeprefix("Input should be ")
+    for theirs, ours in WORDS.items():
+        expected = expected.replace(theirs, ours)
     return f"{name}: found {fault['input']!r}, expected {expected}"
 
 
@@ -83,7 +98,7 @@ def _nearest(name: str, kind: type) -> str:
 def _names(kind: type, under: str = "") -> Iterator[str]:
     """Dotted names of all settings, groups before what is in them."""
     hints = get_type_hints(kind)
-    for field in fields(kind):  # type: ignore[arg-type]
+    for field in fields(kind):
         yield f"{under}{field.name}"
         if is_dataclass(hints[field.name]):
             yield from _names(hints[field.name], f"{under}{field.name}.")

@@ -46,7 +46,7 @@ class ForestSettings:
     leaf_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 5, 15)
     inner_folds: Annotated[int, Field(ge=2)] = 5
     inner_trees: Annotated[int, Field(ge=1)] = 50
-    minimum_icc: Annotated[float, Field(ge=0, le=1)] = 0.0
+    minimum_icc: Annotated[float, Field(ge=0, lt=1)] = 0.0
     permutations: Annotated[int, Field(ge=1)] = 10
     repeats: Annotated[int, Field(ge=1)] = 1
     seed: int = 0

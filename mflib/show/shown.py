@@ -125,10 +125,8 @@ def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
 
 def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
     """What a study says of itself, and all its settings to be unfolded; those that were changed are marked."""
-    rows = [
-        f'<tr><th scope="row">{escape(name)}</th><td>{escape(_listed(value))}{" (changed)" if name in changed else ""}</td></tr>'
-        for name, value in settings.items()
-    ]
+    cells = {name: _listed(value) + " (changed)" * (name in changed) for name, value in settings.items()}
+    rows = [f'<tr><th scope="row">{escape(name)}</th><td>{escape(cell)}</td></tr>' for name, cell in cells.items()]
     return f"<p>{escape(told)}</p><details><summary>All settings</summary><table>{''.join(rows)}</table></details>"
 
 

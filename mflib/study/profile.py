@@ -1,4 +1,4 @@
-"""A profile: every choice of a run, and where its results go: a report's run, a playground, a folder for each change."""
+"""A profile: every choice of a run, and where its results go: a report's run, a playground, or a folder of its own."""
 
 from __future__ import annotations
 
@@ -190,14 +190,14 @@ def refuse_report(folder: Path) -> None:
 
 def made_from(profile: Profile, model: str = "") -> dict[str, Any]:
     """The settings that a model's predictions follow from, or all of them; where anything lies is not among them."""
-    values = asdict(profile)  # type: ignore[call-overload]
+    values = asdict(profile)
     groups = GROUPS.get(model, tuple(values))
     wanted = [name for name in values if name in ("seed", "split", "n_folds", *groups)]
     return {name: values[name] for name in wanted if name not in ("cohort", "external", "scheduler")}
 
 
 def borrow(source: Path, target: Path) -> None:
-    """Give a folder of artifacts what another one has in its caches; files are never changed in place, so one will do."""
+    """Give a folder of artifacts what another has in its caches; a file is never changed in place, so one will do."""
     for path in (path for cache in CACHES for path in (source / cache).rglob("*") if path.is_file()):
         there = target / path.relative_to(source)
         if there.exists() or path.name.startswith("partial-"):

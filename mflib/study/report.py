@@ -162,7 +162,7 @@ def make(
         compute.check_device(chosen.network)
     with locked(folder):
         claim(folder)
-        study = Study.open(**parameters)
+        study = Study.open(profile, cohort, str(folder), changes)
         started = time.monotonic()
         # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
         with suppress(CohortError):

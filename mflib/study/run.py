@@ -323,10 +323,12 @@ class Study:
     def keep_predictions(self, table: pd.DataFrame, model: str) -> None:
         """Keep the predictions of one of the study's models, and beside them the settings that they follow from."""
         self.keep(table, f"predictions_{model}.csv")
-        made_from = json.dumps(
-            profiles.made_from(self.profile, model) | {"cohort_sha256": self.cohort.digest()}, indent=2
-        )
-        files.write_text(self.artifacts / f"predictions_{model}.json", made_from + "\n")
+        made = json.dumps(self._made_from(model), indent=2)
+        files.write_text(self.artifacts / f"predictions_{model}.json", made + "\n")
+
+    def _made_from(self, model: str) -> dict[str, Any]:
+        """What the predictions of a model follow from: settings, and the cohort itself."""
+        return profiles.made_from(self.profile, model) | {"cohort_sha256": self.cohort.digest()}
 
     def predictions(self, *needed: str) -> pd.DataFrame:
         """The first repeat of every predictions table that fits these settings: ours, and anybody's.
@@ -374,8 +376,7 @@ class Study:
             return ""
         there = json.loads(beside.read_text(encoding="utf-8"))
         model = path.stem.removeprefix("predictions_")
-        here = profiles.made_from(self.profile, model) | {"cohort_sha256": self.cohort.digest()}
-        here, there = flat(json.loads(json.dumps(here))), flat(there)
+        here, there = flat(json.loads(json.dumps(self._made_from(model)))), flat(there)
         names = [name for name in here if here[name] != there.get(name)]
         if "cohort_sha256" in names:
             return "of another cohort"

@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from mflib.base.errors import InputError
+from mflib.base.settings import build
 from mflib.base.words import KEY, LEVELS, SIDES
 from mflib.cli import app
 from mflib.data import preprocess
@@ -22,7 +23,6 @@ from mflib.models.folds import Fold
 from mflib.models.pitfalls import experiment, voxels
 from mflib.models.texture import bank, glcm, intensity
 from mflib.study import page, pipeline
-from mflib.study.profile import build
 
 SIZES = pitfalls.PitfallsSettings(repetitions=2, simulations=400, permutations=3, trees=10, volumes=4)
 GRID = [f"glcm_{levels}_1_{direction}_{name}" for levels in (8, 64) for direction in ("0.0.1", "1.0.0")
@@ -229,8 +229,10 @@ def test_the_mean_over_folds_is_that_of_scikit_learn() -> None:
 
 
 def test_settings_that_show_nothing_are_refused() -> None:
-    with pytest.raises(InputError, match="repetitions 1, expected at least 2; trees 0, expected at least 1"):
-        build(pitfalls.PitfallsSettings, "pitfalls_settings", {"repetitions": 1, "trees": 0})
+    with pytest.raises(
+        InputError, match="repetitions: found 1, expected at least 2; trees: found 0, expected at least 1"
+    ):
+        build(pitfalls.PitfallsSettings, {"repetitions": 1, "trees": 0}, "a test")
 
 
 def test_exercises_come_without_solutions_and_are_not_written_over(tmp_path: Path) -> None:
@@ -248,7 +250,7 @@ def test_exercises_come_without_solutions_and_are_not_written_over(tmp_path: Pat
     assert len(solved) == asked == 9
     assert not [cell for cell in bare.cells if "**Solution" in cell.source]
     again = run(app, ["exercises", str(tmp_path / "course")])
-    assert again.exit_code == 1 and "06_pitfalls.ipynb and 06_pitfalls_solutions.ipynb" in again.output
+    assert again.exit_code == 1 and "07_pitfalls.ipynb and 07_pitfalls_solutions.ipynb" in again.output
     assert run(app, ["exercises", str(tmp_path / "course"), "--force"]).exit_code == 0
     with pytest.raises(InputError, match="where the solutions come from"):
         page.write_exercises(pipeline.NOTEBOOKS, force=True)

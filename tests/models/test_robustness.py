@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mflib.base.errors import InputError
+from mflib.base.settings import build
 from mflib.base.words import KEY
 from mflib.data import cohort as cohorts
 from mflib.data import preprocess
@@ -112,8 +114,8 @@ def test_normalisation_takes_out_what_gain_does_to_the_mean(cohort):
 
 @pytest.mark.parametrize("values", [{"gain_db": 0}, {"roi_voxels": 0}, {"point_voxels": -1}])
 def test_settings_that_move_nothing_are_refused(values):
-    with pytest.raises(ValueError, match="expected a gain above 0 dB"):
-        robustness.RobustnessSettings(**values)
+    with pytest.raises(InputError, match=r"found (0|-1), expected (above 0|at least 1)"):
+        build(robustness.RobustnessSettings, values, "a test")
 
 
 def test_measured_again_nothing_is_computed(cohort, tmp_path, monkeypatch):

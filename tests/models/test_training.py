@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.metrics import roc_auc_score
 
 from mflib.base.errors import InputError, RunError
+from mflib.base.settings import build
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data.volume import Annotation, Volume, read, write
@@ -130,8 +131,9 @@ def test_diverged_training_is_an_error(inputs: NDArray[np.float32], labels: NDAr
 
 
 def test_every_meaningless_setting_is_listed() -> None:
-    with pytest.raises(ValueError, match=r"optimizer 'adam', expected .*; epochs 0, .*; flips \(3,\), expected axes"):
-        NetworkSettings(optimizer="adam", epochs=0, flips=(3,))
+    said = r"epochs: found 0, expected at least 1; optimizer: found 'adam', expected .*; flips\.0: found 3, expected"
+    with pytest.raises(InputError, match=said):
+        build(NetworkSettings, {"optimizer": "adam", "epochs": 0, "flips": [3]}, "a test")
 
 
 class ToyCohort:

@@ -16,12 +16,12 @@ from tests import processes
 
 SMALL = {
     "n_folds": 2,
-    "texture_settings": {"levels": [16, 64], "steps": [1, 3], "nakagami_input": "intensity"},
-    "robustness_settings": {"gain_db": 2.0},
-    "forest_settings": {"trees": 50, "permutations": 2, "inner_trees": 10, "leaf_sizes": [1, 10], "repeats": 2},
-    "network_settings": {"depth": "small", "width": 4, "size": [16, 16, 8], "epochs": 2, "learning_rate": 0.01},
-    "network_comparisons": ["pretraining", "dilation", "patients"],
-    "pitfalls_settings": {"repetitions": 2, "simulations": 20, "permutations": 2, "trees": 5, "volumes": 1},
+    "texture": {"levels": [16, 64], "steps": [1, 3], "nakagami_input": "intensity"},
+    "robustness": {"gain_db": 2.0},
+    "forest": {"trees": 50, "permutations": 2, "inner_trees": 10, "leaf_sizes": [1, 10], "repeats": 2},
+    "network": {"depth": "small", "width": 4, "size": [16, 16, 8], "epochs": 2, "learning_rate": 0.01},
+    "comparisons": ["pretraining", "dilation", "patients"],
+    "pitfalls": {"repetitions": 2, "simulations": 20, "permutations": 2, "trees": 5, "volumes": 1},
 }
 
 

@@ -76,7 +76,7 @@ def test_from_scanner_files_to_the_report(real_volumes: Path, tmp_path: Path) ->
     said.append(called("check", root, "--json", "--report", tmp_path / "run" / "check.html"))
     assert json.loads(said[-1])["summary"]["segments"] == 62
     texture = {"levels": [16], "steps": [1, 12], "nakagami_input": "intensity"}
-    profile = write_profile(tmp_path, {"texture_settings": texture, "network_comparisons": []})
+    profile = write_profile(tmp_path, {"texture": texture, "comparisons": []})
     done = mflib("report", "--cohort", root, "--profile", profile, "--run", tmp_path / "run")
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "run" / "report.html").read_text()

@@ -107,12 +107,12 @@ def test_every_notebook_left_what_it_promises(finished: Path) -> None:
 
 def test_the_forest_does_not_depend_on_who_asks(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
     # papermill alone, without our command, on a cluster, gives the same predictions.
-    values = yaml.safe_load((finished.parent / "small.yaml").read_text())
-    values |= {"cohort_folder": str(small_phantom), "run_folder": str(tmp_path / "run")}
+    profile = str(finished.parent / "small.yaml")
+    values = {"profile": profile, "cohort": str(small_phantom), "run": str(tmp_path / "run")}
     notebook = NOTEBOOKS / "03_random_forest.ipynb"
     papermill = [sys.executable, "-m", "papermill", "--no-progress-bar", notebook, tmp_path / "out.ipynb"]
     with running(tmp_path) as cluster:
-        (tmp_path / "p.yaml").write_text(yaml.safe_dump(values | {"scheduler": cluster.address}))
+        (tmp_path / "p.yaml").write_text(yaml.safe_dump(values | {"changes": {"scheduler": cluster.address}}))
         done = processes.run([*papermill, "-f", tmp_path / "p.yaml"], cwd=NOTEBOOKS.parent, timeout=300)
     assert done.returncode == 0, done.stderr
     ours = (finished / "artifacts" / "predictions_random_forest.csv").read_bytes()
@@ -153,7 +153,7 @@ def test_another_cohort_is_only_predicted(finished: Path, small_phantom: Path, t
     assert "the cohort itself" in refused(*arguments, "--external", small_phantom)
     done = mflib(*arguments, "--external", other)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("up to date") == len(STEPS) and "07_external: done" in done.stdout
+    assert done.stdout.count("up to date") == len(STEPS) and "06_external: done" in done.stdout
     # What learns has seen nothing of it: models and the study's own predictions are those of the run without it.
     for path in sorted((finished / "artifacts").glob("*.*")):
         if path.suffix != ".json" or path.name.startswith("model"):
@@ -161,8 +161,8 @@ def test_another_cohort_is_only_predicted(finished: Path, small_phantom: Path, t
     predictions = pd.read_csv(run / "artifacts" / "external_predictions.csv")
     assert predictions.groupby("model").size().to_dict() == {"random_forest": 32, "dcnn": 32}
     page = (run / "report.html").read_text()
-    assert "tested on" in page and 'id="07_external"' in page
-    assert 'id="07_external"' not in (finished / "report.html").read_text()
+    assert "tested on" in page and 'id="06_external"' in page
+    assert 'id="06_external"' not in (finished / "report.html").read_text()
 
 
 def test_what_is_left_behind_is_called_stale(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
@@ -181,8 +181,8 @@ def test_what_is_left_behind_is_called_stale(finished: Path, small_phantom: Path
 
 def test_a_failed_notebook_still_gives_a_report(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(finished, tmp_path / "run", copy_function=shutil.copy2))
-    network = SMALL["network_settings"] | {"learning_rate": 1e30}
-    profile = write_profile(tmp_path, {"network_settings": network})
+    network = SMALL["network"] | {"learning_rate": 1e30}
+    profile = write_profile(tmp_path, {"network": network})
     done = mflib("report", "--cohort", small_phantom, "--profile", profile, "--run", run, "--from", "dcnn")
     assert done.returncode == 1
     assert done.stdout.count("left as it is") == len(BEFORE_THE_NETWORK)
@@ -202,17 +202,17 @@ def test_too_few_patients_is_said_before_any_work(small_phantom: Path, tmp_path:
 
 def test_missing_weights_are_said_before_any_work(small_phantom: Path, tmp_path: Path) -> None:
     network = {"depth": 50, "pretrained": "required", "weights": "no/such/file.pth", "frozen": True}
-    profile = write_profile(tmp_path, {"network_settings": network})
+    profile = write_profile(tmp_path, {"network": network})
     said = refused("report", "--cohort", small_phantom, "--profile", profile, "--run", tmp_path / "run")
     assert "no/such/file.pth, expected a MedicalNet file there" in said
     assert not (tmp_path / "run" / "notebooks").exists()
 
 
 def test_the_survey_looks_at_every_segment_with_the_network_that_had_not_seen_it(
-    finished: Path, small_phantom: Path
+    finished: Path, small_phantom: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    values = yaml.safe_load((finished.parent / "small.yaml").read_text())
-    study = Study.open(**values | {"cohort_folder": str(small_phantom), "run_folder": str(finished)})
+    monkeypatch.setenv("MFLIB_REPORT", str(finished))
+    study = Study.open(str(finished.parent / "small.yaml"), str(small_phantom), str(finished))
     result = study.network(lambda history: pytest.fail("a finished fold was trained again"))
     survey = Survey(study, result)
     segments, size = study.cohort.segments, study.profile.network.size

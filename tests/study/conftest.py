@@ -10,7 +10,6 @@ import pytest
 
 from mflib.study import predict
 from mflib.study.predict.models import Models
-from mflib.study.profile import of_run
 from mflib.study.run import Study
 from tests.conftest import write_cohort
 from tests.notebooks.runs import SMALL
@@ -21,22 +20,21 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The study of eight patients, whose forests and networks are kept."""
     folder = tmp_path_factory.mktemp("predict")
     write_cohort(folder / "cohort", 8, ".nii.gz", 8)
-    values = of_run("quick", cohort=folder / "cohort", run=folder / "run") | SMALL
-    values["network_settings"] = SMALL["network_settings"] | {"workers": 1}
-    made = Study.open(**values)
+    changes = SMALL | {"network": SMALL["network"] | {"workers": 1}}
+    made = Study.open("quick", str(folder / "cohort"), str(folder / "run"), changes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOKY_MAX_CPU_COUNT", "1")  # everything in this process
-        made.keep(made.forest.predictions, "predictions_random_forest.csv")
+        made.keep_predictions(made.forest.predictions, "random_forest")
         made.keep_forest()
         result = made.network()
-        made.keep(result.predictions, "predictions_dcnn.csv")
+        made.keep_predictions(result.predictions, "dcnn")
         made.keep_network(result)
     return made
 
 
 @pytest.fixture(scope="session")
 def models(study: Study) -> Models:
-    return predict.load(study.profile.run_folder)
+    return predict.load(study.folder)
 
 
 @pytest.fixture

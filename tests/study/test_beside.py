@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from mflib.base.errors import RunError
 from mflib.base.words import KEY
 from mflib.data import cohort as cohorts
 from mflib.stats import performance
-from mflib.study.pipeline import NOTEBOOKS
 from mflib.study.predict import external as external_tables
 from mflib.study.predict.results import External
 from mflib.study.run import Study
@@ -102,6 +100,6 @@ def test_words_and_key_results_follow_the_numbers(make_cohort: Callable[..., Pat
 
 
 def test_a_study_without_another_cohort_says_how_to_give_one() -> None:
-    study = Study.open(**yaml.safe_load((NOTEBOOKS / "profiles" / "quick.yaml").read_text()))
+    study = Study.open()
     with pytest.raises(RunError, match="mflib report --external"):
         _ = study.external

@@ -142,12 +142,8 @@ def test_a_network_of_the_recorded_gain_and_fixed_scale_gets_its_own_input(study
 def test_a_frozen_network_is_kept_whole_and_without_the_place_of_its_weights(study: Study, tmp_path: Path) -> None:
     settings = {"depth": 10, "width": 8, "size": (24, 24, 16), "pretrained": "required", "frozen": True}
     weights = released(tmp_path / "resnet_10.pth", 3)
-    profile = replace(
-        study.profile,
-        run_folder=tmp_path / "run",
-        network=replace(study.profile.network, weights=str(weights), **settings),
-    )
-    frozen = Study(profile)
+    profile = replace(study.profile, network=replace(study.profile.network, weights=str(weights), **settings))
+    frozen = Study(profile, "frozen", tmp_path / "run", {})
     result = frozen.network()
     frozen.keep_network(result)
     kept = manifest.read(frozen.artifacts, "dcnn")

@@ -1,0 +1,165 @@
+"""Settings: what is understood, what is refused in two lines, and where what they give goes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+from nbclient import NotebookClient
+
+from mflib.base.errors import InputError, RunError
+from mflib.base.settings import flat, merged
+from mflib.study import profile as profiles
+from mflib.study.profile import choose, read
+from mflib.study.run import Study
+from tests.conftest import write_cohort
+from tests.notebooks.runs import SMALL
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"forest": {"tress": 3}}, "forest.tress is no setting; the nearest is forest.trees"),
+        ({"trees": 3}, "trees is no setting; the nearest is forest.trees"),
+        ({"forrest": {"trees": 3}}, "forrest is no setting; the nearest is forest"),
+        ({"n_folds": 1}, "n_folds: found 1, expected at least 2"),
+        ({"n_folds": True}, "n_folds: found True, expected a whole number"),
+        ({"seed": 2.5}, "seed: found 2.5, expected a whole number"),
+        ({"split": "patients"}, "split: found 'patients', expected 'patient' or 'segment'"),
+        ({"network": 5}, "network: found 5, expected a group of settings"),
+        ({"network": {"size": [48, 48]}}, "network.size.2: found"),
+        ({"network": {"size": [48, 48, 4]}}, "network.size.2: found 4, expected at least 8"),
+        ({"network": {"learning_rate": "1e-3"}}, "network.learning_rate: found '1e-3', expected a number"),
+        ({"network": {"learning_rate": float("nan")}}, "network.learning_rate: found nan"),
+        ({"network": {"pretrained": "required"}}, "which was never released"),
+        ({"network": {"seed": 1}}, "network.seed: found one of its own, expected the one seed of the study"),
+        ({"comparisons": ["seed", "sead"]}, "expected some of seed, pretraining"),
+        ({"texture": {"steps": [0]}}, "0"),
+        ({"n_folds": 1, "forest": {"trees": 0}}, "n_folds: found 1, expected at least 2; forest.trees: found 0"),
+    ],
+)
+def test_wrong_settings_are_named_in_two_lines(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        choose("quick", changes=changes)
+    first, second = str(caught.value).splitlines()
+    assert first == "The settings of the profile quick cannot be used:"
+    assert said in second
+
+
+def test_a_profile_of_anybody_names_what_it_has_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("seed: 3\nforest: {trees: 7}\n")
+    chosen = choose(str(path), "data/clinic", {"forest": {"repeats": 2}})
+    assert (chosen.seed, chosen.forest.seed, chosen.network.seed) == (3, 3, 3)
+    assert (chosen.forest.trees, chosen.forest.repeats, chosen.forest.permutations) == (7, 2, 10)
+    assert chosen.cohort_folder.name == "clinic"
+    with pytest.raises(InputError, match="no profile 'quik'; expected one of paper, quick, transfer"):
+        choose("quik")
+    path.write_text("[1, 2]")
+    with pytest.raises(InputError, match=r"mine\.yaml: found a list, expected a mapping"):
+        choose(str(path))
+
+
+def test_merging_and_flattening_undo_each_other() -> None:
+    values, changes = {"a": 1, "g": {"x": 1, "y": 2}}, {"g": {"y": 3}, "b": [1]}
+    assert merged(values, changes) == {"a": 1, "g": {"x": 1, "y": 3}, "b": [1]}
+    assert values == {"a": 1, "g": {"x": 1, "y": 2}}
+    assert flat(merged(values, changes)) == {"a": 1, "g.x": 1, "g.y": 3, "b": [1]}
+    assert profiles.variant({"split": "segment"}) != profiles.variant({"split": "patient"})
+
+
+def test_a_run_is_called_after_cohort_and_profile() -> None:
+    assert profiles.report_folder("quick", choose("quick")).name == "phantom-quick"
+    assert profiles.report_folder("quick", choose("quick", "data/clinic")).name == "clinic-quick"
+    assert Study.open().folder.name == "phantom-quick-playground"
+    otherwise = Study.open(changes={"split": "segment", "forest": {"trees": 9}}).folder
+    assert otherwise.parent.name == "phantom-quick-playground"
+    assert otherwise.name.startswith("forest.trees-9_split-segment_")
+
+
+@pytest.fixture
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A profile of seconds, a cohort, and a folder of reports in which the report's run is finished."""
+    write_cohort(tmp_path / "clinic", 8, ".nii.gz", 8)
+    monkeypatch.setattr(profiles, "REPORTS", tmp_path)
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(read("quick") | SMALL | {"n_folds": 2}))
+    run = tmp_path / "clinic-small"
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    with monkeypatch.context() as patch:
+        patch.setenv(profiles.WRITER, "")
+        profiles.claim(run)
+        official = opened(tmp_path, run=str(run))
+        official.keep_predictions(official.forest.predictions, "random_forest")
+    os.environ.pop(profiles.WRITER, None)
+    return tmp_path
+
+
+def opened(reports: Path, **parameters: Any) -> Study:
+    return Study.open(str(reports / "small.yaml"), str(reports / "clinic"), **parameters)
+
+
+def everything(folder: Path) -> dict[Path, tuple[int, int]]:
+    stats = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {path: (stat.st_ino, stat.st_mtime_ns) for path, stat in stats.items()}
+
+
+def test_playing_leaves_the_report_as_it_is(reports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = reports / "clinic-small"
+    before, content = everything(run), {path: path.read_bytes() for path in everything(run)}
+    with pytest.raises(InputError, match="is the run of a report, and only mflib report writes into it") as caught:
+        opened(reports, run=str(run))
+    assert len(str(caught.value).splitlines()) == 2
+    # What the run has computed is at hand, so that nothing is measured again.
+    monkeypatch.setattr("mflib.models.texture.bank._measure", lambda shared, job: 1 / 0)
+    play = opened(reports)
+    pd.testing.assert_frame_equal(play.predictions("random_forest"), play.predictions())
+    assert len(play.texture) == 64
+    varied = opened(reports, changes={"forest": {"trees": 20}})
+    varied.keep_predictions(varied.forest.predictions, "random_forest")
+    assert varied.folder.parent == play.folder
+    assert not varied.predictions("random_forest")["score"].equals(play.predictions("random_forest")["score"])
+    assert everything(run) == before and {path: path.read_bytes() for path in before} == content
+
+
+def test_a_notebook_takes_what_fits_its_settings_and_says_what_does_not(reports: Path) -> None:
+    # The network's settings change nothing about the forest.
+    of_network = opened(reports, changes={"network": {"epochs": 3}})
+    assert len(of_network.predictions("random_forest")) == 64
+    by_segment = opened(reports, changes={"split": "segment"})
+    with pytest.raises(RunError) as caught:
+        by_segment.predictions("random_forest", "dcnn")
+    first, second = str(caught.value).splitlines()
+    assert "Random forest and 3D network" in first
+    assert "clinic-small has them with split patient, not segment" in first and "nobody has computed them" in first
+    assert '--set split="segment"' in second
+    participants = reports / "clinic" / "participants.tsv"
+    participants.write_text(participants.read_text().replace("\tA\n", "\tB\n"))
+    with pytest.raises(RunError, match="of another cohort"):
+        opened(reports).predictions("random_forest")
+
+
+def test_anybodys_predictions_join(reports: Path) -> None:
+    run = reports / "clinic-small" / "artifacts"
+    theirs = pd.read_csv(run / "predictions_random_forest.csv").assign(model="theirs")
+    theirs.to_csv(run / "predictions_theirs.csv", index=False)
+    assert set(opened(reports).predictions("random_forest")["model"]) == {"random_forest", "theirs"}
+
+
+def test_a_wrong_setting_is_two_lines_in_a_notebook() -> None:
+    code = "from mflib import Study\nStudy.open(changes={'forest': {'tress': 1}})"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(notebook, kernel_name="python3", allow_errors=True).execute()
+    (error,) = (output for output in notebook.cells[0].outputs if output.output_type == "error")
+    assert len("\n".join(error.traceback).splitlines()) == 2
+    assert "the nearest is forest.trees" in error.traceback[-1]
+
+
+def test_a_study_says_what_it_is() -> None:
+    study = Study.open(changes={"forest": {"trees": 9}})
+    assert str(study) in study._repr_html_().replace("&#x27;", "'")
+    assert "forest.trees</th><td>9 (changed)</td>" in study._repr_html_()
