@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -15,6 +16,12 @@ import yaml
 from mflib.study.pipeline import NOTEBOOKS, STEPS
 from mflib.study.profile import choose, read
 
+# What Python has on Unix only: modules, and names of `os` and `signal`.
+UNIX_MODULES = {"fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"}
+UNIX_NAMES = {
+    "SIGALRM", "SIGHUP", "SIGKILL", "chown", "fork", "getloadavg", "getpgid", "getuid", "killpg", "mkfifo", "nice",
+    "sched_getaffinity", "setsid", "statvfs", "sysconf", "uname",
+}  # fmt: skip
 # A wing imports only from wings below it; `cli` and `__main__` stand on top of all.
 WINGS = ("base", "stats", "data", "models", "show", "study", "cli", "__main__")
 
@@ -65,6 +72,29 @@ def test_there_is_no_circle(repository: Path) -> None:
         for name in free:
             del left[name]
     assert left == {}
+
+
+def at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """All of a module that runs when it is imported: everything but the insides of functions."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from at_import(child)
+
+
+def test_every_module_can_be_imported_on_windows(repository: Path) -> None:
+    found = []
+    for path in (repository / "mflib").rglob("*.py"):
+        for node in at_import(ast.parse(path.read_text())):
+            names: set[str] = set()
+            if isinstance(node, ast.Import):
+                names = {alias.name for alias in node.names} & UNIX_MODULES
+            elif isinstance(node, ast.ImportFrom):
+                names = {str(node.module)} & UNIX_MODULES | {alias.name for alias in node.names} & UNIX_NAMES
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                names = {node.attr} & UNIX_NAMES if node.value.id in ("os", "signal") else set()
+            found += [f"{path.relative_to(repository)}: {name}" for name in names]
+    assert found == []
 
 
 def test_conda_and_pip_ask_for_the_same(repository: Path) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -16,6 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from mflib.base.errors import BusyError
@@ -89,21 +88,14 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
         Another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    last = time.monotonic() + patience
-    with (folder / ".lock").open("w") as file:
-        while not _taken(file.fileno()):
-            if time.monotonic() >= last:
-                raise BusyError(f"another mflib is writing to {folder}")
-            time.sleep(0.2)
-        yield
-
-
-def _taken(descriptor: int) -> bool:
+    # A soft lock would outlive a killed process: a file system without real locks is an error.
+    lock = FileLock(folder / ".lock", timeout=patience, fallback_to_soft=False)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        held = lock.acquire()
+    except Timeout:
+        raise BusyError(f"another mflib is writing to {folder}") from None
+    with held:
+        yield
 
 
 def sha256(path: Path) -> str:

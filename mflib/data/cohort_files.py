@@ -167,22 +167,17 @@ def volume_faults(root: Path, found: dict[Key, str], annotations: pd.DataFrame) 
         faults += [Fault(name, None, None, *problem) for problem in volumes.header_problems(header)]
         if key in by_key and len(header.shape) == 3:
             line, annotation = by_key[key]
-            faults += [Fault(ANNOTATIONS, line, *wrong) for wrong in outside(annotation, header.shape)]
+            faults += [
+                Fault(ANNOTATIONS, line, *_left(annotation, *leaves, header.shape))
+                for leaves in annotation.outside(header.shape)
+            ]
     return faults
 
 
-def outside(annotation: Annotation, shape: tuple[int, ...]) -> list[tuple[str, str, str]]:
-    """Column, found and expected of each reference point or side of the ROI that leaves a volume of this shape."""
-    points = {"bone": annotation.bone, "shadow": annotation.shadow, "roi": annotation.roi_start}
-    wrong = [
-        (f"{name}_{axis}", str(value), f"0 to {n - 1}, inside the volume")
-        for name, point in points.items()
-        for axis, value, n in zip("ijk", point, shape, strict=True)
-        if not 0 <= value < n
-    ]
-    spans = zip("ijk", annotation.roi_start, annotation.roi_size, shape, strict=True)
-    return wrong + [
-        (f"roi_n{axis}", f"ROI voxels {start} to {start + size - 1}", f"at most {n - 1}")
-        for axis, start, size, n in spans
-        if 0 <= start < n < start + size
-    ]
+def _left(annotation: Annotation, name: str, axis: int, shape: tuple[int, ...]) -> tuple[str, str, str]:
+    """Column, found and expected of a mark that leaves a volume of this shape along an axis."""
+    first, size = (place[axis] for place in annotation.boxes[name])
+    n, letter = shape[axis], "ijk"[axis]
+    if name == "roi" and 0 <= first < n:
+        return f"roi_n{letter}", f"ROI voxels {first} to {first + size - 1}", f"at most {n - 1}"
+    return f"{name}_{letter}", str(first), f"0 to {n - 1}, inside the volume"

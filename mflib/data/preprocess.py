@@ -135,23 +135,6 @@ def recorded_range(volume: Volume, settings: GainSettings) -> float:
     return settings.dynamic_range_db if volume.dynamic_range_db is None else volume.dynamic_range_db
 
 
-def check_inside(shape: tuple[int, ...], annotation: Annotation) -> None:
-    """Refuse a reference point or a region of interest that leaves a volume of this shape, or a region of nothing.
-
-    Raises
-    ------
-    InputError
-        With the point or the span that was found.
-    """
-    for name, point in (("bone", annotation.bone), ("shadow", annotation.shadow)):
-        if not all(0 <= at < n for at, n in zip(point, shape, strict=True)):
-            raise InputError(f"{name} is at {point}, expected inside a volume of {shape}")
-    ends = [start + size for start, size in zip(annotation.roi_start, annotation.roi_size, strict=True)]
-    inside = all(end <= n for end, n in zip(ends, shape, strict=True)) and min(annotation.roi_start) >= 0
-    if not inside or min(annotation.roi_size) < 1:
-        raise InputError(f"ROI spans {annotation.roi_start} to {tuple(ends)}, expected inside a volume of {shape}")
-
-
 def region(volume: Volume, annotation: Annotation, settings: GainSettings) -> Region:
     """Crop the region of interest and normalise its gain.
 
@@ -160,7 +143,7 @@ def region(volume: Volume, annotation: Annotation, settings: GainSettings) -> Re
     InputError
         A point or the ROI leaves the volume, or the bone is not brighter than the shadow.
     """
-    check_inside(volume.voxels.shape, annotation)
+    annotation.check_inside(volume.voxels.shape)
     references = measure_references(volume, annotation, settings.patch_mm)
     raw = np.ascontiguousarray(volume.voxels[annotation.roi])
     return Region(

@@ -208,7 +208,7 @@ def of_annotated(volume: Volume, annotation: Annotation, settings: GainSettings)
     InputError
         The ROI or a reference point leaves the volume.
     """
-    preprocess.check_inside(volume.voxels.shape, annotation)
+    annotation.check_inside(volume.voxels.shape)
     references = preprocess.measure_references(volume, annotation, settings.patch_mm)
     share = _histogram(volume.voxels[annotation.roi])
     black, saturated = 100 * float(share[0]), 100 * float(share[255])

@@ -23,7 +23,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from mflib.base import files
-from mflib.base.errors import FileError
+from mflib.base.errors import FileError, InputError
 from mflib.data import stored
 
 KINDS = {".nii.gz": stored.NIFTI, ".nii": stored.NIFTI, ".nrrd": stored.NRRD, ".mha": stored.META}
@@ -76,6 +76,36 @@ class Annotation:
         """The region of interest as slices of the voxel array."""
         i, j, k = (slice(start, start + size) for start, size in zip(self.roi_start, self.roi_size, strict=True))
         return i, j, k
+
+    @property
+    def boxes(self) -> dict[str, tuple[Index, Index]]:
+        """First voxel and extent of each mark."""
+        one = (1, 1, 1)
+        return {"bone": (self.bone, one), "shadow": (self.shadow, one), "roi": (self.roi_start, self.roi_size)}
+
+    def outside(self, shape: tuple[int, ...]) -> list[tuple[str, int]]:
+        """Marks that leave a volume of this shape, or hold nothing, each with the axis along which it does."""
+        return [
+            (name, axis)
+            for name, (first, size) in self.boxes.items()
+            for axis, (at, extent, n) in enumerate(zip(first, size, shape, strict=True))
+            if not 0 <= at < at + extent <= n
+        ]
+
+    def check_inside(self, shape: tuple[int, ...]) -> None:
+        """Refuse a reference point or a region of interest that leaves a volume of this shape, or a region of nothing.
+
+        Raises
+        ------
+        InputError
+            With the point or the span that was found.
+        """
+        if left := self.outside(shape):
+            name = left[0][0]
+            first, size = self.boxes[name]
+            end = tuple(at + extent for at, extent in zip(first, size, strict=True))
+            found = f"ROI spans {first} to {end}" if name == "roi" else f"{name} is at {first}"
+            raise InputError(f"{found}, expected inside a volume of {shape}")
 
 
 @dataclass(frozen=True, eq=False)

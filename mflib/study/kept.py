@@ -1,7 +1,7 @@
 """The trained models of a run on disk: plain arrays, and a manifest that says what they are and what they have seen.
 
-Nothing here needs a pickle to be read again. A forest goes into a skops file as arrays of numbers, a network as its
-tensors. The manifest is written last: where it stands, the files that it names are whole.
+Nothing here needs a pickle to be read again. A forest goes into a safetensors file as arrays of numbers, a network as
+its tensors. The manifest is written last: where it stands, the files that it names are whole.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import save
 from sklearn.ensemble import RandomForestClassifier
 
 from mflib.base import files, made_by
@@ -36,10 +37,10 @@ from mflib.models.selection import OTHER_FEATURES
 from mflib.models.texture import bank
 from mflib.study.profile import Profile
 
-FORMAT = 1
+FORMAT = 2
 MANIFESTS = {forest.NAME: "model_random_forest.json", training.MODEL: "model_dcnn.json"}
-# What the arrays of a forest are called; see `arrays`.
-ARRAYS = ("feature", "threshold", "left", "right", "positive", "starts")
+# The arrays of a forest, each of one axis, and their types as safetensors calls them; see `arrays`.
+ARRAYS = {"feature": "I32", "threshold": "F64", "left": "I32", "right": "I32", "positive": "F64", "starts": "I32"}
 # A score follows from these sources and packages.
 SOURCES = {forest.NAME: bank.__name__, training.MODEL: inputs.__name__}
 PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "numba", "torch", "monai", "SimpleITK")
@@ -53,7 +54,7 @@ STATED_RANGE = "dynamic range (dB)"
 def keep_forest(
     result: forest.ForestResult, texture: pd.DataFrame, cohort: Cohort, profile: Profile, folder: Path
 ) -> None:
-    """Keep the forests of the first repeat, ``random_forest_fold-{n}.skops``, and their manifest.
+    """Keep the forests of the first repeat, ``random_forest_fold-{n}.safetensors``, and their manifest.
 
     Parameters
     ----------
@@ -67,16 +68,13 @@ def keep_forest(
     InputError, FileError
         A volume that cannot be normalised or read.
     """
-    # It looks at all of scikit-learn when it is imported: seconds that those who keep nothing need not wait.
-    import skops.io
-
     manifest = folder / MANIFESTS[forest.NAME]
     manifest.unlink(missing_ok=True)
     folds = []
     for fitted in result.models:
-        path = folder / f"{forest.NAME}_fold-{fitted.fold}.skops"
+        path = folder / f"{forest.NAME}_fold-{fitted.fold}.safetensors"
         with files.replacing(path) as partial:
-            skops.io.dump(arrays(fitted.model), partial)
+            partial.write_bytes(save(arrays(fitted.model)))
         folds.append(_fold(fitted.fold, path, fitted.threshold) | {"features": list(fitted.features)})
     used = dict.fromkeys([name for fold in folds for name in fold["features"]])
     seen = texture[[*dict.fromkeys([*used, *OTHER_FEATURES]), bank.GREY_LEVELS]]
@@ -197,8 +195,7 @@ def _recording(
 
 
 def _fold(number: int, path: Path, threshold: float) -> dict[str, Any]:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return {"fold": number, "file": path.name, "sha256": digest, "threshold": threshold}
+    return {"fold": number, "file": path.name, "sha256": files.sha256(path), "threshold": threshold}
 
 
 def _rounded(values: pd.Series) -> list[float | None]:

@@ -22,7 +22,7 @@ from traitlets.config import Config
 
 from mflib.base import files, made_by
 from mflib.base.errors import RunError
-from mflib.base.files import ROOT
+from mflib.base.files import ROOT, sha256
 
 NOTEBOOKS = ROOT / "notebooks"
 # Each notebook with those whose artifacts it reads.
@@ -171,8 +171,8 @@ def execute(folder: Path, step: str, parameters: Mapping[str, Any], key: str, ti
         error = "the kernel died; out of memory is the usual cause"
     finished = datetime.now(UTC).isoformat(timespec="seconds")
     after = _products(folder)
-    digests = {name: _digest(folder / name) for name, written in after.items() if before.get(name) != written}
-    digests[f"notebooks/{step}.ipynb"] = _digest(folder / "notebooks" / f"{step}.ipynb")
+    digests = {name: sha256(folder / name) for name, written in after.items() if before.get(name) != written}
+    digests[f"notebooks/{step}.ipynb"] = sha256(folder / "notebooks" / f"{step}.ipynb")
     return Record(key, "failed" if error else "done", round(time.monotonic() - start, 1), finished, digests, error)
 
 
@@ -198,7 +198,7 @@ def up_to_date(folder: Path, record: Record | None, key: str) -> bool:
     """Whether a notebook succeeded with this key and everything that it left is still there, unchanged."""
     if record is None or record.status != "done" or record.key != key:
         return False
-    return all((folder / name).exists() and _digest(folder / name) == d for name, d in record.products.items())
+    return all((folder / name).exists() and sha256(folder / name) == d for name, d in record.products.items())
 
 
 def describe(record: Record) -> str:
@@ -231,7 +231,7 @@ class _Indented:
 def _key(folder: Path, step: str, base: str, needs: list[str]) -> str:
     read = sorted(folder.glob(READS[step])) if step in READS else []
     published = sorted((ROOT / "data" / "published").glob("*.csv"))
-    files = [f"{path.name} {_digest(path)}" for path in (*published, *read)]
+    files = [f"{path.name} {sha256(path)}" for path in (*published, *read)]
     cells = nbformat.read(NOTEBOOKS / f"{step}.ipynb", as_version=4).cells
     code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
     modules = sorted(set(re.findall(r"from (mflib[.\w]*) import", code)))
@@ -245,10 +245,6 @@ def _products(folder: Path) -> dict[str, int]:
     """Each file that a reader may use, with its time; caches and checkpoints look after themselves."""
     paths = [path for part in ("tables", "figures", "artifacts") for path in (folder / part).glob("*.*")]
     return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in sorted(paths) if path.is_file()}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _record_path(folder: Path, step: str) -> Path:

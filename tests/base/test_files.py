@@ -1,11 +1,15 @@
-"""Files that are there whole or not at all: an error, a kill and a disk that is really full."""
+"""Files that are there whole or not at all, and folders of one process: errors, kills, a disk that is really full."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,7 @@ import pandas as pd
 import pytest
 
 from mflib.base import files
+from mflib.base.errors import BusyError
 
 KILLED = """
 import sys, time
@@ -25,6 +30,55 @@ with files.replacing(Path(sys.argv[1])) as partial:
         print("written", flush=True)
         time.sleep(60)
 """
+HOLDER = """
+import sys, time
+from pathlib import Path
+from mflib.base import files
+with files.locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def holder(folder: Path, seconds: float) -> subprocess.Popen[str]:
+    """Another process that holds a folder by now."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, folder, str(seconds)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_folder_is_one_processs_until_it_ends_however_it_does(tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "here"
+    with holder(folder, 60) as process:
+        start = time.monotonic()
+        said = f"another mflib is writing to {re.escape(str(folder))}$"
+        with pytest.raises(BusyError, match=said), files.locked(folder, 0.5):
+            pass
+        assert time.monotonic() - start >= 0.5
+        os.kill(process.pid, signal.SIGKILL)
+    with files.locked(folder), pytest.raises(BusyError), files.locked(folder):
+        pass
+
+
+def test_a_folder_is_waited_for(tmp_path: Path) -> None:
+    with holder(tmp_path, 0.5) as process, files.locked(tmp_path, 60):
+        assert process.wait() == 0
+
+
+def test_an_error_lets_the_folder_go(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="half way"), files.locked(tmp_path):
+        raise RuntimeError("half way")
+    with files.locked(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    with pytest.raises(OSError, match="not implemented"), files.locked(tmp_path):
+        pass
 
 
 def test_a_full_disk_leaves_the_old_table(small_disk: Path) -> None:

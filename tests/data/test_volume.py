@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from mflib.base.errors import FileError
+from mflib.base.errors import FileError, InputError
 from mflib.data import volume as volumes
-from mflib.data.volume import FORMATS, Volume
+from mflib.data.volume import FORMATS, Annotation, Volume
 
 
 @pytest.fixture
@@ -29,6 +31,30 @@ def test_round_trip(tmp_path: Path, speckle: Volume, suffix: str) -> None:
     assert back.sidecar == speckle.sidecar
     assert back.dynamic_range_db == 55
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", f"a{suffix}"]
+
+
+MARKS = Annotation((5, 0, 9), (5, 23, 0), (10, 4, 2), (20, 20, 16))  # up to the borders of (30, 24, 18)
+
+
+@pytest.mark.parametrize(
+    ("change", "leaves", "said"),
+    [
+        ({"bone": (30, 0, 9)}, [("bone", 0)], r"bone is at \(30, 0, 9\)"),
+        ({"shadow": (5, -1, 18)}, [("shadow", 1), ("shadow", 2)], r"shadow is at \(5, -1, 18\)"),
+        ({"roi_start": (10, 5, 2)}, [("roi", 1)], r"ROI spans \(10, 5, 2\) to \(30, 25, 18\)"),
+        ({"roi_start": (-1, 4, 2)}, [("roi", 0)], r"ROI spans \(-1, 4, 2\)"),
+        ({"roi_size": (20, 20, 0)}, [("roi", 2)], r"ROI spans .* to \(30, 24, 2\)"),
+    ],
+)
+def test_marks_that_leave_their_volume_are_refused(
+    change: dict[str, Any], leaves: list[tuple[str, int]], said: str
+) -> None:
+    shape = (30, 24, 18)
+    MARKS.check_inside(shape)
+    wrong = replace(MARKS, **change)
+    assert wrong.outside(shape) == leaves
+    with pytest.raises(InputError, match=rf"^{said}.*, expected inside a volume of \(30, 24, 18\)$"):
+        wrong.check_inside(shape)
 
 
 def test_only_finite_numbers_of_a_sidecar_are_stated(tmp_path: Path, speckle: Volume) -> None:

@@ -14,16 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import skops.io
+import safetensors.numpy
 import torch
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.preprocessing import FunctionTransformer
 
 from mflib.base.errors import FileError
 from mflib.study import kept as stored
 from mflib.study import predict
 
-FOREST, NETWORK = "random_forest_fold-1.skops", "dcnn_fold-1.pt"
+FOREST, NETWORK = "random_forest_fold-1.safetensors", "dcnn_fold-1.pt"
 Copied = Callable[[], Path]
 
 
@@ -56,10 +54,15 @@ def exchange(run: Path, file: str, content: bytes) -> None:
     change(run, "random_forest" if file == FOREST else "dcnn", folds__0__sha256=hashlib.sha256(content).hexdigest())
 
 
-def skops_bytes(content: Any) -> bytes:
-    buffer = BytesIO()
-    skops.io.dump(content, buffer)
-    return buffer.getvalue()
+def parted(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Header and body of a safetensors file."""
+    start = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:start]), content[start:]
+
+
+def joined(header: bytes, body: bytes) -> bytes:
+    """A safetensors file by hand, with whatever header."""
+    return len(header).to_bytes(8, "little") + header + body
 
 
 def torch_bytes(content: Any) -> bytes:
@@ -79,7 +82,7 @@ def bomb(names: list[str]) -> bytes:
 
 
 def arrays_of(run: Path) -> dict[str, np.ndarray]:
-    loaded: dict[str, np.ndarray] = skops.io.load(run / "artifacts" / FOREST)
+    loaded: dict[str, np.ndarray] = safetensors.numpy.load_file(run / "artifacts" / FOREST)
     return loaded
 
 
@@ -98,48 +101,180 @@ def test_nothing_in_a_file_is_ever_run(copied: Copied, tmp_path: Path, file: str
     assert not target.exists()
 
 
+Header = dict[str, Any]
+
+
+def test_what_mflib_keeps_announces_six_arrays_and_nothing_else(copied: Copied) -> None:
+    header, body = parted((copied() / "artifacts" / FOREST).read_bytes())
+    assert {name: entry["dtype"] for name, entry in header.items()} == stored.ARRAYS
+    assert max(entry["data_offsets"][1] for entry in header.values()) == len(body)
+
+
+def _as_float32(header: Header) -> None:
+    header["threshold"]["dtype"] = "F32"
+
+
+def _no_type_of_numpy(header: Header) -> None:
+    header["threshold"]["dtype"] = "BF16"
+
+
+def _no_type(header: Header) -> None:
+    header["threshold"]["dtype"] = ["F64"]
+
+
+def _two_axes(header: Header) -> None:
+    header["feature"]["shape"].append(1)
+
+
+def _no_axis(header: Header) -> None:
+    header["starts"]["shape"] = []
+
+
+def _one_less(header: Header) -> None:
+    del header["left"]
+
+
+def _one_more(header: Header) -> None:
+    header["more"] = {"dtype": "I32", "shape": [0], "data_offsets": [0, 0]}
+
+
+def _another_name(header: Header) -> None:
+    header["Feature"] = header.pop("feature")
+
+
+def _words(header: Header) -> None:
+    header["__metadata__"] = {"script": "os.system"}
+
+
+def _no_entry(header: Header) -> None:
+    header["feature"] = None
+
+
 @pytest.mark.parametrize(
-    ("content", "named"),
+    "spoil",
     [
-        (FunctionTransformer(os.system), "posix.system"),
-        # What skops trusts without being asked is refused as well: its trees are followed without a look.
-        (RandomForestClassifier(2).fit(np.eye(4), [0, 1, 0, 1]), "sklearn.ensemble._forest.RandomForestClassifier"),
-        ({"feature": np.sin}, "numpy.sin"),
-        ({"feature": [1, 2]}, "loader JsonNode"),
-        ({"feature": np.zeros(3)}, "one-dimensional arrays"),
+        _as_float32, _no_type_of_numpy, _no_type, _two_axes, _no_axis, _one_less, _one_more, _another_name, _words,
+        _no_entry,
+    ],
+)  # fmt: skip
+def test_a_file_that_announces_anything_but_a_forest_is_refused(
+    copied: Copied, spoil: Callable[[Header], None]
+) -> None:
+    run = copied()
+    header, body = parted((run / "artifacts" / FOREST).read_bytes())
+    spoil(header)
+    exchange(run, FOREST, joined(json.dumps(header).encode(), body))
+    with pytest.raises(FileError, match=f"{FOREST}: (found .*each once and of one axis|not a safetensors file)"):
+        predict.load(run)
+
+
+def test_a_name_that_stands_twice_is_refused(copied: Copied) -> None:
+    run = copied()
+    header, body = parted((run / "artifacts" / FOREST).read_bytes())
+    entry = json.dumps(header["left"])
+    twice = json.dumps(header).replace("{", f'{{"left": {entry}, ', 1)
+    assert json.loads(twice) == header, "to most readers it is the same"
+    exchange(run, FOREST, joined(twice.encode(), body))
+    with pytest.raises(FileError, match=f"{FOREST}: found .*'left'.*'left'.*each once"):
+        predict.load(run)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not a safetensors file"),
+        (b"1234567", "expected at most 4,096"),
+        (joined(b"", b""), "not a safetensors file"),
+        (joined(b"null", b""), "not a safetensors file"),
+        (joined(b"{}", b""), "each once"),
+        (joined(b'["feature"]', b""), "not a safetensors file"),
+        (joined(b"[" * 4000, b""), "not a safetensors file"),
+        (joined(b"1" * 4096, b""), "not a safetensors file"),
+        (joined('{"left": 1}'.encode("utf-16"), b""), "not a safetensors file"),
+        (joined(b"{}" + b" " * 4095, b""), "a header of 4,097 bytes, expected at most 4,096"),
+        ((2**64 - 1).to_bytes(8, "little") + b"{}", "expected at most 4,096"),
+        ((4096).to_bytes(8, "little") + b'{"left": ', "not a safetensors file"),
     ],
 )
-def test_a_skops_file_of_anything_but_a_forests_arrays_is_refused(copied: Copied, content: Any, named: str) -> None:
+def test_what_is_no_file_of_arrays_is_refused(copied: Copied, content: bytes, said: str) -> None:
     run = copied()
-    exchange(run, FOREST, skops_bytes(content))
-    with pytest.raises(FileError, match=f"{FOREST}.*{named}"):
+    exchange(run, FOREST, content)
+    with pytest.raises(FileError, match=f"{FOREST}: .*{said}"):
         predict.load(run)
 
 
-@pytest.mark.parametrize("file", [FOREST, NETWORK])
-def test_a_bomb_is_not_unpacked(copied: Copied, file: str) -> None:
-    run = copied()
-    exchange(run, file, bomb(["schema.json", "archive/data.pkl"]))
-    with pytest.raises(FileError, match=f"{file}: found 2 parts of 134,217,728 bytes.* compressed"):
-        predict.load(run)
+def _over_another(header: Header) -> None:
+    first, last = header["left"]["data_offsets"]
+    header["left"]["data_offsets"] = [first - 4, last - 4]
 
 
-def test_an_array_that_claims_more_than_any_memory_is_refused(copied: Copied) -> None:
+def _in_one_place(header: Header) -> None:
+    header["left"]["data_offsets"] = header["right"]["data_offsets"]
+
+
+def _a_hole(header: Header) -> None:
+    for entry in header.values():
+        entry["data_offsets"] = [at + 4 for at in entry["data_offsets"]]
+
+
+def _behind_the_end(header: Header) -> None:
+    header["starts"]["data_offsets"] = [10**15, 10**15 + 4 * header["starts"]["shape"][0]]
+
+
+def _backwards(header: Header) -> None:
+    header["left"]["data_offsets"].reverse()
+
+
+def _more_than_any_memory(header: Header) -> None:
+    header["feature"]["shape"] = [10**15]
+
+
+def _more_than_counts(header: Header) -> None:
+    header["threshold"]["shape"] = [2**62]
+
+
+def _less_than_nothing(header: Header) -> None:
+    header["left"]["shape"] = [-1]
+
+
+def _a_broken_number(header: Header) -> None:
+    header["left"]["shape"] = [float(header["left"]["shape"][0])]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _over_another, _in_one_place, _a_hole, _behind_the_end, _backwards, _more_than_any_memory, _more_than_counts,
+        _less_than_nothing, _a_broken_number,
+    ],
+)  # fmt: skip
+def test_arrays_that_do_not_fill_the_file_one_after_the_other_are_refused(
+    copied: Copied, spoil: Callable[[Header], None]
+) -> None:
     run = copied()
-    plain = skops_bytes(arrays_of(run))
-    buffer = BytesIO()
-    with zipfile.ZipFile(BytesIO(plain)) as source, zipfile.ZipFile(buffer, "w") as changed:
-        for part in source.infolist():
-            content = source.read(part)
-            if part.filename.endswith(".npy"):
-                header = BytesIO()
-                np.lib.format.write_array_header_1_0(
-                    header, {"descr": "<f8", "fortran_order": False, "shape": (10**15,)}
-                )
-                content = header.getvalue()
-            changed.writestr(part.filename, content)
-    exchange(run, FOREST, buffer.getvalue())
+    header, body = parted((run / "artifacts" / FOREST).read_bytes())
+    spoil(header)
+    exchange(run, FOREST, joined(json.dumps(header).encode(), body))
     with pytest.raises(FileError, match=f"{FOREST}: cannot be read as arrays"):
+        predict.load(run)
+
+
+def test_a_file_that_is_longer_or_shorter_than_it_says_is_refused(copied: Copied) -> None:
+    run = copied()
+    whole = (run / "artifacts" / FOREST).read_bytes()
+    for content in (whole[:-1], whole[: len(whole) // 2], whole + b"\0", whole + whole):
+        exchange(run, FOREST, content)
+        with pytest.raises(FileError, match=f"{FOREST}: cannot be read as arrays"):
+            predict.load(run)
+
+
+def test_a_bomb_is_not_unpacked(copied: Copied) -> None:
+    run = copied()
+    exchange(run, NETWORK, bomb(["archive/data.pkl", "archive/data/0"]))
+    with pytest.raises(FileError, match=f"{NETWORK}: found 2 parts of 134,217,728 bytes.* compressed"):
+        predict.load(run)
+    exchange(run, FOREST, bomb(["left.npy", "right.npy"]))
+    with pytest.raises(FileError, match=f"{FOREST}: found a header of .* bytes, expected at most"):
         predict.load(run)
 
 
@@ -175,6 +310,16 @@ def _trees_apart(arrays: dict[str, np.ndarray]) -> None:
     arrays["starts"][-1] += 1
 
 
+def _trees_that_turn_round(arrays: dict[str, np.ndarray]) -> None:
+    # Every difference is positive in 32 bits, and their sum is 16 GiB of nodes.
+    last = arrays["starts"][-1]
+    arrays["starts"] = np.array([0, 2**31 - 1, -(2**31), -1, last], np.int32)
+
+
+def _no_tree(arrays: dict[str, np.ndarray]) -> None:
+    arrays |= {name: values[:0] for name, values in arrays.items()}
+
+
 def _shorter(arrays: dict[str, np.ndarray]) -> None:
     arrays["left"] = arrays["left"][:-1]
 
@@ -183,14 +328,14 @@ def _shorter(arrays: dict[str, np.ndarray]) -> None:
     "spoil",
     [
         _child_outside, _circle, _into_the_next_tree, _half_a_leaf, _feature_outside, _no_number, _no_share,
-        _trees_apart, _shorter,
+        _trees_apart, _trees_that_turn_round, _no_tree, _shorter,
     ],
 )  # fmt: skip
 def test_a_tree_that_leads_nowhere_is_refused(copied: Copied, spoil: Callable[[dict[str, np.ndarray]], None]) -> None:
     run = copied()
     arrays = {name: values.copy() for name, values in arrays_of(run).items()}
     spoil(arrays)
-    exchange(run, FOREST, skops_bytes(arrays))
+    exchange(run, FOREST, safetensors.numpy.save(arrays))
     with pytest.raises(FileError, match=f"{FOREST}: found .*; not a forest"):
         predict.load(run)
 
@@ -251,11 +396,11 @@ def test_a_damaged_or_exchanged_file_is_named_with_both_digests(copied: Copied, 
 
 
 @pytest.mark.parametrize(
-    "file", ["../secret.skops", "/etc/passwd", "sub/random_forest_fold-1.skops", "dcnn_fold-1.pt", 7]
+    "file", ["../secret.safetensors", "/etc/passwd", "sub/random_forest_fold-1.safetensors", "dcnn_fold-1.pt", 7]
 )
 def test_a_manifest_leads_to_no_other_folder(copied: Copied, file: object) -> None:
     run = copied()
-    (run / "secret.skops").write_bytes((run / "artifacts" / FOREST).read_bytes())
+    (run / "secret.safetensors").write_bytes((run / "artifacts" / FOREST).read_bytes())
     change(run, "random_forest", folds__0__file=file)
     with pytest.raises(FileError, match=r"model_random_forest\.json: found the file .*expected a name like"):
         predict.load(run)
@@ -264,7 +409,7 @@ def test_a_manifest_leads_to_no_other_folder(copied: Copied, file: object) -> No
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 2}, "format 2 .*expected format 1 .*make the report again"),
+        ({"format": 1}, "found format 1 .*expected format 2 .*make the report again"),
         ({"model": "dcnn"}, "of model 'dcnn'"),
         ({"versions__scikit-learn": "1.2.3"}, "made with scikit-learn 1.2.3, found .* here .*make the report again"),
         ({"versions__numpy": None}, "made with numpy None"),

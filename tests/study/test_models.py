@@ -172,4 +172,4 @@ def test_manifests_hold_no_folder_and_stay_small(study: Study) -> None:
         assert str(study.cohort.root) not in text
         assert str(study.artifacts) not in text
         assert len(text) < 150_000
-        assert json.loads(text)["format"] == 1
+        assert json.loads(text)["format"] == 2

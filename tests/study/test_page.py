@@ -31,7 +31,7 @@ def models(**changes: Any) -> Models:
         "commit": "0" * 40,
         "performance": pd.DataFrame(quality, columns=columns).assign(segments=96, patients=12),
         "versions": {"mflib": "1.0", "torch": "2.13.0"},
-        "files": {"random_forest_fold-1.skops": "a" * 64},
+        "files": {"random_forest_fold-1.safetensors": "a" * 64},
         "run": Path("run"),
         "scorers": cast(Any, None),
     }

@@ -128,8 +128,6 @@ def _compared(path: Path, first: Marks, second: Marks, settings: GainSettings) -
         raise InputError(f"excluded by {' and '.join(out)}")
     volume = volumes.read(path)
     distances = [_distance_mm(volume, *points) for points in ((one.bone, other.bone), (one.shadow, other.shadow))]
-    for marked in (one, other):
-        marks.check_inside(marked, volume.voxels.shape)
     means = [float(preprocess.region(volume, marked, settings).voxels.mean()) for marked in (one, other)]
     return [first.annotator, second.annotator, *distances, *overlap(one, other), *means, means[1] - means[0]]
 

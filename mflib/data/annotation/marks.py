@@ -115,19 +115,6 @@ def fit(roi: Roi, shape: tuple[int, ...]) -> Roi:
     return (start[0], start[1], start[2]), (size[0], size[1], size[2])
 
 
-def check_inside(annotation: Annotation, shape: tuple[int, ...]) -> None:
-    """Refuse points that no click can set: a table may come from elsewhere.
-
-    Raises
-    ------
-    InputError
-        A point lies outside a volume of this shape.
-    """
-    for name, at in (("bone", annotation.bone), ("shadow", annotation.shadow)):
-        if any(not 0 <= a < n for a, n in zip(at, shape, strict=True)):
-            raise InputError(f"{name} is {at}, expected inside a volume of {shape}")
-
-
 PATIENCE_S = 10.0
 Row = Mapping[str, str]
 

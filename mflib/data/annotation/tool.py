@@ -21,8 +21,7 @@ from mflib.data.annotation.session import Loaded, Reader, Session
 from mflib.data.annotation.suggestion import ROI_MM, Millimetres, suggest_roi
 from mflib.data.cohort import Cohort
 from mflib.data.cohort_files import Key
-from mflib.data.preprocess import Region
-from mflib.data.volume import Annotation, Index, Volume
+from mflib.data.volume import Index
 
 SCRIPTS = ("annotate_planes.js", "annotate_hands.js", "annotate.js")
 GAIN = preprocess.GainSettings()
@@ -139,7 +138,7 @@ class Tool(anywidget.AnyWidget):
         flags: tuple[str, ...] = ()
         if marked.annotation is not None and self._loaded is not None and not marked.excluded:
             try:
-                flags = _region(self._loaded.volume, marked.annotation).references.flags
+                flags = preprocess.region(self._loaded.volume, marked.annotation, GAIN).references.flags
             except InputError as error:
                 raise InputError(f"not saved: {error}; correct the marks, or exclude the volume") from error
         session.confirm()
@@ -243,7 +242,7 @@ class Tool(anywidget.AnyWidget):
         if annotation is None or self._loaded is None:
             return {"lines": [], "flags": []}
         try:
-            region = _region(self._loaded.volume, annotation)
+            region = preprocess.region(self._loaded.volume, annotation, GAIN)
         except InputError as error:
             return {"lines": [], "flags": [str(error)]}
         levels = region.references
@@ -252,11 +251,6 @@ class Tool(anywidget.AnyWidget):
             f"ROI, normalised: mean {region.voxels.mean():.1f}",
         ]
         return {"lines": lines, "flags": list(levels.flags)}
-
-
-def _region(volume: Volume, annotation: Annotation) -> Region:
-    marks.check_inside(annotation, volume.voxels.shape)
-    return preprocess.region(volume, annotation, GAIN)
 
 
 def _index(values: list[int]) -> Index:

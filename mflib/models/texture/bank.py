@@ -289,7 +289,7 @@ def measure_file(
     if (bone is None) != (shadow is None):
         raise InputError("found one reference point, expected bone and shadow or neither")
     annotation = Annotation(bone or (0, 0, 0), shadow or (0, 0, 0), first, (size[0], size[1], size[2]))
-    preprocess.check_inside(shape, annotation)
+    annotation.check_inside(shape)
     if bone is None:
         features = measure(
             recorded.voxels[annotation.roi], preprocess.recorded_range(recorded, preprocessing), settings

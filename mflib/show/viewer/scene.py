@@ -25,21 +25,6 @@ def check_volume(volume: Volume) -> None:
         raise InputError(f"found spacing {spacing}, expected three voxel sizes in mm")
 
 
-def check_annotation(annotation: Annotation, shape: tuple[int, ...]) -> None:
-    """Refuse points and a region that leave a volume of ``shape``."""
-    if not isinstance(annotation, Annotation):
-        raise InputError(f"found a {type(annotation).__name__}, expected an Annotation")
-    for name, place in (("bone", annotation.bone), ("shadow", annotation.shadow)):
-        if not all(0 <= at < n for at, n in zip(place, shape, strict=True)):
-            raise InputError(f"{name}: found voxel {place}, expected one inside the volume of {_sizes(shape)}")
-    last = np.add(annotation.roi_start, annotation.roi_size)
-    if min(annotation.roi_start) < 0 or min(annotation.roi_size) < 1 or (last > shape).any():
-        raise InputError(
-            f"ROI: found voxels {annotation.roi_start} and on, {_sizes(annotation.roi_size)} of them, "
-            f"expected a box inside the volume of {_sizes(shape)}"
-        )
-
-
 def checked_map(saliency: Any, volume: Volume, annotation: Annotation | None) -> NDArray[np.float64]:
     """A saliency map as numbers that can be shown: of the region's shape or the volume's, finite, not negative."""
     values = np.asarray(saliency, dtype=np.float64)
@@ -145,7 +130,9 @@ def prepare(volume: Volume, annotation: Annotation | None, saliency: Any) -> Sce
     """
     check_volume(volume)
     if annotation is not None:
-        check_annotation(annotation, volume.voxels.shape)
+        if not isinstance(annotation, Annotation):
+            raise InputError(f"found a {type(annotation).__name__}, expected an Annotation")
+        annotation.check_inside(volume.voxels.shape)
     factors = _factors(volume.voxels.shape, volume.spacing_mm)
     voxels = _block_means(volume.voxels, factors)
     veil = None if saliency is None else _veil(checked_map(saliency, volume, annotation), volume, annotation)

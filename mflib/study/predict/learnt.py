@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load
 from scipy.special import expit
 from scipy.stats import norm
 from torch import Tensor, nn
@@ -25,10 +26,8 @@ from mflib.stats.performance import probability
 from mflib.study.kept import ARRAYS
 
 Values = NDArray[np.float64]
-# All that a file of plain arrays holds. skops itself trusts every estimator of scikit-learn.
-TRUSTED = {"builtins.dict", "builtins.list", "builtins.str", "numpy.ndarray"}
-LOADERS = {"DictNode", "ListNode", "TypeNode", "NdArrayNode"}
-TYPES = dict(zip(ARRAYS, ("int32", "float64", "int32", "int32", "float64", "int32"), strict=True))
+# Bytes; what six arrays say of themselves takes a tenth of it.
+LARGEST_HEADER = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +70,12 @@ class Trees:
 
 
 def read_trees(name: str, content: bytes, features: int) -> Trees:
-    """The forest in the bytes of a skops file.
+    """The forest in the bytes of a safetensors file.
 
     Parameters
     ----------
     name : of the file, for messages
-    content : of the file; see `archive.read`
+    content : of the file; see `manifest.read_stored`
     features : how many numbers the forest is asked with
 
     Raises
@@ -84,47 +83,38 @@ def read_trees(name: str, content: bytes, features: int) -> Trees:
     FileError
         The file holds anything but the six arrays of a forest, or a tree that leads nowhere.
     """
-    import skops.io  # as in `study.models.keep_forest`
-
-    _check_types(name, content)
+    _check_header(name, content)
     try:
-        loaded = skops.io.loads(content, trusted=[])
-    except Exception as error:  # whatever the bytes of a foreign file lead to
-        raise FileError(f"{name}: cannot be read as arrays ({type(error).__name__}: {error})") from error
-    kinds = {key: str(getattr(value, "dtype", type(value))) for key, value in loaded.items()}
-    if kinds != TYPES or any(value.ndim != 1 for value in loaded.values()):
-        raise FileError(f"{name}: found {kinds}, expected one-dimensional arrays {TYPES}")
-    trees = Trees(**loaded)
+        # It refuses arrays that overlap, leave holes, or do not end where the file does.
+        trees = Trees(**load(content))
+    except SafetensorError as error:
+        raise FileError(f"{name}: cannot be read as arrays ({error})") from error
     wrong = _fault(trees, features)
     if wrong:
         raise FileError(f"{name}: found {wrong}; not a forest that mflib has kept")
     return trees
 
 
-def _check_types(name: str, content: bytes) -> None:
-    """Refuse a file that asks for anything but plain arrays, before any of it is made."""
-    found: set[str] = set()
-
-    def look(node: dict[str, Any]) -> dict[str, Any]:
-        if "__loader__" in node or "__class__" in node:
-            found.add(f"{node.get('__module__')}.{node.get('__class__')}")
-            if node.get("__loader__") not in LOADERS:
-                found.add(f"loader {node.get('__loader__')}")
-        return node
-
+def _check_header(name: str, content: bytes) -> None:
+    """Refuse a file that announces anything but a forest's arrays, before any of them is made."""
+    size = int.from_bytes(content[:8], "little")
+    if size > LARGEST_HEADER:
+        raise FileError(f"{name}: found a header of {size:,} bytes, expected at most {LARGEST_HEADER:,}")
     try:
-        with ZipFile(BytesIO(content)) as archive:
-            schema = json.loads(archive.read("schema.json"), object_hook=look)
-    except (KeyError, ValueError, RecursionError, OSError) as error:
-        raise FileError(f"{name}: not a skops file ({error})") from error
-    others = sorted(found - TRUSTED)
-    if others or not isinstance(schema, dict) or schema.get("__class__") != "dict":
-        raise FileError(f"{name}: asks for {', '.join(others) or 'no arrays'}, expected arrays of numbers only")
+        # Pairs, since a dictionary would hide a name that stands twice.
+        header = json.loads(content[8 : 8 + size].decode(), object_pairs_hook=list)
+        entries = [(key, dict(entry)) for key, entry in header]
+        found = sorted((key, entry["dtype"], len(entry["shape"])) for key, entry in entries)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise FileError(f"{name}: not a safetensors file of arrays ({type(error).__name__}: {error})") from error
+    if found != sorted((key, kind, 1) for key, kind in ARRAYS.items()):
+        raise FileError(f"{name}: found {found!r:.400}, expected {ARRAYS}, each once and of one axis")
 
 
 def _fault(trees: Trees, features: int) -> str:
     """What would lead out of the arrays, round in a circle, or to a score that is none; empty where nothing does."""
-    nodes, starts = len(trees.feature), trees.starts
+    # Wide enough for differences that cannot turn round.
+    nodes, starts = len(trees.feature), trees.starts.astype(np.int64)
     if any(len(part) != nodes for part in (trees.threshold, trees.left, trees.right, trees.positive)):
         return "arrays of different lengths"
     if len(starts) < 2 or starts[0] != 0 or starts[-1] != nodes or (np.diff(starts) < 1).any():
@@ -145,6 +135,8 @@ def _fault(trees: Trees, features: int) -> str:
 
 # Larger inputs and wider networks than any study's are a mistake, or meant to fill the memory.
 LARGEST_INPUT, WIDEST = 512, 1024
+# Parts of an archive; a ResNet-50 has a tenth of it.
+ENTRIES = 4096
 Input = NDArray[np.float32]
 
 
@@ -171,6 +163,7 @@ def read_network(name: str, content: bytes, settings: NetworkSettings) -> nn.Mod
     FileError
         The file holds anything but finite tensors, or those of another network.
     """
+    _check_parts(name, content)
     try:
         state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the bytes of a foreign file lead to
@@ -187,6 +180,20 @@ def read_network(name: str, content: bytes, settings: NetworkSettings) -> nn.Mod
     if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
         raise FileError(f"{name}: found weights that are not finite")
     return compute.placed(model.eval(), settings)
+
+
+def _check_parts(name: str, content: bytes) -> None:
+    """Refuse compressed parts: a few kilobytes of them can fill the memory."""
+    try:
+        with ZipFile(BytesIO(content)) as archive:
+            parts = archive.infolist()
+    except (BadZipFile, ValueError, NotImplementedError) as error:
+        raise FileError(f"{name}: not an archive of tensors ({error})") from error
+    packed = [part.filename for part in parts if part.compress_type != ZIP_STORED or part.flag_bits & 1]
+    declared = sum(part.file_size for part in parts)
+    if packed or declared > len(content) or len(parts) > ENTRIES:
+        found = f"{len(parts)} parts of {declared:,} bytes in {len(content):,}, {len(packed)} of them compressed"
+        raise FileError(f"{name}: found {found}, expected at most {ENTRIES} parts that are stored as they are")
 
 
 def _check_kinds(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
@@ -25,7 +23,6 @@ from mflib.study import kept as stored
 
 # Several times a ResNet-50 in float32.
 LARGEST_FILE = 2**30
-ENTRIES = 4096
 
 
 def read_stored(artifacts: Path, name: str, sha256: str) -> bytes:
@@ -34,7 +31,7 @@ def read_stored(artifacts: Path, name: str, sha256: str) -> bytes:
     Raises
     ------
     FileError
-        The file is missing, too large or changed, or is not an archive whose parts are stored as they are.
+        The file is missing, too large or changed.
     """
     path = artifacts / name
     try:
@@ -44,25 +41,11 @@ def read_stored(artifacts: Path, name: str, sha256: str) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise FileError(f"{name}: cannot be read ({error.strerror}), expected it beside its manifest") from error
+    # Of the very bytes that are used, not of a file that may be another one by then.
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise FileError(f"{name}: found the SHA-256 {found}, expected {sha256}: the file is damaged or was exchanged")
-    _check_parts(name, content)
     return content
-
-
-def _check_parts(name: str, content: bytes) -> None:
-    """Refuse compressed parts: a few kilobytes of them can fill the memory."""
-    try:
-        with ZipFile(io.BytesIO(content)) as archive:
-            parts = archive.infolist()
-    except (BadZipFile, ValueError, NotImplementedError) as error:
-        raise FileError(f"{name}: not an archive of arrays ({error})") from error
-    packed = [part.filename for part in parts if part.compress_type != ZIP_STORED or part.flag_bits & 1]
-    declared = sum(part.file_size for part in parts)
-    if packed or declared > len(content) or len(parts) > ENTRIES:
-        found = f"{len(parts)} parts of {declared:,} bytes in {len(content):,}, {len(packed)} of them compressed"
-        raise FileError(f"{name}: found {found}, expected at most {ENTRIES} parts that are stored as they are")
 
 
 # A manifest of 368 segments takes a tenth of it.
@@ -230,7 +213,7 @@ def _fold(entry: object, model: str) -> StoredFold:
     if not isinstance(entry, dict):
         raise FileError(f"found a fold of type {type(entry).__name__}, expected an object")
     number, file, digest, threshold = (entry.get(name) for name in ("fold", "file", "sha256", "threshold"))
-    suffix = "skops" if model == forest.NAME else "pt"
+    suffix = "safetensors" if model == forest.NAME else "pt"
     # A plain name beside the manifest and nothing else: no folder, no way up.
     if not isinstance(file, str) or not re.fullmatch(rf"{model}_fold-[0-9]{{1,4}}\.{suffix}", file):
         raise FileError(f"found the file {file!r}, expected a name like {model}_fold-1.{suffix}")
