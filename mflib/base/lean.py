@@ -1,4 +1,4 @@
-"""Imported before nbformat or MONAI: jsonschema without a part that takes 3 s in every process and serves nobody here.
+"""Imported before nbformat: jsonschema without a part that takes 3 s in every process and serves nobody here.
 
 jsonschema can check internationalised addresses where JupyterLab has brought ``rfc3987_syntax``, which builds its
 grammar at import. Notebooks hold none.

@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 # How long a cluster may have no worker at all, in seconds: one that starts them on demand needs a while.
 PATIENCE = 60.0
-NUMERIC = ("numpy", "scipy", "pandas", "scikit-learn", "scikit-image", "numba", "simpleitk", "torch", "monai")
+NUMERIC = ("numpy", "scipy", "pandas", "scikit-learn", "scikit-image", "numba", "simpleitk", "torch")
 
 
 def outcomes(

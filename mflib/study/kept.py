@@ -43,7 +43,7 @@ MANIFESTS = {forest.NAME: "model_random_forest.json", training.MODEL: "model_dcn
 ARRAYS = {"feature": "I32", "threshold": "F64", "left": "I32", "right": "I32", "positive": "F64", "starts": "I32"}
 # A score follows from these sources and packages.
 SOURCES = {forest.NAME: bank.__name__, training.MODEL: inputs.__name__}
-PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "numba", "torch", "monai", "SimpleITK")
+PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "numba", "torch", "SimpleITK")
 # What sidecars say of the machine, in words and in numbers.
 WORDS = ("Manufacturer", "ManufacturersModelName", "ProbeModel")
 NUMBERS = {"depth (mm)": "DepthMM", "gain (%)": "GainPercent"}

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from monai.networks.nets import ResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -112,6 +114,44 @@ def maps_of(model: nn.Module, volumes: Tensor) -> dict[str, Tensor]:
     return found
 
 
+def monais(depth: compute.Depth, width: int, dilated: bool) -> nn.Module:
+    """MONAI 1.6's residual network, which strides in layers 3 and 4; dilated, its convolutions are changed in place."""
+    expansion, blocks = BLOCKS[depth]
+    model = ResNet(
+        block="basic" if expansion == 1 else "bottleneck",
+        layers=blocks,
+        block_inplanes=[width * factor for factor in (1, 2, 4, 8)],
+        n_input_channels=1,
+        conv1_t_stride=2,
+        shortcut_type="A" if depth in (18, 34) else "B",
+        bias_downsample=False,
+        num_classes=1,
+    )
+    for layer, dilation in ((model.layer3, 2), (model.layer4, 4)) if dilated else ():
+        for module in layer.modules():
+            if isinstance(module, nn.Conv3d):
+                module.stride = (1, 1, 1)
+                if module.kernel_size == (3, 3, 3):
+                    module.dilation = module.padding = (dilation,) * 3
+        shortcut = layer[0].downsample
+        if isinstance(shortcut, partial):
+            layer[0].downsample = partial(shortcut.func, **shortcut.keywords | {"stride": 1})
+    return model
+
+
+def descended(model: nn.Module, volumes: Tensor) -> list[Tensor]:
+    """Logits and gradients of two steps in training, and the logits after them."""
+    optimizer, found = torch.optim.SGD(model.parameters(), lr=0.1), []
+    for _ in range(2):
+        logits = model.train()(volumes)
+        model.zero_grad()
+        F.binary_cross_entropy_with_logits(logits[:, 0], torch.tensor([0.0, 1.0])).backward()
+        found += [logits.detach(), *(parameter.grad.clone() for parameter in model.parameters())]
+        optimizer.step()
+    with torch.no_grad():
+        return [*found, model.eval()(volumes)]
+
+
 def volumes() -> Tensor:
     return torch.from_numpy(np.random.default_rng(7).standard_normal((2, 1, 40, 32, 24)).astype(np.float32))
 
@@ -137,6 +177,23 @@ def test_outputs_are_those_of_the_published_architecture(depth: int | str, width
     volumes = torch.randn(2, 1, 32, 40, 16)
     with torch.no_grad():
         torch.testing.assert_close(model(volumes), published(volumes), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dilated", [True, False])
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_same_seed_same_training_bit_by_bit_as_with_monai(depth: compute.Depth, dilated: bool) -> None:
+    """Released results and stored networks were made with MONAI 1.6.1's blocks."""
+    torch.manual_seed(3)
+    theirs = monais(depth, 8, dilated)
+    drawn_next = torch.rand(1)
+    torch.manual_seed(3)
+    ours = network.build(depth, 8, dilated)
+    assert torch.equal(torch.rand(1), drawn_next)
+    expected, found = theirs.state_dict(), ours.state_dict()
+    assert list(found) == list(expected)
+    assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
+    pairs = zip(descended(ours, volumes()), descended(theirs, volumes()), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 @pytest.mark.parametrize(("dilated", "expected"), [(True, (4, 5, 2)), (False, (1, 2, 1))])

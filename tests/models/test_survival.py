@@ -24,7 +24,6 @@ INPUTS = textures()
 # Imports once and trains in a fork for every line that it reads; torch has not computed anything in it before.
 SERVER = """
 import os, pickle, sys
-from monai.networks import nets
 from mflib.models.dcnn.fold import train_fold
 with open(sys.argv[1], "rb") as file:
     task = pickle.load(file)

@@ -117,6 +117,20 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
     assert weights.find(present) == weights.find(required) == path
 
 
+def test_without_the_hub_an_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(RunError, match=rf"{NAME} comes from the Hugging Face hub.*pip install 'mflib\[weights\]'"):
+        weights.find(NetworkSettings(depth=50, pretrained="required"))
+    assert weights.find(NetworkSettings(depth=50, pretrained="if-present")) is None
+
+
+def test_a_path_needs_no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    path = tmp_path / "own.pth"
+    path.touch()
+    assert weights.find(NetworkSettings(depth=50, pretrained="required", weights=str(path))) == path
+
+
 def test_every_released_depth_is_pinned_twice() -> None:
     assert set(weights.RELEASES) == {f"resnet_{d}{kind}.pth" for d in (10, 18, 34, 50) for kind in ("", "_23dataset")}
     assert len({release.sha256 for release in weights.RELEASES.values()}) == 8

@@ -1,4 +1,4 @@
-"""The architecture: MedicalNet's 3D residual networks on MONAI's blocks, with one logit.
+"""The architecture: MedicalNet's 3D residual networks, with one logit.
 
 MedicalNet (Chen, Ma and Zheng 2019, arXiv:1904.00625; ``models/resnet.py`` of github.com/Tencent/MedicalNet) strides
 by 2 in its stem, its max pool and layer 2 only. Layers 3 and 4 keep the resolution and dilate every 3 x 3 x 3
@@ -9,22 +9,87 @@ MONAI takes the same weights into strides of 2 there and a stem of stride 1, and
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from mflib.base.files import sha256
 from mflib.models.dcnn.compute import Depth
 
-if TYPE_CHECKING:
-    from monai.networks.nets import ResNet
+
+def _wide(channels: int, planes: int, stride: int, dilation: int) -> nn.Conv3d:
+    return nn.Conv3d(channels, planes, 3, stride, padding=dilation, dilation=dilation, bias=False)
+
+
+def _narrow(channels: int, planes: int, stride: int = 1) -> nn.Conv3d:
+    return nn.Conv3d(channels, planes, 1, stride, bias=False)
+
+
+class Basic(nn.Module):
+    """Two 3 x 3 x 3 convolutions beside a shortcut (He et al. 2016, doi:10.1109/CVPR.2016.90, figure 5 left)."""
+
+    expansion = 1
+
+    def __init__(self, channels: int, planes: int, stride: int, dilation: int, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.conv1 = _wide(channels, planes, stride, dilation)
+        self.bn1 = nn.BatchNorm3d(planes)
+        self.act = nn.ReLU(inplace=True)
+        self.conv2 = _wide(planes, planes, 1, dilation)
+        self.bn2 = nn.BatchNorm3d(planes)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, ...) in, (n, planes, ...) out."""
+        out: Tensor = self.act(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += self.downsample(x)
+        return self.act(out)
+
+
+class Bottleneck(nn.Module):
+    """A 3 x 3 x 3 convolution between two that change the number of channels (He et al. 2016, figure 5 right)."""
+
+    expansion = 4
+
+    def __init__(self, channels: int, planes: int, stride: int, dilation: int, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.conv1 = _narrow(channels, planes)
+        self.bn1 = nn.BatchNorm3d(planes)
+        self.conv2 = _wide(planes, planes, stride, dilation)
+        self.bn2 = nn.BatchNorm3d(planes)
+        self.conv3 = _narrow(planes, planes * self.expansion)
+        self.bn3 = nn.BatchNorm3d(planes * self.expansion)
+        self.act = nn.ReLU(inplace=True)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, ...) in, (n, 4 planes, ...) out."""
+        out: Tensor = self.act(self.bn1(self.conv1(x)))
+        out = self.act(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        out += self.downsample(x)
+        return self.act(out)
+
+
+class Padded(nn.Module):
+    """Shortcut A: every ``stride``-th voxel, with channels of zeros added. No gradient passes it, as in MedicalNet."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.channels, self.stride = channels, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, ...) in, (n, channels, ...) out."""
+        step = self.stride
+        return F.pad(x.detach()[:, :, ::step, ::step, ::step], (0, 0, 0, 0, 0, 0, 0, self.channels - x.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -33,48 +98,84 @@ class Architecture:
 
     Parameters
     ----------
-    block : MONAI's name of the residual block
+    block : the residual block
     blocks : how many of them in layers 1 to 4
     shortcut : "A" pads the identity with zero channels, "B" is a 1 x 1 x 1 convolution
     width : channels of the stem and of layer 1's 3 x 3 x 3 convolutions
     """
 
-    block: Literal["basic", "bottleneck"]
+    block: type[Basic] | type[Bottleneck]
     blocks: tuple[int, int, int, int]
     shortcut: Literal["A", "B"]
     width: int = 64
 
 
 ARCHITECTURES: dict[int | str, Architecture] = {
-    10: Architecture("basic", (1, 1, 1, 1), "B"),
-    18: Architecture("basic", (2, 2, 2, 2), "A"),
-    34: Architecture("basic", (3, 4, 6, 3), "A"),
-    50: Architecture("bottleneck", (3, 4, 6, 3), "B"),
-    "small": Architecture("basic", (1, 1, 1, 1), "B", width=16),
+    10: Architecture(Basic, (1, 1, 1, 1), "B"),
+    18: Architecture(Basic, (2, 2, 2, 2), "A"),
+    34: Architecture(Basic, (3, 4, 6, 3), "A"),
+    50: Architecture(Bottleneck, (3, 4, 6, 3), "B"),
+    "small": Architecture(Basic, (1, 1, 1, 1), "B", width=16),
 }
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """What a weights file gave.
+class ResNet(nn.Module):
+    """Stem, four layers of residual blocks, global average pooling, one logit; see `build`.
 
     Parameters
     ----------
-    file, sha256 : its name and the digest of its content
-    tensors, values : how many the network took
-    left_out : how many tensors of a decoder the file holds besides
+    architecture : blocks and shortcuts
+    width : channels of the stem
+    dilated : whether layers 3 and 4 dilate rather than stride
     """
 
-    file: str
-    sha256: str
-    tensors: int
-    values: int
-    left_out: int
+    def __init__(self, architecture: Architecture, width: int, dilated: bool) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv3d(1, width, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm3d(width)
+        self.act = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool3d(3, stride=2, padding=1)
+        self.layer1, self.layer2, self.layer3, self.layer4 = _stages(architecture, width, dilated)
+        self.avgpool = nn.AdaptiveAvgPool3d(1)
+        self.fc = nn.Linear(8 * width * architecture.block.expansion, 1)
+        initialise(self)
 
-    def __str__(self) -> str:
-        """One sentence for the report."""
-        decoder = f", {self.left_out} of its decoder left out" if self.left_out else ""
-        return f"{self.file}, {self.tensors} tensors with {self.values:,} values{decoder}, SHA-256 {self.sha256[:12]}"
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 1, ni, nj, nk) in, (n, 1) out."""
+        x = self.maxpool(self.act(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        logits: Tensor = self.fc(self.avgpool(x).flatten(1))
+        return logits
+
+
+def _stages(architecture: Architecture, width: int, dilated: bool) -> Iterator[nn.Sequential]:
+    """Layers 1 to 4."""
+    strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
+    block, channels = architecture.block, width
+    for layer, (count, stride, dilation) in enumerate(zip(architecture.blocks, strides, dilations, strict=True)):
+        planes = width * 2**layer
+        shortcut = _shortcut(architecture, channels, planes * block.expansion, stride)
+        first = block(channels, planes, stride, dilation, shortcut)
+        channels = planes * block.expansion
+        yield nn.Sequential(first, *(block(channels, planes, 1, dilation, nn.Identity()) for _ in range(count - 1)))
+
+
+def _shortcut(architecture: Architecture, channels: int, out: int, stride: int) -> nn.Module:
+    """The way round the first block of a layer; where the extent changes, so does the number of channels."""
+    if channels == out:
+        return nn.Identity()
+    if architecture.shortcut == "A":
+        return Padded(out, stride)
+    return nn.Sequential(_narrow(channels, out, stride), nn.BatchNorm3d(out))
+
+
+def initialise(part: nn.Module) -> None:
+    """Draw the weights of convolutions anew (He et al. 2015, arXiv:1502.01852, by what goes out); biases become 0."""
+    for module in part.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.zeros_(module.bias)
 
 
 def build(depth: Depth = 50, width: int | None = None, dilated: bool = True) -> ResNet:
@@ -91,26 +192,10 @@ def build(depth: Depth = 50, width: int | None = None, dilated: bool = True) -> 
     ValueError
         A depth that is not published.
     """
-    # MONAI takes many seconds to import. A process that only hands out folds builds no network and needs none of it.
-    from monai.networks.nets import ResNet
-
     if depth not in ARCHITECTURES:
         raise ValueError(f"depth is {depth!r}, expected one of {', '.join(map(repr, ARCHITECTURES))}")
     architecture = ARCHITECTURES[depth]
-    network = ResNet(
-        block=architecture.block,
-        layers=list(architecture.blocks),
-        block_inplanes=[(width or architecture.width) * factor for factor in (1, 2, 4, 8)],
-        n_input_channels=1,
-        conv1_t_stride=2,
-        shortcut_type=architecture.shortcut,
-        bias_downsample=False,
-        num_classes=1,
-    )
-    if dilated:
-        _dilate(network.layer3, 2)
-        _dilate(network.layer4, 4)
-    return network
+    return ResNet(architecture, width or architecture.width, dilated)
 
 
 def layers(model: nn.Module, size: tuple[int, int, int]) -> pd.DataFrame:
@@ -139,6 +224,29 @@ def layers(model: nn.Module, size: tuple[int, int, int]) -> pd.DataFrame:
         for name in names
     ]
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a weights file gave.
+
+    Parameters
+    ----------
+    file, sha256 : its name and the digest of its content
+    tensors, values : how many the network took
+    left_out : how many tensors of a decoder the file holds besides
+    """
+
+    file: str
+    sha256: str
+    tensors: int
+    values: int
+    left_out: int
+
+    def __str__(self) -> str:
+        """One sentence for the report."""
+        decoder = f", {self.left_out} of its decoder left out" if self.left_out else ""
+        return f"{self.file}, {self.tensors} tensors with {self.values:,} values{decoder}, SHA-256 {self.sha256[:12]}"
 
 
 def load_medicalnet(network: nn.Module, path: Path) -> Loaded:
@@ -201,16 +309,3 @@ def _differences(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
         for kind, names in kinds.items()
         if names
     ]
-
-
-def _dilate(layer: nn.Sequential, dilation: int) -> None:
-    """Trade the stride of a layer for dilation; no weight changes its shape."""
-    for module in layer.modules():
-        if isinstance(module, nn.Conv3d):
-            module.stride = (1, 1, 1)
-            if module.kernel_size == (3, 3, 3):
-                module.dilation = module.padding = (dilation, dilation, dilation)
-    block: Any
-    for block in layer:
-        if isinstance(block.downsample, partial):  # shortcut A is a function, not a module
-            block.downsample = partial(block.downsample.func, **{**block.downsample.keywords, "stride": 1})

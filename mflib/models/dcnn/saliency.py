@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from mflib.models.dcnn.network import initialise
+
 Map = NDArray[np.float32]
 Shape = tuple[int, int, int]
 STRIDES = (8, 32)  # of the dilated and of the strided network's last map
@@ -363,12 +365,8 @@ def _positive(map: Map) -> NDArray[np.float64]:
 
 
 def _draw_anew(part: nn.Module) -> None:
-    """Weights as MONAI draws them for a new residual network."""
+    """What a new network would hold."""
     for module in part.modules():
-        if isinstance(module, nn.Conv3d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, nn.BatchNorm3d):
+        if isinstance(module, nn.BatchNorm3d | nn.Linear):
             module.reset_parameters()
-        elif isinstance(module, nn.Linear):
-            module.reset_parameters()
-            nn.init.zeros_(module.bias)
+    initialise(part)

@@ -7,6 +7,7 @@ and a download that fails must not end in the other one without a word.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from mflib.base.errors import RunError
@@ -79,11 +80,20 @@ RELEASES = {
 }
 
 
+HUB = "huggingface_hub"
+NO_HUB = (
+    "{name} comes from the Hugging Face hub, for which a package is missing here: pip install 'mflib[weights]'. Or "
+    "fetch the file elsewhere and give its path (network_settings: weights), or start from random weights "
+    "(pretrained: none)"
+)
+
+
 def find(settings: NetworkSettings) -> Path | None:
     """The file that the settings ask for; None where they ask for none, or where none is present and none is required.
 
     ``settings.weights`` is a path, or the name of a released file, which is looked for in the hub's cache on this
-    machine and downloaded only where it is required.
+    machine and downloaded only where it is required. Both need the extra ``mflib[weights]``; without it none is
+    present.
 
     Raises
     ------
@@ -125,6 +135,8 @@ def digest(settings: NetworkSettings) -> str | None:
 
 
 def _cached(name: str) -> Path | None:
+    if find_spec(HUB) is None:
+        return None
     from huggingface_hub import try_to_load_from_cache
 
     release = RELEASES[name]
@@ -133,6 +145,8 @@ def _cached(name: str) -> Path | None:
 
 
 def _download(name: str) -> Path:
+    if find_spec(HUB) is None:
+        raise RunError(NO_HUB.format(name=name))
     from huggingface_hub import hf_hub_download
 
     release = RELEASES[name]
