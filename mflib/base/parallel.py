@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, TypeVar
 
 import joblib
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from mflib.base.errors import RunError
+from mflib.base.made_by import digest
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 # How long a cluster may have no worker at all, in seconds: one that starts them on demand needs a while.
 PATIENCE = 60.0
-NUMERIC = ("numpy", "scipy", "pandas", "scikit-learn", "scikit-image", "numba", "simpleitk", "torch")
 
 
 def outcomes(
@@ -58,14 +54,9 @@ def outcomes(
         yield from _here(attempt, shared, items, workers)
 
 
-@functools.cache
 def fingerprint() -> str:
-    """Digest of mflib's sources and of the versions of the packages that numbers depend on."""
-    package = Path(__file__).parents[1]
-    total = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in NUMERIC).encode())
-    for path in sorted(package.rglob("*.py")):
-        total.update(path.read_bytes())
-    return total.hexdigest()
+    """Digest of all of mflib and of the packages that it imports, which workers must have as the caller has them."""
+    return digest("mflib.cli")
 
 
 def _attempt(
@@ -136,9 +127,11 @@ def check_scheduler(address: str) -> None:
 
 
 def _connected(address: str) -> Any:
-    # Importing it takes a second, which those without a cluster need not wait.
-    from distributed import Client
-
+    try:
+        # Importing it takes a second, which those without a cluster need not wait.
+        from distributed import Client
+    except ImportError as error:
+        raise RunError("a scheduler wants the extra cluster: pip install 'mflib[cluster]'") from error
     try:
         return Client(address, timeout=10)
     except (OSError, ValueError) as error:

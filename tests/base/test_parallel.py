@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -161,3 +162,9 @@ def test_an_item_that_kills_its_process_is_named_and_the_rest_goes_on() -> None:
     found = dict(parallel.outcomes(die_at_three, None, range(6), workers=2))
     assert isinstance(found.pop(3), RunError)
     assert found == {n: n**2 for n in range(6) if n != 3}
+
+
+def test_a_scheduler_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(RunError, match=r"pip install 'mflib\[cluster\]'"):
+        parallel.check_scheduler("tcp://127.0.0.1:8786")
