@@ -30,6 +30,7 @@ from mflib.models.folds import Fold, Split
 from mflib.models.texture import bank, robustness
 from mflib.show import shown
 from mflib.show.shown import Shown
+from mflib.stats import performance
 from mflib.study import kept
 from mflib.study.profile import Profile
 
@@ -289,7 +290,7 @@ class Study:
         empty = [name for name, table in first.items() if table.empty]
         if empty:
             raise RunError(f"found no rows of repeat 0 in {', '.join(empty)}, expected the folds of splits.csv")
-        return pd.concat(first.values(), ignore_index=True)
+        return performance.validate(pd.concat(first.values(), ignore_index=True))
 
     def figure(self, plot: Figure, name: str, *, caption: str) -> Shown:
         """Keep a figure as SVG and PNG in ``figures/`` and show it; see ``shown.figure``."""
