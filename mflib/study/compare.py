@@ -173,29 +173,22 @@ def run(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> Comp
     predictions : as ``read`` gives them
     resamples, seed : of the bootstrap of patients
 
-    Raises
-    ------
-    InputError
-        As ``performance.validate``; models of a split and repeat on different segments.
-    InputError
-        One class only.
     """
-    table = performance.validate(predictions)
     tables = {
-        "summary": performance.summary(table),
-        "metrics_per_fold": performance.metrics_per_fold(table),
-        "fold_mean_auc": performance.fold_mean_auc(table),
-        "predictive_values": performance.predictive_values(table),
-        "operating_points": performance.operating_points(table),
-        "calibration": performance.calibration(table, resamples=resamples, seed=seed),
-        "calibration_curve": performance.calibration_curve(table),
-        "decision_curve": performance.decision_curve(table, resamples=resamples, seed=seed),
-        "subgroups": performance.subgroups(table),
-        "mistakes": performance.mistakes(table),
+        "summary": performance.summary(predictions),
+        "metrics_per_fold": performance.metrics_per_fold(predictions),
+        "fold_mean_auc": performance.fold_mean_auc(predictions),
+        "predictive_values": performance.predictive_values(predictions),
+        "operating_points": performance.operating_points(predictions),
+        "calibration": performance.calibration(predictions, resamples=resamples, seed=seed),
+        "calibration_curve": performance.calibration_curve(predictions),
+        "decision_curve": performance.decision_curve(predictions, resamples=resamples, seed=seed),
+        "subgroups": performance.subgroups(predictions),
+        "mistakes": performance.mistakes(predictions),
     }
-    differences, untested = _differences(table)
-    notices = [f"{where}: {notice}" for where, rows in _by_split(table) for notice in _notices(rows)]
-    return Comparison(table, tables | differences, [*notices, *untested])
+    differences, untested = _differences(predictions)
+    notices = [f"{where}: {notice}" for where, rows in _by_split(predictions) for notice in _notices(rows)]
+    return Comparison(predictions, tables | differences, [*notices, *untested])
 
 
 def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str]]:

@@ -32,6 +32,7 @@ from mflib.models.folds import Fold, Split
 from mflib.models.texture import bank, robustness
 from mflib.show import shown
 from mflib.show.shown import Shown
+from mflib.stats import performance
 from mflib.study import kept
 from mflib.study import profile as profiles
 from mflib.study.profile import Profile, choose
@@ -367,7 +368,7 @@ class Study:
         empty = [name for name, table in first.items() if table.empty]
         if empty:
             raise RunError(f"found no rows of repeat 0 in {', '.join(empty)}, expected the folds of splits.csv")
-        return pd.concat(first.values(), ignore_index=True)
+        return performance.validate(pd.concat(first.values(), ignore_index=True))
 
     def _differs(self, path: Path) -> str:
         """In what a table's settings differ from this study's; empty where they do not, or where it says nothing."""

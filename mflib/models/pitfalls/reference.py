@@ -9,12 +9,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm
-from statsmodels.stats.inter_rater import cohens_kappa
 
 from mflib.base.errors import InputError
 from mflib.models.pitfalls import experiment
 from mflib.models.pitfalls.experiment import COHORT, PREVALENCE, SIMULATED, PitfallsSettings
 from mflib.stats import roc
+from mflib.stats.performance import metrics
 
 METHODS = ("naive DeLong", "clustered")
 AREA, LEVEL = 0.75, 0.95
@@ -202,10 +202,10 @@ def readers_kappa(grades: pd.DataFrame) -> tuple[float, str]:
         return np.nan, "no segment was graded by both readers"
     counts = pd.crosstab(both[READERS[0]] > 0, both[READERS[1]] > 0)
     counts = counts.reindex(index=[False, True], columns=[False, True], fill_value=0).to_numpy()
-    if counts.max() == counts.sum():
+    agreed = metrics.kappa(counts)
+    if agreed is None:
         return np.nan, "both readers gave every segment the same call, so kappa is undefined"
-    kappa = float(cohens_kappa(counts, return_results=False))
-    return (kappa, "") if kappa > 0 else (np.nan, f"the readers' kappa is {kappa:.2f}, no better than chance")
+    return (agreed, "") if agreed > 0 else (np.nan, f"the readers' kappa is {agreed:.2f}, no better than chance")
 
 
 def reader_error(kappa: float, share: float = PREVALENCE) -> float:

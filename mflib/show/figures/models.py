@@ -28,6 +28,7 @@ from mflib.show.figures.style import (
     styled,
 )
 from mflib.stats import performance, roc
+from mflib.stats.performance.predictions import RUN
 
 
 @styled
@@ -150,11 +151,10 @@ def roc_curves(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
     Raises
     ------
     InputError
-        As ``performance.validate``; a model is not there; or several splits or repeats.
+        A model is not there; or several splits or repeats.
     """
-    table = performance.validate(predictions)
-    table = table[table["model"].isin(models)]
-    runs = table[performance.RUN].drop_duplicates()
+    table = predictions[predictions["model"].isin(models)]
+    runs = table[RUN].drop_duplicates()
     if sorted(runs["model"]) != sorted(models) or len(runs[["split", "repeat"]].drop_duplicates()) != 1:
         raise InputError(f"found {runs.to_dict('records')}, expected {models} in one split and repeat")
     summary = performance.summary(table).query("metric == 'auc'").set_index("model")
@@ -201,7 +201,7 @@ def score_by_grade(predictions: pd.DataFrame, segments: pd.DataFrame) -> Figure:
     predictions : the predictions table, narrowed to one split and repeat
     segments : KEY and ``grade`` (0-3)
     """
-    table = performance.validate(predictions).merge(segments[[*KEY, "grade"]], on=KEY, validate="many_to_one")
+    table = predictions.merge(segments[[*KEY, "grade"]], on=KEY, validate="many_to_one")
     models = list(dict.fromkeys(table["model"]))
     rows = -(-len(models) // 2)
     figure, axes = panels(rows, min(2, len(models)), 0.3 + 2.6 * rows)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from statsmodels.stats.inter_rater import cohens_kappa
 
 from mflib.base.errors import InputError
 from mflib.base.words import GRADE_NAMES, LEVELS
+from mflib.stats import roc
+from mflib.stats.performance.metrics import Floats, grade_pairs, kappa
 
 _WEIGHTS = {"unweighted": None, "quadratic": "quadratic"}
-_READINGS = ["grade_reader1", "grade_reader2", "grade_adjudicator"]
+_READERS = ["grade_reader1", "grade_reader2"]
+_READINGS = [*_READERS, "grade_adjudicator"]
 
 
 @dataclass(frozen=True)
@@ -46,24 +47,38 @@ class Agreement:
 
     Parameters
     ----------
-    n, n_missing, n_patients : segments graded by both readers, by not both, and the patients of the former
     table : (4, 4) segments by grade; reader 1 in rows, reader 2 in columns
-    agreement_pct : segments with the same grade from both, percent; None where n is 0
+    n_missing, n_patients : segments not graded by both readers, and the patients of those that are
     kappas : unweighted and quadratic
     adjudicated : segments with a grade from the adjudicator
     undecided : segments where the readers differ and the adjudicator gave none
     problem : why there is no agreement to report; empty where there is one
     """
 
-    n: int
+    table: pd.DataFrame
     n_missing: int
     n_patients: int
-    table: pd.DataFrame
-    agreement_pct: float | None
     kappas: tuple[Kappa, ...]
     adjudicated: int
     undecided: int
-    problem: str = ""
+    problem: str
+
+    @property
+    def n(self) -> int:
+        """Segments graded by both readers."""
+        return int(self.table.to_numpy().sum())
+
+    @property
+    def agreement_pct(self) -> float | None:
+        """Share of the segments graded by both that have the same grade from both; None where n is 0."""
+        return 100 * float(np.trace(self.table)) / self.n if self.n else None
+
+    @property
+    def far_apart_pct(self) -> float | None:
+        """Share of the segments graded by both where the grades lie two or three apart; None where n is 0."""
+        first, second = np.indices(self.table.shape)
+        far = np.abs(first - second) >= 2
+        return 100 * float(self.table.to_numpy()[far].sum()) / self.n if self.n else None
 
     @property
     def adjudicated_pct(self) -> float | None:
@@ -71,16 +86,10 @@ class Agreement:
         segments = self.n + self.n_missing
         return 100 * self.adjudicated / segments if segments else None
 
-    @property
-    def far_apart_pct(self) -> float | None:
-        """Share of the segments graded by both where the grades lie two or three apart; None where n is 0."""
-        far = np.abs(np.subtract.outer(np.arange(len(GRADE_NAMES)), np.arange(len(GRADE_NAMES)))) >= 2
-        return 100 * float(self.table.to_numpy()[far].sum()) / self.n if self.n else None
-
     def summary(self) -> pd.DataFrame:
         """The coefficients as a table: coefficient, value, low, high."""
-        rows = [(f"{kappa.name} kappa", kappa.value, kappa.low, kappa.high) for kappa in self.kappas]
-        return pd.DataFrame(rows, columns=["coefficient", "value", "low", "high"])
+        table = pd.DataFrame([asdict(found) for found in self.kappas])
+        return table.assign(name=table["name"] + " kappa").rename(columns={"name": "coefficient"})
 
 
 def reader_agreement(grades: pd.DataFrame, seed: int = 0, resamples: int = 2000) -> Agreement:
@@ -103,24 +112,20 @@ def reader_agreement(grades: pd.DataFrame, seed: int = 0, resamples: int = 2000)
     InputError
         A grade other than 0 to 3.
     """
-    readers = _readings(grades)
-    both = readers.dropna(subset=_READINGS[:2])
-    tables = _tables(both)
-    table = tables.sum(axis=0)
-    n = int(table.sum())
-    differ, adjudicated = both["grade_reader1"] != both["grade_reader2"], both["grade_adjudicator"].notna()
+    readings = _readings(grades)
+    both = readings.dropna(subset=_READERS)
+    first, second = (both[name].to_numpy(int) for name in _READERS)
+    cells, adjudicated = grade_pairs(first, second), both["grade_adjudicator"].notna().to_numpy()
+    counts = cells.sum(axis=0).reshape(4, 4).astype(int)
+    rows, columns = (pd.Index(GRADE_NAMES, name=name) for name in ("reader 1", "reader 2"))
     return Agreement(
-        n=n,
-        n_missing=len(grades) - n,
-        n_patients=len(tables),
-        table=pd.DataFrame(
-            table, index=pd.Index(GRADE_NAMES, name="reader 1"), columns=pd.Index(GRADE_NAMES, name="reader 2")
-        ),
-        agreement_pct=100 * float(np.trace(table)) / n if n else None,
-        kappas=_kappas(tables, seed, resamples),
-        adjudicated=int(readers["grade_adjudicator"].notna().sum()),
-        undecided=int((differ & ~adjudicated).sum()),
-        problem="" if n else _no_readers(readers),
+        table=pd.DataFrame(counts, index=rows, columns=columns),
+        n_missing=len(grades) - len(both),
+        n_patients=both["participant_id"].nunique(),
+        kappas=_kappas(both["participant_id"], cells, seed, resamples),
+        adjudicated=int(readings["grade_adjudicator"].notna().sum()),
+        undecided=int(((first != second) & ~adjudicated).sum()),
+        problem=_no_readers(readings) if both.empty else "",
     )
 
 
@@ -138,11 +143,6 @@ def agreement_by_level(grades: pd.DataFrame, seed: int = 0, resamples: int = 200
         ``level``, ``segments`` (graded by both), ``missing``, ``same_grade_pct``, ``far_apart_pct`` (two or three
         grades), ``quadratic_kappa``, ``low``, ``high``, ``adjudicated_pct``, ``note`` (why numbers are NaN). Kappa
         depends on how often each grade occurs, so levels with other grades have other kappas at equal skill.
-
-    Raises
-    ------
-    InputError
-        As ``reader_agreement``.
     """
     parts = {"all": grades} | {level: grades[grades["level"] == level] for level in LEVELS}
     return pd.DataFrame(
@@ -184,37 +184,19 @@ def _readings(grades: pd.DataFrame) -> pd.DataFrame:
     return readings.astype(dict.fromkeys(_READINGS, "Int64"))
 
 
-def _tables(both: pd.DataFrame) -> NDArray[np.int64]:
-    """Reader 1 by reader 2, per patient: (patients, 4, 4)."""
-    patient, ids = pd.factorize(both["participant_id"])
-    tables = np.zeros((len(ids), len(GRADE_NAMES), len(GRADE_NAMES)), dtype=np.int64)
-    np.add.at(tables, (patient, both["grade_reader1"].to_numpy(int), both["grade_reader2"].to_numpy(int)), 1)
-    return tables
-
-
-def _kappas(tables: NDArray[np.int64], seed: int, resamples: int) -> tuple[Kappa, ...]:
-    if len(tables) == 0:
-        return tuple(Kappa(name, None, None, None) for name in _WEIGHTS)
-    patients = len(tables)
-    chosen = np.random.default_rng(seed).multinomial(patients, np.full(patients, 1 / patients), resamples)
-    resampled = np.tensordot(chosen, tables, axes=1)
+def _kappas(patients: pd.Series, cells: Floats, seed: int, resamples: int) -> tuple[Kappa, ...]:
+    tables = np.empty((0, 4, 4))
+    if patients.nunique() > 1:
+        tables = roc.resampled_sums(patients, None, cells, resamples, seed).reshape(-1, 4, 4)
     kappas = []
     for name, weights in _WEIGHTS.items():
-        value = _kappa(tables.sum(axis=0), weights)
-        spread = [kappa for table in resampled if (kappa := _kappa(table, weights)) is not None]
-        drawn = value is not None and patients > 1
-        low, high = np.percentile(spread, [2.5, 97.5]).tolist() if drawn else (None, None)
+        value = kappa(cells.sum(axis=0).reshape(4, 4), weights)
+        drawn = [found for table in tables if (found := kappa(table, weights)) is not None]
+        low, high = np.percentile(drawn, [2.5, 97.5]).tolist() if drawn and value is not None else (None, None)
         kappas.append(Kappa(name, value, low, high))
     return tuple(kappas)
 
 
-def _kappa(table: NDArray[np.int64], weights: str | None) -> float | None:
-    """Cohen's kappa; None where both readers gave one and the same grade throughout: 0 / 0."""
-    if table.max() == table.sum():
-        return None
-    return float(cohens_kappa(table, wt=weights, return_results=False))
-
-
-def _no_readers(readers: pd.DataFrame) -> str:
-    unread = [name for name in ("grade_reader1", "grade_reader2") if readers[name].isna().all()]
+def _no_readers(readings: pd.DataFrame) -> str:
+    unread = [name for name in _READERS if readings[name].isna().all()]
     return f"{' and '.join(unread)} not recorded" if unread else "no segment was graded by both readers"

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.stats import norm, pearsonr, spearmanr
-from scipy.stats import t as t_distribution
+from statsmodels.regression.linear_model import OLS
+from statsmodels.tools import add_constant
 
 from mflib.stats.performance.predictions import p_value
 
-Floats = NDArray[np.float64]
-FEWEST_PAIRS = 4  # Fisher's z has a standard error of 1 / sqrt(n - 3)
-GIVEN = ("age", "sex")
-FEWEST_GIVEN = FEWEST_PAIRS + len(GIVEN)  # and of 1 / sqrt(n - 3 - k) where k variables are held constant
+GIVEN = ["age", "sex"]
+FEWEST_PAIRS = 4  # Fisher's z has a standard error of 1 / sqrt(n - 3), or 1 / sqrt(n - 3 - k) with k held constant
 _NOTHING_LEFT = 1e-10  # share of the variance below which only rounding is left
 
 
 @dataclass(frozen=True)
-class _Coefficient:
-    """A correlation with its 95 % interval, or why there is none."""
+class Correlation:
+    """BMI against pain, over the patients with all values.
+
+    Parameters
+    ----------
+    n, n_missing : patients with all values, and without
+    r, low, high, p : coefficient, its 95 % interval on Fisher's z and two-sided P
+    problem : why there is no correlation; empty where there is one. The numbers are None then.
+    kind : of correlation, in words
+    """
 
     n: int
     n_missing: int
@@ -31,48 +36,12 @@ class _Coefficient:
     high: float | None = None
     p: float | None = None
     problem: str = ""
-
-    kind: ClassVar[str]
+    kind: str = "correlation"
 
     def __str__(self) -> str:
         if self.r is None or self.p is None:
             return f"no {self.kind}: {self.problem}"
         return f"r = {self.r:.2f} (95 % interval {self.low:.2f} to {self.high:.2f}), {p_value(self.p)}, n = {self.n}"
-
-
-@dataclass(frozen=True)
-class Correlation(_Coefficient):
-    """BMI against pain, over the patients with both.
-
-    Parameters
-    ----------
-    n, n_missing : patients with both values, and without
-    r, low, high, p : Pearson's r, its 95 % interval (Fisher's z) and two-sided P
-    problem : why there is no correlation; empty where there is one. The numbers are None then.
-    spearman, spearman_low, spearman_high, spearman_p : Spearman's rank correlation, its 95 % interval (Bonett & Wright
-        2000) and its P
-    """
-
-    spearman: float | None = None
-    spearman_low: float | None = None
-    spearman_high: float | None = None
-    spearman_p: float | None = None
-
-    kind: ClassVar[str] = "correlation"
-
-
-@dataclass(frozen=True)
-class Partial(_Coefficient):
-    """BMI against pain with age and sex held constant, over the patients with all four.
-
-    Parameters
-    ----------
-    n, n_missing : patients with all four values, and without
-    r, low, high, p : partial correlation, its 95 % interval (Fisher's z) and two-sided P
-    problem : why there is none; empty where there is one. The numbers are None then.
-    """
-
-    kind: ClassVar[str] = "partial correlation"
 
 
 @dataclass(frozen=True)
@@ -102,10 +71,7 @@ class Influence:
 
 
 def bmi_vas(patients: pd.DataFrame) -> Correlation:
-    """Correlation of body mass index and pain score (visual analogue scale).
-
-    The interval of Spearman's coefficient is that of Bonett & Wright 2000 (doi:10.1007/BF02294183): Fisher's z with
-    the variance (1 + r^2 / 2) / (n - 3).
+    """Pearson's correlation of body mass index and pain score (visual analogue scale).
 
     Parameters
     ----------
@@ -119,30 +85,32 @@ def bmi_vas(patients: pd.DataFrame) -> Correlation:
     """
     pairs = _pairs(patients)
     n, n_missing = len(pairs), len(patients) - len(pairs)
-    if problem := _pairs_problem(pairs):
+    if problem := _problem(pairs):
         return Correlation(n, n_missing, problem=problem)
-    pearson, spearman = pearsonr(pairs["bmi"], pairs["vas"]), spearmanr(pairs["bmi"], pairs["vas"])
-    r, rank = float(pearson.statistic), float(spearman.statistic)
-    low, high = _fisher(rank, (1 + rank**2 / 2) / (n - 3))
-    return Correlation(
-        n,
-        n_missing,
-        r,
-        *_fisher(r, 1 / (n - 3)),
-        float(pearson.pvalue),
-        spearman=rank,
-        spearman_low=low,
-        spearman_high=high,
-        spearman_p=float(spearman.pvalue),
-    )
+    r, p = (float(number) for number in pearsonr(pairs["bmi"], pairs["vas"]))
+    return Correlation(n, n_missing, r, *_fisher(r, 1 / (n - 3)), p)
 
 
-def bmi_vas_given_age_and_sex(patients: pd.DataFrame) -> Partial:
+def bmi_vas_by_rank(patients: pd.DataFrame) -> Correlation:
+    """As ``bmi_vas``, Spearman's rank correlation.
+
+    The interval is that of Bonett & Wright 2000 (doi:10.1007/BF02294183): Fisher's z with the variance
+    (1 + r^2 / 2) / (n - 3).
+    """
+    pairs = _pairs(patients)
+    n, n_missing = len(pairs), len(patients) - len(pairs)
+    if problem := _problem(pairs):
+        return Correlation(n, n_missing, problem=problem)
+    r, p = (float(number) for number in spearmanr(pairs["bmi"], pairs["vas"]))
+    return Correlation(n, n_missing, r, *_fisher(r, (1 + r**2 / 2) / (n - 3)), p)
+
+
+def bmi_vas_given_age_and_sex(patients: pd.DataFrame) -> Correlation:
     """Correlation of BMI and pain score that age and sex do not explain.
 
-    What a linear model of age and sex leaves of the one is correlated with what it leaves of the other. With k = 2
-    variables held constant, t has n - 2 - k degrees of freedom and Fisher's z the variance 1 / (n - 3 - k) (Fisher
-    1924). The P value is that of BMI in the linear model VAS ~ BMI + age + sex.
+    It is that of what a linear model of age and sex leaves of the one and of the other, or r = t / sqrt(t^2 + n - 4)
+    with the t of BMI in the linear model VAS ~ BMI + age + sex, whose P it has. With k = 2 variables held constant
+    Fisher's z has the variance 1 / (n - 3 - k) (Fisher 1924).
 
     Parameters
     ----------
@@ -150,26 +118,19 @@ def bmi_vas_given_age_and_sex(patients: pd.DataFrame) -> Partial:
 
     Returns
     -------
-    Partial
+    Correlation
         With a ``problem`` in place of numbers where fewer than 6 patients have all four, one of them is constant or
         infinite, or age and sex explain BMI, VAS or each other in full.
     """
     table = patients.reindex(columns=["bmi", "vas", *GIVEN])
     known = table.assign(sex=table["sex"].map({"M": 1.0, "F": 0.0})).astype(np.float64).dropna()
-    n, n_missing = len(known), len(patients) - len(known)
-    problem = _too_few(n, FEWEST_GIVEN, "BMI, VAS, age and sex") or _infinite(known) or _constant(known)
-    if problem:
-        return Partial(n, n_missing, problem=problem)
-    if not _is_left(known["age"], _residual(known, "age", ["sex"])):
-        return Partial(n, n_missing, problem="age and sex say the same of every patient")
-    left = {name: _residual(known, name, list(GIVEN)) for name in ("bmi", "vas")}
-    explained = [name for name, residual in left.items() if not _is_left(known[name], residual)]
-    if explained:
-        return Partial(n, n_missing, problem=f"age and sex leave nothing of {' and '.join(explained)} to correlate")
-    r = float(pearsonr(left["bmi"], left["vas"]).statistic)
-    freedom = n - 2 - len(GIVEN)
-    t = np.inf if abs(r) == 1 else abs(r) * np.sqrt(freedom / (1 - r**2))
-    return Partial(n, n_missing, r, *_fisher(r, 1 / (freedom - 1)), float(2 * t_distribution.sf(t, freedom)))
+    n, n_missing, kind = len(known), len(patients) - len(known), "partial correlation"
+    if problem := _problem(known, "BMI, VAS, age and sex", len(GIVEN)) or _explained_in_full(known):
+        return Correlation(n, n_missing, problem=problem, kind=kind)
+    fitted = OLS(known["vas"], add_constant(known[["bmi", *GIVEN]])).fit()
+    t = float(fitted.tvalues["bmi"])
+    r = t / float(np.sqrt(t**2 + fitted.df_resid))
+    return Correlation(n, n_missing, r, *_fisher(r, 1 / (n - 3 - len(GIVEN))), float(fitted.pvalues["bmi"]), kind=kind)
 
 
 def bmi_vas_influence(patients: pd.DataFrame) -> Influence:
@@ -187,9 +148,9 @@ def bmi_vas_influence(patients: pd.DataFrame) -> Influence:
     patients = patients.reset_index(drop=True)
     pairs = _pairs(patients)
     without = {position: pairs.drop(index=position) for position in pairs.index}
-    problem = _pairs_problem(pairs) or next(filter(None, map(_pairs_problem, without.values())), "")
-    if problem:
-        return Influence(problem=problem)
+    for some in (pairs, *without.values()):
+        if problem := _problem(some):
+            return Influence(problem=problem)
     r = float(pearsonr(pairs["bmi"], pairs["vas"]).statistic)
     moved = pd.Series({at: float(pearsonr(rest["bmi"], rest["vas"]).statistic) for at, rest in without.items()})
     most = (moved - r).abs().idxmax()
@@ -209,53 +170,42 @@ def correlations(patients: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``coefficient``, ``n``, ``n_missing``, ``r``, ``low``, ``high`` (95 %), ``p``, ``note`` (why numbers are NaN).
     """
-    plain, partial = bmi_vas(patients), bmi_vas_given_age_and_sex(patients)
-    ranks = (plain.spearman, plain.spearman_low, plain.spearman_high, plain.spearman_p)
-    rows = [
-        ("Pearson", plain.n, plain.n_missing, plain.r, plain.low, plain.high, plain.p, plain.problem),
-        ("Spearman", plain.n, plain.n_missing, *ranks, plain.problem),
-        (
-            "Pearson, age and sex held constant",
-            *(partial.n, partial.n_missing, partial.r, partial.low, partial.high, partial.p, partial.problem),
-        ),
-    ]
-    return pd.DataFrame(rows, columns=["coefficient", "n", "n_missing", "r", "low", "high", "p", "note"])
+    found = {
+        "Pearson": bmi_vas(patients),
+        "Spearman": bmi_vas_by_rank(patients),
+        "Pearson, age and sex held constant": bmi_vas_given_age_and_sex(patients),
+    }
+    table = pd.DataFrame([{"coefficient": name, **asdict(one)} for name, one in found.items()])
+    return table.drop(columns="kind").rename(columns={"problem": "note"})
 
 
 def _pairs(patients: pd.DataFrame) -> pd.DataFrame:
     return patients.reindex(columns=["bmi", "vas"]).astype(np.float64).dropna()
 
 
-def _pairs_problem(pairs: pd.DataFrame) -> str:
-    return _too_few(len(pairs), FEWEST_PAIRS, "both BMI and VAS") or _infinite(pairs) or _constant(pairs)
+def _problem(known: pd.DataFrame, what: str = "both BMI and VAS", held: int = 0) -> str:
+    """Why the columns do not suffice for a correlation with ``held`` variables held constant; empty where they do."""
+    n, fewest = len(known), FEWEST_PAIRS + held
+    if n < fewest:
+        return f"{n} patients with {what}, at least {fewest} needed"
+    infinite = np.isinf(known).sum()
+    if infinite.any():
+        return " and ".join(f"{name} infinite in {count} of {n} patients" for name, count in infinite.items() if count)
+    constant = [name for name in known if known[name].nunique() == 1]
+    return f"{' and '.join(constant)} the same in all {n} patients" if constant else ""
 
 
-def _too_few(n: int, fewest: int, what: str) -> str:
-    return f"{n} patients with {what}, at least {fewest} needed" if n < fewest else ""
+def _explained_in_full(known: pd.DataFrame) -> str:
+    """What age and sex leave nothing of to correlate; empty where something is left."""
+    if _unexplained(known, "age", ["sex"]) <= _NOTHING_LEFT:
+        return "age and sex say the same of every patient"
+    explained = [name for name in ("bmi", "vas") if _unexplained(known, name, GIVEN) <= _NOTHING_LEFT]
+    return f"age and sex leave nothing of {' and '.join(explained)} to correlate" if explained else ""
 
 
-def _infinite(known: pd.DataFrame) -> str:
-    found = [
-        f"{name} infinite in {count} of {len(known)} patients" for name, count in np.isinf(known).sum().items() if count
-    ]
-    return " and ".join(found)
-
-
-def _constant(known: pd.DataFrame) -> str:
-    names = [name for name in known if known[name].nunique() == 1]
-    return f"{' and '.join(names)} the same in all {len(known)} patients" if names else ""
-
-
-def _residual(known: pd.DataFrame, name: str, given: list[str]) -> Floats:
-    """What a linear model of the given variables leaves of one."""
-    centred = known - known.mean()
-    scaled = (centred[given] / centred[given].std()).to_numpy()
-    target = centred[name].to_numpy()
-    return target - scaled @ np.linalg.lstsq(scaled, target)[0]
-
-
-def _is_left(values: pd.Series, residual: Floats) -> bool:
-    return bool(residual.var() > _NOTHING_LEFT * values.var(ddof=0))
+def _unexplained(known: pd.DataFrame, name: str, given: list[str]) -> float:
+    """Share of the variance that a linear model of the given variables leaves."""
+    return float(1 - OLS(known[name], add_constant(known[given])).fit().rsquared)
 
 
 def _fisher(r: float, variance: float) -> tuple[float, float]:

@@ -13,7 +13,9 @@ from scipy.optimize import brentq
 from mflib.base.errors import InputError
 from mflib.base.words import LABELS
 from mflib.stats import performance, reliability, roc
+from mflib.stats.roc.power import ALPHA
 
+_NUMBERS = ("icc", "low", "high", "design_effect", "effective_segments")
 QUANTITIES = {"label": "infiltrated (yes/no)", "grade": "grade (0-3)"}
 
 
@@ -48,7 +50,9 @@ def clustering(segments: pd.DataFrame, predictions: pd.DataFrame | None = None) 
     if predictions is not None:
         runs = _one_run_each(predictions)
         rows += [_row(f"score: {name}", run["score"], run["participant_id"]) for name, run in runs.items()]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype(
+        dict.fromkeys(("icc", "low", "high", "design_effect", "effective_segments"), float)
+    )
 
 
 def design_effects(segments: pd.DataFrame) -> dict[str, float]:
@@ -96,8 +100,6 @@ def auc_design_effect(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike) -
     ------
     InputError
         The naive variance is 0, as with an area of 1: there is nothing to divide by.
-    InputError
-        As ``roc.auc_covariance``, or several columns of scores.
     """
     auc, clustered = roc.auc_covariance(y_true, scores, groups)
     if len(auc) != 1:
@@ -135,12 +137,12 @@ def _row(quantity: str, values: pd.Series, groups: pd.Series) -> dict[str, objec
         "quantity": quantity,
         "segments": found.n,
         "patients": found.groups,
-        "icc": _number(found.icc),
-        "low": _number(found.low),
-        "high": _number(found.high),
+        "icc": found.icc,
+        "low": found.low,
+        "high": found.high,
         "segments_per_patient": found.size,
-        "design_effect": _number(found.design_effect),
-        "effective_segments": _number(found.effective_n),
+        "design_effect": found.design_effect,
+        "effective_segments": found.effective_n,
         "note": found.problem,
     }
 
@@ -158,8 +160,7 @@ def _auc_row(model: str, run: pd.DataFrame) -> dict[str, object]:
 
 def _one_run_each(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The rows of each model by its readable name."""
-    table = performance.validate(predictions)
-    runs = {model: table[table["model"] == model] for model in performance.models(table)}
+    runs = {model: predictions[predictions["model"] == model] for model in performance.models(predictions)}
     for model, rows in runs.items():
         found = rows[["split", "repeat"]].drop_duplicates().to_numpy().tolist()
         if len(found) > 1:
@@ -167,14 +168,9 @@ def _one_run_each(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {LABELS.get(model, model): rows for model, rows in runs.items()}
 
 
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value
-
-
 WANTED = 0.8  # power that a study is usually planned for
 CORRELATIONS = (0.0, 0.5)  # of the scores of two models within a class: none, and that of models that see much alike
 _LARGEST_AREA = 0.999  # an area of 1 has no variance
-_ALPHA = 0.05  # two-sided level of ``roc.power_one`` and ``roc.power_two``
 Pair = tuple[float, float]
 
 
@@ -263,13 +259,6 @@ def sample_size(
     DataFrame
         ``question``, ``correlation`` (text; empty for one area), ``segments_are`` (the name of the design effect),
         ``design_effect``, ``segments_needed``, ``patients_needed``, ``power_here``.
-
-    Raises
-    ------
-    InputError
-        Segments of one class.
-    InputError
-        A value outside its range.
     """
     cases = _Cases.of(segments)
     questions = [_Question(area) for area in areas]
@@ -310,14 +299,12 @@ def detectable(
     Raises
     ------
     InputError
-        Segments of one class, or a reference or power outside its range.
-    InputError
-        A design effect outside its range.
+        Segments of one class, or a reference, power or design effect outside its range.
     """
     if not 0.5 <= reference < _LARGEST_AREA:
         raise InputError(f"found a reference AUC of {reference}, expected at least 0.5 and below {_LARGEST_AREA}")
-    if not _ALPHA < power < 1:
-        raise InputError(f"found a power of {power}, expected between {_ALPHA} and 1")
+    if not ALPHA < power < 1:
+        raise InputError(f"found a power of {power}, expected between {ALPHA} and 1")
     cases = _Cases.of(segments)
     questions = {"one AUC, not 0.5": [_Question(_LARGEST_AREA)]}
     questions[f"a second AUC, above {reference:g}"] = [_Question(_LARGEST_AREA, reference, r) for r in CORRELATIONS]
@@ -351,13 +338,6 @@ def power_by_patients(
     -------
     DataFrame
         ``segments_are``, ``design_effect``, ``patients``, ``power``, ``here``: True in the row of this cohort.
-
-    Raises
-    ------
-    InputError
-        Segments of one class.
-    InputError
-        A value outside its range.
     """
     cases = _Cases.of(segments)
     asked = _Question(pair[1], pair[0], correlation)

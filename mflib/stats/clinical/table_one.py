@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,67 +14,72 @@ from mflib.stats.performance.predictions import p_value
 
 ALPHA = 0.05
 MEAN_SD, MEDIAN = "mean ± SD", "median (Q1, Q3)"
-# column, section, variable, unit, decimals: order and sections of the paper's table 1.
-MEASURED = (
-    ("age", "demographics", "age", "years", 1),
-    ("height_cm", "demographics", "height", "cm", 1),
-    ("weight_kg", "demographics", "weight", "kg", 1),
-    ("bmi", "demographics", "BMI", "kg/m2", 2),
-    ("exercise_hours", "lifestyle", "exercise", "hours/week", 1),
-    ("vas", "pain", "VAS", "score", 1),
-    ("pain_months", "pain", "pain duration", "months", 1),
-    ("bed_rest_months", "pain", "bed rest due to pain", "months", 1),
-)
-YES_NO = (
-    ("sedentary", "sedentary (>= 30 min/session)"),
-    ("labour", "physical labour (waist effort)"),
-    ("night_shift", "night shifts (>= 4/month)"),
+
+
+class Variable(NamedTuple):
+    """A line of table 1; measured ones have ``decimals``, the others count."""
+
+    column: str
+    section: str
+    name: str
+    unit: str
+    decimals: int | None = None
+
+
+# In the order of the paper's table 1.
+VARIABLES = (
+    Variable("sex", "demographics", "male/female", "n"),
+    Variable("age", "demographics", "age", "years", 1),
+    Variable("height_cm", "demographics", "height", "cm", 1),
+    Variable("weight_kg", "demographics", "weight", "kg", 1),
+    Variable("bmi", "demographics", "BMI", "kg/m2", 2),
+    Variable("exercise_hours", "lifestyle", "exercise", "hours/week", 1),
+    Variable("vas", "pain", "VAS", "score", 1),
+    Variable("pain_months", "pain", "pain duration", "months", 1),
+    Variable("bed_rest_months", "pain", "bed rest due to pain", "months", 1),
+    Variable("sedentary", "lifestyle", "sedentary (>= 30 min/session)", "n"),
+    Variable("labour", "lifestyle", "physical labour (waist effort)", "n"),
+    Variable("night_shift", "lifestyle", "night shifts (>= 4/month)", "n"),
 )
 SECTIONS = ("demographics", "lifestyle", "pain", "mri")
 
 
-def column_of(patients: pd.DataFrame, name: str) -> pd.Series:
+def column_of(table: pd.DataFrame, name: str) -> pd.Series:
     """A column of a clinic's table; all missing where the clinic has no such column."""
-    return patients.reindex(columns=[name])[name]
+    return table.reindex(columns=[name])[name]
 
 
-def form(known: pd.Series) -> tuple[str, str]:
+def _recorded(patients: pd.DataFrame, variable: Variable) -> pd.Series:
+    known = column_of(patients, variable.column).dropna()
+    return known if variable.decimals is None else known.astype(np.float64)
+
+
+def _statistic(variable: Variable, known: pd.Series) -> tuple[str, str]:
     """Statistic that suits the recorded values, and on what ground: the Shapiro-Wilk test at 0.05."""
+    if variable.decimals is None:
+        return "count" if variable.column == "sex" else "n/N (%)", ""
     if len(known) < 3 or known.nunique() == 1:
         return MEDIAN, f"not tested ({known.nunique()} different values of {len(known)})"
     p = float(shapiro(known).pvalue)
     return MEAN_SD if p > ALPHA else MEDIAN, f"Shapiro-Wilk {p_value(p)}"
 
 
-def measured(known: pd.Series, statistic: str, decimals: int) -> str:
-    """Recorded values as mean ± sample SD or as median (Q1, Q3)."""
-    if len(known) == 0:
+def _value(variable: Variable, known: pd.Series, statistic: str) -> str:
+    """The recorded values as that statistic: men and women, how many said yes, mean and sample SD, or quartiles."""
+    n, decimals = len(known), variable.decimals
+    if n == 0:
         return NOT_RECORDED
-    if len(known) == 1:
+    if variable.column == "sex":
+        return f"{(known == 'M').sum()}/{(known == 'F').sum()}"
+    if decimals is None:
+        yes = int(known.astype(bool).sum())
+        return f"{yes}/{n} ({100 * yes / n:.1f})"
+    if n == 1:
         return f"{known.iloc[0]:.{decimals}f} (one value)"
     if statistic == MEAN_SD:
         return f"{known.mean():.{decimals}f} ± {known.std():.{decimals}f}"
     q1, median, q3 = (f"{round(q, decimals):g}" for q in known.quantile([0.25, 0.5, 0.75]))
     return f"{median} ({q1}, {q3})"
-
-
-def share(known: pd.Series) -> str:
-    """How many of the recorded said yes, and their percentage."""
-    yes, n = int(known.astype(bool).sum()), len(known)
-    return f"{yes}/{n} ({100 * yes / n:.1f})" if n else NOT_RECORDED
-
-
-def sexes(known: pd.Series) -> str:
-    """Men and women among the recorded."""
-    return f"{(known == 'M').sum()}/{(known == 'F').sum()}" if len(known) else NOT_RECORDED
-
-
-def recorded_numbers(patients: pd.DataFrame, name: str) -> pd.Series:
-    """The values of a measured column that were recorded."""
-    return column_of(patients, name).astype(np.float64).dropna()
-
-
-Row = dict[str, object]
 
 
 def table_one(patients: pd.DataFrame, segments: pd.DataFrame) -> pd.DataFrame:
@@ -91,45 +97,26 @@ def table_one(patients: pd.DataFrame, segments: pd.DataFrame) -> pd.DataFrame:
         does not reject normality at 0.05, a variable is given as mean ± sample SD, otherwise, or where it cannot be
         tested, as median (Q1, Q3). Counts are of the recorded. What nobody recorded stays, as "not recorded".
     """
-    rows = [_sex(patients)]
-    rows += [_measured(patients, *variable) for variable in MEASURED]
-    rows += [_yes_no(patients, *variable) for variable in YES_NO]
-    table = pd.DataFrame([*rows, *_grades(segments)])
+    table = pd.DataFrame([*(_row(patients, variable) for variable in VARIABLES), *_grades(segments)])
     order = table["section"].map(SECTIONS.index).sort_values(kind="stable").index
     return table.loc[order].reset_index(drop=True)
 
 
-def _sex(patients: pd.DataFrame) -> Row:
-    known = column_of(patients, "sex").dropna()
-    return _row(patients, known, ("demographics", "male/female", "n"), "count", sexes(known))
+def _row(patients: pd.DataFrame, variable: Variable) -> dict[str, object]:
+    known = _recorded(patients, variable)
+    statistic, normality = _statistic(variable, known) if len(known) else ("", "")
+    return {
+        "section": variable.section,
+        "variable": variable.name,
+        "unit": variable.unit,
+        "statistic": statistic,
+        "value": _value(variable, known, statistic),
+        "n_missing": len(patients) - len(known),
+        "normality": normality,
+    }
 
 
-def _measured(patients: pd.DataFrame, column: str, section: str, variable: str, unit: str, decimals: int) -> Row:
-    known = recorded_numbers(patients, column)
-    statistic, normality = form(known)
-    value = measured(known, statistic, decimals)
-    return _row(patients, known, (section, variable, unit), statistic, value, normality)
-
-
-def _yes_no(patients: pd.DataFrame, column: str, variable: str) -> Row:
-    known = column_of(patients, column).dropna()
-    return _row(patients, known, ("lifestyle", variable, "n"), "n/N (%)", share(known))
-
-
-def _row(
-    patients: pd.DataFrame,
-    known: pd.Series,
-    what: tuple[str, str, str],
-    statistic: str,
-    value: str,
-    normality: str = "",
-) -> Row:
-    row = dict(zip(("section", "variable", "unit"), what, strict=True))
-    said = {"statistic": statistic, "value": value} if len(known) else {"statistic": "", "value": NOT_RECORDED}
-    return {**row, **said, "n_missing": len(patients) - len(known), "normality": normality if len(known) else ""}
-
-
-def _grades(segments: pd.DataFrame) -> list[Row]:
+def _grades(segments: pd.DataFrame) -> list[dict[str, object]]:
     """Segments with and without infiltration, and its degrees."""
     counts = segments["grade"].value_counts().reindex(range(4), fill_value=0)
     n, infiltrated = int(counts.sum()), int(counts[1:].sum())
@@ -151,7 +138,6 @@ def _grades(segments: pd.DataFrame) -> list[Row]:
 
 
 ALL, NO_PATIENTS = "all", "no patients"
-Cell = Callable[[pd.Series], str]
 
 
 def table_one_by(patients: pd.DataFrame, segments: pd.DataFrame) -> pd.DataFrame:
@@ -182,9 +168,7 @@ def table_one_by(patients: pd.DataFrame, segments: pd.DataFrame) -> pd.DataFrame
     rows = [_patients(parts, worst)]
     rows.append(_counted(parts, segments, "segments", len))
     rows.append(_counted(parts, segments, "of them infiltrated", lambda of_part: int((of_part["grade"] > 0).sum())))
-    rows.append(_row_by(parts, "sex", "male/female", "n", "count", sexes))
-    rows += [_measured_by(parts, column, variable, unit, decimals) for column, _, variable, unit, decimals in MEASURED]
-    rows += [_row_by(parts, column, variable, "n", "n/N (%)", share) for column, variable in YES_NO]
+    rows += [_row_by(parts, variable) for variable in VARIABLES]
     return pd.DataFrame(rows)
 
 
@@ -194,20 +178,15 @@ def _patients(parts: dict[str, pd.DataFrame], worst: pd.Series) -> dict[str, str
     return {"variable": "patients", "unit": "n", "statistic": "count", **cells, "missing": _gaps(ungraded)}
 
 
-def _measured_by(
-    parts: dict[str, pd.DataFrame], column: str, variable: str, unit: str, decimals: int
-) -> dict[str, str]:
-    statistic, _ = form(recorded_numbers(parts[ALL], column))
-    return _row_by(parts, column, variable, unit, statistic, lambda known: measured(known, statistic, decimals))
-
-
-def _row_by(
-    parts: dict[str, pd.DataFrame], column: str, variable: str, unit: str, statistic: str, cell: Cell
-) -> dict[str, str]:
-    known = {name: column_of(part, column).dropna() for name, part in parts.items()}
-    cells = {name: cell(known[name]) if len(part) else NO_PATIENTS for name, part in parts.items()}
+def _row_by(parts: dict[str, pd.DataFrame], variable: Variable) -> dict[str, str]:
+    known = {name: _recorded(part, variable) for name, part in parts.items()}
+    statistic, _ = _statistic(variable, known[ALL])
+    cells = {
+        name: _value(variable, known[name], statistic) if len(part) else NO_PATIENTS for name, part in parts.items()
+    }
     gaps = {name: len(part) - len(known[name]) for name, part in parts.items()}
-    return {"variable": variable, "unit": unit, "statistic": statistic, **cells, "missing": _gaps(gaps)}
+    row = {"variable": variable.name, "unit": variable.unit, "statistic": statistic}
+    return {**row, **cells, "missing": _gaps(gaps)}
 
 
 def _counted(
@@ -243,8 +222,10 @@ def missing(patients: pd.DataFrame, grades: pd.DataFrame) -> pd.DataFrame:
         adjudicator's grade is expected only where the readers differ. The share of nothing expected is NaN, and the
         note says so.
     """
-    variables = [("sex", "sex"), *((name, variable) for name, _, variable, *_ in MEASURED), *YES_NO]
-    rows = [_missing_row(variable, "patients", column_of(patients, name)) for name, variable in variables]
+    rows = []
+    for variable in VARIABLES:
+        name = "sex" if variable.column == "sex" else variable.name
+        rows.append(_missing_row(name, "patients", column_of(patients, variable.column)))
     rows += [_missing_row(name.replace("_", " "), "segments", column_of(grades, name)) for name in READERS]
     first, second = (column_of(grades, name) for name in READERS)
     differ = grades[(first.notna() & second.notna() & (first != second)).to_numpy(bool)]
@@ -261,11 +242,5 @@ def _missing_row(variable: str, of: str, values: pd.Series, note: str = "") -> d
     if not expected:
         note = "none expected"
     share = 100 * gaps / expected if expected else float("nan")
-    return {
-        "variable": variable,
-        "of": of,
-        "expected": expected,
-        "missing": gaps,
-        "missing_pct": share,
-        "note": note,
-    }
+    counts = {"expected": expected, "missing": gaps, "missing_pct": share}
+    return {"variable": variable, "of": of, **counts, "note": note}

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from scipy.stats import norm
 
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
 from mflib.stats import roc
-from mflib.stats.performance.metrics import Floats, per_patient, percentiles, ratio_covariance, resampled_sums
-from mflib.stats.performance.predictions import RUN, check_same_segments, runs, validate
+from mflib.stats.performance.metrics import per_patient, ratio_covariance
+from mflib.stats.performance.predictions import RUN, check_same_segments, runs, undefined
 from mflib.stats.performance.probability import unfit
-from mflib.stats.roc.cases import ROUNDING
+from mflib.stats.roc.area import ROUNDING
+from mflib.stats.roc.cases import Floats
 
 OPTIMISTIC = "threshold chosen on the test scores: optimistic"
 
@@ -40,33 +41,23 @@ def predictive_values(
         sensitivity and specificity; the interval by the delta method on the logit scale (Mercaldo, Lau & Zhou 2007,
         Stat Med 26:2170), here with the covariance of sensitivity and specificity over patients: the same patient
         adds to both. It takes both as the same at every prevalence.
-
-    Raises
-    ------
-    InputError
-        As ``validate``, or a prevalence outside (0, 1).
-    InputError
-        A level outside (0, 1).
     """
-    roc.check_level(level)
     wrong = [prevalence for prevalence in prevalences if not 0 < prevalence < 1]
     if wrong:
         raise InputError(f"found prevalences {wrong}, expected numbers between 0 and 1")
     rows = []
-    for run, table in runs(validate(predictions)):
+    for run, table in runs(predictions):
         try:
             (se, sp), covariance = ratio_covariance(*per_patient(table, ["sensitivity", "specificity"]))
         except InputError as error:
-            nothing = {"value": np.nan, "low": np.nan, "high": np.nan, "note": str(error)}
-            rows += [
-                {**run, "prevalence": p, "metric": name, **nothing} for p in prevalences for name in ("ppv", "npv")
-            ]
+            for prevalence, name in product(prevalences, ("ppv", "npv")):
+                rows.append({**run, "prevalence": prevalence, "metric": name, **undefined(str(error))})
             continue
         for prevalence in prevalences:
             ppv = _predictive(prevalence, (se, 1 - sp), covariance, level)
             npv = _predictive(1 - prevalence, (sp, 1 - se), covariance[::-1, ::-1], level)
-            rows += [{**run, "prevalence": prevalence, "metric": "ppv", **ppv}]
-            rows += [{**run, "prevalence": prevalence, "metric": "npv", **npv}]
+            rows.append({**run, "prevalence": prevalence, "metric": "ppv", **ppv})
+            rows.append({**run, "prevalence": prevalence, "metric": "npv", **npv})
     return pd.DataFrame(rows)
 
 
@@ -90,23 +81,15 @@ def operating_points(
         One row per model, split, repeat and asked value: ``RUN``, ``fixed`` (specificity or sensitivity), ``at_least``,
         ``sensitivity``, ``specificity`` and ``threshold`` of the best point of the empirical curve that reaches it,
         ``note``. An infinite threshold, NaN here, calls no segment positive.
-
-    Raises
-    ------
-    InputError
-        As ``validate``.
-    InputError
-        One class only, or an asked value outside [0, 1].
     """
+    asked = [("specificity", least, roc.sensitivity_at) for least in specificities]
+    asked += [("sensitivity", least, roc.specificity_at) for least in sensitivities]
     rows = []
-    for run, table in runs(validate(predictions)):
+    for run, table in runs(predictions):
         y_true, scores = table["y_true"].to_numpy(), table["score"].to_numpy()
-        for least in specificities:
-            point = _at(y_true, scores, roc.sensitivity_at(y_true, scores, least)[1])
-            rows.append({**run, "fixed": "specificity", "at_least": least, **point})
-        for least in sensitivities:
-            point = _at(y_true, scores, roc.specificity_at(y_true, scores, least)[1])
-            rows.append({**run, "fixed": "sensitivity", "at_least": least, **point})
+        for fixed, least, best in asked:
+            point = _at(y_true, scores, best(y_true, scores, least)[1])
+            rows.append({**run, "fixed": fixed, "at_least": least, **point})
     return pd.DataFrame(rows)
 
 
@@ -120,7 +103,7 @@ def _predictive(prior: float, shares: tuple[float, float], covariance: Floats, l
     if hit == 0 or miss == 0:
         value = np.nan if hit == miss else float(hit > 0)
         reason = "no segment is called so" if hit == miss else "only one class is called so"
-        return {"value": value, "low": np.nan, "high": np.nan, "note": f"no interval: {reason}"}
+        return {**undefined(f"no interval: {reason}"), "value": value}
     centre = float(logit(prior) + np.log(hit) - np.log(miss))
     # d logit / d sensitivity = 1 / hit, d logit / d specificity = 1 / miss, for NPV the other way round.
     slope = np.array([1 / hit, 1 / miss])
@@ -128,7 +111,7 @@ def _predictive(prior: float, shares: tuple[float, float], covariance: Floats, l
     # A patient can add to both alike; where that cancels, what rounding leaves is no variance.
     if variance <= ROUNDING * float(slope @ np.abs(covariance) @ slope):
         variance = 0.0
-    reach = float(norm.ppf((1 + level) / 2)) * np.sqrt(variance)
+    reach = roc.z_value(level) * np.sqrt(variance)
     low, high = expit([centre - reach, centre + reach]).tolist()
     note = "" if variance > 0 else "no variance between patients: the clustered interval has no width"
     return {"value": float(expit(centre)), "low": low, "high": high, "note": note}
@@ -177,29 +160,24 @@ def decision_curve(
     Raises
     ------
     InputError
-        As ``validate``; thresholds outside (0, 1); a model with the name of a strategy; or models of one split and
-        repeat on different segments.
-    InputError
-        A level outside (0, 1).
+        Thresholds outside (0, 1); a model with the name of a strategy; models of one split and repeat on different
+        segments.
     """
-    roc.check_level(level)
     wrong = [threshold for threshold in thresholds if not 0 < threshold < 1]
     if wrong or not len(thresholds):
         raise InputError(f"found thresholds {wrong}, expected numbers between 0 and 1")
-    table, asked = validate(predictions), np.asarray(thresholds, dtype=np.float64)
-    taken = sorted({TREAT_ALL, TREAT_NONE} & set(table["model"]))
+    taken = sorted({TREAT_ALL, TREAT_NONE} & set(predictions["model"]))
     if taken:
         raise InputError(f"found models called {taken}, which are the strategies here, expected other names")
-    rows = []
-    for run, of_run in [*runs(table), *_treated(table)]:
+    asked, numbers = np.asarray(thresholds, dtype=np.float64), ["threshold", "net_benefit", "low", "high"]
+    tables = []
+    for run, of_run in [*runs(predictions), *_treated(predictions)]:
         reason = unfit(of_run)
-        if reason:
-            nothing = dict.fromkeys(("threshold", "net_benefit", "low", "high"), np.nan)
-            rows.append(pd.DataFrame([{**run, **nothing, "note": reason}]))
-            continue
-        rows.append(_net_benefits(of_run, asked, resamples, seed, level).assign(**run))
-    columns = [*RUN, "threshold", "net_benefit", "low", "high", "note"]
-    return pd.concat(rows, ignore_index=True)[columns]
+        if reason is None:
+            tables.append(_net_benefits(of_run, asked, resamples, seed, level).assign(**run))
+        else:
+            tables.append(pd.DataFrame([{**run, **undefined(reason, numbers)}]))
+    return pd.concat(tables, ignore_index=True)[[*RUN, *numbers, "note"]]
 
 
 def _treated(table: pd.DataFrame) -> list[tuple[dict[str, object], pd.DataFrame]]:
@@ -218,7 +196,8 @@ def _net_benefits(run: pd.DataFrame, thresholds: Floats, resamples: int, seed: i
     positive = run["y_true"].to_numpy()[:, None] == 1
     gains = np.where(positive, called, called * -thresholds / (1 - thresholds))
     values = np.column_stack([gains, np.ones(len(run))])
-    low, high = percentiles(_per_segment(resampled_sums(run, values, resamples, seed)), level)
+    drawn = roc.resampled_sums(run["participant_id"], run["y_true"], values, resamples, seed)
+    low, high = roc.percentiles(_per_segment(drawn), level)
     benefit = _per_segment(values.sum(axis=0)[None])[0]
     return pd.DataFrame({"threshold": thresholds, "net_benefit": benefit, "low": low, "high": high, "note": ""})
 

@@ -1,4 +1,4 @@
-"""Differences between models on the same segments, naive and clustered, and in the paper's form."""
+"""Differences between models on the same segments, naive and clustered, and between two cohorts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from mflib.base.errors import InputError
-from mflib.base.words import LABELS
+from mflib.base.words import KEY, LABELS
 from mflib.stats import roc
-from mflib.stats.performance.metrics import METRICS, metrics_per_fold, ratio_covariance, summary
-from mflib.stats.performance.predictions import RUN, models, paired, together, validate
+from mflib.stats.performance.metrics import METRICS, per_patient, ratio_covariance, summary
+from mflib.stats.performance.predictions import check_one_run, models, paired, together, undefined
 
 # Which labels each proportion of right decisions counts over.
 _DECISIONS = {"accuracy": (0, 1), "sensitivity": (1,), "specificity": (0,)}
@@ -31,14 +31,11 @@ def comparison(predictions: pd.DataFrame, model_a: str, model_b: str, level: flo
     Raises
     ------
     InputError
-        As ``validate``; no split and repeat in common; or segments that only one of the two scored, or that carry
-        different labels.
-    InputError
-        Fewer than two patients with positives or with negatives, or a level outside (0, 1).
+        No split and repeat in common; segments that only one of the two scored, or that carry different labels; fewer
+        than two patients with positives or with negatives.
     """
-    table = validate(predictions)
     rows = []
-    for run, both in paired(table, model_a, model_b):
+    for run, both in paired(predictions, model_a, model_b):
         scores = both[["score_a", "score_b"]]
         for method, groups in (("clustered", both["participant_id"]), ("naive DeLong", None)):
             test = roc.compare(both["y_true_a"], scores, groups, level).iloc[0]
@@ -73,18 +70,9 @@ def mcnemar(predictions: pd.DataFrame, model_a: str, model_b: str, level: float 
         a difference of ratio estimators. "naive McNemar" takes segments as independent: z^2 is McNemar's chi-square
         without continuity correction (Fagerland, Lydersen & Laake 2013), the interval Wald's. The variance of a test
         holds under no difference, that of an interval does not, so the two can disagree at the edge.
-
-    Raises
-    ------
-    InputError
-        As ``comparison``.
-    InputError
-        A level outside (0, 1).
     """
-    roc.check_level(level)
-    table = validate(predictions)
     rows = []
-    for run, both in paired(table, model_a, model_b):
+    for run, both in paired(predictions, model_a, model_b):
         for metric, labels in _DECISIONS.items():
             counted = both[both["y_true_a"].isin(labels)]
             right_a, right_b = (_right(counted, suffix) for suffix in ("_a", "_b"))
@@ -110,22 +98,18 @@ def several(predictions: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     InputError
-        As ``validate``; no split and repeat with two models; segments that not all scored, or with different labels.
-    InputError
-        As ``roc.joint``.
+        No split and repeat with two models; segments that not all scored, or with different labels; areas that differ
+        where their difference has no variance.
     """
-    table = validate(predictions)
     rows = []
-    for run, segments, scores in together(table):
+    for run, segments, scores in together(predictions):
         names, patients = list(scores), segments["participant_id"]
         sizes = {"models": ", ".join(names), "n": len(segments), "n_patients": patients.nunique()}
         for method, groups in (("clustered", patients), ("naive DeLong", None)):
             if len(names) >= 2:
-                test = roc.joint(segments["y_true"], scores, groups)
-                numbers = {"statistic": test.statistic, "df": test.df, "p": test.p}
-                rows.append({**run, "method": method, **sizes, **numbers})
+                rows.append({**run, "method": method, **sizes, **roc.joint(segments["y_true"], scores, groups)})
     if not rows:
-        raise InputError(f"found the models {models(table)}, expected two or more in one split and repeat")
+        raise InputError(f"found the models {models(predictions)}, expected two or more in one split and repeat")
     return pd.DataFrame(rows)
 
 
@@ -137,18 +121,18 @@ def _right(both: pd.DataFrame, suffix: str) -> NDArray[np.bool_]:
 
 def _decided(excess: NDArray[np.int64], groups: pd.Series | None, level: float) -> dict[str, object]:
     """Test and interval of the mean of ``excess`` (n,), 1 where only a is right, -1 where only b is."""
-    undefined = dict.fromkeys(("difference", "low", "high", "z", "p"), np.nan)
     codes = np.arange(len(excess)) if groups is None else pd.factorize(groups)[0]
     d, m = np.bincount(codes, excess), np.bincount(codes)
     if len(m) < 2:
         unit = "segments" if groups is None else "patients with segments"
-        return {**undefined, "note": f"found {len(m)} {unit} to count over, expected at least 2"}
+        note = f"found {len(m)} {unit} to count over, expected at least 2"
+        return undefined(note, ("difference", "low", "high", "z", "p"))
     squares, small_sample = float(d @ d), (len(d) - 1) / len(d)
     difference, variance = ratio_covariance(d[:, None], m[:, None])
     # Obuchowski's variances have the factor I / (I - 1), McNemar's and Wald's of single segments have none.
     of_test, of_interval = (small_sample, 1.0) if groups is not None else (1.0, small_sample)
     z = float(d.sum() * np.sqrt(of_test / squares)) if squares else 0.0
-    reach = float(norm.ppf((1 + level) / 2)) * float(np.sqrt(of_interval * variance[0, 0]))
+    reach = roc.z_value(level) * float(np.sqrt(of_interval * variance[0, 0]))
     centre = float(difference[0])
     note = "" if squares else "no patient in whom one model is right more often"
     numbers = {"difference": centre, "low": centre - reach, "high": centre + reach}
@@ -176,19 +160,9 @@ def both_ways(predictions: pd.DataFrame, model_a: str, model_b: str, level: floa
         independent (Wilson, DeLong 1988, McNemar); ``low``, ``high``, ``p`` with patients as clusters (ratio
         estimators, Obuchowski 1997 and 1998); ``width``, how many times as wide the clustered interval is, NaN where
         one of the two is missing or has no width. ``p`` is NaN for a metric, which nothing is tested against.
-
-    Raises
-    ------
-    InputError
-        As ``validate`` and ``comparison``; several splits or repeats.
-    InputError
-        As ``comparison``.
     """
-    table = validate(predictions)
-    table = table[table["model"].isin((model_a, model_b))]
-    runs = table[RUN[1:]].drop_duplicates()
-    if len(runs) != 1:
-        raise InputError(f"found {runs.to_dict('records')}, expected one split and repeat of both models")
+    table = predictions[predictions["model"].isin((model_a, model_b))]
+    check_one_run(table, "both models")
     pooled = summary(table, level).set_index(["model", "metric"])
     rows = [_metric(pooled.loc[(model, metric)], model, metric) for metric in METRICS for model in (model_a, model_b)]
     areas = comparison(table, model_a, model_b, level).assign(metric="auc")
@@ -239,66 +213,81 @@ def _name(metric: str) -> str:
     return metric.upper() if metric in ("auc", "ppv", "npv") else metric
 
 
-PAPER_ORDER = ["accuracy", "ppv", "npv", "sensitivity", "specificity", "auc"]
+_TEST = ("difference", "low", "high", "p")
 
 
-def paper_table(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
-    """The metrics of one model in the form of the paper's tables 2 and 3.
+def transport(own: pd.DataFrame, external: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Every metric of each model on its own cohort and on an external one, and what is lost on the way.
 
     Parameters
     ----------
-    predictions : the predictions table, narrowed to one split and repeat
-    model : whose table
+    own : predictions table of the cohort that the models learnt from, out of fold, one split and repeat
+    external : predictions table of patients that are not in it, one split and repeat
+    level : confidence
 
     Returns
     -------
     DataFrame
-        One row per fold: ``fold``, ``accuracy_pct``, ``ppv_pct``, ``npv_pct``, ``sensitivity_pct``,
-        ``specificity_pct`` (percent), ``auc``; NaN where undefined.
+        One row per model that stands in both and metric: ``model``, ``metric``, ``own``, ``own_low``, ``own_high``,
+        ``external``, ``external_low``, ``external_high`` (pooled over segments, clustered by patient as ``summary``),
+        ``difference`` (external minus own), ``low``, ``high``, ``p`` (normal, two-sided; the variances of two
+        independent cohorts add; missing where one of them is 0), ``note`` (why a number is missing or an interval has
+        no width; empty otherwise).
+
+        The two are not quite the same thing: out of fold each segment is scored by one fold's model, elsewhere by what
+        all folds' models say together.
 
     Raises
     ------
     InputError
-        As ``validate``; the model is not there, or in several splits or repeats.
+        Several splits or repeats of one cohort; no model in common.
     """
-    folds = metrics_per_fold(predictions)
-    of_model = folds[folds["model"] == model]
-    runs = of_model[["split", "repeat"]].drop_duplicates()
-    if len(runs) != 1:
-        found = runs.to_dict("records") or sorted(folds["model"].unique())
-        raise InputError(f"found {found}, expected one split and repeat of the model {model!r}")
-    return _paper_units(of_model.set_index("fold")[PAPER_ORDER]).reset_index()
+    for table in (own, external):
+        check_one_run(table, "a cohort")
+    common = [model for model in models(own) if model in set(external["model"])]
+    if not common:
+        raise InputError(f"found the models {models(own)} and {models(external)}, expected one in common")
+    of_own, of_external = (summary(table, level).set_index(["model", "metric"]) for table in (own, external))
+    rows = []
+    for model in common:
+        first, second = (table[table["model"] == model] for table in (own, external))
+        for metric in METRICS:
+            sides = {"own": of_own.loc[(model, metric)], "external": of_external.loc[(model, metric)]}
+            tested = _lost(first, second, metric, level)
+            if any(side["low"] == side["high"] for side in sides.values()):
+                # A side without variance is not known for certain, as a sum of variances would take it.
+                tested |= {"low": np.nan, "high": np.nan, "p": np.nan}
+            row = {"model": model, "metric": metric}
+            for name, side in sides.items():
+                row |= {name: side["pooled"], f"{name}_low": side["low"], f"{name}_high": side["high"]}
+            note = "; ".join(f"{name}: {side['note']}" for name, side in sides.items() if side["note"])
+            rows.append({**row, **tested, "note": note})
+    return pd.DataFrame(rows)
 
 
-def comparison_table(predictions: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:
-    """Mean and population SD over folds of two models, in the form of the paper's table 4.
-
-    Parameters
-    ----------
-    predictions : the predictions table, narrowed to one split and repeat
-    model_a, model_b : the two models
-
-    Returns
-    -------
-    DataFrame
-        One row per metric: ``metric``, and for each model ``{model}_mean``, ``{model}_sd``, ``{model}_folds`` (folds
-        where the metric is defined).
-
-    Raises
-    ------
-    InputError
-        As ``paper_table``.
-    """
-    table = pd.DataFrame()
-    for model in (model_a, model_b):
-        folds = paper_table(predictions, model).set_index("fold")
-        table[f"{model}_mean"] = folds.mean()
-        table[f"{model}_sd"] = folds.std(ddof=0)
-        table[f"{model}_folds"] = folds.count()
-    return table.rename_axis("metric").reset_index()
+def _lost(own: pd.DataFrame, external: pd.DataFrame, metric: str, level: float) -> dict[str, float]:
+    """What a model loses of a metric; NaN where one of the two has no variance to be estimated."""
+    try:
+        (here, of_here), (there, of_there) = (_pooled(table, metric) for table in (own, external))
+    except InputError:
+        return dict.fromkeys(_TEST, np.nan)
+    test = roc.normal_test(float(there[0] - here[0]), float(of_here[0, 0] + of_there[0, 0]), level)
+    return {name: test[name] for name in _TEST}
 
 
-def _paper_units(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Percent but for the AUC, with the names of the published tables."""
-    percent = metrics.drop(columns="auc").mul(100).add_suffix("_pct")
-    return percent.assign(auc=metrics["auc"])
+def _pooled(table: pd.DataFrame, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A metric over all segments and its variance, (1,) and (1, 1)."""
+    if metric == "auc":
+        return roc.auc_covariance(table["y_true"], table["score"], table["participant_id"])
+    return ratio_covariance(*per_patient(table, [metric]))
+
+
+def paired_areas(predictions: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:
+    """As ``comparison``, with a ``note`` in place of the numbers where a cohort is too small or of one class."""
+    try:
+        return comparison(predictions, model_a, model_b).assign(note="")
+    except InputError as error:
+        row: dict[str, object] = {"model_a": model_a, "model_b": model_b, "method": "clustered"}
+        row |= {"n": len(predictions.drop_duplicates(KEY)), "n_patients": predictions["participant_id"].nunique()}
+        numbers = ("auc_a", "auc_b", "difference", "se", "z", "p", "low", "high")
+        return pd.DataFrame([{**row, **undefined(str(error), numbers)}])

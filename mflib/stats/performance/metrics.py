@@ -1,19 +1,22 @@
-"""Metrics of each model per fold, over folds and pooled, with patients as clusters; the frozen threshold."""
+"""Metrics of each model per fold, over folds, pooled with patients as clusters, and in the paper's form."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.proportion import proportion_confint
 
 from mflib.base.errors import InputError
 from mflib.stats import roc
-from mflib.stats.performance.predictions import RUN, runs, validate
-from mflib.stats.roc.cases import one_column
+from mflib.stats.performance.predictions import RUN, runs, undefined
+from mflib.stats.roc.cases import Floats, one_column
 
-Floats = NDArray[np.float64]
 # What each proportion divides: cells of the confusion matrix counted, and those counted over.
 PROPORTIONS = {
     "sensitivity": (["tp"], ["tp", "fn"]),
@@ -48,11 +51,6 @@ def ratio_covariance(parts: NDArray[np.integer], wholes: NDArray[np.integer]) ->
     proportions : (k,)
     covariance : (k, k) of ``x - m p`` over patients, times I / (I - 1) where I is the number of patients that have
         segments to count over; of two different proportions the number that have any, as in Obuchowski 1997
-
-    Raises
-    ------
-    InputError
-        Fewer than two patients have segments to count over.
     """
     counted = (wholes > 0).sum(axis=0)
     if counted.min() < 2:
@@ -80,39 +78,36 @@ def interval(estimate: float, variance: float, level: float) -> dict[str, object
     return {"low": low, "high": high, "note": note}
 
 
-def resampled_sums(run: pd.DataFrame, values: ArrayLike, resamples: int, seed: int) -> Floats:
-    """Sums of values over the segments of resampled patients.
-
-    Patients are drawn among those with positives only, with negatives only, and with both, each as often as there are,
-    so that every resample holds both classes. The same patients and seed give the same draws for every model.
-
-    Parameters
-    ----------
-    run : n rows with ``participant_id`` and ``y_true``
-    values : (n, k)
-    resamples, seed : of the bootstrap
-
-    Returns
-    -------
-    (resamples, k)
-    """
-    codes, patients = pd.factorize(run["participant_id"], sort=True)
-    columns = np.asarray(values, dtype=np.float64)
-    sums = np.stack([np.bincount(codes, column, len(patients)) for column in columns.T], axis=1)
-    positives = np.bincount(codes, run["y_true"], len(patients)) > 0
-    negatives = np.bincount(codes, 1 - run["y_true"], len(patients)) > 0
-    drawn = roc.patient_weights(np.arange(len(patients)), positives + 2 * negatives, resamples, seed)
-    return drawn.astype(np.float64) @ sums  # as numbers of one kind the product is fast
+def estimated(
+    name: str, level: float, estimator: Callable[..., tuple[Floats, Floats]], *arguments: Any
+) -> dict[str, object]:
+    """An estimate with its ``se``, ``low`` and ``high``; NaN and a ``note`` where the estimator refuses the data."""
+    try:
+        value, covariance = estimator(*arguments)
+    except InputError as error:
+        return undefined(str(error), (name, "se", "low", "high"))
+    estimate, variance = float(value[0]), float(covariance[0, 0])
+    return {name: estimate, "se": float(np.sqrt(variance)), **interval(estimate, variance, level)}
 
 
-def percentiles(values: Floats, level: float) -> tuple[Floats, Floats]:
-    """Percentile interval of resampled values (resamples, ...): its lower and its upper ends."""
-    low, high = np.percentile(values, [50 * (1 - level), 50 * (1 + level)], axis=0)
-    return low, high
+def kappa(table: ArrayLike, weights: str | None = None) -> float | None:
+    """Cohen's kappa of a table of counts; None where there is one and the same grade throughout: 0 / 0."""
+    counts = np.asarray(table)
+    if counts.max() == counts.sum():
+        return None
+    return float(cohens_kappa(counts, wt=weights, return_results=False))
+
+
+def grade_pairs(first: NDArray[np.integer], second: NDArray[np.integer]) -> Floats:
+    """Which cell of the table of two gradings (0-3) each segment falls in: (n, 16) 0 or 1, its sum is that table."""
+    cells = np.zeros((len(first), 4, 4))
+    cells[np.arange(len(first)), first, second] = 1
+    return cells.reshape(-1, 16)
 
 
 METRICS = [*PROPORTIONS, "auc"]
-_NO_INTERVAL = dict.fromkeys(("low", "high", "naive_low", "naive_high"), np.nan)
+PAPER_ORDER = ["accuracy", "ppv", "npv", "sensitivity", "specificity", "auc"]
+_NO_NAIVE = {"naive_low": np.nan, "naive_high": np.nan}
 
 
 def youden_threshold(y_true: ArrayLike, scores: ArrayLike) -> float:
@@ -129,11 +124,6 @@ def youden_threshold(y_true: ArrayLike, scores: ArrayLike) -> float:
         A score >= threshold is called positive. It lies midway between two neighbouring distinct scores. Of equally
         good ones the highest is taken (the most specific). Where nothing beats calling every segment positive, it is
         the lowest score.
-
-    Raises
-    ------
-    InputError
-        One class only, non-finite scores, lengths that differ, more than one column of scores.
     """
     positive, column = one_column(y_true, scores)
     distinct, position = np.unique(column, return_inverse=True)
@@ -159,16 +149,10 @@ def metrics_per_fold(predictions: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``RUN``, ``fold``, ``n``, ``n_positive``, ``tp``, ``fp``, ``fn``, ``tn``, then ``METRICS`` in [0, 1]. NaN marks
         an undefined metric: nothing to divide by, or an AUC in a fold of one class. ``summary`` counts the rest.
-
-    Raises
-    ------
-    InputError
-        As ``validate``.
     """
-    table = validate(predictions)
     rows = [
         {**dict(zip([*RUN, "fold"], key, strict=True)), **_metrics(fold)}
-        for key, fold in table.groupby([*RUN, "fold"], sort=True)
+        for key, fold in predictions.groupby([*RUN, "fold"], sort=True)
     ]
     return pd.DataFrame(rows)
 
@@ -192,24 +176,14 @@ def summary(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         The pooled AUC ranks scores of different folds' models against each other, so it asks that they share a scale.
         Its intervals are Obuchowski 1997 and, naive, DeLong 1988. Those of proportions are the ratio estimator
         (Rao & Scott 1992) and, naive, Wilson's.
-
-    Raises
-    ------
-    InputError
-        As ``validate``.
-    InputError
-        A level outside (0, 1).
     """
-    roc.check_level(level)
-    table = validate(predictions)
-    folds = metrics_per_fold(table)
     rows = []
-    for key, run in table.groupby(RUN, sort=True):
-        of_run = folds[(folds[RUN] == list(key)).all(axis=1)]
+    for key, run in predictions.groupby(RUN, sort=True):
+        folds = pd.DataFrame([_metrics(fold) for _, fold in run.groupby("fold", sort=True)])
         for metric in METRICS:
             pooled = _pooled_auc(run, level) if metric == "auc" else _pooled_proportion(run, metric, level)
-            rows.append({**dict(zip(RUN, key, strict=True)), "metric": metric, **_over_folds(of_run[metric]), **pooled})
-    return pd.DataFrame(rows)
+            rows.append({**dict(zip(RUN, key, strict=True)), "metric": metric, **_over_folds(folds[metric]), **pooled})
+    return pd.DataFrame(rows).drop(columns="se")
 
 
 def fold_mean_auc(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
@@ -228,26 +202,66 @@ def fold_mean_auc(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFram
         One row per model, split and repeat: ``RUN``, ``n_folds``, ``mean``, ``se``, ``low``, ``high`` (influence curves
         summed over patients, LeDell, Petersen & van der Laan 2015, on the logit scale), ``pooled``, ``note`` (why
         numbers are missing, such as a fold in which one patient has all positives; empty otherwise).
+    """
+    rows = []
+    for run, table in runs(predictions):
+        cases = table["y_true"], table["score"], table["fold"], table["participant_id"]
+        mean = estimated("mean", level, roc.fold_mean, *cases)
+        rows.append({**run, "n_folds": table["fold"].nunique(), "pooled": _auc(table), **mean})
+    return pd.DataFrame(rows)[[*RUN, "n_folds", "mean", "se", "low", "high", "pooled", "note"]]
+
+
+def paper_table(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
+    """The metrics of one model in the form of the paper's tables 2 and 3.
+
+    Parameters
+    ----------
+    predictions : the predictions table, narrowed to one split and repeat
+    model : whose table
+
+    Returns
+    -------
+    DataFrame
+        One row per fold: ``fold``, ``accuracy_pct``, ``ppv_pct``, ``npv_pct``, ``sensitivity_pct``,
+        ``specificity_pct`` (percent), ``auc``; NaN where undefined.
 
     Raises
     ------
     InputError
-        As ``validate``.
-    InputError
-        A level outside (0, 1).
+        The model is not there, or in several splits or repeats.
     """
-    roc.check_level(level)
-    rows = []
-    for run, table in runs(validate(predictions)):
-        found = {**run, "n_folds": table["fold"].nunique(), "pooled": _auc(table)}
-        try:
-            auc, variance = roc.fold_mean(table["y_true"], table["score"], table["fold"], table["participant_id"])
-        except InputError as error:
-            rows.append({**found, **dict.fromkeys(("mean", "se", "low", "high"), np.nan), "note": str(error)})
-            continue
-        mean, spread = float(auc[0]), float(variance[0, 0])
-        rows.append({**found, "mean": mean, "se": float(np.sqrt(spread)), **interval(mean, spread, level)})
-    return pd.DataFrame(rows)[[*RUN, "n_folds", "mean", "se", "low", "high", "pooled", "note"]]
+    folds = metrics_per_fold(predictions)
+    of_model = folds[folds["model"] == model]
+    runs = of_model[["split", "repeat"]].drop_duplicates()
+    if len(runs) != 1:
+        found = runs.to_dict("records") or sorted(folds["model"].unique())
+        raise InputError(f"found {found}, expected one split and repeat of the model {model!r}")
+    metrics = of_model.set_index("fold")[PAPER_ORDER]
+    percent = metrics.drop(columns="auc").mul(100).add_suffix("_pct")
+    return percent.assign(auc=metrics["auc"]).reset_index()
+
+
+def comparison_table(predictions: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:
+    """Mean and population SD over folds of two models, in the form of the paper's table 4.
+
+    Parameters
+    ----------
+    predictions : the predictions table, narrowed to one split and repeat
+    model_a, model_b : the two models
+
+    Returns
+    -------
+    DataFrame
+        One row per metric: ``metric``, and for each model ``{model}_mean``, ``{model}_sd``, ``{model}_folds`` (folds
+        where the metric is defined).
+    """
+    table = pd.DataFrame()
+    for model in (model_a, model_b):
+        folds = paper_table(predictions, model).set_index("fold")
+        table[f"{model}_mean"] = folds.mean()
+        table[f"{model}_sd"] = folds.std(ddof=0)
+        table[f"{model}_folds"] = folds.count()
+    return table.rename_axis("metric").reset_index()
 
 
 def _metrics(fold: pd.DataFrame) -> dict[str, float]:
@@ -269,27 +283,20 @@ def _over_folds(values: pd.Series) -> dict[str, float]:
 
 
 def _pooled_auc(run: pd.DataFrame, level: float) -> dict[str, object]:
-    y_true, scores = run["y_true"], run["score"]
-    try:
-        auc, clustered = roc.auc_covariance(y_true, scores, run["participant_id"])
-    except InputError as error:
-        return {"pooled": _auc(run), **_NO_INTERVAL, "note": str(error)}
-    _, naive = roc.auc_covariance(y_true, scores)
-    low, high = roc.auc_interval(float(auc[0]), float(naive[0, 0]), level=level)
-    return _clustered(float(auc[0]), float(clustered[0, 0]), level) | {"naive_low": low, "naive_high": high}
+    cases = run["y_true"], run["score"]
+    found = estimated("pooled", level, roc.auc_covariance, *cases, run["participant_id"])
+    if pd.isna(found["pooled"]):
+        return {**found, "pooled": _auc(run), **_NO_NAIVE}
+    naive = estimated("pooled", level, roc.auc_covariance, *cases)
+    return {**found, "naive_low": naive["low"], "naive_high": naive["high"]}
 
 
 def _pooled_proportion(run: pd.DataFrame, metric: str, level: float) -> dict[str, object]:
     """A proportion over all segments, its interval by the ratio estimator."""
     parts, wholes = per_patient(run, [metric])
     x, m = int(parts.sum()), int(wholes.sum())
-    try:
-        proportion, variance = ratio_covariance(parts, wholes)
-    except InputError as error:
-        return {"pooled": ratio(x, m), **_NO_INTERVAL, "note": str(error)}
+    found = estimated("pooled", level, ratio_covariance, parts, wholes)
+    if pd.isna(found["pooled"]):
+        return {**found, "pooled": ratio(x, m), **_NO_NAIVE}
     low, high = proportion_confint(x, m, alpha=1 - level, method="wilson")
-    return _clustered(float(proportion[0]), float(variance[0, 0]), level) | {"naive_low": low, "naive_high": high}
-
-
-def _clustered(estimate: float, variance: float, level: float) -> dict[str, object]:
-    return {"pooled": estimate, **interval(estimate, variance, level)}
+    return {**found, "naive_low": low, "naive_high": high}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,25 +95,21 @@ def listed(lines: list[str]) -> str:
 
 
 def runs(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
-    """Each model, split and repeat of a valid table, and its rows; the models in the order of ``models``."""
+    """Each model, split and repeat, and its rows with an index of their own; in the order of ``models``."""
     for model in models(table):
         for (split, repeat), rows in table[table["model"] == model].groupby(["split", "repeat"], sort=True):
-            yield {"model": model, "split": split, "repeat": int(repeat)}, rows
+            yield {"model": model, "split": split, "repeat": int(repeat)}, rows.reset_index(drop=True)
+
+
+def check_one_run(table: pd.DataFrame, what: str) -> None:
+    """Refuse several splits or repeats of what is named, or none."""
+    found = table[["split", "repeat"]].drop_duplicates()
+    if len(found) != 1:
+        raise InputError(f"found {found.to_dict('records')}, expected one split and repeat of {what}")
 
 
 def paired(table: pd.DataFrame, model_a: str, model_b: str) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
-    """Each split and repeat that both models scored, and its segments with the suffixes ``_a`` and ``_b``.
-
-    Parameters
-    ----------
-    table : as ``validate`` gives it
-    model_a, model_b : the two models
-
-    Raises
-    ------
-    InputError
-        No split and repeat in common; or segments that only one of the two scored, or that carry different labels.
-    """
+    """Each split and repeat that both models scored, and its segments with the suffixes ``_a`` and ``_b``."""
     of_model = {
         model: dict(iter(table[table["model"] == model].groupby(["split", "repeat"]))) for model in (model_a, model_b)
     }
@@ -129,17 +125,7 @@ def paired(table: pd.DataFrame, model_a: str, model_b: str) -> Iterator[tuple[di
 
 
 def together(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFrame, pd.DataFrame]]:
-    """Each split and repeat, its segments with KEY and ``y_true``, and their scores with a column for each model.
-
-    Parameters
-    ----------
-    table : as ``validate`` gives it
-
-    Raises
-    ------
-    InputError
-        Segments that not every model of the split and repeat scored, or that carry different labels.
-    """
+    """Each split and repeat, its segments with KEY and ``y_true``, and their scores with a column for each model."""
     for (split, repeat), rows in table.groupby(["split", "repeat"], sort=True):
         check_same_segments(rows)
         scores = rows.pivot(index=[*KEY, "y_true"], columns="model", values="score")[models(rows)]
@@ -147,13 +133,7 @@ def together(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFr
 
 
 def check_same_segments(rows: pd.DataFrame) -> None:
-    """Refuse models of one split and repeat that scored different segments, or with different labels.
-
-    Raises
-    ------
-    InputError
-        With the number of such segments and the first of them.
-    """
+    """Refuse models of one split and repeat that scored different segments, or with different labels."""
     named = set(rows["model"])
     segments = rows.groupby(KEY, sort=True)
     scored, labels = segments["model"].agg(set), segments["y_true"].nunique()
@@ -172,6 +152,11 @@ def _typed(predictions: pd.DataFrame) -> pd.DataFrame:
     for column in ("repeat", "fold", "y_true", "score", "threshold"):
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
     return table
+
+
+def undefined(note: str, names: Sequence[str] = ("value", "low", "high")) -> dict[str, object]:
+    """Numbers that there are not, and why."""
+    return {**dict.fromkeys(names, np.nan), "note": note}
 
 
 def p_value(p: float) -> str:

@@ -1,7 +1,8 @@
-"""Whether scores are the probabilities that they are read as."""
+"""Whether scores are the probabilities that they are read as, and their update to another cohort."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from statsmodels.genmod.generalized_linear_model import GLM
 
 from mflib.base.errors import InputError
 from mflib.stats import roc
-from mflib.stats.performance.metrics import Floats, interval, percentiles, ratio, ratio_covariance, resampled_sums
-from mflib.stats.performance.predictions import RUN, runs, validate
+from mflib.stats.performance.metrics import estimated, ratio, ratio_covariance
+from mflib.stats.performance.predictions import COLUMNS, RUN, runs, undefined
+from mflib.stats.roc.cases import Floats
 
-EPSILON = 1e-3
+EPSILON = 1e-3  # scores nearer to 0 or 1 are moved there, as the logit of 0 and 1 is infinite
 Labels = NDArray[np.integer]
 
 
@@ -57,6 +59,19 @@ def fit_clustered(model: GLM, patients: pd.Series, start: list[float] | None = N
     return model.fit(start, cov_type="cluster", cov_kwds={"groups": pd.factorize(patients)[0]})
 
 
+def coefficients(
+    model: GLM, patients: pd.Series, level: float, start: list[float] | None = None
+) -> list[dict[str, float]]:
+    """Each coefficient of the fit to all patients with its interval, patients as clusters."""
+    roc.check_level(level)
+    fitted = fit_clustered(model, patients, start)
+    ends = fitted.conf_int(1 - level)
+    return [
+        {"value": float(value), "low": float(low), "high": float(high)}
+        for value, (low, high) in zip(fitted.params, ends, strict=True)
+    ]
+
+
 QUANTITIES = ("intercept", "slope", "brier", "scaled_brier")
 
 
@@ -85,26 +100,16 @@ def calibration(predictions: pd.DataFrame, level: float = 0.95, resamples: int =
             Mean squared difference of score and label, and the share by which it is below that of the prevalence as
             everybody's score. Percentile interval over resampled patients.
 
-        Scores within ``logistic.EPSILON`` of 0 or 1 are moved there for the first two, since the logit of 0 and 1 is
-        infinite; the note counts them. A model with scores outside [0, 1] has no calibration, and a note in place of
-        numbers.
-
-    Raises
-    ------
-    InputError
-        As ``validate``.
-    InputError
-        A level outside (0, 1).
+        Scores within ``EPSILON`` of 0 or 1 are moved there for the first two; the note counts them. A model with scores
+        outside [0, 1] has no calibration, and a note in place of numbers.
     """
-    roc.check_level(level)
     rows = []
-    for run, table in runs(validate(predictions)):
+    for run, table in runs(predictions):
         reason = unfit(table)
-        if reason:
-            rows += [{**run, "quantity": name, **_missing(reason)} for name in QUANTITIES]
-            continue
-        fitted = {"intercept": _intercept(table, level), "slope": _slope(table, level)}
-        fitted |= _brier(table, level, resamples, seed)
+        if reason is None:
+            fitted = _logistic(table, level) | _brier(table, level, resamples, seed)
+        else:
+            fitted = dict.fromkeys(QUANTITIES, undefined(reason))
         rows += [{**run, "quantity": name, **fitted[name]} for name in QUANTITIES]
     return pd.DataFrame(rows)
 
@@ -124,23 +129,15 @@ def calibration_curve(predictions: pd.DataFrame, bins: int = 10, level: float = 
         One row per model, split, repeat and group: ``RUN``, ``bin`` (from 1), ``mean_score``, ``observed``, ``low``,
         ``high`` (ratio estimator with patients as clusters, logit scale), ``n``, ``n_patients``, ``note``. A model
         with scores outside [0, 1] has one row with a note and no numbers.
-
-    Raises
-    ------
-    InputError
-        As ``validate``, or fewer than one bin.
-    InputError
-        A level outside (0, 1).
     """
-    roc.check_level(level)
     if bins < 1:
         raise InputError(f"found {bins} bins, expected at least 1")
     rows: list[dict[str, object]] = []
-    for run, table in runs(validate(predictions)):
+    for run, table in runs(predictions):
         reason = unfit(table)
-        if reason:
-            rows.append({**run, "bin": 0, "n": len(table), "n_patients": table["participant_id"].nunique()})
-            rows[-1] |= {"mean_score": np.nan, "observed": np.nan, "low": np.nan, "high": np.nan, "note": reason}
+        if reason is not None:
+            sizes = {"n": len(table), "n_patients": table["participant_id"].nunique()}
+            rows.append({**run, "bin": 0, **sizes, **undefined(reason, ("mean_score", "observed", "low", "high"))})
             continue
         edges = np.unique(np.quantile(table["score"], np.linspace(0, 1, bins + 1)[1:-1]))
         group = np.searchsorted(edges, table["score"], side="left")
@@ -151,52 +148,37 @@ def calibration_curve(predictions: pd.DataFrame, bins: int = 10, level: float = 
     return pd.DataFrame(rows)[[*RUN, "bin", "mean_score", "observed", "low", "high", "n", "n_patients", "note"]]
 
 
-def unfit(table: pd.DataFrame) -> str:
-    """Why the scores of a run cannot be read as probabilities of both classes; empty where they can."""
+def unfit(table: pd.DataFrame) -> str | None:
+    """Why the scores of a run cannot be read as probabilities of both classes."""
     low, high = table["score"].min(), table["score"].max()
     if low < 0 or high > 1:
         return f"scores from {low:.3g} to {high:.3g}, expected probabilities in [0, 1]"
     if table["y_true"].nunique() < 2:
         return f"found the label {table['y_true'].iloc[0]} only, expected positives and negatives"
     patients = table["participant_id"].nunique()
-    return f"found {patients} patients, expected at least 2" if patients < 2 else ""
+    return f"found {patients} patients, expected at least 2" if patients < 2 else None
 
 
-def _missing(note: str) -> dict[str, object]:
-    return {"value": np.nan, "low": np.nan, "high": np.nan, "note": note}
-
-
-def _intercept(table: pd.DataFrame, level: float) -> dict[str, object]:
-    labels = table["y_true"].to_numpy()
+def _logistic(table: pd.DataFrame, level: float) -> dict[str, dict[str, object]]:
+    """Intercept with the slope held at 1, and slope with an intercept beside it."""
+    labels, patients = table["y_true"].to_numpy(), table["participant_id"]
     log_odds, note = to_log_odds(table["score"])
-    model = logistic_regression(log_odds, labels, slope=False)
-    return _last(model, table, level, note, [shift(log_odds, labels)])
-
-
-def _slope(table: pd.DataFrame, level: float) -> dict[str, object]:
-    labels = table["y_true"].to_numpy()
-    log_odds, note = to_log_odds(table["score"])
+    shifted = logistic_regression(log_odds, labels, slope=False)
+    intercept = coefficients(shifted, patients, level, [shift(log_odds, labels)])[0]
     if log_odds.min() == log_odds.max():
-        return _missing(f"no slope: all scores are equal{', ' * bool(note)}{note}")
-    if separated(log_odds, labels):
-        return _missing("no slope: one score parts the classes, so no finite slope fits")
-    return _last(logistic_regression(log_odds, labels, slope=True), table, level, note)
-
-
-def _last(
-    model: GLM, table: pd.DataFrame, level: float, note: str, start: list[float] | None = None
-) -> dict[str, object]:
-    """The model's last coefficient, with patients as clusters."""
-    fitted = fit_clustered(model, table["participant_id"], start)
-    low, high = fitted.conf_int(1 - level)[-1]
-    return {"value": float(fitted.params[-1]), "low": float(low), "high": float(high), "note": note}
+        slope = undefined(", ".join(filter(None, ["no slope: all scores are equal", note])))
+    elif separated(log_odds, labels):
+        slope = undefined("no slope: one score parts the classes, so no finite slope fits")
+    else:
+        slope = {**coefficients(logistic_regression(log_odds, labels, slope=True), patients, level)[1], "note": note}
+    return {"intercept": {**intercept, "note": note}, "slope": slope}
 
 
 def _brier(table: pd.DataFrame, level: float, resamples: int, seed: int) -> dict[str, dict[str, object]]:
     squares = (table["score"] - table["y_true"]) ** 2
     values = np.column_stack([squares, table["y_true"], np.ones(len(table))])
-    drawn = _brier_scores(resampled_sums(table, values, resamples, seed))
-    low, high = percentiles(drawn, level)
+    drawn = roc.resampled_sums(table["participant_id"], table["y_true"], values, resamples, seed)
+    low, high = roc.percentiles(_brier_scores(drawn), level)
     value = _brier_scores(values.sum(axis=0)[None])[0]
     return {
         name: {"value": float(value[n]), "low": float(low[n]), "high": float(high[n]), "note": ""}
@@ -211,12 +193,109 @@ def _brier_scores(sums: Floats) -> Floats:
 
 
 def _observed(members: pd.DataFrame, level: float) -> dict[str, object]:
+    """Observed share of positives of a group of segments, patients as clusters."""
     counts = members.groupby("participant_id")["y_true"].agg(["sum", "size"]).to_numpy()
     x, m = counts.sum(axis=0)
-    row: dict[str, object] = {"mean_score": members["score"].mean(), "observed": ratio(x, m)}
-    row |= {"n": int(m), "n_patients": len(counts)}
-    try:
-        proportion, variance = ratio_covariance(counts[:, :1], counts[:, 1:])
-    except InputError as error:
-        return {**row, "low": np.nan, "high": np.nan, "note": str(error)}
-    return row | interval(float(proportion[0]), float(variance[0, 0]), level)
+    found = estimated("observed", level, ratio_covariance, counts[:, :1], counts[:, 1:])
+    sizes = {"n": int(m), "n_patients": len(counts)}
+    return {**found, **sizes, "mean_score": members["score"].mean(), "observed": ratio(x, m)}
+
+
+# What each method fits to the labels.
+UPDATES = {"intercept": ("intercept",), "intercept and slope": ("intercept", "slope")}
+
+
+@dataclass(frozen=True, eq=False)
+class Recalibrated:
+    """Probabilities after an update, and the update.
+
+    Parameters
+    ----------
+    predictions : the predictions table, each score updated by the fit to all patients but its own; runs that cannot be
+        updated are left out
+    update : fitted to all patients: ``RUN``, ``method``, ``quantity``, ``value``, ``low``, ``high``, ``note`` (why
+        there is none, or what was changed; empty otherwise)
+    """
+
+    predictions: pd.DataFrame
+    update: pd.DataFrame
+
+
+def recalibrate(predictions: pd.DataFrame, method: str, level: float = 0.95) -> Recalibrated:
+    """Update the probabilities of each model to the cohort that they are held against.
+
+    Logistic recalibration (Cox 1958; Steyerberg et al. 2004, Stat Med 23:2567): logit P = a + logit(score) with the
+    method "intercept", logit P = a + b logit(score) with "intercept and slope". The fit to all patients is what the
+    next patient of this cohort would get. On the patients that it was fitted to it looks better than it is, so each
+    patient's scores are updated by the fit to all the others. That errs a little on the strict side: without a patient
+    the fit moves away from that patient's labels.
+
+    Parameters
+    ----------
+    predictions : the predictions table, its scores probabilities
+    method : one of ``UPDATES``
+    level : confidence of the update's coefficients, by the sandwich variance with patients as clusters
+    """
+    if method not in UPDATES:
+        raise InputError(f"found the method {method!r}, expected one of {', '.join(UPDATES)}")
+    updated, rows = [], []
+    for run, table in runs(predictions):
+        reason = unfit(table) or _unfit_without(table, method)
+        if reason is None:
+            updated.append(_left_out(table, method))
+            found = _update(table, method, level)
+        else:
+            found = [undefined(reason)] * len(UPDATES[method])
+        rows += [
+            {**run, "method": method, "quantity": name, **numbers}
+            for name, numbers in zip(UPDATES[method], found, strict=True)
+        ]
+    empty = pd.DataFrame(columns=COLUMNS)
+    return Recalibrated(pd.concat(updated, ignore_index=True) if updated else empty, pd.DataFrame(rows))
+
+
+def _left_out(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """The table, each score updated by the fit to the other patients."""
+    x, y = _covariate(table)
+    scores = np.empty(len(table))
+    for own in _of_patients(table).values():
+        model = logistic_regression(x[~own], y[~own], slope="slope" in UPDATES[method])
+        fitted = model.fit(_start(x[~own], y[~own], method)).params
+        slope = 1.0 if len(fitted) == 1 else fitted[1]
+        scores[own] = expit(fitted[0] + slope * x[own])
+    return table[COLUMNS].assign(score=scores)
+
+
+def _update(table: pd.DataFrame, method: str, level: float) -> list[dict[str, object]]:
+    """Coefficients of the fit to all patients."""
+    x, y = _covariate(table)
+    model = logistic_regression(x, y, slope="slope" in UPDATES[method])
+    note = to_log_odds(table["score"])[1]
+    found = coefficients(model, table["participant_id"], level, _start(x, y, method))
+    return [{**numbers, "note": note} for numbers in found]
+
+
+def _covariate(table: pd.DataFrame) -> tuple[Floats, Labels]:
+    """Log odds that the scores claim, and labels, (n,) each."""
+    return to_log_odds(table["score"])[0], table["y_true"].to_numpy()
+
+
+def _start(x: Floats, y: Labels, method: str) -> list[float]:
+    return [shift(x, y), 1.0][: len(UPDATES[method])]
+
+
+def _unfit_without(table: pd.DataFrame, method: str) -> str | None:
+    """Why no finite update fits where one patient is left out."""
+    x, y = _covariate(table)
+    for patient, own in _of_patients(table).items():
+        if len(np.unique(y[~own])) < 2:
+            return f"no update: without {patient} there is one class only"
+        if method != "intercept" and separated(x[~own], y[~own]):
+            return f"no update: without {patient} one score parts the classes, so no finite slope fits"
+    return None
+
+
+def _of_patients(table: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
+    """Which rows (n,) are each patient's."""
+    patients = table["participant_id"]
+    return {str(patient): (patients == patient).to_numpy() for patient in patients.unique()}

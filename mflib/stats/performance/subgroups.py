@@ -6,17 +6,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
-from statsmodels.stats.inter_rater import cohens_kappa
 
 from mflib.base.errors import InputError
 from mflib.base.words import KEY, NOT_RECORDED
 from mflib.stats import roc
-from mflib.stats.performance.metrics import Floats, interval, per_patient, percentiles, resampled_sums
-from mflib.stats.performance.predictions import RUN, runs, validate
+from mflib.stats.performance.metrics import estimated, grade_pairs, kappa, per_patient
+from mflib.stats.performance.predictions import RUN, runs, undefined
+from mflib.stats.roc.cases import Floats
 
 KAPPA = "quadratic weighted kappa"
 CUTS = {1: "AUC, 0 | 1 2 3", 2: "AUC, 0 1 | 2 3", 3: "AUC, 0 1 2 | 3"}
-_UNDEFINED = {"value": np.nan, "low": np.nan, "high": np.nan}
 
 
 def by_grade(
@@ -46,17 +45,17 @@ def by_grade(
     Raises
     ------
     InputError
-        As ``validate``, or segments without a grade of 0 to 3.
-    InputError
-        A level outside (0, 1).
+        Segments without a grade of 0 to 3.
     """
-    roc.check_level(level)
-    table = _graded(validate(predictions), grades)
     rows = []
-    for run, of_run in runs(table):
-        rows += [{**run, "quantity": name, **_cut(of_run, cut, level)} for cut, name in CUTS.items()]
-        rows.append({**run, "quantity": KAPPA, **_agreement(of_run, level, resamples, seed)})
-    return pd.DataFrame(rows)
+    for run, of_run in runs(_graded(predictions, grades)):
+        scored = of_run["score"], of_run["participant_id"]
+        for cut, name in CUTS.items():
+            area = estimated("value", level, roc.auc_covariance, (of_run["grade"] >= cut).astype(int), *scored)
+            rows.append({**run, "quantity": name, **_sizes(of_run, cut), **area})
+        rows.append({**run, "quantity": KAPPA, **_sizes(of_run, 1), **_agreement(of_run, level, resamples, seed)})
+    columns = ["quantity", "value", "n", "n_above", "patients_above", "low", "high", "note"]
+    return pd.DataFrame(rows)[[*RUN, *columns]]
 
 
 def grades_by_rank(
@@ -95,40 +94,27 @@ def _graded(table: pd.DataFrame, grades: pd.DataFrame) -> pd.DataFrame:
     return joined.astype({"grade": int})
 
 
-def _cut(run: pd.DataFrame, cut: int, level: float) -> dict[str, object]:
+def _sizes(run: pd.DataFrame, cut: int) -> dict[str, int]:
     above = run["grade"] >= cut
-    sizes = {"n": len(run), "n_above": int(above.sum()), "patients_above": run.loc[above, "participant_id"].nunique()}
-    try:
-        auc, variance = roc.auc_covariance(above.astype(int), run["score"], run["participant_id"])
-    except InputError as error:
-        return {**_UNDEFINED, **sizes, "note": str(error)}
-    return {"value": float(auc[0]), **sizes, **interval(float(auc[0]), float(variance[0, 0]), level)}
+    patients_above = run.loc[above, "participant_id"].nunique()
+    return {"n": len(run), "n_above": int(above.sum()), "patients_above": patients_above}
 
 
 def _agreement(run: pd.DataFrame, level: float, resamples: int, seed: int) -> dict[str, object]:
-    above = run["grade"] >= 1
-    sizes = {"n": len(run), "n_above": int(above.sum()), "patients_above": run.loc[above, "participant_id"].nunique()}
+    """Quadratic weighted kappa of the grades and what the ranks of the scores make of them."""
     if run["fold"].nunique() < 2:
-        return {**_UNDEFINED, **sizes, "note": "found one fold, expected others to take the shares of grades from"}
+        return undefined("found one fold, expected others to take the shares of grades from")
     truth = run["grade"].to_numpy()
-    predicted = grades_by_rank(truth, run["score"].to_numpy(), run["fold"].to_numpy())
-    cells = np.eye(16)[4 * truth + predicted]
-    value = _kappa(cells.sum(axis=0).reshape(4, 4))
+    cells = grade_pairs(truth, grades_by_rank(truth, run["score"].to_numpy(), run["fold"].to_numpy()))
+    value = kappa(cells.sum(axis=0).reshape(4, 4), "quadratic")
     if value is None:
-        return {**_UNDEFINED, **sizes, "note": "found one and the same grade throughout, expected several"}
-    drawn = [_kappa(table) for table in resampled_sums(run, cells, resamples, seed).reshape(-1, 4, 4)]
-    defined = np.array([kappa for kappa in drawn if kappa is not None])
-    low, high = percentiles(defined, level)
-    lost = len(drawn) - len(defined)
+        return undefined("found one and the same grade throughout, expected several")
+    tables = roc.resampled_sums(run["participant_id"], run["y_true"], cells, resamples, seed).reshape(-1, 4, 4)
+    drawn = [found for table in tables if (found := kappa(table, "quadratic")) is not None]
+    low, high = roc.percentiles(np.array(drawn), level)
+    lost = len(tables) - len(drawn)
     note = f"{lost} resamples with one grade throughout are left out" if lost else ""
-    return {"value": value, "low": float(low), "high": float(high), **sizes, "note": note}
-
-
-def _kappa(table: NDArray[np.float64]) -> float | None:
-    """Quadratic weighted kappa; None where there is one and the same grade throughout: 0 / 0."""
-    if table.max() == table.sum():
-        return None
-    return float(cohens_kappa(table, wt="quadratic", return_results=False))
+    return {"value": value, "low": float(low), "high": float(high), "note": note}
 
 
 _COUNTS = ("n", "n_patients", "n_positive", "patients_with_positives", "patients_with_negatives")
@@ -161,43 +147,38 @@ def subgroups(
     Raises
     ------
     InputError
-        As ``validate``; patients without a row in ``patients``, with two, or with a BMI that is no number; ``fewest``
-        below 2.
-    InputError
-        A level outside (0, 1).
+        Patients without a row in ``patients``, with two, or with a BMI that is no number; ``fewest`` below 2.
     """
-    roc.check_level(level)
     if fewest < 2:
         raise InputError(f"found fewest = {fewest}, expected at least 2: an interval needs two patients")
-    table = validate(predictions)
-    groups = {"level": table["level"], "side": table["lat"]}
+    columns = {"level": "level", "side": "lat"}
     if patients is not None:
-        groups |= _of_patients(table["participant_id"], patients)
+        columns |= {"sex": "sex", "BMI": "third"}
+        predictions = predictions.merge(_of_patients(predictions["participant_id"], patients), on="participant_id")
     rows: list[dict[str, object]] = [
         {**run, "variable": variable, "group": name, **_cell(cell, fewest, level)}
-        for run, of_run in runs(table)
-        for variable, group in groups.items()
-        for name, cell in of_run.groupby(group.loc[of_run.index], sort=True)
+        for run, of_run in runs(predictions)
+        for variable, column in columns.items()
+        for name, cell in of_run.groupby(column, sort=True)
     ]
     return pd.DataFrame(rows)[[*RUN, "variable", "group", *_COUNTS, *_NUMBERS, "note"]]
 
 
-def _of_patients(ids: pd.Series, patients: pd.DataFrame) -> dict[str, pd.Series]:
-    """Sex and third of the BMI of each row's patient, the thirds of the patients of the table."""
+def _of_patients(ids: pd.Series, patients: pd.DataFrame) -> pd.DataFrame:
+    """Sex and third of the BMI of each patient of the table, the thirds of these patients."""
     absent = [column for column in ("participant_id", "sex", "bmi") if column not in patients]
     if absent:
         raise InputError(f"found patients without the columns {absent}, expected participant_id, sex and bmi")
     known = patients.astype({"participant_id": str}).set_index("participant_id")
     unknown = sorted(set(ids) - set(known.index))
-    doubled = known.index[known.index.duplicated() & known.index.isin(ids)]
-    if unknown or len(doubled):
-        first = (unknown or list(doubled))[:3]
-        kind = "without a row" if unknown else "with two rows"
-        count = len(unknown) or len(doubled)
-        raise InputError(f"found {count} patients {kind} in the patients table, the first {first}; expected one each")
+    doubled = known.index[known.index.duplicated() & known.index.isin(ids)].tolist()
+    for wrong, kind in ((unknown, "without a row"), (doubled, "with two rows")):
+        if wrong:
+            found = f"found {len(wrong)} patients {kind} in the patients table, the first {wrong[:3]}"
+            raise InputError(f"{found}; expected one each")
     present = known.loc[sorted(set(ids))]
     sex = present["sex"].astype(object).fillna(NOT_RECORDED).astype(str)
-    return {"sex": ids.map(sex), "BMI": ids.map(_thirds(_bmi(present["bmi"])))}
+    return pd.DataFrame({"sex": sex, "third": _thirds(_bmi(present["bmi"]))}).reset_index()
 
 
 def _bmi(recorded: pd.Series) -> pd.Series:
@@ -226,12 +207,11 @@ def _cell(cell: pd.DataFrame, fewest: int, level: float) -> dict[str, object]:
     counts |= {"patients_with_positives": with_positives, "patients_with_negatives": with_negatives}
     if min(with_positives, with_negatives) < fewest:
         found = f"{with_positives} patients with positives and {with_negatives} with negatives"
-        return {**counts, **dict.fromkeys(_NUMBERS, np.nan), "note": f"withheld: {found}, at least {fewest} needed"}
-    auc, variance = roc.auc_covariance(cell["y_true"], cell["score"], patients)
-    parts, wholes = per_patient(cell, ["accuracy", "sensitivity", "specificity"])
-    accuracy, sensitivity, specificity = (parts.sum(axis=0) / wholes.sum(axis=0)).tolist()
-    shares = {"accuracy": accuracy, "sensitivity": sensitivity, "specificity": specificity}
-    return {**counts, "auc": float(auc[0]), **shares, **interval(float(auc[0]), float(variance[0, 0]), level)}
+        return {**counts, **undefined(f"withheld: {found}, at least {fewest} needed", _NUMBERS)}
+    area = estimated("auc", level, roc.auc_covariance, cell["y_true"], cell["score"], patients)
+    parts, wholes = per_patient(cell, list(_NUMBERS[3:]))
+    shares = parts.sum(axis=0) / wholes.sum(axis=0)
+    return {**counts, **area, **dict(zip(_NUMBERS[3:], shares.tolist(), strict=True))}
 
 
 _COLUMNS = ["fold", "y_true", "score", "threshold", "margin"]
@@ -252,16 +232,11 @@ def mistakes(predictions: pd.DataFrame, per_kind: int = 3) -> pd.DataFrame:
         ``margin``, the widest margin first. The margin is the share of the fold's segments whose scores lie between
         threshold and score (a score that equals one of the two counts one half), so models with different scales
         compare. A model without mistakes of a kind has no rows of it.
-
-    Raises
-    ------
-    InputError
-        As ``validate``, or ``per_kind`` below 1.
     """
     if per_kind < 1:
         raise InputError(f"found per_kind = {per_kind}, expected at least 1")
     found = []
-    for run, table in runs(validate(predictions)):
+    for run, table in runs(predictions):
         table = table.assign(margin=_margins(table), **run)
         called = table["score"] >= table["threshold"]
         wrong = {"false positive": called & (table["y_true"] == 0), "false negative": ~called & (table["y_true"] == 1)}

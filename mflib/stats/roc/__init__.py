@@ -1,29 +1,35 @@
 """ROC statistics for independent and for clustered cases: arrays in, numbers out, nothing of the study."""
 
-from mflib.stats.roc.area import Joint, Unpaired, auc_covariance, auc_interval, compare, fold_mean, joint, unpaired
-from mflib.stats.roc.cases import Floats, check, check_level, patient_weights
-from mflib.stats.roc.curves import curve, sensitivity_at, specificity_at
-from mflib.stats.roc.power import hanley_mcneil, power_one, power_two, sample_size_one, sample_size_two
+from mflib.stats.roc.area import auc_covariance, auc_interval, compare, fold_mean, joint, normal_test
+from mflib.stats.roc.cases import (
+    check_level,
+    curve,
+    patient_weights,
+    percentiles,
+    resampled_sums,
+    sensitivity_at,
+    specificity_at,
+    z_value,
+)
+from mflib.stats.roc.power import power_one, power_two, sample_size_one, sample_size_two
 
 __all__ = [
-    "Floats",
-    "Joint",
-    "Unpaired",
     "auc_covariance",
     "auc_interval",
-    "check",
     "check_level",
     "compare",
     "curve",
     "fold_mean",
-    "hanley_mcneil",
     "joint",
+    "normal_test",
     "patient_weights",
+    "percentiles",
     "power_one",
     "power_two",
+    "resampled_sums",
     "sample_size_one",
     "sample_size_two",
     "sensitivity_at",
     "specificity_at",
-    "unpaired",
+    "z_value",
 ]

@@ -1,32 +1,137 @@
-"""Areas under ROC curves: covariance and intervals, and whether areas are equal."""
+"""Areas under ROC curves: what each cluster of cases adds to them, their covariance, and whether they are equal."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import pinvh
 from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
 from mflib.base.errors import InputError
-from mflib.stats.roc.cases import (
-    ROUNDING,
-    Components,
-    Floats,
-    check,
-    check_level,
-    cluster_sums,
-    clusters,
-    clusters_of_each_class,
-    components,
-    placements,
-    small_sample,
-)
+from mflib.stats.roc.cases import Bools, Floats, check, clusters, z_value
+
+# A sum of terms that cancel to this share of their size is rounding and nothing else.
+ROUNDING = 1e-13
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """Sums per cluster of what each case adds to the area, with the counts that the covariance needs.
+
+    Parameters
+    ----------
+    auc : (k,)
+    positives, negatives : (k, I) sums over each cluster's positives and negatives
+    n_positives, n_negatives : cases
+    clusters_with_positives, clusters_with_negatives : at least 2 each
+    """
+
+    auc: Floats
+    positives: Floats
+    negatives: Floats
+    n_positives: int
+    n_negatives: int
+    clusters_with_positives: int
+    clusters_with_negatives: int
+
+    def covariance(self) -> Floats:
+        """Covariance (k, k) of the areas (Obuchowski 1997, equations for S10, S01 and S11)."""
+        m, n = self.n_positives, self.n_negatives
+        s10 = small_sample(self.clusters_with_positives) / m * self.positives @ self.positives.T
+        s01 = small_sample(self.clusters_with_negatives) / n * self.negatives @ self.negatives.T
+        s11 = small_sample(self.positives.shape[1]) * self.positives @ self.negatives.T
+        cross = (s11 + s11.T) / (m * n)
+        covariance = s10 / m + s01 / n + cross
+        # A variance is never negative; where the terms cancel, what rounding leaves of it is not a variance either.
+        terms = np.diagonal(s10 / m + s01 / n + np.abs(cross))
+        variances = np.diagonal(covariance)
+        np.fill_diagonal(covariance, np.where(variances > ROUNDING * terms, variances, 0))
+        return covariance
+
+    def contrasts(self, first: list[int], second: list[int]) -> Components:
+        """The components of areas minus other areas, pair by pair: exactly zero where the scores rank alike."""
+        return replace(
+            self,
+            auc=self.auc[first] - self.auc[second],
+            positives=self.positives[first] - self.positives[second],
+            negatives=self.negatives[first] - self.negatives[second],
+        )
+
+
+def components(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> Components:
+    """Components of the areas of one or more models on the same cases, with arguments as ``auc_covariance``."""
+    positive, columns = check(y_true, scores)
+    cluster, n_clusters = clusters(groups, len(positive))
+    with_positives, with_negatives = clusters_of_each_class(positive, cluster, groups is None)
+    auc, excess = placements(positive, columns)
+    of_positives, of_negatives = excess * positive, excess * ~positive
+    if groups is not None:
+        of_positives = cluster_sums(of_positives, cluster, n_clusters)
+        of_negatives = cluster_sums(of_negatives, cluster, n_clusters)
+    m = int(np.count_nonzero(positive))
+    return Components(auc, of_positives, of_negatives, m, len(positive) - m, with_positives, with_negatives)
+
+
+def clusters_of_each_class(positive: Bools, cluster: NDArray[np.intp], singletons: bool) -> tuple[int, int]:
+    """How many clusters have positives and how many negatives; no variance can be estimated from one."""
+    positives, negatives = (
+        int(np.count_nonzero(cases if singletons else np.bincount(cluster[cases]))) for cases in (positive, ~positive)
+    )
+    if min(positives, negatives) < 2:
+        unit = "cases" if singletons else "groups"
+        found = f"found {positives} {unit} with positives and {negatives} with negatives"
+        raise InputError(f"{found}, expected at least 2 of each")
+    return positives, negatives
+
+
+def placements(positive: Bools, columns: Floats) -> tuple[Floats, Floats]:
+    """Areas (k,), and how far each case's share of rightly ordered pairs lies above the area (k, n).
+
+    The share is that of the negatives below a positive, of the positives above a negative; a tie counts one half.
+    One sort per column (Sun & Xu 2014), counts in whole numbers, so equal shares are equal to the last bit.
+    """
+    m = int(np.count_nonzero(positive))
+    n = len(positive) - m
+    auc, excess = np.empty(columns.shape[1]), np.empty(columns.shape[::-1])
+    for c, column in enumerate(np.ascontiguousarray(columns.T)):
+        order = np.argsort(column)
+        ranked, ranked_positive = column[order], positive[order]
+        twice_below, twice_above = _twice_ordered(ranked, ranked_positive, m)
+        auc[c] = twice_below[ranked_positive].sum() / (2 * m * n)
+        share = np.where(ranked_positive, twice_below / (2 * n), twice_above / (2 * m))
+        excess[c, order] = share - auc[c]
+    return auc, excess
+
+
+def cluster_sums(values: Floats, cluster: NDArray[np.intp], n_clusters: int) -> Floats:
+    """Sums (k, I) over the cases of each cluster of values (k, n)."""
+    return np.array([np.bincount(cluster, row, n_clusters) for row in values], dtype=np.float64)
+
+
+def small_sample(clusters: int) -> float:
+    """I / (I - 1), for the mean that was estimated from the same clusters."""
+    return clusters / (clusters - 1)
+
+
+def _twice_ordered(ranked: Floats, positive: Bools, m: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Twice the negatives below and twice the positives above each of the ascending scores, ties counted once."""
+    starts = np.concatenate([[True], ranked[1:] != ranked[:-1]])
+    if starts.all():
+        positives = np.cumsum(positive)
+        return 2 * (np.arange(1, len(ranked) + 1) - positives), 2 * (m - positives)
+    first = np.flatnonzero(starts)
+    size = np.diff(first, append=len(ranked))
+    tied_positives = np.add.reduceat(positive.astype(np.int64), first)
+    tied_negatives = size - tied_positives
+    below = 2 * tied_negatives.cumsum() - tied_negatives
+    above = 2 * m - 2 * tied_positives.cumsum() + tied_positives
+    return np.repeat(below, size), np.repeat(above, size)
 
 
 def auc_covariance(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> tuple[Floats, Floats]:
@@ -75,16 +180,15 @@ def auc_interval(
     Raises
     ------
     InputError
-        An area outside [0, 1], a negative or non-finite variance, a level outside (0, 1), or an unknown method.
+        An area outside [0, 1], a negative or non-finite variance, or an unknown method.
     """
-    check_level(level)
     if not 0 <= auc <= 1 or not 0 <= variance < np.inf:
         raise InputError(f"found area {auc}, variance {variance}; expected [0, 1], [0, inf)")
     if method not in ("logit", "wald"):
         raise InputError(f"found method {method!r}, expected 'logit' or 'wald'")
     if variance == 0 or (method == "logit" and auc in (0, 1)):
         return float(auc), float(auc)
-    reach = norm.ppf((1 + level) / 2) * np.sqrt(variance)
+    reach = z_value(level) * np.sqrt(variance)
     if method == "wald":
         return float(auc - reach), float(auc + reach)
     reach /= auc * (1 - auc)
@@ -124,8 +228,7 @@ def fold_mean(
     Raises
     ------
     InputError
-        As ``check``, a case without a fold or group, or a fold in which fewer than two groups (cases where ``groups``
-        is None) have positives or negatives: no variance can be estimated from one.
+        A fold in which fewer than two groups (cases where ``groups`` is None) have positives or negatives.
     """
     positive, columns = check(y_true, scores)
     fold, n_folds = clusters(folds, len(positive))
@@ -152,46 +255,6 @@ def fold_mean(
 SINGULAR = 1e-10
 
 
-@dataclass(frozen=True)
-class Joint:
-    """Chi-square test that all areas are equal.
-
-    Parameters
-    ----------
-    statistic : Wald's, of the differences to the first area
-    df : degrees of freedom: the number of differences, less those that the others determine
-    p : upper tail of chi-square
-    """
-
-    statistic: float
-    df: int
-    p: float
-
-
-@dataclass(frozen=True)
-class Unpaired:
-    """Difference of two areas on different cases.
-
-    Parameters
-    ----------
-    auc_first, auc_second : the areas
-    difference : first minus second
-    se : its standard error
-    z, p : normal, two-sided; where ``se`` is 0, p is 1 for equal areas, and both are NaN for different ones: there is
-        nothing to test with
-    low, high : Wald interval of the difference
-    """
-
-    auc_first: float
-    auc_second: float
-    difference: float
-    se: float
-    z: float
-    p: float
-    low: float
-    high: float
-
-
 def compare(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None, level: float = 0.95) -> pd.DataFrame:
     """Difference of the areas of every pair of models on the same cases.
 
@@ -208,18 +271,12 @@ def compare(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = Non
         One row per pair: ``first`` and ``second`` (columns of ``scores``), ``auc_first``, ``auc_second``,
         ``difference``, ``se``, ``z``, ``p`` (two-sided), ``low``, ``high`` (Wald). Where the SE is 0, p is 1 for equal
         areas, and z and p are NaN for different ones: there is nothing to test with.
-
-    Raises
-    ------
-    InputError
-        As ``auc_covariance``, or fewer than two columns of scores.
     """
-    check_level(level)
     found = _several(y_true, scores, groups)
     return pd.DataFrame([_pair(found, *pair, level) for pair in combinations(range(len(found.auc)), 2)])
 
 
-def joint(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> Joint:
+def joint(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> dict[str, float]:
     """Test that the areas of all models on the same cases are equal (DeLong 1988, equation 5).
 
     With the differences d of the first area to each other one and their covariance C, the statistic is d' C^-1 d, and
@@ -234,13 +291,14 @@ def joint(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None)
 
     Returns
     -------
-    Joint
-        Where all models rank alike, the statistic is 0 with 0 degrees of freedom and p is 1.
+    dict
+        ``statistic``, ``df``, ``p``. Where all models rank alike, the statistic is 0 with 0 degrees of freedom and p is
+        1.
 
     Raises
     ------
     InputError
-        As ``compare``, or areas that differ where their difference has no variance: there is nothing to test with.
+        Areas that differ where their difference has no variance: there is nothing to test with.
     """
     found = _several(y_true, scores, groups)
     others = list(range(1, len(found.auc)))
@@ -257,41 +315,7 @@ def joint(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None)
         areas = found.auc.tolist()
         raise InputError(f"found areas {areas}, which differ where their difference has no variance to test it with")
     statistic = float(z @ inverse @ z)
-    return Joint(statistic, int(df), float(chi2.sf(statistic, df)) if df else 1.0)
-
-
-def unpaired(
-    y_first: ArrayLike,
-    scores_first: ArrayLike,
-    y_second: ArrayLike,
-    scores_second: ArrayLike,
-    groups_first: ArrayLike | None = None,
-    groups_second: ArrayLike | None = None,
-    level: float = 0.95,
-) -> Unpaired:
-    """Difference of two areas on two independent sets of cases, such as two clinics.
-
-    The variances add. The test is normal, as the other tests here; R's pROC refers the same statistic to Welch's t.
-
-    Parameters
-    ----------
-    y_first, scores_first, groups_first : (n,) of the first set; groups None where its cases are independent
-    y_second, scores_second, groups_second : (m,) of the second, no patient of which is in the first
-    level : confidence of the interval
-
-    Raises
-    ------
-    InputError
-        As ``auc_covariance`` for either set, more than one column of scores, or a level outside (0, 1).
-    """
-    check_level(level)
-    first = components(y_first, scores_first, groups_first)
-    second = components(y_second, scores_second, groups_second)
-    if len(first.auc) != 1 or len(second.auc) != 1:
-        raise InputError(f"found {len(first.auc)} and {len(second.auc)} columns of scores, expected one in each set")
-    variance = float(first.covariance()[0, 0] + second.covariance()[0, 0])
-    difference = float(first.auc[0] - second.auc[0])
-    return Unpaired(float(first.auc[0]), float(second.auc[0]), difference, **_tested(difference, variance, level))
+    return {"statistic": statistic, "df": int(df), "p": float(chi2.sf(statistic, df)) if df else 1.0}
 
 
 def _several(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> Components:
@@ -309,15 +333,15 @@ def _pair(found: Components, first: int, second: int, level: float) -> dict[str,
         "second": second,
         "auc_first": float(found.auc[first]),
         "auc_second": float(found.auc[second]),
-        "difference": difference,
-        **_tested(difference, float(contrast.covariance()[0, 0]), level),
+        **normal_test(difference, float(contrast.covariance()[0, 0]), level),
     }
 
 
-def _tested(difference: float, variance: float, level: float) -> dict[str, float]:
-    """Standard error, normal two-sided test and Wald interval of a difference."""
+def normal_test(difference: float, variance: float, level: float) -> dict[str, float]:
+    """A difference with its ``se``, the normal test ``z`` and ``p`` (two-sided), and Wald's ``low`` and ``high``."""
     se = float(np.sqrt(variance))
     untestable = 0.0 if difference == 0 else np.nan
     z = difference / se if se > 0 else untestable
-    reach = float(norm.ppf((1 + level) / 2)) * se
-    return {"se": se, "z": z, "p": float(2 * norm.sf(abs(z))), "low": difference - reach, "high": difference + reach}
+    reach = z_value(level) * se
+    ends = {"low": difference - reach, "high": difference + reach}
+    return {"difference": difference, "se": se, "z": z, "p": float(2 * norm.sf(abs(z))), **ends}

@@ -1,6 +1,6 @@
 """Power and sample size of a test of one area against 0.5, and of two areas on the same cases.
 
-All tests are two-sided at level alpha (so is R's pROC), and all powers are normal approximations that count the tail on
+All tests are two-sided at 0.05 (so is R's pROC), and all powers are normal approximations that count the tail on
 the side of the true difference. Where cases are clustered in patients, the design effect multiplies the variances: it
 is the ratio of the clustered variance of the area, or of the difference, to the naive one, and can also lie below 1.
 
@@ -13,8 +13,6 @@ Obuchowski NA, Lieber ML, Wians FH. Clin Chem 2004;50:1118-1125.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
@@ -23,7 +21,7 @@ from scipy.stats import norm
 from mflib.base.errors import InputError
 from mflib.stats.roc.cases import Floats
 
-Method = Literal["obuchowski", "hanley"]
+ALPHA = 0.05  # two-sided level of every test
 
 
 def hanley_mcneil(auc: ArrayLike, positives: float, negatives: float) -> Floats:
@@ -40,51 +38,22 @@ def hanley_mcneil(auc: ArrayLike, positives: float, negatives: float) -> Floats:
     return np.asarray(spread / (positives * negatives))
 
 
-def power_one(
-    auc: float,
-    positives: float,
-    negatives: float,
-    *,
-    alpha: float = 0.05,
-    design_effect: float = 1.0,
-    method: Method = "obuchowski",
-) -> float:
-    """Power to find that an area is not 0.5.
+def power_one(auc: float, positives: float, negatives: float, *, design_effect: float = 1.0) -> float:
+    """Power to find that an area is not 0.5 (Obuchowski, Lieber & Wians 2004, as R's pROC).
 
     Parameters
     ----------
-    auc : the true area, in (0, 1)
+    auc : the true area, in (0, 1); an area of 0.5 has half of alpha
     positives, negatives : cases
-    alpha : two-sided level
     design_effect : ratio of clustered to naive variance
-    method : ``obuchowski``, the binormal variance of Obuchowski 2004, as R's pROC; or ``hanley``, the variance of
-        Hanley & McNeil 1982, at the true area and at 0.5
-
-    Returns
-    -------
-    float
-        Half of alpha for an area of 0.5.
-
-    Raises
-    ------
-    InputError
-        A value outside its range, or an unknown method.
     """
-    _check_design(alpha, design_effect, auc)
+    _check_design(design_effect, auc)
     _check_cases(positives, negatives)
-    null, true = _variances_one(auc, positives, negatives, method)
-    return _power(auc - 0.5, design_effect * null, design_effect * true, alpha)
+    null, true = _variances_one(auc, positives, negatives)
+    return _power(auc - 0.5, design_effect * null, design_effect * true)
 
 
-def sample_size_one(
-    auc: float,
-    power: float,
-    ratio: float,
-    *,
-    alpha: float = 0.05,
-    design_effect: float = 1.0,
-    method: Method = "obuchowski",
-) -> float:
+def sample_size_one(auc: float, power: float, ratio: float, *, design_effect: float = 1.0) -> float:
     """Positives needed to find that an area is not 0.5 with the given power.
 
     Parameters
@@ -92,26 +61,21 @@ def sample_size_one(
     auc : the true area, in (0, 1), not 0.5
     power : wanted, between alpha and 1
     ratio : negatives per positive
-    alpha, design_effect, method : as ``power_one``
+    design_effect : ratio of clustered to naive variance
 
     Returns
     -------
     float
         Not rounded. The negatives needed are ``ratio`` times as many.
-
-    Raises
-    ------
-    InputError
-        As ``power_one``, an area of 0.5, or a power outside (alpha, 1).
     """
-    _check_design(alpha, design_effect, auc)
-    _check_wanted(power, alpha, ratio)
+    _check_design(design_effect, auc)
+    _check_wanted(power, ratio)
     if auc == 0.5:
         raise InputError("found an area of 0.5, expected one that differs from it")
 
     def lacking(positives: float) -> float:
-        null, true = _variances_one(auc, positives, ratio * positives, method)
-        return _power(auc - 0.5, design_effect * null, design_effect * true, alpha) - power
+        null, true = _variances_one(auc, positives, ratio * positives)
+        return _power(auc - 0.5, design_effect * null, design_effect * true) - power
 
     enough = 1.0
     while lacking(enough) < 0:
@@ -126,7 +90,6 @@ def power_two(
     negatives: float,
     correlation: float = 0.0,
     *,
-    alpha: float = 0.05,
     design_effect: float = 1.0,
 ) -> float:
     """Power to find that two areas on the same cases differ (Obuchowski & McClish 1997, as R's pROC).
@@ -140,24 +103,18 @@ def power_two(
     positives, negatives : cases
     correlation : of the two models' scores within a class, taken as the same in both classes; 0 for areas on different
         cases, as many in each set
-    alpha : two-sided level
     design_effect : ratio of clustered to naive variance of the difference
-
-    Returns
-    -------
-    float
-        Half of alpha, roughly, for equal areas.
 
     Raises
     ------
     InputError
         A value outside its range, or a correlation so high that the variance of the difference is not positive.
     """
-    _check_design(alpha, design_effect, auc_first, auc_second)
+    _check_design(design_effect, auc_first, auc_second)
     _check_cases(positives, negatives)
     null, true = _variances_two(auc_first, auc_second, negatives / positives, correlation)
     scale = design_effect / positives
-    return _power(auc_first - auc_second, scale * null, scale * true, alpha)
+    return _power(auc_first - auc_second, scale * null, scale * true)
 
 
 def sample_size_two(
@@ -167,14 +124,13 @@ def sample_size_two(
     ratio: float,
     correlation: float = 0.0,
     *,
-    alpha: float = 0.05,
     design_effect: float = 1.0,
 ) -> float:
     """Positives needed to find that two areas on the same cases differ with the given power.
 
     Parameters
     ----------
-    auc_first, auc_second, correlation, alpha, design_effect : as ``power_two``; the areas differ
+    auc_first, auc_second, correlation, design_effect : as ``power_two``; the areas differ
     power : wanted, between alpha and 1
     ratio : negatives per positive
 
@@ -182,33 +138,23 @@ def sample_size_two(
     -------
     float
         Not rounded. The negatives needed are ``ratio`` times as many.
-
-    Raises
-    ------
-    InputError
-        As ``power_two``, equal areas, or a power outside (alpha, 1).
     """
-    _check_design(alpha, design_effect, auc_first, auc_second)
-    _check_wanted(power, alpha, ratio)
+    _check_design(design_effect, auc_first, auc_second)
+    _check_wanted(power, ratio)
     if auc_first == auc_second:
         raise InputError(f"found two areas of {auc_first}, expected different ones")
     null, true = _variances_two(auc_first, auc_second, ratio, correlation)
-    reach = norm.isf(alpha / 2) * np.sqrt(null) + norm.ppf(power) * np.sqrt(true)
+    reach = norm.isf(ALPHA / 2) * np.sqrt(null) + norm.ppf(power) * np.sqrt(true)
     return float(design_effect * reach**2 / (auc_first - auc_second) ** 2)
 
 
-def _power(difference: float, null: float, true: float, alpha: float) -> float:
+def _power(difference: float, null: float, true: float) -> float:
     """Power from the variances under the null hypothesis and in truth."""
-    return float(norm.cdf((abs(difference) - norm.isf(alpha / 2) * np.sqrt(null)) / np.sqrt(true)))
+    return float(norm.cdf((abs(difference) - norm.isf(ALPHA / 2) * np.sqrt(null)) / np.sqrt(true)))
 
 
-def _variances_one(auc: float, positives: float, negatives: float, method: Method) -> tuple[float, float]:
+def _variances_one(auc: float, positives: float, negatives: float) -> tuple[float, float]:
     """Variance of an area where the true one is 0.5, and where it is as given."""
-    if method == "hanley":
-        null, true = hanley_mcneil([0.5, auc], positives, negatives).tolist()
-        return null, true
-    if method != "obuchowski":
-        raise InputError(f"found method {method!r}, expected 'obuchowski' or 'hanley'")
     a = 1.414 * norm.ppf(auc)  # the paper's digits, as in pROC
     k = negatives / positives
     true = 0.0099 * np.exp(-(a**2) / 2) * ((5 * a**2 + 8) + (a**2 + 8) / k)
@@ -255,11 +201,11 @@ def _slopes(a: float) -> tuple[float, float]:
     return by_distance, -by_distance * a / 2
 
 
-def _check_design(alpha: float, design_effect: float, *areas: float) -> None:
+def _check_design(design_effect: float, *areas: float) -> None:
     if not all(0 < area < 1 for area in areas):
         raise InputError(f"found areas {list(areas)}, expected between 0 and 1")
-    if not 0 < alpha < 1 or not 0 < design_effect < np.inf:
-        raise InputError(f"found alpha {alpha}, design effect {design_effect}; expected in (0, 1), above 0")
+    if not 0 < design_effect < np.inf:
+        raise InputError(f"found design effect {design_effect}, expected above 0")
 
 
 def _check_cases(positives: float, negatives: float) -> None:
@@ -267,6 +213,6 @@ def _check_cases(positives: float, negatives: float) -> None:
         raise InputError(f"found {positives} positives and {negatives} negatives, expected at least one of each")
 
 
-def _check_wanted(power: float, alpha: float, ratio: float) -> None:
-    if not alpha < power < 1 or not 0 < ratio < np.inf:
-        raise InputError(f"found power {power}, ratio {ratio}; expected between alpha ({alpha}) and 1, above 0")
+def _check_wanted(power: float, ratio: float) -> None:
+    if not ALPHA < power < 1 or not 0 < ratio < np.inf:
+        raise InputError(f"found power {power}, ratio {ratio}; expected between {ALPHA} and 1, above 0")
