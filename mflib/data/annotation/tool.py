@@ -24,7 +24,7 @@ from mflib.data.cohort_files import Key
 from mflib.data.preprocess import Region
 from mflib.data.volume import Annotation, Index, Volume
 
-SCRIPTS = ("annotate_planes.js", "annotate_hands.js", "annotate.js")
+SCRIPTS = ("planes.js", "annotate_hands.js", "annotate.js")
 GAIN = preprocess.GainSettings()
 FEW_BY_HAND = 3  # regions that say what this annotator wants; before that it is their first tries
 
