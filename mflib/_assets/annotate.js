@@ -1,5 +1,65 @@
 // The page of the annotation tool: shows what Python sends and reports clicks, drags and keys. All state lives in Python.
 const PANEL = 300; // pixels beside the planes
+const NEAR_MM = 1.5, HEIGHT = 580;
+
+const box = (view) => view.roi || view.state.roi;
+const inMm = (view, index) => index.map((at, axis) => at * view.state.spacing[axis]);
+const frameOf = (view, n) => ({ plane: PLANES[n], left: 0, top: 0, scale: view.scale });
+
+// First and last corner of a region in mm.
+const corners = (view, [start, size]) => [inMm(view, start), inMm(view, start.map((at, axis) => at + size[axis]))];
+
+function layout(view, canvases, width) {
+  if (!view.state.shape) return;
+  const whole = inMm(view, view.state.shape), [x, y, z] = whole;
+  view.scale = Math.min(width / (x + z), HEIGHT / (y + z));
+  const ratio = window.devicePixelRatio || 1;
+  canvases.forEach((canvas, n) => {
+    const [w, h] = spot(frameOf(view, n), whole);
+    canvas.style.width = `${w}px`;
+    canvas.style.height = `${h}px`;
+    [canvas.width, canvas.height] = [Math.round(w * ratio), Math.round(h * ratio)];
+  });
+}
+
+// `view` has the state that Python sent, its voxels, the planes' place (cut), the mode, a region in hand (roi) and the
+// window (low, high).
+function draw(view, canvases) {
+  const { shape, spacing } = view.state, ratio = window.devicePixelRatio || 1;
+  const whole = shape && view.voxels.length === shape[0] * shape[1] * shape[2];
+  const look = greys(view.low, view.high);
+  canvases.forEach((canvas, n) => {
+    const pen = canvas.getContext("2d"), frame = frameOf(view, n);
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.clearRect(0, 0, canvas.width, canvas.height);
+    if (!whole) return;
+    drawSlab(pen, frame, { data: view.voxels, shape, spacing }, view.cut[PLANES[n][3]], look);
+    drawCrosshair(pen, frame, middleOf(view.cut, spacing));
+    if (box(view)) drawBox(view, pen, frame);
+    for (const name of ["bone", "shadow"]) if (view.state[name]) drawMark(view, pen, frame, name);
+    pen.globalAlpha = 1;
+  });
+}
+
+// The region, faint in planes that do not meet it; with its corners where a hand may take hold of it.
+function drawBox(view, pen, frame) {
+  const through = frame.plane[3], [start, size] = box(view), [first, last] = corners(view, box(view));
+  const inside = view.cut[through] >= start[through] && view.cut[through] < start[through] + size[through];
+  pen.globalAlpha = inside ? 1 : 0.4;
+  drawRegion(pen, frame, first, last, view.state.suggested.includes("roi") && !view.roi);
+  pen.fillStyle = COLOURS.roi;
+  const [[x0, y0], [x1, y1]] = [spot(frame, first), spot(frame, last)];
+  if (view.mode === "roi") for (const x of [x0, x1]) for (const y of [y0, y1]) pen.fillRect(x - 4, y - 4, 8, 8);
+}
+
+// A point, faint and without its name in planes that are not near it.
+function drawMark(view, pen, frame, name) {
+  const { spacing, shape, suggested } = view.state, place = view.state[name], through = frame.plane[3];
+  const away = Math.abs(place[through] - view.cut[through]), near = away * spacing[through] <= NEAR_MM;
+  const dashed = suggested.includes(name), label = near && (dashed ? `${name}?` : name);
+  pen.globalAlpha = near ? 1 : 0.4;
+  drawPoint(pen, frame, name, middleOf(place, spacing), { label, dashed, whole: inMm(view, shape) });
+}
 
 const PAGE = `
 <div class="planes">

@@ -1,11 +1,11 @@
 // What a hand does in the planes of the annotation tool: it looks, sets a point, takes hold of the region, turns the wheel.
 const GRIP = 8; // pixels around an edge
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 // What of the region a hand takes hold of: along each axis its start, its end, neither, or both to move it.
 function gripAt(view, n, event) {
   if (view.mode !== "roi" || !view.state.roi) return null;
-  const [x0, x1, y0, y1] = edges(view, n, view.state.roi), [x, y] = [event.offsetX, event.offsetY];
+  const [[x0, y0], [x1, y1]] = corners(view, view.state.roi).map((mm) => spot(frameOf(view, n), mm));
+  const [x, y] = [event.offsetX, event.offsetY];
   if (x < x0 - GRIP || x > x1 + GRIP || y < y0 - GRIP || y > y1 + GRIP) return null;
   const near = (pixel, start, end) => (Math.abs(pixel - start) < GRIP ? "start" : Math.abs(pixel - end) < GRIP ? "end" : "");
   const grip = [near(x, x0, x1), near(y, y0, y1)];
@@ -16,7 +16,7 @@ function dragged(view, drag, event) {
   const [start, size] = [[...drag.roi[0]], [...drag.roi[1]]];
   PLANES[drag.n].slice(1, 3).forEach((axis, side) => {
     const pixels = (side ? event.offsetY : event.offsetX) - drag.from[side];
-    const by = Math.round(pixels / px(view, axis, 1));
+    const by = Math.round(pixels / (view.scale * view.state.spacing[axis]));
     const [begin, extent, whole] = [drag.roi[0][axis], drag.roi[1][axis], view.state.shape[axis]];
     if (drag.grip[side] === "both") start[axis] = clamp(begin + by, 0, whole - extent);
     if (drag.grip[side] === "end") size[axis] = clamp(extent + by, 2, whole - begin);

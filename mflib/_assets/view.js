@@ -1,16 +1,16 @@
+// The viewer: what a page holds of a volume brought to life. planes.js stands before it in the same function.
 const figure = document.currentScript.closest("figure");
 const LEFT = 46, RIGHT = 10, TOP = 8, BELOW = 38, GAP = 14, PANEL = 200;
 const LEAST = 76; // pixels of a plane, however thin: its names and its slider need them
 const [told, ...packed] = [...figure.querySelectorAll("script[type^='application/']")].map((e) => e.textContent);
 const scene = JSON.parse(told);
-const { axes, planes, shape, spacing, extent } = scene;
+const { shape, spacing, extent } = scene;
 const first = { at: scene.start, level: 128, width: 256, opacity: scene.opacity };
 const state = { ...first, at: [...first.at] };
 const shown = { crosshair: true, roi: true, points: true, saliency: true };
 const refresh = [];
 let voxels, salient, waiting = false;
 
-const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const middle = (axis) => (state.at[axis] + 0.5) * spacing[axis];
 const mm = (value) => value.toFixed(1);
 
@@ -37,12 +37,90 @@ function scaleFor(room) {
   return Math.min(beside, 560 / (high + thick));
 }
 
+// DICOM PS3.3 C.11.2.1.2.1, linear
+function windowed() {
+  const low = state.level - 0.5 - (state.width - 1) / 2;
+  return greys(low, low + state.width - 1);
+}
+
+function colours() {
+  const rgb = scene.saliency.colours;
+  return Uint32Array.from({ length: 256 }, (_, value) => {
+    const [red, green, blue] = rgb.slice(3 * value, 3 * value + 3);
+    return Math.round(state.opacity * value) * 0x1000000 + blue * 0x10000 + green * 0x100 + red;
+  });
+}
+
+function drawScale(pen, [, right, down], wide, high, scale) {
+  pen.font = "11px system-ui, sans-serif";
+  pen.fillStyle = "#aeb7c0";
+  pen.textBaseline = "middle";
+  const every = [1, 2, 5, 10, 20, 50, 100].find((step) => step * scale >= 34) ?? 200;
+  pen.textAlign = "center";
+  for (let at = 0; at <= extent[right]; at += every) {
+    pen.fillRect(LEFT + at * scale - 0.5, TOP + high, 1, 4);
+    pen.fillText(at, LEFT + at * scale, TOP + high + 12);
+  }
+  pen.fillText(`${AXES[right]} (mm)`, LEFT + Math.max(wide, LEAST) / 2, TOP + high + 28);
+  pen.textAlign = "right";
+  for (let at = 0; at <= extent[down]; at += every) {
+    pen.fillRect(LEFT - 4, TOP + at * scale - 0.5, 4, 1);
+    pen.fillText(at, LEFT - 7, TOP + at * scale);
+  }
+  pen.textAlign = "center";
+  pen.save();
+  pen.translate(11, TOP + Math.max(high, LEAST) / 2);
+  pen.rotate(-Math.PI / 2);
+  pen.fillText(`${AXES[down]} (mm)`, 0, 0);
+  pen.restore();
+}
+
+function drawOverlay(pen, frame) {
+  const through = frame.plane[3], here = middle(through);
+  if (shown.crosshair) drawCrosshair(pen, frame, middleOf(state.at, spacing));
+  if (scene.roi && shown.roi && scene.roi[0][through] <= here && here <= scene.roi[1][through]) {
+    const [x, y] = spot(frame, scene.roi[0]);
+    drawRegion(pen, frame, ...scene.roi);
+    named(pen, "ROI", x + 16, y + 12, COLOURS.roi);
+  }
+  for (const { name, at } of shown.points ? scene.points : []) {
+    const away = Math.abs(at[through] - here), filled = away <= spacing[through] / 2;
+    if (away <= Math.max(scene.near, spacing[through] / 2)) drawPoint(pen, frame, name, at, { filled, whole: extent });
+  }
+}
+
+function drawPlane({ plane, box, canvas }, scale, look, tint) {
+  const [, right, down, through] = plane, frame = { plane, left: LEFT, top: TOP, scale };
+  const [wide, high] = [extent[right] * scale, extent[down] * scale];
+  const dense = window.devicePixelRatio || 1;
+  const [cssWide, cssHigh] = [LEFT + Math.max(wide, LEAST) + RIGHT, TOP + Math.max(high, LEAST) + BELOW];
+  [canvas.width, canvas.height] = [Math.round(cssWide * dense), Math.round(cssHigh * dense)];
+  canvas.dataset.scale = scale;
+  box.style.width = `${cssWide}px`;
+  canvas.style.aspectRatio = `${cssWide} / ${cssHigh}`;
+  const pen = canvas.getContext("2d");
+  pen.setTransform(dense, 0, 0, dense, 0, 0);
+  pen.fillStyle = "#0d1116";
+  pen.fillRect(0, 0, cssWide, cssHigh);
+  drawScale(pen, plane, wide, high, scale);
+  pen.beginPath();
+  pen.rect(LEFT, TOP, wide, high);
+  pen.clip();
+  drawSlab(pen, frame, { data: voxels, shape, spacing }, state.at[through], look);
+  const map = scene.saliency;
+  const index = map && Math.floor((middle(through) - map.origin[through]) / map.spacing[through]);
+  if (map && shown.saliency && index >= 0 && index < map.shape[through]) {
+    drawSlab(pen, frame, { data: salient, ...map }, index, tint);
+  }
+  drawOverlay(pen, frame);
+}
+
 function draw() {
   waiting = false;
   const room = figure.clientWidth;
   if (!room) return;
   stage.dataset.layout = room < 520 ? "narrow" : room < 760 ? "middle" : "wide";
-  const scale = Math.max(scaleFor(room), 0.1), look = greys(), tint = salient && colours();
+  const scale = Math.max(scaleFor(room), 0.1), look = windowed(), tint = salient && colours();
   for (const panel of panels) drawPlane(panel, scale, look, tint);
   for (const update of refresh) update();
 }
@@ -113,11 +191,11 @@ function buildPlane(plane) {
   const box = make(stage, "div", "", { class: `mflib-view-plane mflib-view-${name}` });
   const canvas = make(box, "canvas", "", {
     tabindex: 0, role: "application", "aria-roledescription": "image plane",
-    "aria-label": `${name} plane${scene.name && `, ${scene.name}`}: ${axes[right]} to the right, ${axes[down]} down. `
-      + `Arrow keys move the crosshair, Page Up and Page Down change ${axes[through]}.`,
+    "aria-label": `${name} plane${scene.name && `, ${scene.name}`}: ${AXES[right]} to the right, ${AXES[down]} down. `
+      + `Arrow keys move the crosshair, Page Up and Page Down change ${AXES[through]}.`,
   });
   slider(box, name, [0, shape[through] - 1, 1], () => state.at[through],
-    (index) => moveTo(through, index), () => `${axes[through]} ${mm(middle(through))} mm`);
+    (index) => moveTo(through, index), () => `${AXES[through]} ${mm(middle(through))} mm`);
   follow(canvas, plane);
   return { plane, box, canvas };
 }
@@ -125,7 +203,7 @@ function buildPlane(plane) {
 function reading() {
   const [i, j, k] = state.at, voxel = voxels[i + shape[0] * (j + shape[1] * k)];
   const own = state.at.map((index, axis) => index * scene.factors[axis]);
-  const lines = [`grey ${voxel}`, axes.map((name, axis) => `${name} ${mm(middle(axis))}`).join(", ") + " mm"];
+  const lines = [`grey ${voxel}`, AXES.map((name, axis) => `${name} ${mm(middle(axis))}`).join(", ") + " mm"];
   lines.push(`voxel ${own.join(", ")}`);
   const map = scene.saliency;
   if (map) {
@@ -157,9 +235,9 @@ function buildPanel() {
   const show = make(panel, "fieldset");
   make(show, "legend", "Show");
   toggle(show, "crosshair", ["crosshair", "\u253c", "#fff"]);
-  if (scene.roi) toggle(show, "roi", ["region of interest", "\u25ad", scene.region]);
-  const [bone, shadow] = scene.points;
-  if (bone) toggle(show, "points", ["bone", "\u25cf", bone.colour], ["shadow", "\u25c6", shadow.colour]);
+  if (scene.roi) toggle(show, "roi", ["region of interest", "\u25ad", COLOURS.roi]);
+  const [bone] = scene.points;
+  if (bone) toggle(show, "points", ["bone", "\u25cf", COLOURS.bone], ["shadow", "\u25c6", COLOURS.shadow]);
   if (scene.saliency) buildSaliency(show);
   const contrast = make(panel, "fieldset");
   make(contrast, "legend", "Window");
@@ -202,7 +280,7 @@ let panels = [];
 async function start() {
   [voxels, salient] = await Promise.all(packed.map(unpack));
   figure.insertBefore(stage, figure.querySelector("figcaption"));
-  panels = planes.map(buildPlane);
+  panels = PLANES.map(buildPlane);
   buildPanel();
   figure.classList.add("mflib-view-running");
   new ResizeObserver(() => change({})).observe(figure);

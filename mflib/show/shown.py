@@ -7,7 +7,7 @@ import io
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,14 @@ NUMBER = r"[-\u2212+]?[\d.,]+(e-?\d+)?( ± [\d.,]+)?|n/a"
 
 @dataclass(frozen=True)
 class Shown:
-    """Something with an HTML form; a notebook displays it by that form."""
+    """Something with an HTML form; a notebook displays it by that form.
 
-    html: str
+    Parameters
+    ----------
+    html : the form; not part of its repr, which a notebook stores beside it
+    """
+
+    html: str = field(repr=False)
 
     def _repr_html_(self) -> str:
         return self.html
@@ -47,12 +52,23 @@ def figure(plot: Figure, folder: Path, name: str, *, caption: str) -> Shown:
         plot.savefig(partial, metadata={"Date": None})
     with files.replacing(folder / f"{name}.png") as partial:
         plot.savefig(partial, dpi=160)
-    picture = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-    width = round(plot.get_figwidth() * 96)
-    return Shown(
+    return Shown(figure_html(plot, (folder / f"{name}.png").read_bytes(), name, caption))
+
+
+def figure_html(plot: Figure, picture: bytes, name: str, caption: str) -> str:
+    """A drawn figure with its caption, and what it shows for somebody who cannot see it."""
+    code, width = base64.b64encode(picture).decode(), round(plot.get_figwidth() * 96)
+    return (
         f'<figure id="figure-{name}"><img alt="{escape(str(plot.get_label()))}" width="{width}" '
-        f'src="data:image/png;base64,{picture}"><figcaption>{escape(caption)}</figcaption></figure>'
+        f'src="data:image/png;base64,{code}"><figcaption>{escape(caption)}</figcaption></figure>'
     )
+
+
+def png(plot: Figure, dpi: int) -> bytes:
+    """A figure as the bytes of a picture."""
+    content = io.BytesIO()
+    plot.savefig(content, dpi=dpi, format="png")
+    return content.getvalue()
 
 
 @contextmanager
@@ -77,9 +93,7 @@ def live(plot: Callable[[pd.DataFrame], Figure], every: float = 5.0) -> Iterator
     def draw(frame: pd.DataFrame) -> None:
         if drawn and time.monotonic() - drawn[-1] < every:
             return
-        picture = io.BytesIO()
-        plot(frame).savefig(picture, dpi=100, format="png")
-        code = base64.b64encode(picture.getvalue()).decode()
+        code = base64.b64encode(png(plot(frame), dpi=100)).decode()
         display(
             Shown(f'<img alt="" src="data:image/png;base64,{code}">'), display_id=handle.display_id, update=bool(drawn)
         )

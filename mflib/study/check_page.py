@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,10 @@ def write(inspection: Inspection, path: Path, settings: GainSettings | None = No
         summary=readable(inspection.summary()),
         volumes=len(measured.table),
         flagged=len(measured.flagged),
-        figures=[Markup(_figure(*drawn)) for drawn in _figures(inspection, measured)],
+        figures=[
+            Markup(shown.figure_html(plot, shown.png(plot, dpi=140), name, caption))
+            for name, plot, caption in _figures(inspection, measured)
+        ],
         drift=Markup(shown.table_html(quality.drift(measured.table), "drift", DRIFT)),
         table=Markup(
             shown.table_html(table(measured), "quality", "Quality of each volume.") if len(measured.table) else ""
@@ -128,16 +130,6 @@ def _figures(inspection: Inspection, measured: Quality) -> Iterator[tuple[str, F
     if (measured.table["status"] == "annotated").any():
         caption = "Mean grey level of each patient's regions by day, where the cohort says it, and by site."
         yield "drift", figures.intensity_drift(measured.table), caption
-
-
-def _figure(name: str, plot: Figure, caption: str) -> str:
-    content = io.BytesIO()
-    plot.savefig(content, dpi=140, format="png")
-    code, width = base64.b64encode(content.getvalue()).decode(), round(plot.get_figwidth() * 96)
-    return (
-        f'<figure id="figure-{name}"><img alt="{escape(str(plot.get_label()))}" width="{width}" '
-        f'src="data:image/png;base64,{code}"><figcaption>{escape(caption)}</figcaption></figure>'
-    )
 
 
 def patients(measured: Quality) -> list[tuple[str, list[Picture]]]:

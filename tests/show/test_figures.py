@@ -265,7 +265,7 @@ def test_planes_have_the_aspect_of_the_muscle():
 def test_the_marked_pairs_are_as_many_as_the_marked_cell_says():
     left, right = DRAWN["co_occurrence"]().axes[:2]
     (frame,) = right.patches
-    column, row = (round(edge + 0.5) for edge in frame.get_xy())
+    column, row = (round(edge) for edge in frame.get_xy())
     arrows = [text for text in left.texts if getattr(text, "arrow_patch", None)]
     assert len(arrows) == COUNTED[row, column] == np.where(np.eye(8), 0, COUNTED).max()
 
@@ -273,7 +273,7 @@ def test_the_marked_pairs_are_as_many_as_the_marked_cell_says():
 def test_choices_are_counted_where_they_stand():
     above, below = DRAWN["choices"]().axes[:2]
     counts = {text.get_position(): text.get_text() for text in below.texts}
-    assert counts == {(4, 3): "2", (0, 0): "1"}
+    assert counts == {(4.5, 3.5): "2", (0.5, 0.5): "1"}  # in the middle of their cells
     assert len(above.texts) == 90
 
 

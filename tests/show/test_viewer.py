@@ -19,10 +19,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from mflib.base.errors import InputError
-from mflib.base.words import PLANES
+from mflib.base.files import ASSETS
+from mflib.base.words import AXES, PLANES
 from mflib.data.volume import Annotation, Volume
-from mflib.show.viewer import scene, still
-from mflib.show.viewer.html import View, view
+from mflib.show import planes, scene, viewer
+from mflib.show.shown import Shown
+from mflib.show.viewer import view
 from mflib.study.page import section
 from mflib.study.pipeline import Record
 
@@ -99,7 +101,7 @@ def test_the_still_picture_is_the_right_way_round() -> None:
     at = (22, 5, 13)
     voxels[tuple(slice(n - 2, n + 3) for n in at)] = 255
     ready = replace(scene.prepare(Volume(voxels, SPACING), None, None), start=(21, 6, 14))
-    figure = still.draw(ready)
+    figure = viewer.draw(ready)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[::-1, :, 0]
@@ -164,7 +166,15 @@ def test_it_passes_through_the_report_unharmed(tmp_path: Path) -> None:
         assert image.format == "PNG"
 
 
+def test_script_and_figures_share_their_planes_and_colours() -> None:
+    script = (ASSETS / "planes.js").read_text()
+    held = dict(re.findall(r"^const (\w+) = ([\[{].*?[\]}]);", script, re.MULTILINE))
+    assert json.loads(held["AXES"]) == list(AXES)
+    assert json.loads(held["PLANES"]) == [list(plane) for plane in PLANES]
+    assert json.loads(re.sub(r"(\w+):", r'"\1":', held["COLOURS"])) == planes.COLOURS
+
+
 def test_a_notebook_shows_the_page() -> None:
     shown = view(noise())
-    assert isinstance(shown, View)
+    assert isinstance(shown, Shown)
     assert shown._repr_html_() == shown.html

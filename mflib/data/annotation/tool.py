@@ -23,7 +23,7 @@ from mflib.data.cohort import Cohort
 from mflib.data.cohort_files import Key
 from mflib.data.volume import Index
 
-SCRIPTS = ("annotate_planes.js", "annotate_hands.js", "annotate.js")
+SCRIPTS = ("planes.js", "annotate_hands.js", "annotate.js")
 GAIN = preprocess.GainSettings()
 FEW_BY_HAND = 3  # regions that say what this annotator wants; before that it is their first tries
 

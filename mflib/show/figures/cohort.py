@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from itertools import cycle
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import linregress, t
 
-from mflib.base.words import GRADE_NAMES, LEVELS, SIDES
+from mflib.base.words import GRADE_NAMES, LEVELS, PLANES, SIDES
 from mflib.data.preprocess import BLACK_SHADOW, SATURATED_BONE, WEAK_CONTRAST
 from mflib.data.quality import VOXELS, Thumbnail, patients
+from mflib.show import planes
 from mflib.show.figures.style import (
     BLUE,
     GRADE_COLOURS,
-    GREEN,
     GREY,
+    LINES,
     ORANGE,
-    PURPLE,
     SKY,
     VERMILION,
     WIDTH,
@@ -81,7 +80,8 @@ def bmi_vas(patients: pd.DataFrame, result: Correlation) -> Figure:
     figure, axes = single(3.6)
     pairs = patients.reindex(columns=["bmi", "vas"]).astype(np.float64).dropna()
     if result.r is not None:
-        _regression(axes, pairs)
+        # The band from resampled patients; the seed keeps the picture the same.
+        sns.regplot(pairs, x="bmi", y="vas", scatter=False, color=VERMILION, line_kws={"lw": 1.6}, seed=0, ax=axes)
     if pairs.empty:
         axes.set_xlim(15, 30)
     axes.plot(pairs["bmi"], pairs["vas"], "o", color=BLUE, alpha=0.7, mew=0)
@@ -99,9 +99,8 @@ def reader_table(table: pd.DataFrame) -> Figure:
     table : (4, 4) counts, reader 1 in rows, reader 2 in columns, as ``Agreement.table``
     """
     figure, axes = single(3.2)
-    image = heat_map(axes, table, ".0f", cmap="Blues", vmin=0, vmax=max(1, table.to_numpy().max()))
+    heat_map(axes, table, ".0f", "segments", cmap="Blues", vmin=0, vmax=max(1, table.to_numpy().max()))
     axes.set(xlabel="grade by reader 2", ylabel="grade by reader 1")
-    figure.colorbar(image, ax=axes, label="segments")
     return figure
 
 
@@ -117,11 +116,8 @@ def grades_overview(segments: pd.DataFrame) -> Figure:
     for panel, level in zip(axes[0], LEVELS, strict=True):
         of_level = segments[segments["level"] == level]
         counts = pd.crosstab(of_level["lat"], of_level["grade"]).reindex(index=SIDES, columns=range(4), fill_value=0)
-        bottom = np.zeros(len(SIDES))
-        for grade, (name, colour) in enumerate(zip(GRADE_NAMES, GRADE_COLOURS, strict=True)):
-            height = counts[grade].to_numpy()
-            panel.bar(SIDES, height, bottom=bottom, color=colour, edgecolor="black", linewidth=0.6, label=name)
-            bottom += height
+        look: dict[str, Any] = {"color": GRADE_COLOURS, "edgecolor": "black", "linewidth": 0.6, "width": 0.8}
+        counts.set_axis(GRADE_NAMES, axis=1).plot.bar(stacked=True, legend=False, rot=0, ax=panel, **look)
         panel.set_xlabel(level)
     axes[0, 0].set_ylabel("segments")
     handles, names = axes[0, 0].get_legend_handles_labels()
@@ -139,12 +135,11 @@ def power_curve(table: pd.DataFrame, wanted: float = WANTED) -> Figure:
     wanted : power that is marked by a line
     """
     figure, axes = single(3.4)
-    looks = cycle([(BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), (PURPLE, ":")])
-    for (name, curve), (colour, line) in zip(table.groupby("segments_are", sort=False), looks, strict=False):
+    axes.set_prop_cycle(**LINES)
+    for name, curve in table.groupby("segments_are", sort=False):
         label = f"{name}: design effect {curve['design_effect'].iloc[0]:.1f}"
-        axes.plot(curve["patients"], curve["power"], color=colour, linestyle=line, label=label)
-        here = curve[curve["here"]]
-        axes.plot(here["patients"], here["power"], "o", color=colour, ms=6)
+        # The dot stands where the cohort is.
+        axes.plot(curve["patients"], curve["power"], marker="o", ms=6, markevery=curve["here"].tolist(), label=label)
     axes.axhline(wanted, color=GREY, linewidth=0.8)
     axes.axvline(table.loc[table["here"], "patients"].iloc[0], color=GREY, linewidth=0.8, linestyle=":")
     axes.set(xlabel="patients", ylabel="power", ylim=(0, 1.02), xlim=(0, table["patients"].max()))
@@ -178,19 +173,7 @@ def _box(axes: Axes, left: float, right: float, middle: float, height: float, li
     axes.text(left + 0.015, middle, "\n".join(lines), va="center", zorder=3, linespacing=1.25)
 
 
-def _regression(axes: Axes, pairs: pd.DataFrame) -> None:
-    """Least squares line and the 95 % confidence band of the mean."""
-    x, y = pairs["bmi"].to_numpy(), pairs["vas"].to_numpy()
-    fit = linregress(x, y)
-    grid = np.linspace(x.min(), x.max(), 100)
-    line = fit.intercept + fit.slope * grid
-    residual = np.sqrt(np.sum((y - fit.intercept - fit.slope * x) ** 2) / (len(x) - 2))
-    distance = (grid - x.mean()) ** 2 / np.sum((x - x.mean()) ** 2)
-    reach = t.ppf(0.975, len(x) - 2) * residual * np.sqrt(1 / len(x) + distance)
-    axes.fill_between(grid, line - reach, line + reach, color=VERMILION, alpha=0.2, linewidth=0)
-    axes.plot(grid, line, color=VERMILION)
-
-
+_DOTS: dict[str, Any] = {"ms": 3.2, "mew": 0, "alpha": 0.7}
 _ACROSS = 4  # thumbnails in a row
 _REFERENCE_LINE = 0.15  # inches of a line of their titles, one of which stays empty
 
@@ -207,15 +190,17 @@ def quality_overview(table: pd.DataFrame) -> Figure:
     used = table.dropna(subset=["bone", "shadow"])
     flagged = used["flags"] != ""
     _shade(axes[0, 0])
-    for rows, look in ((~flagged, {"color": BLUE, "marker": "o"}), (flagged, {"color": VERMILION, "marker": "D"})):
-        label = f"{'flagged' if look['marker'] == 'D' else 'nothing stands out'} ({rows.sum()})"
-        axes[0, 0].plot(used["shadow"][rows], used["bone"][rows], ls="", ms=3.2, mew=0, alpha=0.7, label=label, **look)
+    for name, rows, colour, marker in (
+        ("nothing stands out", used[~flagged], BLUE, "o"),
+        ("flagged", used[flagged], VERMILION, "D"),
+    ):
+        label = f"{name} ({len(rows)})"
+        axes[0, 0].plot(rows["shadow"], rows["bone"], marker, color=colour, label=label, **_DOTS)
     axes[0, 0].set(xlabel="grey level of the shadow", ylabel="grey level of the bone")
     axes[0, 0].set(xlim=(0, max([60, *used["shadow"] + 10])), ylim=(min([180, *used["bone"] - 10]), 260))
     axes[0, 0].legend(loc="lower right", handletextpad=0.2)
     for (column, label), (colour, marker) in zip(VOXELS.items(), ((GREY, "o"), (SKY, "^")), strict=True):
-        look = {"color": colour, "marker": marker}
-        axes[0, 1].plot(used["gain_db"], used[column], ls="", ms=3.2, mew=0, alpha=0.7, label=label, **look)
+        axes[0, 1].plot(used["gain_db"], used[column], marker, color=colour, label=label, **_DOTS)
     axes[0, 1].set(xlabel="gain against the cohort's median (dB)", ylabel="mean grey level of the ROI")
     axes[0, 1].legend(loc="best", handletextpad=0.2)
     return figure
@@ -285,7 +270,7 @@ def _shade(axes: Axes) -> None:
 
 
 def _over_time(axes: Axes, means: pd.DataFrame) -> None:
-    axes.plot(means["day"], means["mean"], "o", color=BLUE, ms=3.5, mew=0, alpha=0.7)
+    axes.plot(means["day"], means["mean"], "o", color=BLUE, **_DOTS)
     axes.set_xlabel("days since the first acquisition")
 
 
@@ -297,15 +282,13 @@ def _by_site(axes: Axes, means: pd.DataFrame) -> None:
 
 def _picture(axes: Axes, thumbnail: Thumbnail) -> None:
     height, width = thumbnail.pixels.shape
-    axes.imshow(thumbnail.pixels, cmap="gray", vmin=0, vmax=255)
+    axes.imshow(thumbnail.pixels, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
     if thumbnail.roi:
-        left, top, wide, high = np.multiply(thumbnail.roi, (width, height, width, height)) - (0.5, 0.5, 0, 0)
-        corners = [left, left + wide, left + wide, left, left], [top, top, top + high, top + high, top]
-        axes.plot(*corners, color=SKY, linewidth=1)
-    for point, marker, colour in ((thumbnail.bone, "o", ORANGE), (thumbnail.shadow, "s", VERMILION)):
-        if point:
-            x, y = point[0] * width - 0.5, point[1] * height - 0.5
-            axes.plot([x], [y], marker, mfc="none", mec=colour, ms=5, mew=1.2)
+        left, top, wide, high = thumbnail.roi
+        planes.region(axes, PLANES[0], (left * width, top * height), ((left + wide) * width, (top + high) * height))
+    for name, place in (("bone", thumbnail.bone), ("shadow", thumbnail.shadow)):
+        if place:
+            planes.point(axes, PLANES[0], name, (place[0] * width, place[1] * height))
 
 
 @styled
@@ -324,17 +307,9 @@ def bland_altman(segments: pd.DataFrame, limits: tuple[float, float, float] | No
     looks = (("lower limit", ":"), ("bias", "-"), ("upper limit", ":"))
     for (name, line), level in zip(looks, limits or (), strict=False):
         axes.axhline(level, color=VERMILION, ls=line)
-        along = axes.get_yaxis_transform()
-        axes.text(
-            1,
-            level,
-            f"{name} {level:.1f}".replace("-", "−"),
-            transform=along,
-            ha="right",
-            va="bottom",
-            color=VERMILION,
-            fontsize=8.5,
-        )
+        text = f"{name} {level:.1f}".replace("-", "−")
+        where: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+        axes.text(1, level, text, color=VERMILION, fontsize=8.5, **where)
     axes.margins(y=0.15)
     axes.set(xlabel="mean of both annotators (grey level)", ylabel="second − first (grey levels)")
     return figure

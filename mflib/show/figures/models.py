@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -21,7 +22,9 @@ from mflib.show.figures.style import (
     ORANGE,
     VERMILION,
     box_and_points,
+    grid,
     heat_map,
+    intervals,
     model_look,
     panels,
     single,
@@ -44,12 +47,13 @@ def choices(separation: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
     counts = counts.reindex(index=separation.index, columns=separation.columns)
     figure, axes = panels(2, 1, 1.4 + 0.66 * len(separation), sharex=True)
     (above,), (below,) = axes
-    image = heat_map(above, separation, ".2f", vmin=0.5, vmax=max(0.6, float(separation.max(axis=None))))
-    figure.colorbar(image, ax=above, label="mean univariate AUC")
-    image = heat_map(below, counts, ".0f", cmap="Blues", vmin=0, vmax=max(2, counts.max(axis=None)))
-    figure.colorbar(image, ax=below, label="times chosen", ticks=MaxNLocator(integer=True))
+    highest = max(0.6, float(separation.max(axis=None)))
+    heat_map(above, separation, ".2f", "mean univariate AUC", vmin=0.5, vmax=highest)
+    most = max(2, counts.max(axis=None))
+    heat_map(below, counts, ".0f", "times chosen", cmap="Blues", vmin=0, vmax=most)
+    figure.axes[-1].yaxis.set_major_locator(MaxNLocator(integer=True))
     for panel in (above, below):
-        panel.set_ylabel("grey levels")
+        panel.set(xlabel="", ylabel="grey levels")
     figure.supxlabel("step (voxels)", fontsize=9)
     return figure
 
@@ -90,20 +94,14 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         return _penalties(history)
     figure, axes = panels(1, 2, 3.0)
     losses, aucs = axes[0]
-    runs = [name for name in ("repeat", "fold") if name in history]
-    for number, (_, fold) in enumerate(history.groupby(runs)):
-        first = number == 0
-        losses.plot(fold["epoch"], fold["train_loss"], color=BLUE, lw=1, label="training" if first else None)
-        losses.plot(
-            fold["epoch"], fold["validation_loss"], "--", color=VERMILION, lw=1, label="validation" if first else None
-        )
-        aucs.plot(fold["epoch"], fold["validation_auc"], "--", color=VERMILION, lw=1)
-        best = fold[fold["kept"]].iloc[0]
-        aucs.plot(best["epoch"], best["validation_auc"], "o", color="black", ms=4)
+    _of_folds(aucs, history, "epoch", "validation_auc")
+    names = {"train_loss": "training", "validation_loss": "validation"}
+    loss = _by_run(history).rename(columns=names).melt(["run", "epoch"], list(names.values()), "part", "loss")
+    look: dict[str, Any] = {"palette": [BLUE, VERMILION], "dashes": ["", (4, 2)], "lw": 1}
+    sns.lineplot(loss, x="epoch", y="loss", hue="part", style="part", units="run", estimator=None, ax=losses, **look)
     losses.set(xlabel="epoch", ylabel="binary cross-entropy")
-    losses.legend()
+    losses.legend(title="")
     aucs.set(xlabel="epoch", ylabel="validation AUC", ylim=(0, 1.03))
-    aucs.axhline(0.5, color=GREY, lw=0.8)
     return figure
 
 
@@ -120,17 +118,16 @@ def network_comparisons(table: pd.DataFrame) -> Figure:
     others, curve = table[~fewer], table[fewer | (table.index == 0)].sort_values("patients")
     figure, axes = panels(1, 2, 1.1 + max(1.7, 0.42 * len(others)), width_ratios=[2, 1])
     left, right = axes[0]
-    for row, variant in enumerate(others.itertuples()):
+    for row, variant in enumerate(others.to_dict("records")):
         own = row == 0
         look = {"color": VERMILION if own else BLUE, "fmt": "s" if own else "o", "mfc": None if own else "white"}
-        _interval(left, variant, row, horizontal=True, label="pooled, 95 % interval" if own else None, **look)
+        label = "pooled, 95 % interval" if own else None
+        intervals(left, variant["pooled"], row, variant, along="x", capsize=3, lw=1.4, label=label, **look)
     left.plot(others["mean"], range(len(others)), "D", color="black", ms=4, label="mean over folds")
     left.axvline(others["pooled"].iloc[0], color=VERMILION, lw=0.8, ls=":")
     left.set_yticks(range(len(others)), ["\n".join(wrap(name, 20)) for name in others["variant"]])
     left.set(xlabel="AUC", ylabel="network", ylim=(len(others) - 0.5, -0.5))
-    right.plot(curve["patients"], curve["pooled"], color=VERMILION, lw=1)
-    for variant in curve.itertuples():
-        _interval(right, variant, variant.patients, horizontal=False, color=VERMILION, fmt="s", mfc=None)
+    intervals(right, curve["patients"], curve["pooled"], curve, capsize=3, lw=1.2, color=VERMILION, fmt="s-")
     right.plot(curve["patients"], curve["mean"], "D", color="black", ms=4)
     right.set(xlabel="training patients", ylabel="AUC", xlim=(0, 1.1 * curve["patients"].max()))
     left.axvline(0.5, color=GREY, lw=0.8)
@@ -179,12 +176,9 @@ def auc_forest(summary: pd.DataFrame) -> Figure:
     figure, axes = single(0.9 + 0.5 * len(rows))
     kinds = (("clustered by patient", "", -0.14, BLUE, "o"), ("naive DeLong", "naive_", 0.14, GREY, "s"))
     for label, prefix, shift, colour, marker in kinds:
-        reach = np.stack([rows["pooled"] - rows[f"{prefix}low"], rows[f"{prefix}high"] - rows["pooled"]])
-        fill = colour if not prefix else "white"
-        at = np.arange(len(rows)) + shift
-        axes.errorbar(
-            rows["pooled"], at, xerr=reach, fmt=marker, color=colour, mfc=fill, capsize=3, lw=1.4, label=label
-        )
+        ends = {"low": rows[f"{prefix}low"], "high": rows[f"{prefix}high"]}
+        look = {"fmt": marker, "color": colour, "mfc": "white" if prefix else colour, "capsize": 3, "lw": 1.4}
+        intervals(axes, rows["pooled"], np.arange(len(rows)) + shift, ends, along="x", label=label, **look)
     axes.axvline(0.5, color=GREY, lw=0.8)
     axes.set_yticks(range(len(rows)), _run_names(rows))
     axes.set(xlabel="pooled AUC, 95 % interval", ylabel="model", ylim=(len(rows) - 0.5, -0.5))
@@ -203,39 +197,37 @@ def score_by_grade(predictions: pd.DataFrame, segments: pd.DataFrame) -> Figure:
     """
     table = predictions.merge(segments[[*KEY, "grade"]], on=KEY, validate="many_to_one")
     models = list(dict.fromkeys(table["model"]))
-    rows = -(-len(models) // 2)
-    figure, axes = panels(rows, min(2, len(models)), 0.3 + 2.6 * rows)
-    for position, (panel, model) in enumerate(zip(axes.flat, models, strict=False)):
+    figure, axes = grid(models, 2.6)
+    for position, (panel, model) in enumerate(zip(axes, models, strict=True)):
         of_model = table[table["model"] == model]
         groups = [of_model.loc[of_model["grade"] == grade, "score"].to_numpy() for grade in range(4)]
         box_and_points(panel, groups, GRADE_NAMES)
         for threshold in of_model["threshold"].unique():
             panel.axhline(threshold, color=VERMILION, lw=0.7, ls="--")
         panel.set_ylabel(f"score, {model_look(model, position)['label']}")
-    for panel in axes.flat[len(models) :]:
-        panel.remove()
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
     return figure
 
 
 def _penalties(history: pd.DataFrame) -> Figure:
     figure, axes = single(3.0)
-    for _, fold in history.groupby([name for name in ("repeat", "fold") if name in history]):
-        axes.plot(fold["C"], fold["inner_auc"], "--", color=VERMILION, lw=1)
-        best = fold[fold["kept"]].iloc[0]
-        axes.plot(best["C"], best["inner_auc"], "o", color="black", ms=4)
-    axes.axhline(0.5, color=GREY, lw=0.8)
+    _of_folds(axes, history, "C", "inner_auc")
     axes.set(xscale="log", xlabel="C of the head (inverse penalty)", ylabel="AUC on inner folds", ylim=(0, 1.03))
     return figure
 
 
-def _interval(axes: Axes, variant: Any, place: float, *, horizontal: bool, **look: Any) -> None:
-    reach = [[variant.pooled - variant.low], [variant.high - variant.pooled]]
-    look |= {"capsize": 3, "lw": 1.4}
-    if horizontal:
-        axes.errorbar(variant.pooled, place, xerr=reach, **look)
-    else:
-        axes.errorbar(place, variant.pooled, yerr=reach, **look)
+def _of_folds(axes: Axes, history: pd.DataFrame, x: str, y: str) -> None:
+    """A dashed line for each fold, a dot at what was kept of it, and the line of a model that knows nothing."""
+    look: dict[str, Any] = {"color": VERMILION, "lw": 1, "linestyle": "--"}
+    sns.lineplot(_by_run(history), x=x, y=y, units="run", estimator=None, ax=axes, **look)
+    best = history[history["kept"]]
+    axes.plot(best[x], best[y], "o", color="black", ms=4)
+    axes.axhline(0.5, color=GREY, lw=0.8)
+
+
+def _by_run(history: pd.DataFrame) -> pd.DataFrame:
+    """The history with a number for each fold of each repeat."""
+    return history.assign(run=history.groupby([name for name in ("repeat", "fold") if name in history]).ngroup())
 
 
 def _model_curve(axes: Axes, predictions: pd.DataFrame, auc: pd.Series, position: int) -> None:

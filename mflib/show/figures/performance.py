@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 
 from mflib.base.errors import InputError
 from mflib.base.words import LABELS
-from mflib.show.figures.style import BLUE, GREY, ORANGE, VERMILION, model_look, panels, single, spread, styled
+from mflib.show.figures.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    VERMILION,
+    intervals,
+    model_look,
+    panels,
+    single,
+    spread,
+    styled,
+)
 from mflib.stats import performance, roc
 from mflib.stats.performance.decisions import TREAT_ALL, TREAT_NONE
 from mflib.stats.performance.predictions import RUN, models
@@ -41,9 +52,7 @@ def calibration_curves(table: pd.DataFrame) -> Figure:
     figure, axes = single(4.6)
     axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, label="perfect")
     for look, rows in _of_models(table, "observed"):
-        reach = np.stack([rows["observed"] - rows["low"], rows["high"] - rows["observed"]])
-        axes.errorbar(rows["mean_score"], rows["observed"], yerr=reach, fmt="none", ecolor=look["color"], lw=0.8)
-        axes.plot(rows["mean_score"], rows["observed"], ms=4, **look)
+        intervals(axes, rows["mean_score"], rows["observed"], rows, ms=4, elinewidth=0.8, **look)
     axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set_aspect("equal")
     axes.legend(loc="upper left", title=_left_out(table, "observed"))
@@ -97,9 +106,7 @@ def subgroup_forest(table: pd.DataFrame) -> Figure:
     for number, (look, rows) in enumerate(_of_models(table, "auc")):
         shift = 0.6 * ((number + 0.5) / len(named) - 0.5)
         at = [place[key] + shift for key in rows[["variable", "group"]].itertuples(index=False, name=None)]
-        reach = np.stack([rows["auc"] - rows["low"], rows["high"] - rows["auc"]])
-        axes.errorbar(rows["auc"], at, xerr=reach, fmt="none", ecolor=look["color"], lw=1.2)
-        axes.plot(rows["auc"], at, ms=4, **{**look, "linestyle": ""})
+        intervals(axes, rows["auc"], at, rows, along="x", ms=4, elinewidth=1.2, **(look | {"linestyle": ""}))
     _withheld(axes, table, place)
     axes.axvline(0.5, color=GREY, lw=0.8)
     for edge in np.flatnonzero(groups["variable"].to_numpy()[1:] != groups["variable"].to_numpy()[:-1]):
@@ -234,10 +241,9 @@ def recalibrated_curves(curves: dict[str, pd.DataFrame]) -> Figure:
         panel.plot([0, 1], [0, 1], color=GREY, lw=0.8)
         for (name, curve), (colour, marker, style) in zip(curves.items(), looks, strict=False):
             rows = curve[(curve["model"] == model) & curve["observed"].notna()]
-            reach = np.stack([rows["observed"] - rows["low"], rows["high"] - rows["observed"]])
-            panel.errorbar(rows["mean_score"], rows["observed"], yerr=reach, fmt="none", ecolor=colour, lw=0.7)
+            look: dict[str, Any] = {"color": colour, "fmt": marker + style, "ms": 4, "elinewidth": 0.7}
             label = name if model == named[0] else None
-            panel.plot(rows["mean_score"], rows["observed"], marker, color=colour, ls=style, ms=4, label=label)
+            intervals(panel, rows["mean_score"], rows["observed"], rows, label=label, **look)
         panel.set(title=model_look(model)["label"], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes[0, 0].set_ylabel("observed share")
     figure.supxlabel("predicted probability", fontsize=9)

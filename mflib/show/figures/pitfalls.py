@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mflib.show.figures.style import (
     BLUE,
-    GREEN,
     GREY,
+    LINES,
     ORANGE,
     PURPLE,
     VERMILION,
@@ -78,8 +79,8 @@ def null_distribution(table: pd.DataFrame, name: str = "AUC") -> Figure:
     known = table.dropna(subset="value")
     permuted, true = (known.loc[known["right"] == kind, "value"].to_numpy() for kind in (False, True))
     figure, axes = single(2.6)
-    counts, _, _ = axes.hist(permuted, bins="sqrt", color=ORANGE, ec="white", label="permuted labels")
-    axes.plot(permuted, np.full(permuted.size, -0.06 * max(np.max(counts), 1)), "|", color="black", ms=7)
+    sns.histplot(permuted, bins="sqrt", color=ORANGE, ec="white", alpha=1, label="permuted labels", ax=axes)
+    sns.rugplot(permuted, height=-0.06, clip_on=False, color="black", ax=axes)
     for value in true:
         axes.axvline(value, color=BLUE, lw=2, label="true labels")
     axes.set(xlabel=name, ylabel="permutations")
@@ -133,7 +134,6 @@ def ceiling_over_kappa(table: pd.DataFrame) -> Figure:
     return figure
 
 
-_LINES: tuple[tuple[str, Any], ...] = ((BLUE, "-"), (VERMILION, "--"), (GREEN, "-."))
 _LEVELS: tuple[tuple[str, Any], ...] = ((GREY, (0, (4, 2))), ("black", (0, (1, 1))))
 
 
@@ -182,13 +182,8 @@ def fold_composition(found: pd.DataFrame, positives: int, negatives: int) -> Fig
     axes[0, 0].set_ylabel("cases")
     axes[1, 0].set_ylabel("positives (%)")
     figure.supxlabel("fold (* no matrix fits: the nearest)", fontsize=9)
-    handles, labels = (
-        [*first, *second]
-        for first, second in zip(
-            axes[0, 0].get_legend_handles_labels(), axes[1, 0].get_legend_handles_labels(), strict=True
-        )
-    )
-    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    above, below = (axes[row, 0].get_legend_handles_labels() for row in (0, 1))
+    figure.legend(above[0] + below[0], above[1] + below[1], loc="outside upper center", ncols=2)
     return figure
 
 
@@ -202,9 +197,9 @@ def p_by_correlation(curves: pd.DataFrame, printed: Mapping[str, float]) -> Figu
     printed : P values by their names
     """
     figure, axes = single(3.4)
-    for position, (areas, curve) in enumerate(curves.groupby("areas", sort=False)):
-        colour, line = _LINES[position % len(_LINES)]
-        axes.plot(curve["correlation"], curve["p"], color=colour, linestyle=line, lw=2, label=f"AUC {areas}")
+    axes.set_prop_cycle(**LINES)
+    for areas, curve in curves.groupby("areas", sort=False):
+        axes.plot(curve["correlation"], curve["p"], lw=2, label=f"AUC {areas}")
     for position, (name, p) in enumerate(printed.items()):
         colour, line = _LEVELS[position % len(_LEVELS)]
         axes.axhline(p, color=colour, linestyle=line, lw=1.2, label=name)

@@ -8,23 +8,20 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Colormap, ListedColormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mflib.base.words import AXES, PLANES
+from mflib.show import planes
 from mflib.show.figures.style import (
     BLUE,
-    GREEN,
     GREY,
-    ORANGE,
-    PURPLE,
-    VERMILION,
+    LINES,
     WIDTH,
     model_look,
     panels,
@@ -34,22 +31,7 @@ from mflib.show.figures.style import (
 )
 
 VISIBLE_FROM = 0.4  # of the maximum; what is below would veil the picture
-OPACITY = 0.75
 TALLEST = 1.65  # inches of a picture; four rows fill a page
-# Colour and line style, which tells lines apart where colour cannot.
-_LOOKS: tuple[tuple[str, Any], ...] = (
-    (BLUE, "-"),
-    (VERMILION, (0, (5, 1.5))),
-    (GREEN, "-."),
-    (PURPLE, (0, (1, 1))),
-    (ORANGE, (0, (3, 1, 1, 1, 1, 1))),
-)
-_LEVEL_LOOKS: tuple[tuple[str, Any], ...] = (
-    (VERMILION, (0, (5, 1.5))),
-    (GREEN, "-."),
-    ("black", (0, (1, 1))),
-    (PURPLE, (0, (3, 1, 1, 1, 1, 1))),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +64,19 @@ def saliency_gallery(cases: Sequence[Case]) -> Figure:
     figure, rows, bar = _tiles(
         [(float(widest[right]), float(widest[down])) for _, right, down, _ in PLANES], len(cases)
     )
-    veil = _veil()
+    veil = planes.veil(VISIBLE_FROM)
     for row, case in zip(rows, cases, strict=True):
-        cut = _most_salient(case.map)
+        cut, salient = _most_salient(case.map), case.map / (max(float(case.map.max()), 0) or 1)
         for panel, plane in zip(row, PLANES, strict=True):
-            _overlay(panel, case, cut, plane, veil)
+            planes.draw(panel, case.voxels, case.spacing_mm, plane, cut[plane[3]])
+            look: dict[str, Any] = {"cmap": veil, "vmax": 1, "interpolation": "nearest"}
+            planes.draw(panel, salient, case.spacing_mm, plane, cut[plane[3]], **look)
+            planes.crosshair(panel, plane, tuple(np.add(cut, 0.5) * case.spacing_mm))
+            planes.name_axes(panel, plane)
+            panel.set_anchor("N")
         row[0].set_title(case.label, loc="left")
-    for panel, (name, right, _, _) in zip(rows[-1], PLANES, strict=True):
-        panel.set_xlabel(f"{AXES[right]} (mm)\n{name}")
+    for panel in rows[:-1].flat:
+        panel.set_xlabel("")
     figure.colorbar(
         ScalarMappable(Normalize(0, 1), veil), bar, orientation="horizontal", label="saliency / its maximum"
     )
@@ -134,8 +121,9 @@ def saliency_depth(profile: NDArray[np.float64], size_mm: float, groups: Mapping
     figure, axes = single(3.0)
     axes.axhline(100 / size_mm, color=GREY, linestyle="--", lw=1.2, label="even")
     axes.plot(*_per_mm(profile, size_mm), color="black", lw=2.4, label="all regions")
-    for (label, values), (colour, line) in zip(groups.items(), cycle(_LOOKS), strict=False):
-        axes.plot(*_per_mm(values, size_mm), color=colour, linestyle=line, label=label)
+    axes.set_prop_cycle(**LINES)
+    for label, values in groups.items():
+        axes.plot(*_per_mm(values, size_mm), label=label)
     axes.set(xlabel="depth below the top of the region (mm)", ylabel="saliency (% per mm)", xlim=(0, size_mm))
     axes.set_ylim(bottom=0)
     axes.legend()
@@ -168,15 +156,6 @@ def _tiles(sizes_mm: Sequence[tuple[float, float]], rows: int) -> tuple[Figure, 
     return figure, axes, bar
 
 
-def _veil() -> Colormap:
-    """Light in the dark and dark in the light: nothing below ``VISIBLE_FROM``, then more and more opaque."""
-    value = np.linspace(0, 1, 256)
-    visible = np.clip((value - VISIBLE_FROM) / (1 - VISIBLE_FROM), 0, 1)
-    colours = mpl.colormaps["inferno"](0.35 + 0.6 * visible)
-    colours[:, 3] = OPACITY * visible**0.75
-    return ListedColormap(colours)
-
-
 def _most_salient(map: NDArray[np.float32]) -> tuple[int, ...]:
     """The first voxel of the maximum, the middle where nothing is salient."""
     if map.max() <= 0:
@@ -184,28 +163,10 @@ def _most_salient(map: NDArray[np.float32]) -> tuple[int, ...]:
     return tuple(int(index) for index in np.unravel_index(map.argmax(), map.shape))
 
 
-def _overlay(axes: Axes, case: Case, cut: tuple[int, ...], plane: tuple[str, int, int, int], veil: Colormap) -> None:
-    _, right, down, through = plane
-    extent = (0, case.voxels.shape[right] * case.spacing_mm[right], case.voxels.shape[down] * case.spacing_mm[down], 0)
-    highest = float(case.map.max())
-    relative = case.map / highest if highest > 0 else np.zeros_like(case.map)
-    grey, heat = (np.take(values, cut[through], axis=through) for values in (case.voxels, relative))
-    if right < down:
-        grey, heat = grey.T, heat.T
-    axes.imshow(grey, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="equal")
-    axes.imshow(heat, cmap=veil, vmin=0, vmax=1, extent=extent, aspect="equal", interpolation="nearest")
-    axes.set_anchor("N")
-    lines: dict[str, Any] = {"color": "white", "lw": 0.6, "alpha": 0.55, "linestyle": (0, (4, 3))}
-    axes.axvline((cut[right] + 0.5) * case.spacing_mm[right], **lines)
-    axes.axhline((cut[down] + 0.5) * case.spacing_mm[down], **lines)
-    unit = "\n(mm)" if AXES[down] == "elevation" else " (mm)"  # a coronal plane is too low for one line
-    axes.set_ylabel(AXES[down] + unit)
-
-
 def _name_levels(axes: Axes, levels: Mapping[str, float]) -> None:
     """A horizontal line at each level, named beside the axes; names that would meet move up."""
     low, high = axes.get_ylim()
-    free, looks = low, cycle(_LEVEL_LOOKS)
+    free, looks = low, cycle(list(zip(*LINES.values(), strict=True))[1:])
     for name, level in sorted(levels.items(), key=lambda item: item[1]):
         colour, line = (GREY, "-") if level == 0 else next(looks)
         axes.axhline(level, color=colour, linestyle=line, lw=1.2, zorder=1)

@@ -8,10 +8,10 @@ from typing import Any, ParamSpec
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import font_manager, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from mflib.base.words import LABELS
@@ -20,12 +20,12 @@ WIDTH = 6.4  # inches, 640 pixels at 100 dpi
 # Okabe M, Ito K. Color universal design, 2008: https://jfly.uni-koeln.de/color/
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 GREY = "#666666"
-GRADE_COLOURS = (
-    "#F7FBFF",
-    "#9ECAE1",
-    "#4292C6",
-    "#08306B",
-)  # one hue from light to dark: its order survives grey print
+GRADE_COLOURS = ("#F7FBFF", "#9ECAE1", "#4292C6", "#08306B")  # one hue, light to dark: survives grey print
+# For ``set_prop_cycle``: lines that can be told apart in grey too.
+LINES: dict[str, list[Any]] = {
+    "color": [BLUE, VERMILION, GREEN, PURPLE, ORANGE],
+    "linestyle": ["-", (0, (5, 1.5)), "-.", (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1))],
+}
 # Line style and marker tell models apart where colour cannot.
 MODEL_LOOKS = {
     "random_forest": (BLUE, "-", "o"),
@@ -84,6 +84,15 @@ def single(height: float) -> tuple[Figure, Axes]:
     return figure, axes[0, 0]
 
 
+def grid(names: Sequence[Any], height: float, extra: float = 0.3) -> tuple[Figure, list[Axes]]:
+    """A figure with one pair of axes for each name, two to a row; ``height`` of a row in inches."""
+    rows = -(-len(names) // 2)
+    figure, axes = panels(rows, min(2, len(names)), extra + height * rows)
+    for empty in axes.flat[len(names) :]:
+        empty.remove()
+    return figure, list(axes.flat[: len(names)])
+
+
 def model_look(model: str, position: int = 0) -> dict[str, Any]:
     """Label, colour, line style and marker of a model; an unknown one gets its name and a look by its position."""
     if model in MODEL_LOOKS:
@@ -109,7 +118,10 @@ def _drawable(name: str) -> str:
 
 
 def box_and_points(axes: Axes, groups: Sequence[NDArray[np.float64]], names: Sequence[str]) -> None:
-    """A box per group with every case as a point; an empty group keeps its place. The sizes stand under the names."""
+    """A box per group with every case as a point; an empty group keeps its place. The sizes stand under the names.
+
+    By hand: seaborn's box plot warns with matplotlib 3.11, and its strip plot scatters by numpy's global generator.
+    """
     for position, values in enumerate(groups):
         if len(values):
             axes.boxplot(values, positions=[position], widths=0.55, showfliers=False, medianprops={"color": "black"})
@@ -124,16 +136,15 @@ def spread(n: int) -> NDArray[np.float64]:
     return ((np.arange(n) * (np.sqrt(5) - 1) / 2) % 1 - 0.5) * 0.36
 
 
-def heat_map(axes: Axes, table: pd.DataFrame, form: str, **options: Any) -> AxesImage:
-    """A table as coloured cells, each with its number in a colour that can be read on it; NaN stays white."""
-    values = table.to_numpy(dtype=np.float64)
-    image = axes.imshow(values, aspect="auto", **options)
-    axes.set_xticks(range(table.shape[1]), [str(name) for name in table.columns])
-    axes.set_yticks(range(table.shape[0]), [str(name) for name in table.index])
-    axes.spines[:].set_visible(False)
-    for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
-        value = values[row, column]
-        red, green, blue, _ = image.cmap(image.norm(value))
-        ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
-        axes.text(column, row, format(value, form), ha="center", va="center", color=ink, fontsize=8)
-    return image
+def heat_map(axes: Axes, table: pd.DataFrame, form: str, bar: str = "", **options: Any) -> None:
+    """A table as coloured cells, each with its number, NaN white; a bar of the colours where it gets a name."""
+    options = {"cmap": _STYLE["image.cmap"], "cbar": bool(bar), "cbar_kws": {"label": bar}, **options}
+    sns.heatmap(table, ax=axes, annot=True, fmt=form, annot_kws={"fontsize": 8}, **options)
+    axes.tick_params(axis="y", rotation=0)
+
+
+def intervals(axes: Axes, x: Any, y: Any, rows: Any, *, along: str = "y", **look: Any) -> None:
+    """Points with the interval from ``low`` to ``high`` of ``rows`` along one of the two axes."""
+    middle = x if along == "x" else y
+    look[f"{along}err"] = np.reshape([middle - rows["low"], rows["high"] - middle], (2, -1))
+    axes.errorbar(x, y, **look)

@@ -14,10 +14,11 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.stats import gamma
 
-from mflib.base.words import AXES, GRADE_NAMES, KEY, PLANES
+from mflib.base.words import GRADE_NAMES, KEY, PLANES, Plane
 from mflib.data.volume import Annotation
 from mflib.models.texture.intensity import Fit, decompress
-from mflib.show.figures.style import BLUE, ORANGE, VERMILION, box_and_points, heat_map, panels, single, styled
+from mflib.show import planes
+from mflib.show.figures.style import BLUE, VERMILION, box_and_points, grid, heat_map, panels, single, styled
 
 Voxels = NDArray[np.uint8]
 
@@ -41,10 +42,11 @@ def three_planes(
     figure, axes = panels(len(volumes), 3, min(9.0, height * len(volumes) + 0.4), width_ratios=widths)
     for row, (label, voxels) in zip(axes, volumes, strict=True):
         for panel, plane in zip(row, PLANES, strict=True):
-            _plane(panel, voxels, spacing_mm, annotation, plane)
+            cut = annotation.roi_start[plane[3]] + annotation.roi_size[plane[3]] // 2
+            planes.draw(panel, voxels, spacing_mm, plane, cut)
+            _mark(panel, plane, np.array(spacing_mm), annotation)
         row[0].set_title(label, loc="left")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -62,8 +64,8 @@ def network_inputs(cases: Sequence[tuple[str, Voxels, Voxels, NDArray[np.float32
     for column, (label, raw, normalised, seen) in zip(axes.T, cases, strict=True):
         grey: tuple[tuple[NDArray[Any], int, int], ...] = ((raw, 0, 255), (normalised, 0, 255), (seen, -3, 3))
         for panel, (voxels, low, high) in zip(column, grey, strict=True):
-            middle = voxels[:, :, voxels.shape[2] // 2]
-            panel.imshow(middle.T, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+            middle = planes.slab(voxels, PLANES[0], voxels.shape[2] // 2)
+            panel.imshow(middle, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         column[0].set_title(label)
     for panel, name in zip(axes[:, 0], names, strict=True):
         panel.set_ylabel(name)
@@ -88,12 +90,12 @@ def co_occurrence(patch: NDArray[np.integer], offset: tuple[int, int], matrix: N
     heat_map(right, pd.DataFrame(matrix), ".0f", vmin=0)
     off_diagonal = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
     row, column = np.unravel_index(off_diagonal.argmax(), matrix.shape)
-    right.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, ec=VERMILION, lw=2.5))
+    right.add_patch(Rectangle((float(column), float(row)), 1, 1, fill=False, ec=VERMILION, lw=2.5))
     for x, y in np.argwhere(patch[: len(patch) - offset[0], : patch.shape[1] - offset[1]] >= 0):
         there = patch[x + offset[0], y + offset[1]]
         if (patch[x, y], there) == (row, column):
             arrow = {"arrowstyle": "-|>", "color": VERMILION, "lw": 1.8, "shrinkA": 7, "shrinkB": 7}
-            left.annotate("", (x + offset[0], y + offset[1]), (x, y), arrowprops=arrow)
+            left.annotate("", (x + offset[0] + 0.5, y + offset[1] + 0.5), (x + 0.5, y + 0.5), arrowprops=arrow)
     left.set(xlabel="lateral (voxels)", ylabel="depth (voxels)")
     right.set(xlabel="grey level of the neighbour", ylabel="grey level of the voxel")
     return figure
@@ -129,22 +131,16 @@ def under_gain(series: pd.DataFrame) -> Figure:
     series : ``gain_db``, ``voxels`` ("as recorded" or "gain-normalised"), ``feature``, ``value``, as
         ``robustness.under_gain``
     """
-    features = list(dict.fromkeys(series["feature"]))
-    rows = -(-len(features) // 2)
-    figure, axes = panels(rows, min(2, len(features)), 0.6 + 1.9 * rows)
+    features = list(series["feature"].unique())
+    figure, axes = grid(features, 1.9, 0.6)
     looks = {"as recorded": (VERMILION, "--", "s"), "gain-normalised": (BLUE, "-", "o")}
-    for panel, feature in zip(axes.flat, features, strict=False):
-        of_feature = series[series["feature"] == feature]
+    for panel, feature in zip(axes, features, strict=True):
         for kind, (colour, line, marker) in looks.items():
-            values = of_feature[of_feature["voxels"] == kind]
-            panel.plot(
-                values["gain_db"], values["value"], color=colour, linestyle=line, marker=marker, ms=4, label=kind
-            )
+            rows = series[(series["feature"] == feature) & (series["voxels"] == kind)]
+            panel.plot(rows["gain_db"], rows["value"], marker + line, color=colour, ms=4, label=kind)
         panel.set_ylabel(feature)
-    for panel in axes.flat[len(features) :]:
-        panel.remove()
     figure.supxlabel("change of gain (dB)", fontsize=9)
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
@@ -163,9 +159,8 @@ def repeatability(table: pd.DataFrame) -> Figure:
         index="feature", columns="perturbation", values="icc", aggfunc="median"
     )
     figure, axes = single(0.9 + 0.29 * len(rows))
-    image = heat_map(axes, medians.loc[rows, kinds], ".2f", vmin=0, vmax=1)
+    heat_map(axes, medians.loc[rows, kinds], ".2f", "ICC(2,1)", vmin=0, vmax=1)
     axes.set(xlabel="what was moved", ylabel="feature")
-    figure.colorbar(image, ax=axes, label="ICC(2,1)")
     return figure
 
 
@@ -183,11 +178,8 @@ def nakagami_fit(voxels: Voxels, fit: Fit, dynamic_range_db: float | None) -> Fi
     figure, axes = single(3.0)
     if dynamic_range_db is None:
         counts[0] = 0
-        x, density, label = (
-            levels[1:].astype(np.float64),
-            gamma.pdf(levels[1:], fit.m, scale=fit.omega / fit.m),
-            "grey level",
-        )
+        x, label = levels[1:].astype(np.float64), "grey level"
+        density = gamma.pdf(x, fit.m, scale=fit.omega / fit.m)
     else:
         x, label = (levels / 255 - 1) * dynamic_range_db, "intensity (dB re grey level 255)"
         intensity = decompress(levels, dynamic_range_db)
@@ -212,36 +204,19 @@ def feature_by_grade(texture: pd.DataFrame, segments: pd.DataFrame, columns: Seq
     columns : features to show, two to a row
     """
     table = segments[[*KEY, "grade"]].merge(texture[[*KEY, *columns]], on=KEY, validate="one_to_one")
-    rows = -(-len(columns) // 2)
-    figure, axes = panels(rows, min(2, len(columns)), 0.3 + 2.3 * rows)
-    for panel, column in zip(axes.flat, columns, strict=False):
+    figure, axes = grid(columns, 2.3)
+    for panel, column in zip(axes, columns, strict=True):
         groups = [table.loc[table["grade"] == grade, column].to_numpy(np.float64) for grade in range(4)]
         box_and_points(panel, groups, GRADE_NAMES)
         panel.set_ylabel(column)
-    for panel in axes.flat[len(columns) :]:
-        panel.remove()
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
     return figure
 
 
-def _plane(
-    axes: Axes,
-    voxels: Voxels,
-    spacing_mm: tuple[float, float, float],
-    annotation: Annotation,
-    plane: tuple[str, int, int, int],
-) -> None:
-    name, right, down, through = plane
-    cut = annotation.roi_start[through] + annotation.roi_size[through] // 2
-    picture = np.take(voxels, cut, axis=through)
-    picture = picture.T if right < down else picture
-    extent = (0, voxels.shape[right] * spacing_mm[right], voxels.shape[down] * spacing_mm[down], 0)
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="equal")
-    start = [annotation.roi_start[axis] * spacing_mm[axis] for axis in (right, down)]
-    size = [annotation.roi_size[axis] * spacing_mm[axis] for axis in (right, down)]
-    x, y = ([s, s + n] for s, n in zip(start, size, strict=True))
-    axes.plot([x[0], x[1], x[1], x[0], x[0]], [y[0], y[0], y[1], y[1], y[0]], color=ORANGE, lw=1.2, label="ROI")
-    for label, point, marker in (("bone", annotation.bone, "^"), ("shadow", annotation.shadow, "v")):
-        centre = [(point[axis] + 0.5) * spacing_mm[axis] for axis in (right, down)]
-        axes.plot(*centre, marker, mfc="none", mec=ORANGE, ms=7, mew=1.4, label=label)
-    axes.set(xlabel=f"{AXES[right]} (mm)\n{name}", ylabel=f"{AXES[down]} (mm)")
+def _mark(axes: Axes, plane: Plane, step_mm: NDArray[np.float64], annotation: Annotation) -> None:
+    """The region and both points, whether they lie in the plane or are projected onto it."""
+    first = np.array(annotation.roi_start)
+    planes.region(axes, plane, tuple(first * step_mm), tuple((first + annotation.roi_size) * step_mm))
+    for name, at in (("bone", annotation.bone), ("shadow", annotation.shadow)):
+        planes.point(axes, plane, name, tuple(np.add(at, 0.5) * step_mm))
+    planes.name_axes(axes, plane)

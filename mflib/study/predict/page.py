@@ -17,7 +17,7 @@ from mflib.base import files
 from mflib.base.files import ASSETS
 from mflib.base.words import LABELS, LEVELS, SIDE_NAMES, SIDES
 from mflib.data.volume import Annotation, Volume
-from mflib.show.viewer.html import view
+from mflib.show.viewer import view
 from mflib.stats.performance.predictions import estimate
 from mflib.study.predict import results
 from mflib.study.predict.models import Models

@@ -13,37 +13,6 @@ from mflib.base.errors import InputError
 from mflib.base.words import LEVELS, SIDE_NAMES
 from mflib.data.volume import Annotation, Index, Volume
 
-
-def check_volume(volume: Volume) -> None:
-    """Refuse what is no grey volume in mm."""
-    if not isinstance(volume, Volume):
-        raise InputError(f"found a {type(volume).__name__}, expected a volume; mflib.data.volume.read(path) gives one")
-    voxels, spacing = volume.voxels, volume.spacing_mm
-    if voxels.dtype != np.uint8 or voxels.ndim != 3 or voxels.size == 0:
-        raise InputError(f"found voxels {voxels.shape} of {voxels.dtype}, expected three axes of uint8")
-    if len(spacing) != 3 or not all(0 < step < np.inf for step in spacing):
-        raise InputError(f"found spacing {spacing}, expected three voxel sizes in mm")
-
-
-def checked_map(saliency: Any, volume: Volume, annotation: Annotation | None) -> NDArray[np.float64]:
-    """A saliency map as numbers that can be shown: of the region's shape or the volume's, finite, not negative."""
-    values = np.asarray(saliency, dtype=np.float64)
-    region = None if annotation is None else tuple(annotation.roi_size)
-    if values.shape not in (region, volume.voxels.shape):
-        wanted = f"the volume's {_sizes(volume.voxels.shape)}"
-        wanted = wanted if region is None else f"the ROI's {_sizes(region)} or {wanted}"
-        raise InputError(f"saliency: found shape {_sizes(values.shape)}, expected {wanted}")
-    if not np.isfinite(values).all():
-        raise InputError(f"saliency: found {np.sum(~np.isfinite(values))} values NaN or infinite, expected none")
-    if values.min() < 0:
-        raise InputError(f"saliency: found {values.min():.3g}, expected no negative value; clip the map at 0")
-    return values
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
-
-
 MAX_VOXELS = 8_000_000  # about 8 MB of a page; what is larger is averaged down
 Place = tuple[float, float, float]
 
@@ -128,14 +97,14 @@ def prepare(volume: Volume, annotation: Annotation | None, saliency: Any) -> Sce
     InputError
         Not a volume, an annotation that leaves it, a map of another shape or one that holds NaN or negative numbers.
     """
-    check_volume(volume)
+    _check_volume(volume)
     if annotation is not None:
         if not isinstance(annotation, Annotation):
             raise InputError(f"found a {type(annotation).__name__}, expected an Annotation")
         annotation.check_inside(volume.voxels.shape)
     factors = _factors(volume.voxels.shape, volume.spacing_mm)
     voxels = _block_means(volume.voxels, factors)
-    veil = None if saliency is None else _veil(checked_map(saliency, volume, annotation), volume, annotation)
+    veil = None if saliency is None else _veil(_checked_map(saliency, volume, annotation), volume, annotation)
     spacing = _times(factors, volume.spacing_mm)
     return Scene(
         voxels=voxels,
@@ -148,6 +117,36 @@ def prepare(volume: Volume, annotation: Annotation | None, saliency: Any) -> Sce
         veil=veil,
         start=_start(voxels.shape, np.array(spacing), volume, annotation, veil),
     )
+
+
+def _check_volume(volume: Volume) -> None:
+    if not isinstance(volume, Volume):
+        raise InputError(f"found a {type(volume).__name__}, expected a volume; mflib.data.volume.read(path) gives one")
+    voxels, spacing = volume.voxels, volume.spacing_mm
+    if voxels.dtype != np.uint8 or voxels.ndim != 3 or voxels.size == 0:
+        raise InputError(f"found voxels {voxels.shape} of {voxels.dtype}, expected three axes of uint8")
+    if len(spacing) != 3 or not all(0 < step < np.inf for step in spacing):
+        raise InputError(f"found spacing {spacing}, expected three voxel sizes in mm")
+
+
+def _checked_map(saliency: Any, volume: Volume, annotation: Annotation | None) -> NDArray[np.float64]:
+    """A saliency map as numbers that can be shown: of the region's shape or the volume's, finite, not negative."""
+    values = np.asarray(saliency, dtype=np.float64)
+    wanted = {"the volume's": volume.voxels.shape}
+    if annotation is not None:
+        wanted = {"the ROI's": tuple(annotation.roi_size), **wanted}
+    if values.shape not in wanted.values():
+        sizes = " or ".join(f"{whose} {_size(shape)}" for whose, shape in wanted.items())
+        raise InputError(f"saliency: found shape {_size(values.shape)}, expected {sizes}")
+    if not np.isfinite(values).all():
+        raise InputError(f"saliency: found {np.sum(~np.isfinite(values))} values NaN or infinite, expected none")
+    if values.min() < 0:
+        raise InputError(f"saliency: found {values.min():.3g}, expected no negative value; clip the map at 0")
+    return values
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def _veil(values: NDArray[np.float64], volume: Volume, annotation: Annotation | None) -> Veil:
