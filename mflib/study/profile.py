@@ -153,12 +153,17 @@ def playground(report: Path) -> Path:
     return report.with_name(f"{report.name}-playground")
 
 
-def variant(changes: Mapping[str, Any]) -> str:
-    """A folder's name for a set of changes: readable, and another one for any other set."""
-    named = flat(changes)
+def variant(folder: Path, changes: Mapping[str, Any]) -> Path:
+    """A folder for results with changes, beside those without: readable, and another one for any other changes.
+
+    Who computes, and on what a finished model is tried, changes nothing about a study's own numbers.
+    """
+    named = {name: value for name, value in flat(changes).items() if name not in ("external", "scheduler")}
+    if not named:
+        return folder
     words = "_".join(f"{name}-{value}" for name, value in sorted(named.items()))
     digest = sha256(repr(sorted(named.items())).encode()).hexdigest()[:6]
-    return f"{re.sub(r'[^A-Za-z0-9.-]+', '_', words)[:60].strip('_')}_{digest}"
+    return folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', words)[:60].strip('_')}_{digest}"
 
 
 def claim(folder: Path) -> None:

@@ -190,8 +190,8 @@ def _folder(profile: str, cohort: str, run: str, changes: Mapping[str, Any]) -> 
     if run:
         return (ROOT / run).resolve()
     own = report_folder(Path(profile).stem, choose(profile, cohort, changes))
-    told = {name: value for name, value in changes.items() if name not in ("external", "scheduler")}
-    return own.with_name(f"{own.name}-{variant(told)}") if told else own
+    varied = variant(own, changes)
+    return own if varied == own else own.with_name(f"{own.name}-{varied.name}")
 
 
 def _external(study: Study) -> Checked | None:

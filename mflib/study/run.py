@@ -91,7 +91,7 @@ class Study:
         folder = ROOT / run if run else profiles.playground(report)
         if not profiles.written_by_report(folder):
             profiles.refuse_report(folder)
-            folder = folder / profiles.variant(changes) if changes else folder
+            folder = profiles.variant(folder, changes)
         return cls(chosen, name, folder.resolve(), changes)
 
     def _repr_html_(self) -> str:

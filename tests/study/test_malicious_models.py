@@ -434,7 +434,7 @@ def test_a_manifest_leads_to_no_other_folder(copied: Copied, file: object) -> No
         ({"reference__texture__nakagami_m__0": 1e308}, "without finite, moderate values"),
         ({"predictions__fold__0": 10**400}, "model_random_forest.json: "),
         ({"preprocessing__patch_mm": "1"}, "preprocessing: found patch_mm '1', expected numbers"),
-        ({"preprocessing__run": 1}, "preprocessing has run"),
+        ({"preprocessing__run": 1}, "run is no setting"),
     ],
 )  # fmt: skip
 def test_a_manifest_that_cannot_be_believed_is_refused_with_the_reason(
@@ -470,8 +470,8 @@ def test_what_is_no_manifest_is_refused(copied: Copied, text: str, said: str) ->
     [
         ({"settings__size": [10**5] * 3}, "expected at most 512"),
         ({"settings__width": 10**6}, "width 1024"),
-        ({"settings__width": "x"}, "width x, expected at most 512"),
-        ({"settings__depth": 11}, "depth 11"),
+        ({"settings__width": "x"}, "width: found 'x', expected a whole number"),
+        ({"settings__depth": 11}, "depth: found 11, expected 10, 18"),
         ({"run__seed": 1}, "expected the models of one run"),
     ],
 )

@@ -70,7 +70,9 @@ def test_merging_and_flattening_undo_each_other() -> None:
     assert merged(values, changes) == {"a": 1, "g": {"x": 1, "y": 3}, "b": [1]}
     assert values == {"a": 1, "g": {"x": 1, "y": 2}}
     assert flat(merged(values, changes)) == {"a": 1, "g.x": 1, "g.y": 3, "b": [1]}
-    assert profiles.variant({"split": "segment"}) != profiles.variant({"split": "patient"})
+    by_segment, by_patient = (profiles.variant(Path("run"), {"split": split}) for split in ("segment", "patient"))
+    assert by_segment != by_patient and by_segment.parent == by_patient.parent == Path("run")
+    assert profiles.variant(Path("run"), {"scheduler": "tcp://a:1", "external": "b"}) == Path("run")
 
 
 def test_a_run_is_called_after_cohort_and_profile() -> None:
