@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mflib.base.errors import InputError
-from mflib.stats import published, roc
+from mflib.stats import roc
 from mflib.stats.published import claims
-from mflib.stats.published.printed import IMPOSSIBLE, NOT_REPRODUCIBLE, REPRODUCED
+from mflib.stats.published.printed import IMPOSSIBLE, NOT_REPRODUCIBLE, REPRODUCED, Status
 from mflib.stats.roc import power
 
 
@@ -48,7 +48,7 @@ def test_the_needed_correlation_gives_the_p_value_back() -> None:
     ],
 )
 def test_p_of_a_difference(
-    first: str, second: str, p: str, cases: tuple[int, int], status: published.Status, detail: str
+    first: str, second: str, p: str, cases: tuple[int, int], status: Status, detail: str
 ) -> None:
     found = claims.area_difference("P", first, second, p, *cases)
     assert found.status == status
@@ -82,7 +82,7 @@ def test_honest_intervals_of_small_cohorts_stay_quiet() -> None:
         ("1.00", ("0.98", "1.00"), NOT_REPRODUCIBLE),
     ],
 )
-def test_intervals(auc: str, bounds: tuple[str, str], status: published.Status) -> None:
+def test_intervals(auc: str, bounds: tuple[str, str], status: Status) -> None:
     found = claims.area_interval("AUC", auc, bounds, 160, 208)
     assert found.status == status
     assert found.detail == ("no variance at areas of 0 or 1" if auc == "1.00" else "")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from mflib.cli import app
 from mflib.stats import published
+from mflib.stats.published.audit import Audit
 from mflib.stats.published.printed import METRICS
 
 PER_PATIENT = 4
@@ -76,7 +77,7 @@ def test_a_consistent_study_stays_quiet(seed: int, tmp_path: Path) -> None:
     assert [finding for finding in found.findings if finding.status != published.REPRODUCED] == []
 
 
-def broken(tmp_path: Path, line: int, column: str, value: str) -> published.Audit:
+def broken(tmp_path: Path, line: int, column: str, value: str) -> Audit:
     """The audit of a consistent study with one cell changed."""
     path, _, positives, negatives = study(tmp_path, 0, grouped=False)
     rows = list(csv.reader(path.read_text().splitlines()))
@@ -158,8 +159,8 @@ def test_too_large_a_cohort_is_said_to_be_unchecked(row: str, positives: str, re
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "found 0 lines, expected a header"),
-        ("fold,auc\n", "found 1 lines, expected a header"),
+        ("", "found no rows, expected a header"),
+        ("fold,auc\n", "found no rows, expected a header"),
         ("fold,sens\n1,50\n", "found columns ['fold', 'sens'], expected fold and any of"),
         ("fold,auc\n1,0.7\n1,0.8\n", "line 3, column fold: found '1', expected each fold once"),
         ("fold,auc\n1,0.7\n,0.8\n", "line 3, column fold: found '', expected the name of a fold"),
@@ -171,7 +172,7 @@ def test_too_large_a_cohort_is_said_to_be_unchecked(row: str, positives: str, re
         ("fold,ppv_pct\n1,0.67\n2,0.70\n", "found no percentage above 1, expected percent"),
         ("fold,ppv_pct\n1,67,18\n", "line 2: found 3 cells, expected 2"),
         ("fold,auc,auc\n1,0.7,0.7\n", "found the column 'auc' twice"),
-        ("fold,auc\n1,\x00\xff", "expected a CSV table in UTF-8"),
+        ("fold,auc\n1,\x00\xff", "found bytes that are no text; expected a table"),
     ],
 )
 def test_an_unusable_table_is_one_clear_line(content: str, said: str, tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_an_unusable_table_is_one_clear_line(content: str, said: str, tmp_path: 
 
 def test_other_refusals(repository: Path, tmp_path: Path) -> None:
     path = repository / "data" / "published" / "table3_dcnn.csv"
-    assert "expected a CSV table" in invoke(tmp_path / "none.csv")[2]
+    assert "found no such file; expected a table" in invoke(tmp_path / "none.csv")[2]
     assert "found -1 negatives, expected 1 or more" in invoke(path, negatives="-1")[2]
     assert "found 0 segments per patient" in invoke(path, "--segments-per-patient", "0")[2]
     (tmp_path / "summary.csv").write_text("metric,mean,sd\nkappa,0.3,0.1\n")

@@ -9,6 +9,7 @@ from scipy.stats import norm
 from mflib.base.errors import InputError
 from mflib.base.words import LEVELS
 from mflib.stats import clinical, reliability
+from mflib.stats.clinical.precision import auc_design_effect
 
 PATIENTS, EACH = 46, 8
 
@@ -59,9 +60,9 @@ def test_the_design_effect_of_an_auc_is_moultons_in_large_samples(labels):
     latent = np.tile(np.arange(EACH) - 3.5, n) if labels == "balanced" else alike(rng, n, labels)
     y, scores, groups = (latent > 0).astype(int), alike(rng, n, 0.5), np.repeat(np.arange(n), EACH)
     r_labels, r_scores = (reliability.one_way_icc(values, groups).icc for values in (y, scores))
-    found = clinical.auc_design_effect(y, scores, groups)
+    found = auc_design_effect(y, scores, groups)
     assert_allclose(found, 1 + (EACH - 1) * r_labels * r_scores, rtol=0.08)
-    assert clinical.auc_design_effect(y, scores, np.arange(len(y))) == pytest.approx(1)
+    assert auc_design_effect(y, scores, np.arange(len(y))) == pytest.approx(1)
 
 
 def test_models_without_a_design_effect_say_why(segments):
@@ -76,4 +77,4 @@ def test_models_without_a_design_effect_say_why(segments):
     with pytest.raises(InputError, match="splits and repeats"):
         clinical.auc_design_effects(pd.concat([perfect, perfect.assign(repeat=1)]))
     with pytest.raises(InputError, match="2 columns"):
-        clinical.auc_design_effect(segments["label"], rng.normal(size=(368, 2)), segments["participant_id"])
+        auc_design_effect(segments["label"], rng.normal(size=(368, 2)), segments["participant_id"])

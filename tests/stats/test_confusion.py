@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mflib.stats import published
-from mflib.stats.published import confusion, relations
+from mflib.stats.published import audit, confusion
 from mflib.stats.published.printed import Printed
 
 # TP FP FN TN of each fold, from an independent recomputation of the published tables.
@@ -70,4 +70,4 @@ def test_sums_over_all_choices() -> None:
         parts = [np.unique(rng.integers(0, 9, (3, 2)), axis=0) for _ in range(4)]
         reachable = {tuple(np.sum(choice, axis=0).tolist()) for choice in product(*parts)}
         for whole in product(range(10, 24, 3), repeat=2):
-            assert relations.adds_up(parts, whole) == (whole in reachable)
+            assert audit.adds_up(parts, whole) == (whole in reachable)

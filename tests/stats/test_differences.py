@@ -99,6 +99,7 @@ def test_models_may_be_named_as_columns_or_numbered():
     assert performance.several(named)["models"].iloc[0] == ", ".join(sorted(names))
     numbered = plain.assign(model=[int(name[-1]) or "zero" for name in plain["model"]])
     numbered["participant_id"] = numbered["participant_id"].str[-3:].astype(int)
+    numbered = performance.validate(numbered)
     pd.testing.assert_frame_equal(performance.several(numbered)[columns], performance.several(plain)[columns])
     assert len(performance.comparison(numbered, "1", "zero")) == 2
 

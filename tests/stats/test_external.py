@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from mflib.base.errors import InputError
 from mflib.stats import performance, roc
+from tests.stats.samples import obuchowski_by_loops
 from tests.stats.toy import alone, predictions
 
 
@@ -43,6 +45,22 @@ def test_the_loss_of_auc_is_that_of_a_bootstrap_of_patients():
     low, high = np.percentile(np.subtract(drawn[1], drawn[0]), [2.5, 97.5])
     assert_allclose([row["low"], row["high"]], [low, high], atol=0.03)
     assert row["p"] < 0.05 and row["high"] < 0
+
+
+def test_the_loss_of_auc_has_the_variances_of_both_cohorts():
+    own, other = predictions("dcnn"), elsewhere()
+    row = performance.transport(own, other, level=0.9).set_index(["model", "metric"]).loc[("dcnn", "auc")]
+    areas, covariances = zip(
+        *(
+            obuchowski_by_loops(t["y_true"].to_numpy(), t[["score"]].to_numpy(), t["participant_id"].to_numpy())
+            for t in (other[other["model"] == "dcnn"], own)
+        ),
+        strict=True,
+    )
+    difference, se = areas[0][0] - areas[1][0], np.sqrt(covariances[0][0, 0] + covariances[1][0, 0])
+    assert_allclose([row["difference"], row["p"]], [difference, 2 * norm.cdf(-abs(difference / se))], rtol=1e-9)
+    ends = difference + np.array([-1, 1]) * 1.6448536269514722 * se
+    assert_allclose([row["low"], row["high"]], ends, rtol=1e-9)
 
 
 def test_a_difference_of_proportions_is_the_textbooks_where_every_segment_is_a_patient():

@@ -10,7 +10,8 @@ import pytest
 
 from mflib.base.words import LEVELS
 from mflib.stats import performance, published
-from mflib.stats.published.paper import fold_findings
+from mflib.stats.published.paper import FOLDER, fold_findings
+from mflib.stats.published.printed import FoldTable, Printed
 
 
 def predictions(model: str, patients: int, seed: int) -> pd.DataFrame:
@@ -109,8 +110,8 @@ def test_the_audit_finds_what_an_independent_recomputation_found() -> None:
 def test_equal_test_sets_are_impossible_only_where_no_matrices_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     # With so few digits many matrices fit. Those chosen, of one size in all folds, need not add up; others do.
     coarse = {"accuracy_pct": "67", "sensitivity_pct": "62", "specificity_pct": "71"}
-    row = {name: published.Printed.of(text) for name, text in coarse.items()}
-    found = published.examine(published.FoldTable(dict.fromkeys("12345", row)), *published.cohort_counts())
+    row = {name: Printed.of(text) for name, text in coarse.items()}
+    found = published.examine(FoldTable(dict.fromkeys("12345", row)), *published.cohort_counts())
     assert sum(fit.chosen.sum() for fit in found.fits) != 368
     monkeypatch.setattr("mflib.stats.published.paper.fold_audits", lambda: {"one": found, "two": found})
     same = fold_findings()[-1]
@@ -123,4 +124,4 @@ def test_claims_are_those_of_the_shared_copy(repository: Path) -> None:
     if not shared.is_dir():
         pytest.skip("the folder shared/published with the paper's tables is not beside the repository")
     for path in shared.glob("*.csv"):
-        assert (published.FOLDER / path.name).read_text() == path.read_text()
+        assert (FOLDER / path.name).read_text() == path.read_text()

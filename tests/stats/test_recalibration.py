@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mflib.base.errors import InputError
 from mflib.stats import performance
+from mflib.stats.performance.predictions import COLUMNS
 from tests.stats.toy import probabilities, simulated
 
 
@@ -32,7 +33,7 @@ def test_each_patient_is_updated_by_a_fit_to_the_others(method):
         else:
             fitted = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x[~own, None], y[~own])
             assert_allclose(updated.loc[own, "score"], fitted.predict_proba(x[own, None])[:, 1], rtol=1e-5)
-    kept = [name for name in performance.COLUMNS if name != "score"]
+    kept = [name for name in COLUMNS if name != "score"]
     assert updated[kept].equals(performance.validate(table)[kept])
 
 

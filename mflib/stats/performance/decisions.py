@@ -82,12 +82,12 @@ def operating_points(
         ``sensitivity``, ``specificity`` and ``threshold`` of the best point of the empirical curve that reaches it,
         ``note``. An infinite threshold, NaN here, calls no segment positive.
     """
-    asked = [("specificity", least, roc.sensitivity_at) for least in specificities]
-    asked += [("sensitivity", least, roc.specificity_at) for least in sensitivities]
+    asked = [("specificity", least) for least in specificities] + [("sensitivity", least) for least in sensitivities]
     rows = []
     for run, table in runs(predictions):
         y_true, scores = table["y_true"].to_numpy(), table["score"].to_numpy()
-        for fixed, least, best in asked:
+        for fixed, least in asked:
+            best = roc.sensitivity_at if fixed == "specificity" else roc.specificity_at
             point = _at(y_true, scores, best(y_true, scores, least)[1])
             rows.append({**run, "fixed": fixed, "at_least": least, **point})
     return pd.DataFrame(rows)

@@ -1,9 +1,7 @@
 """The paper's tables and claims, ours beside them, and the audit of any published tables."""
 
-from mflib.stats.published.audit import Audit, examine, show
-from mflib.stats.published.confusion import Fit
+from mflib.stats.published.audit import examine, show
 from mflib.stats.published.paper import (
-    FOLDER,
     agreement_findings,
     audit_paper,
     beside_comparison,
@@ -12,7 +10,6 @@ from mflib.stats.published.paper import (
     claim,
     cohort_counts,
     comparison_findings,
-    fold_audits,
     implied_prevalences,
     infiltrated_share,
     key_results,
@@ -24,40 +21,20 @@ from mflib.stats.published.paper import (
 )
 from mflib.stats.published.printed import (
     IMPOSSIBLE,
-    LENIENT,
-    METRICS,
-    NAMES,
     NOT_REPRODUCIBLE,
     REPRODUCED,
     STATUSES,
-    Finding,
-    FoldTable,
-    Printed,
-    Status,
-    Summary,
     brief,
     read_folds,
     read_summary,
     table,
-    within,
 )
 
 __all__ = [
-    "FOLDER",
     "IMPOSSIBLE",
-    "LENIENT",
-    "METRICS",
-    "NAMES",
     "NOT_REPRODUCIBLE",
     "REPRODUCED",
     "STATUSES",
-    "Audit",
-    "Finding",
-    "Fit",
-    "FoldTable",
-    "Printed",
-    "Status",
-    "Summary",
     "agreement_findings",
     "audit_paper",
     "beside_comparison",
@@ -68,7 +45,6 @@ __all__ = [
     "cohort_counts",
     "comparison_findings",
     "examine",
-    "fold_audits",
     "implied_prevalences",
     "infiltrated_share",
     "key_results",
@@ -81,5 +57,4 @@ __all__ = [
     "read_summary",
     "show",
     "table",
-    "within",
 ]

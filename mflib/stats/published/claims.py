@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -14,19 +14,17 @@ from mflib.base.errors import InputError
 from mflib.stats import roc
 from mflib.stats.published.printed import (
     IMPOSSIBLE,
-    LENIENT,
     NOT_REPRODUCIBLE,
     REPRODUCED,
+    WITHIN,
     Claimed,
     Finding,
     Printed,
-    within,
 )
 from mflib.stats.roc.power import hanley_mcneil
 
 Pair = tuple[float, float]
 INTERVALS: dict[str, Literal["wald", "logit"]] = {"symmetric": "wald", "logit": "logit"}
-INDEPENDENT = "{positives} positives and {negatives} negatives, taken as independent; Hanley & McNeil variances"
 # Two models that are not the same one are hardly ever more alike in their errors.
 HIGHEST = 0.99
 # Hanley & McNeil take scores to be exponential, and a variance estimated from few cases scatters: the half-width of an
@@ -52,9 +50,7 @@ def p_of_difference(
     return 2 * norm.sf(np.abs(np.subtract(first, second)) / np.sqrt(variance))
 
 
-def area_difference(
-    what: str, first: str, second: str, p: str, positives: int, negatives: int, tolerance: float = LENIENT
-) -> Finding:
+def area_difference(what: str, first: str, second: str, p: str, positives: int, negatives: int) -> Finding:
     """Whether a correlation from 0 to ``HIGHEST`` gives the printed P value of the difference of two areas.
 
     P is greatest where the two areas are uncorrelated, and falls as they are more alike in their errors. A P above the
@@ -67,28 +63,21 @@ def area_difference(
     first, second : the areas as printed
     p : as printed, such as "0.032", "<0.001" or "> 0.05"
     positives, negatives : independent cases that both areas are of
-    tolerance : units of the last place, in P and in both areas, taken towards the printed P
-
-    Raises
-    ------
-    InputError
-        Text that is no number, areas outside [0, 1], counts below one.
     """
-    claimed, cases = Claimed.of(p), _cases(what, positives, negatives)
+    claimed, cases = Claimed.of(p), (positives, negatives)
+    assumption = f"{_independent(what, *cases)}; no negative correlation, and none above {HIGHEST}"
     areas = sorted((_area(what, text) for text in (first, second)), key=lambda printed: printed.value)
     low, high = (printed.value for printed in areas)
-    independent = INDEPENDENT.format(positives=positives, negatives=negatives)
-    assumption = f"{independent}; no negative correlation, and none above {HIGHEST}"
     printed = f"AUC {first} and {second}, P {claimed}"
     if {low, high} <= {0.0, 1.0}:
         return Finding(what, NOT_REPRODUCIBLE, assumption, printed, "no P value", NO_VARIANCE)
     at_zero = float(p_of_difference(low, high, *cases, 0.0))
     computed = f"P = {at_zero:.2g} at {'any correlation' if low == high else 'correlation 0, less above'}"
-    extreme, (least, greatest) = _extremes(areas, *cases, tolerance)
-    moved = f"with areas off by up to {tolerance:g} in the last place"
-    if greatest < claimed.bounds(tolerance)[0]:
+    extreme, (least, greatest) = _extremes(areas, *cases)
+    moved = "with areas off by up to 1 in the last place"
+    if greatest < claimed.bounds()[0]:
         return Finding(what, IMPOSSIBLE, assumption, printed, computed, f"at most {greatest:.2g} {moved}")
-    if claimed.meets(least, greatest, tolerance):
+    if claimed.meets(least, greatest):
         detail = _need(claimed, low, high, *cases) or f"P from {least:.2g} to {greatest:.2g} {moved}"
         return Finding(what, REPRODUCED, assumption, printed, computed, detail)
     need = needed_correlation(*extreme, claimed.number.value, *cases)
@@ -111,9 +100,7 @@ def needed_correlation(first: float, second: float, p: float, positives: int, ne
     return float(brentq(excess, 0.0, highest)) if first != second and excess(highest) < 0 else None
 
 
-def area_interval(
-    what: str, auc: str, bounds: tuple[str, str], positives: int, negatives: int, tolerance: float = LENIENT
-) -> Finding:
+def area_interval(what: str, auc: str, bounds: tuple[str, str], positives: int, negatives: int) -> Finding:
     """Whether a printed 95 % interval is that of a printed area with so many cases, its half-width to ``WIDTH``.
 
     An area of 0 or 1 has no variance to check an interval with; the finding says so.
@@ -123,23 +110,16 @@ def area_interval(
     what : subject of the finding
     auc, bounds : as printed
     positives, negatives : independent cases
-    tolerance : units of the last place, for the bounds and again for the area that they surround
-
-    Raises
-    ------
-    InputError
-        Text that is no number, an area outside [0, 1], counts below one.
     """
+    assumption = f"{_independent(what, positives, negatives)}; 95 % interval, its half-width to {WIDTH:.0%}"
     area, ends = _area(what, auc), [Printed.of(bound) for bound in bounds]
-    independent = INDEPENDENT.format(positives=positives, negatives=negatives)
-    assumption = f"{independent}; 95 % interval, its half-width to {WIDTH:.0%}"
     printed = f"AUC {auc}, {bounds[0]} to {bounds[1]}"
-    variance = float(hanley_mcneil(area.value, *_cases(what, positives, negatives)))
+    variance = float(hanley_mcneil(area.value, positives, negatives))
     if area.value in (0.0, 1.0):
         return Finding(what, NOT_REPRODUCIBLE, assumption, printed, "no interval to check it with", NO_VARIANCE)
     exact = [(name, roc.auc_interval(area.value, variance, method=method)) for name, method in INTERVALS.items()]
     computed = ", ".join(f"{low:.3f} to {high:.3f} ({name})" for name, (low, high) in exact)
-    fits = _surround(area, ends, variance, tolerance)
+    fits = _surround(area, ends, variance)
     return Finding(what, REPRODUCED if fits else NOT_REPRODUCIBLE, assumption, printed, computed)
 
 
@@ -150,15 +130,16 @@ def _area(what: str, text: str) -> Printed:
     return area
 
 
-def _cases(what: str, positives: int, negatives: int) -> tuple[int, int]:
+def _independent(what: str, positives: int, negatives: int) -> str:
+    """What is assumed of the cases; refused where there are none of a class."""
     if min(positives, negatives) < 1:
         raise InputError(f"{what}: found {positives} positives and {negatives} negatives, expected 1 or more of each")
-    return positives, negatives
+    return f"{positives} positives and {negatives} negatives, taken as independent; Hanley & McNeil variances"
 
 
-def _extremes(areas: list[Printed], positives: int, negatives: int, tolerance: float) -> tuple[Pair, Pair]:
+def _extremes(areas: list[Printed], positives: int, negatives: int) -> tuple[Pair, Pair]:
     """The two areas that give the least P within rounding; the least P, and the greatest."""
-    bounds = [area.bounds(tolerance) for area in areas]
+    bounds = [area.bounds() for area in areas]
     # All over the range, as P does not always fall where areas near 1 move apart: the variances change as well.
     first, second = np.meshgrid(*(np.linspace(max(low, EDGE), min(high, 1 - EDGE), 5) for low, high in bounds))
     p = p_of_difference(first, second, positives, negatives, HIGHEST)
@@ -182,7 +163,7 @@ def _digits(correlation: float) -> str:
     return f"{correlation:.{max(2, int(np.ceil(-np.log10(1 - correlation))))}f}"
 
 
-def _surround(area: Printed, bounds: list[Printed], variance: float, tolerance: float) -> bool:
+def _surround(area: Printed, bounds: list[Printed], variance: float) -> bool:
     """Whether an interval of either kind about the area has these bounds, at a half-width within ``WIDTH``."""
     for method in INTERVALS.values():
         for factor in np.linspace(1 - WIDTH, 1 + WIDTH, 41):
@@ -190,7 +171,7 @@ def _surround(area: Printed, bounds: list[Printed], variance: float, tolerance: 
             # Beyond 0 or 1 it is printed as it is, or cut.
             for exact in (ends, np.clip(ends, 0, 1)):
                 pairs = zip(bounds, exact, strict=True)
-                if all(bound.fits(end, tolerance * (1 + area.unit / bound.unit)) for bound, end in pairs):
+                if all(bound.fits(end, 1 + area.unit / bound.unit) for bound, end in pairs):
                     return True
     return False
 
@@ -200,7 +181,7 @@ MeanSd = tuple[Printed, Printed]
 EXPANSION = 0.01
 
 
-def correlation(what: str, r: str, n: int, p: str, tolerance: float = LENIENT) -> Finding:
+def correlation(what: str, r: str, n: int, p: str) -> Finding:
     """Whether Pearson's r of n pairs has the printed P value.
 
     Parameters
@@ -209,78 +190,58 @@ def correlation(what: str, r: str, n: int, p: str, tolerance: float = LENIENT) -
     r : as printed, with a minus or without
     n : pairs
     p : as printed, such as "0.032", "<0.001" or "> 0.05"
-    tolerance : units of the last place, in r and in P
-
-    Raises
-    ------
-    InputError
-        Text that is no number, an r of 1 or -1 or beyond, fewer than four pairs.
     """
     signed = r.strip().replace("−", "-")
     size, claimed = Printed.of(signed.removeprefix("-")), Claimed.of(p)
     if size.value >= 1 or n < 4:
         raise InputError(f"{what}: found r = {r} of {n} pairs, expected r between -1 and 1 and four pairs or more")
     # P is two-sided, so it is that of r without its sign.
-    low, high = (min(max(value, 0.0), 1 - 1e-9) for value in size.bounds(tolerance))
-    fits = claimed.meets(_p_of_r(high, n), _p_of_r(low, n), tolerance)
+    low, high = (min(max(value, 0.0), 1 - 1e-9) for value in size.bounds())
+    fits = claimed.meets(_p_of_r(high, n), _p_of_r(low, n))
     # Fisher's z transformation.
     centre, reach = np.arctanh(float(signed)), norm.ppf(0.975) / np.sqrt(n - 3)
     computed = f"P = {_p_of_r(size.value, n):.2g}, 95 % interval {np.tanh(centre - reach):.2f} to "
-    assumption = f"{n} independent pairs; two-sided t test; {within(tolerance)}"
+    assumption = f"{n} independent pairs; two-sided t test; {WITHIN}"
     status = REPRODUCED if fits else NOT_REPRODUCIBLE
     claim = f"r = {r}, n = {n}, P {claimed}"
     return Finding(what, status, assumption, claim, computed + f"{np.tanh(centre + reach):.2f}")
 
 
-def shares(what: str, counts: Mapping[str, tuple[int, int, str]], tolerance: float = LENIENT) -> list[Finding]:
+def shares(what: str, counts: Mapping[str, tuple[int, int, str]]) -> list[Finding]:
     """Whether printed percentages follow from their counts.
 
     Parameters
     ----------
     what : subject of the finding
     counts : by name the count, what it is a share of, and the printed percentage
-    tolerance : units of the last place
 
     Returns
     -------
     list of Finding
         One for each that does not, and one for all that do.
-
-    Raises
-    ------
-    InputError
-        Text that is no number, or a share of nothing.
     """
     findings, good = [], []
     for name, (count, whole, percent) in counts.items():
         if whole < 1:
             raise InputError(f"{what}, {name}: found a share of {whole}, expected 1 or more")
         text = f"{name} {count}/{whole} ({percent})"
-        if Printed.of(percent).fits(100 * count / whole, tolerance):
+        if Printed.of(percent).fits(100 * count / whole):
             good.append(text)
         else:
             computed = f"{100 * count / whole:.2f} %"
-            findings.append(Finding(f"{what}: {name}", NOT_REPRODUCIBLE, within(tolerance), text, computed))
+            findings.append(Finding(f"{what}: {name}", NOT_REPRODUCIBLE, WITHIN, text, computed))
     if good:
-        findings.append(Finding(what, REPRODUCED, within(tolerance), "; ".join(good), "the same from the counts"))
+        findings.append(Finding(what, REPRODUCED, WITHIN, "; ".join(good), "the same from the counts"))
     return findings
 
 
-def total(what: str, parts: Sequence[int], whole: int, assumption: str) -> Finding:
-    """Whether counts add up."""
-    found = f"{' + '.join(map(str, parts))} = {sum(parts)}"
-    return Finding(what, REPRODUCED if sum(parts) == whole else IMPOSSIBLE, assumption, str(whole), found)
+def equal(what: str, words: str, found: int, whole: int, assumption: str) -> Finding:
+    """Whether what counts give, said in words, is the whole."""
+    status = REPRODUCED if found == whole else IMPOSSIBLE
+    return Finding(what, status, assumption, str(whole), f"{words} = {found}")
 
 
-def product(what: str, each: int, times: int, whole: int, assumption: str) -> Finding:
-    """Whether as many times the same count is the whole."""
-    found = f"{times} × {each} = {times * each}"
-    return Finding(what, REPRODUCED if times * each == whole else IMPOSSIBLE, assumption, str(whole), found)
-
-
-def agreement(
-    what: str, first: tuple[str, str], second: tuple[str, str], tolerance: float = LENIENT, *, criterion: bool = False
-) -> Finding:
+def agreement(what: str, first: tuple[str, str], second: tuple[str, str], *, criterion: bool = False) -> Finding:
     """Whether what two places report of the same thing can both be so.
 
     Two numbers are to be the same within the rounding of the coarser one. A limit ("<0.05") is to leave room for the
@@ -290,24 +251,18 @@ def agreement(
     ----------
     what : subject of the finding
     first, second : each the place and what is printed there, a number with or without ``<``, ``>``, ``<=``, ``>=``
-    tolerance : units of the last place
     criterion : the limit itself is what both places state, so sign and number are to be exactly the same
-
-    Raises
-    ------
-    InputError
-        Text that is no number.
     """
     claims = [Claimed.of(text) for _, text in (first, second)]
     coarser, other = sorted((claimed.number for claimed in claims), key=lambda printed: -printed.unit)
-    same = claims[0].relation == claims[1].relation and bool(coarser.fits(other.value, 0 if criterion else tolerance))
+    same = claims[0].relation == claims[1].relation and bool(coarser.fits(other.value, 0 if criterion else 1))
     limits = not criterion and any(claimed.relation for claimed in claims)
-    agree = claims[0].compatible(claims[1], tolerance) if limits else same
+    agree = claims[0].compatible(claims[1]) if limits else same
     printed = f"{first[0]}: {first[1]}; {second[0]}: {second[1]}"
     computed = ("" if agree else "not ") + ("possible together" if limits else "the same")
     if agree and not limits and not criterion:
         computed += " within rounding"
-    same_quantity = f"both places report the same quantity; {within(tolerance)}"
+    same_quantity = f"both places report the same quantity; {WITHIN}"
     assumption = "both places state the same criterion" if criterion else same_quantity
     return Finding(what, REPRODUCED if agree else IMPOSSIBLE, assumption, printed, computed)
 
@@ -321,28 +276,19 @@ def body_mass_index(height_cm: MeanSd, weight_kg: MeanSd, bmi: MeanSd) -> Findin
     Parameters
     ----------
     height_cm, weight_kg, bmi : printed mean and SD
-
-    Raises
-    ------
-    InputError
-        A mean or an SD of 0.
     """
-    for name, (mean_of, sd_of) in (("height", height_cm), ("weight", weight_kg), ("BMI", bmi)):
+    sizes = {"height": height_cm, "weight": weight_kg, "BMI": bmi}
+    for name, (mean_of, sd_of) in sizes.items():
         if not mean_of.value * sd_of.value > 0:
             raise InputError(f"{name}: found {mean_of.text} ± {sd_of.text}, expected a mean and an SD above 0")
-    (height, h), (weight, w), (index, b) = ((m.value, sd.value / m.value) for m, sd in (height_cm, weight_kg, bmi))
+    (height, h), (weight, w), (index, b) = ((mean.value, sd.value / mean.value) for mean, sd in sizes.values())
     r = (w**2 + 4 * h**2 - b**2) / (4 * h * w)
     mean = weight / (height / 100) ** 2 * (1 + 3 * h**2 - 2 * r * h * w)
-    possible = abs(r) <= 1 and abs(mean - index) <= EXPANSION * index
-    printed = ", ".join(
-        f"{name} {mean.text} ± {sd.text}"
-        for name, (mean, sd) in (("height", height_cm), ("weight", weight_kg), ("BMI", bmi))
-    )
+    status = REPRODUCED if abs(r) <= 1 and abs(mean - index) <= EXPANSION * index else IMPOSSIBLE
+    printed = ", ".join(f"{name} {of.text} ± {sd.text}" for name, (of, sd) in sizes.items())
     assumption = f"BMI is of the same people, weight / height²; mean to {EXPANSION:.0%}"
     computed = f"mean {mean:.2f} and a correlation of height and weight of {r:.2f}"
-    return Finding(
-        "BMI against height and weight", REPRODUCED if possible else IMPOSSIBLE, assumption, printed, computed
-    )
+    return Finding("BMI against height and weight", status, assumption, printed, computed)
 
 
 def _p_of_r(r: float, n: int) -> float:

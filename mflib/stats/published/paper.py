@@ -12,7 +12,7 @@ from mflib.base.errors import InputError
 from mflib.base.files import ROOT
 from mflib.base.words import LABELS, LEVELS, SIDES
 from mflib.stats.performance.predictions import estimate, models, p_value
-from mflib.stats.published import audit, claims, relations
+from mflib.stats.published import audit, claims, confusion
 from mflib.stats.published.audit import Audit
 from mflib.stats.published.printed import (
     IMPOSSIBLE,
@@ -81,15 +81,9 @@ def printed_summaries() -> dict[str, Summary]:
 
 def fold_audits() -> dict[str, Audit]:
     """The audit of each model's table of folds and of its column in table 4, by the model's label."""
-    positives, negatives = cohort_counts()
+    counts, summaries = cohort_counts(), printed_summaries()
     return {
-        model: audit.examine(
-            folds,
-            positives,
-            negatives,
-            segments_per_patient=SEGMENTS_PER_PATIENT,
-            summary=printed_summaries()[model],
-        )
+        model: audit.examine(folds, *counts, segments_per_patient=SEGMENTS_PER_PATIENT, summary=summaries[model])
         for model, folds in printed_folds().items()
     }
 
@@ -103,9 +97,9 @@ def means_and_sds() -> pd.DataFrame:
         Text in percent, but for the AUC: ``model``, ``metric``, ``printed mean``, ``mean``, ``printed SD``,
         ``population SD``, ``sample SD``, ``which`` (what the printed SD can be) and ``mean reproduced``.
     """
-    rows = []
+    rows, summaries = [], printed_summaries()
     for model, folds in printed_folds().items():
-        for r in relations.recompute(folds, printed_summaries()[model]):
+        for r in audit.recompute(folds, summaries[model]):
             kinds = [kind for kind, fits in zip(("population", "sample"), r.sd_fits, strict=True) if fits]
             numbers = [r.printed_mean.text, f"{r.mean:.2f}", r.printed_sd.text, *(f"{sd:.2f}" for sd in r.sds)]
             which = " or ".join(kinds) or "neither"
@@ -126,13 +120,11 @@ def implied_prevalences() -> pd.DataFrame:
     rows = []
     for model, folds in printed_folds().items():
         for fold, row in folds.folds.items():
-            implied = relations.implied(row)
-            texts = {
-                f"by {NAMES[name]}": f"{100 * low:.2f} to {100 * high:.2f}"
-                for name, (low, high) in implied.bounds.items()
-            }
-            agree = "yes" if implied.agree else "no"
-            rows.append({"model": model, "fold": fold, **texts, "agree": agree, "note": implied.assumption})
+            implied = confusion.implied(row)
+            line: dict[str, object] = {"model": model, "fold": fold}
+            for name, (low, high) in implied.bounds.items():
+                line[f"by {NAMES[name]}"] = f"{100 * low:.2f} to {100 * high:.2f}"
+            rows.append({**line, "agree": "yes" if implied.agree else "no", "note": implied.assumption})
     return pd.DataFrame(rows)
 
 
@@ -150,7 +142,7 @@ def matrices() -> pd.DataFrame:
     for model, found in fold_audits().items():
         for fit in found.fits:
             tp, fp, fn, tn = map(int, fit.chosen)
-            n, positives = tp + fp + fn + tn, tp + fn
+            n, positives = int(fit.chosen.sum()), tp + fn
             note = f"no matrix fits; the nearest gives {', '.join(fit.missed)}" if fit.missed else fit.assumption
             counts = {"tp": tp, "fp": fp, "fn": fn, "tn": tn, "n": n, "positives": positives}
             share = {"prevalence_pct": 100 * positives / n, "fits": len(fit.matrices), "note": note}
@@ -183,6 +175,7 @@ def printed_p_values() -> dict[str, float]:
     return {f"P {text} ({place})": float(text.lstrip("<")) for place, text in texts.items()}
 
 
+POOLED = "AUC, pooled [95 % interval]"
 SHORT_NAMES = [short for _, _, short in MODELS]
 
 
@@ -197,22 +190,20 @@ def cohort_findings() -> list[Finding]:
     patients, excluded = int(claim("results 1", "patients collected")), claim("results 1", "patients excluded")
     reasons = re.fullmatch(r"(\d+) \((\d+) BMI ([<>=]+) ?(\d+), (\d+) .*\)", excluded)
     if reasons is None:
-        raise InputError(
-            f"claims.csv, patients excluded: found {excluded!r}, expected a text like '9 (4 BMI > 28, 5 ...)'"
-        )
+        expected = "expected a text like '9 (4 BMI > 28, 5 ...)'"
+        raise InputError(f"claims.csv, patients excluded: found {excluded!r}, {expected}")
     out, by_bmi, relation, limit, unclear = reasons.groups()
-    segments, left = with_fat + without, patients - int(out)
-    analysed = f"the {patients} patients are those analysed, {SEGMENTS_PER_PATIENT} segments each"
-    included = (
-        f"the {patients} patients include the {out} excluded, which leaves {left}; {SEGMENTS_PER_PATIENT} segments each"
-    )
-    methods = claim("methods 1", "exclusion BMI (kg/m2)")
+    segments, left, each = with_fat + without, patients - int(out), SEGMENTS_PER_PATIENT
+    analysed = f"the {patients} patients are those analysed, {each} segments each"
+    included = f"the {patients} patients include the {out} excluded, which leaves {left}; {each} segments each"
+    counted = f"{by_bmi} + {unclear}", int(by_bmi) + int(unclear), int(out)
+    limits = ("methods", claim("methods 1", "exclusion BMI (kg/m2)")), ("results", f"{relation}{limit}")
     r, p = claim("results 1", "BMI-VAS Pearson r"), claim("results 1", "BMI-VAS P")
     return [
-        claims.product("segments of the patients", SEGMENTS_PER_PATIENT, patients, segments, analysed),
-        claims.product("segments after exclusion", SEGMENTS_PER_PATIENT, left, segments, included),
-        claims.total("reasons of exclusion", [int(by_bmi), int(unclear)], int(out), "one reason for each patient"),
-        claims.agreement("BMI that excludes", ("methods", methods), ("results", f"{relation}{limit}"), criterion=True),
+        claims.equal("segments of the patients", f"{patients} × {each}", patients * each, segments, analysed),
+        claims.equal("segments after exclusion", f"{left} × {each}", left * each, segments, included),
+        claims.equal("reasons of exclusion", *counted, "one reason for each patient"),
+        claims.agreement("BMI that excludes", *limits, criterion=True),
         *_table_one_findings(),
         claims.correlation("BMI and VAS", r, patients, p),
     ]
@@ -224,12 +215,12 @@ def fold_findings() -> list[Finding]:
     findings = [
         replace(finding, what=f"{model}, {finding.what}") for model, of in found.items() for finding in of.findings
     ]
-    totals = {model: next(f for f in of.findings if f.what == relations.TOTAL) for model, of in found.items()}
+    totals = {model: next(f for f in of.findings if f.what == audit.TOTAL) for model, of in found.items()}
     whole = sum(cohort_counts())
     paired = Finding(
         "both models were tested on the same segments",
         REPRODUCED if all(total.status == REPRODUCED for total in totals.values()) else IMPOSSIBLE,
-        f"a paired DeLong test of the {whole} segments, each tested once; {relations.FITTING}, or the nearest",
+        f"a paired DeLong test of the {whole} segments, each tested once; {audit.FITTING}, or the nearest",
         f"{whole} segments in both",
         ", ".join(f"{model} {total.computed}" for model, total in totals.items()),
     )
@@ -240,14 +231,10 @@ def comparison_findings() -> list[Finding]:
     """Which P value and which interval each claim would need."""
     cases = cohort_counts()
     findings = []
-    for p_place, auc_place, auc in (
-        ("abstract", "abstract", "AUC"),
-        ("abstract", "results 3", "mean AUC"),
-        ("results 3", "results 3", "mean AUC"),
-    ):
-        first, second = (claim(auc_place, f"{short} {auc}") for short in SHORT_NAMES)
-        p = claim(p_place, "P, DCNN vs RF")
-        what = f"P of {p_place} with the AUCs of {auc_place}"
+    for p_place, auc_place in (("abstract", "abstract"), ("abstract", "results 3"), ("results 3", "results 3")):
+        name = "AUC" if auc_place == "abstract" else "mean AUC"
+        first, second = (claim(auc_place, f"{short} {name}") for short in SHORT_NAMES)
+        what, p = f"P of {p_place} with the AUCs of {auc_place}", claim(p_place, "P, DCNN vs RF")
         findings.append(claims.area_difference(what, first, second, p, *cases))
     low, high = claim("methods 3", "DCNN AUC 95% CI").split("-")
     for place in ("methods 3", "results 3"):
@@ -265,40 +252,37 @@ def agreement_findings() -> list[Finding]:
         ("AUC of the DCNN", "discussion", "DCNN AUC", "DCNN mean AUC"),
         ("P of the difference", "abstract", "P, DCNN vs RF", "P, DCNN vs RF"),
     ]
-    return [
-        claims.agreement(
-            f"{what}, {place} and results", (place, claim(place, name)), ("results 3", claim("results 3", other))
-        )
-        for what, place, name, other in pairs
-    ]
-
-
-def _table_one() -> pd.Series:
-    return read("table1_cohort").set_index("variable")["value"]
+    findings = []
+    for what, place, name, of in pairs:
+        places = (place, claim(place, name)), ("results 3", claim("results 3", of))
+        findings.append(claims.agreement(f"{what}, {place} and results", *places))
+    return findings
 
 
 def _table_one_findings() -> list[Finding]:
     """Sums, percentages and BMI of table 1."""
-    values = _table_one()
+    values = read("table1_cohort").set_index("variable")["value"]
     with_fat, without = cohort_counts()
     patients = int(claim("results 1", "patients collected"))
     counts = values.str.extract(r"^(?P<count>\d+)(?:/(?P<of>\d+))? \((?P<percent>[\d.]+)\)$").dropna(subset="percent")
     infiltrated = ["mild", "moderate", "severe"]
-    whole = {name: with_fat if name in infiltrated else with_fat + without for name in counts.index}
-    shares = {
-        name: (int(row["count"]), whole[name] if pd.isna(row["of"]) else int(row["of"]), row["percent"])
-        for name, row in counts.iterrows()
-    }
-    sexes = [int(n) for n in values["male/female"].split("/")]
+    shares = {}
+    for name, row in counts.iterrows():
+        whole = with_fat if name in infiltrated else with_fat + without
+        shares[str(name)] = int(row["count"]), whole if pd.isna(row["of"]) else int(row["of"]), row["percent"]
+    men, women = values["male/female"].split("/")
     grades = [shares[name][0] for name in infiltrated]
-    sizes = [
+    summed = " + ".join(map(str, grades)), sum(grades), with_fat
+    height, weight, bmi = (
         (Printed.of(mean), Printed.of(sd)) for mean, sd in (values[n].split(" ± ") for n in ("height", "weight", "bmi"))
-    ]
+    )
     return [
-        claims.total("male and female patients", sexes, patients, "each patient once"),
-        claims.total("grades of infiltration", grades, with_fat, "each infiltrated segment has one grade"),
+        claims.equal(
+            "male and female patients", f"{men} + {women}", int(men) + int(women), patients, "each patient once"
+        ),
+        claims.equal("grades of infiltration", *summed, "each infiltrated segment has one grade"),
         *claims.shares("percentages of table 1", shares),
-        claims.body_mass_index(sizes[0], sizes[1], sizes[2]),
+        claims.body_mass_index(height, weight, bmi),
     ]
 
 
@@ -332,12 +316,8 @@ def beside_comparison(ours: pd.DataFrame) -> pd.DataFrame:
     ours = ours.set_index("metric")
     columns = {}
     for model, short in (("random_forest", "rf"), ("dcnn", "dcnn")):
-        columns[LABELS[model]] = [
-            f"{ours.loc[m, f'{model}_mean']:.2f} ± {ours.loc[m, f'{model}_sd']:.2f}" for m in paper.index
-        ]
-        columns[f"{LABELS[model]}, paper"] = [
-            f"{paper.loc[m, f'{short}_mean']:.2f} ± {paper.loc[m, f'{short}_sd']:.2f}" for m in paper.index
-        ]
+        for name, table, of in ((LABELS[model], ours, model), (f"{LABELS[model]}, paper", paper, short)):
+            columns[name] = [f"{table.loc[m, f'{of}_mean']:.2f} ± {table.loc[m, f'{of}_sd']:.2f}" for m in paper.index]
     return pd.DataFrame({"metric": paper.index.str.replace("_pct", " (%)"), **columns})
 
 
@@ -352,32 +332,27 @@ def key_results(summary: pd.DataFrame, compared: pd.DataFrame, correlation: str)
     """
     rows = []
     for model, short in (("random_forest", "RF"), ("dcnn", "DCNN")):
-        auc, accuracy = _metric(summary, model, "auc"), _metric(summary, model, "accuracy")
-        paper = claim("results 3", f"{short} mean AUC")
-        rows.append((f"{LABELS[model]}: AUC, mean ± SD over folds", f"{auc['mean']:.2f} ± {auc['sd']:.2f}", paper))
-        abstract = claim("abstract", f"{short} AUC")
-        rows.append((f"{LABELS[model]}: AUC, pooled [95 % interval]", _interval(auc), f"{abstract} (abstract)"))
-        percent = claim("results 3", f"{short} mean accuracy (%)")
-        rows.append((f"{LABELS[model]}: accuracy, mean over folds", f"{100 * accuracy['mean']:.1f} %", f"{percent} %"))
-    for model in [name for name in models(summary) if name not in ("random_forest", "dcnn")]:
-        rows.append(
-            (
-                f"{LABELS.get(model, model)}: AUC, pooled [95 % interval]",
-                _interval(_metric(summary, model, "auc")),
-                "not reported",
-            )
-        )
+        label, auc, accuracy = LABELS[model], _metric(summary, model, "auc"), _metric(summary, model, "accuracy")
+        mean_auc, percent = (claim("results 3", f"{short} mean {what}") for what in ("AUC", "accuracy (%)"))
+        rows += [
+            (f"{label}: AUC, mean ± SD over folds", f"{auc['mean']:.2f} ± {auc['sd']:.2f}", mean_auc),
+            (f"{label}: {POOLED}", _interval(auc), f"{claim('abstract', f'{short} AUC')} (abstract)"),
+            (f"{label}: accuracy, mean over folds", f"{100 * accuracy['mean']:.1f} %", f"{percent} %"),
+        ]
+    for model in models(summary):
+        if model not in ("random_forest", "dcnn"):
+            auc = _metric(summary, model, "auc")
+            rows.append((f"{LABELS.get(model, model)}: {POOLED}", _interval(auc), "not reported"))
     by_method = compared.set_index("method")
     clustered, naive = by_method.loc["clustered"], by_method.loc["naive DeLong"]
-    difference = estimate(clustered, "difference", "+.2f")
-    rows.append(
-        ("Network minus forest: AUC, patients as clusters", f"{difference}, {p_value(clustered['p'])}", "not reported")
-    )
+    difference = f"{estimate(clustered, 'difference', '+.2f')}, {p_value(clustered['p'])}"
     said = f"P {claim('results 3', 'P, DCNN vs RF')} (results), {claim('abstract', 'P, DCNN vs RF')} (abstract)"
-    rows.append(("Network minus forest: naive DeLong", p_value(naive["p"]), said))
-    rows.append(
-        ("BMI and VAS: Pearson correlation", correlation, f"r = {claim('results 1', 'BMI-VAS Pearson r')}, P < 0.01")
-    )
+    r = f"r = {claim('results 1', 'BMI-VAS Pearson r')}, P < 0.01"
+    rows += [
+        ("Network minus forest: AUC, patients as clusters", difference, "not reported"),
+        ("Network minus forest: naive DeLong", p_value(naive["p"]), said),
+        ("BMI and VAS: Pearson correlation", correlation, r),
+    ]
     return pd.DataFrame(rows, columns=["result", "ours", "paper"])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from mflib.base.errors import InputError
+from mflib.base import tables
+from mflib.base.errors import FileError, InputError
 
-LENIENT = 1.0  # units of the last place
+WITHIN = "printed values are exact to 1 unit of their last place"
 _NUMBER = re.compile(r"\d+(\.\d*)?|\.\d+")
 _RELATIONS = {"": "", "=": "", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "≤": "<=", "≥": ">="}
 # Percent of whole cases are often exactly one unit away; binary fractions must not decide that.
@@ -45,18 +45,18 @@ class Printed:
             raise InputError(f"found {text!r}, expected a number such as 67.18")
         return cls(digits, float(digits), 10.0 ** -len(digits.partition(".")[2]))
 
-    def bounds(self, tolerance: float = LENIENT) -> tuple[float, float]:
-        """Least and greatest value that it can stand for; ``tolerance`` in units of the last place."""
-        reach = (tolerance + _SLACK) * self.unit
+    def bounds(self) -> tuple[float, float]:
+        """Least and greatest value that it can stand for: one unit of the last place away."""
+        reach = (1 + _SLACK) * self.unit
         return self.value - reach, self.value + reach
 
     def deviation(self, exact: ArrayLike) -> NDArray[np.float64]:
         """How far exact values lie from it, in units of its last place; NaN where the exact value is."""
         return np.abs(np.asarray(exact, dtype=np.float64) - self.value) / self.unit
 
-    def fits(self, exact: ArrayLike, tolerance: float = LENIENT) -> NDArray[np.bool_]:
-        """Whether it can stand for each exact value; an undefined one (NaN) it does not stand for."""
-        return self.deviation(exact) <= tolerance + _SLACK
+    def fits(self, exact: ArrayLike, units: float = 1) -> NDArray[np.bool_]:
+        """Whether it lies within so many units of its last place of each exact value; never of an undefined one."""
+        return self.deviation(exact) <= units + _SLACK
 
     def without_padding(self) -> Printed:
         """The number without a last zero after the point: 80.50 may be 80.5, filled up to two decimals."""
@@ -89,20 +89,20 @@ class Claimed:
     def __str__(self) -> str:
         return f"{self.relation or '='} {self.number.text}"
 
-    def bounds(self, tolerance: float = LENIENT) -> tuple[float, float]:
+    def bounds(self) -> tuple[float, float]:
         """Least and greatest value that it allows; a limit is exact, a number as ``Printed.bounds``."""
         if not self.relation:
-            return self.number.bounds(tolerance)
+            return self.number.bounds()
         return (-np.inf, self.number.value) if self.relation[0] == "<" else (self.number.value, np.inf)
 
-    def meets(self, least: float, greatest: float, tolerance: float = LENIENT) -> bool:
+    def meets(self, least: float, greatest: float) -> bool:
         """Whether it allows any of the values from ``least`` to ``greatest``."""
-        low, high = self.bounds(tolerance)
+        low, high = self.bounds()
         return low <= greatest and least <= high
 
-    def compatible(self, other: Claimed, tolerance: float = LENIENT) -> bool:
+    def compatible(self, other: Claimed) -> bool:
         """Whether one value can be what both claim."""
-        (low, high), (other_low, other_high) = self.bounds(tolerance), other.bounds(tolerance)
+        (low, high), (other_low, other_high) = self.bounds(), other.bounds()
         least, greatest = max(low, other_low), min(high, other_high)
         return least < greatest or (least == greatest and {self.relation, other.relation} == {"<=", ">="})
 
@@ -119,11 +119,6 @@ def readings(row: Mapping[str, Printed]) -> list[tuple[str, Mapping[str, Printed
     filled = [printed.text for name, printed in row.items() if padded[name] != printed]
     ways: list[tuple[str, Mapping[str, Printed]]] = [("", row)]
     return [*ways, (f"the last zero of {', '.join(filled)} is padding", padded)] if filled else ways
-
-
-def within(tolerance: float) -> str:
-    """The tolerance in words."""
-    return f"printed values are exact to {tolerance:g} unit{'' if tolerance == 1 else 's'} of their last place"
 
 
 Status = Literal["reproduced", "not reproducible", "impossible under the stated assumption"]
@@ -219,7 +214,7 @@ Summary = Mapping[str, tuple[Printed, Printed]]
 
 
 def read_folds(path: Path) -> FoldTable:
-    """Read a CSV with ``fold`` and any of ``METRICS``; percent but for the AUC, as many decimals as printed.
+    """Read a table with ``fold`` and any of ``METRICS``; percent but for the AUC, as many decimals as printed.
 
     Raises
     ------
@@ -231,11 +226,9 @@ def read_folds(path: Path) -> FoldTable:
     if "fold" not in header or not present:
         raise InputError(f"{path}: found columns {header}, expected fold and any of {list(METRICS)}")
     folds: dict[str, dict[str, Printed]] = {}
-    for line, row in rows:
-        expected = _no_fold(row["fold"], folds)
-        if expected:
-            raise InputError(f"{path}, line {line}, column fold: found {row['fold']!r}, expected {expected}")
-        folds[row["fold"]] = {metric: _value(path, line, metric, metric, row[metric]) for metric in present}
+    for place, row in rows:
+        _check_fold(place, row["fold"], folds)
+        folds[row["fold"]] = {metric: _value(f"{place}, column {metric}", metric, row[metric]) for metric in present}
     percent = [row[metric] for row in folds.values() for metric in present if metric in PERCENT]
     if percent and 0 < max(printed.value for printed in percent) <= 1:
         raise InputError(f"{path}: found no percentage above 1, expected percent from 0 to 100, not shares")
@@ -243,7 +236,7 @@ def read_folds(path: Path) -> FoldTable:
 
 
 def read_summary(path: Path, folds: FoldTable) -> Summary:
-    """Read a CSV with ``metric``, ``mean`` and ``sd``, the printed mean and SD over the folds of each metric.
+    """Read a table with ``metric``, ``mean`` and ``sd``, the printed mean and SD over the folds of each metric.
 
     Raises
     ------
@@ -254,46 +247,45 @@ def read_summary(path: Path, folds: FoldTable) -> Summary:
     if not {"metric", "mean", "sd"} <= set(header):
         raise InputError(f"{path}: found columns {header}, expected metric, mean and sd")
     summary: dict[str, tuple[Printed, Printed]] = {}
-    for line, row in rows:
+    for place, row in rows:
         metric = row["metric"]
         if metric not in folds.metrics or metric in summary:
             expected = f"each of {list(folds.metrics)} once at most"
-            raise InputError(f"{path}, line {line}, column metric: found {metric!r}, expected {expected}")
-        mean = _value(path, line, "mean", metric, row["mean"])
-        summary[metric] = mean, _value(path, line, "sd", metric, row["sd"])
+            raise InputError(f"{place}, column metric: found {metric!r}, expected {expected}")
+        mean, sd = (_value(f"{place}, column {name}", metric, row[name]) for name in ("mean", "sd"))
+        summary[metric] = mean, sd
     return summary
 
 
-def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The header, and each row with its line; every cell is text."""
+def _read(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
+    """The header, and each row with the words for its place; every cell is text."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader if any(cells)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: found {error}, expected a CSV table in UTF-8") from error
-    if len(lines) < 2:
-        raise InputError(f"{path}: found {len(lines)} lines, expected a header and one row or more")
-    header = lines[0][1]
+        cells = tables.read(path)
+    except FileError as error:
+        raise InputError(f"{path}: {error}") from error
+    header = cells.header
+    if not cells.rows:
+        raise InputError(f"{path}: found no rows, expected a header and one row or more")
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise InputError(f"{path}: found the column {twice[0]!r} twice, expected each once")
-    for line, cells in lines[1:]:
-        if len(cells) != len(header):
-            raise InputError(f"{path}, line {line}: found {len(cells)} cells, expected {len(header)}: {header}")
-    return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in lines[1:]]
+    for line, row in cells.rows.items():
+        if len(row) != len(header):
+            raise InputError(f"{path}, line {line}: found {len(row)} cells, expected {len(header)}: {header}")
+    return header, [(f"{path}, line {line}", dict(zip(header, row, strict=True))) for line, row in cells.rows.items()]
 
 
-def _no_fold(name: str, earlier: Container[str]) -> str:
-    """What is expected instead of a name that no further fold can have; empty where one can."""
+def _check_fold(place: str, name: str, earlier: Container[str]) -> None:
+    """Refuse what no further fold can be called."""
+    first_word = next(iter(re.findall(r"[a-z]+", name.casefold())), "")
+    expected = "the name of a fold; leave out rows over the folds, a summary of means and SDs is a table of its own"
     if name in earlier:
-        return "each fold once"
-    words = re.findall(r"[a-z]+", name.casefold())
-    if not name or (words and words[0] in SUMMARIES):
-        return "the name of a fold; leave out rows over the folds, a summary of means and SDs is a table of its own"
-    return ""
+        expected = "each fold once"
+    elif name and first_word not in SUMMARIES:
+        return
+    raise InputError(f"{place}, column fold: found {name!r}, expected {expected}")
 
 
-def _value(path: Path, line: int, column: str, metric: str, text: str) -> Printed:
+def _value(place: str, metric: str, text: str) -> Printed:
     """One cell as a printed number in the metric's range."""
     highest = 100 if metric in PERCENT else 1
     expected = f"a number from 0 to {highest}"
@@ -301,7 +293,7 @@ def _value(path: Path, line: int, column: str, metric: str, text: str) -> Printe
         printed = Printed.of(text)
     except InputError as error:
         message = f"found {text!r}, expected {expected}; leave out a fold or a column that is not defined"
-        raise InputError(f"{path}, line {line}, column {column}: {message}") from error
+        raise InputError(f"{place}: {message}") from error
     if printed.value > highest:
-        raise InputError(f"{path}, line {line}, column {column}: found {text!r}, expected {expected}")
+        raise InputError(f"{place}: found {text!r}, expected {expected}")
     return printed
