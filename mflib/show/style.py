@@ -112,9 +112,8 @@ def triplets(rows: int, extent_mm: NDArray[np.float64], below: float) -> tuple[F
     gaps = {"wspace": (room / (sum(widths) * scale) - 1) * 3 / 2, "hspace": between / (highest * scale)}
     axes = figure.subplots(rows, 3, squeeze=False, width_ratios=widths, gridspec_kw={**edges, **gaps})
     for panel, (name, across, down, _) in zip(axes.flat, PLANES * rows, strict=True):
-        panel.set(ylabel=f"{AXES[down]} (mm)", anchor="N")
-        if panel in axes[-1]:
-            panel.set_xlabel(f"{AXES[across]} (mm)\n{name}")
+        panel.set(xlabel=f"{AXES[across]} (mm)\n{name}", ylabel=f"{AXES[down]} (mm)", anchor="N")
+        panel.xaxis.label.set_visible(panel in axes[-1])
     return figure, axes
 
 

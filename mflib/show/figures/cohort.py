@@ -20,7 +20,7 @@ from mflib.show import planes, style
 from mflib.stats.clinical.correlation import Correlation
 from mflib.stats.clinical.precision import WANTED
 
-_LINE, _GAP = 1.0, 0.9  # heights in the flow diagram, in lines of text
+_GAP = 0.9  # between boxes of the flow diagram, in lines of text
 
 
 @style.styled
@@ -149,7 +149,7 @@ def _flow_boxes(flow: pd.DataFrame) -> list[tuple[bool, list[str]]]:
 
 
 def _box_height(lines: list[str]) -> float:
-    return (len(lines) + 0.8) * _LINE
+    return len(lines) + 0.8
 
 
 def _box(axes: Axes, left: float, right: float, middle: float, height: float, lines: list[str]) -> None:
@@ -169,7 +169,7 @@ def _regression(axes: Axes, pairs: pd.DataFrame) -> None:
 
 _DOTS: dict[str, Any] = {"ms": 3.2, "mew": 0, "alpha": 0.7}
 _ACROSS = 4  # thumbnails in a row
-_REFERENCE_LINE = 0.15  # inches of a line of their titles, one of which stays empty
+_TITLE_LINE = 0.15  # inches of a line of their titles, one of which stays empty
 
 
 @style.styled
@@ -236,7 +236,7 @@ def volume_thumbnails(table: pd.DataFrame, pictures: Mapping[str, Thumbnail]) ->
     shapes = [pictures[row["path"]].pixels.shape for row in shown if row["path"] in pictures]
     tallest = max((height / width for height, width in shapes), default=0.3)
     rows = max(1, -(-len(table) // _ACROSS))
-    figure, axes = style.panels(rows, _ACROSS, rows * (_REFERENCE_LINE * (lines + 1) + style.WIDTH / _ACROSS * tallest))
+    figure, axes = style.panels(rows, _ACROSS, rows * (_TITLE_LINE * (lines + 1) + style.WIDTH / _ACROSS * tallest))
     for panel in axes.flat:
         panel.axis("off")
     for panel, row, title in zip(axes.flat, shown, titles, strict=False):
