@@ -8,13 +8,11 @@ from typing import Any, ParamSpec
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import font_manager
 from matplotlib import style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from seaborn.utils import relative_luminance
 
 from mflib.base.words import AXES, LABELS, PLANES
 
@@ -162,6 +160,9 @@ def spread(n: int) -> NDArray[np.float64]:
 
 def heat_map(axes: Axes, table: pd.DataFrame, form: str, bar: str = "", **options: Any) -> None:
     """A table as coloured cells, each with its number, NaN white; a bar of the colours where it gets a name."""
+    # Not above: it takes 0.4 s of a processor, which whoever imports figures and draws none would pay too.
+    import seaborn as sns
+
     options = {"cmap": _STYLE["image.cmap"], "cbar": bool(bar), "cbar_kws": {"label": bar}, **options}
     sns.heatmap(table, ax=axes, annot=True, fmt=form, annot_kws={"fontsize": 8}, **options)
     axes.tick_params(axis="y", rotation=0)
@@ -169,7 +170,7 @@ def heat_map(axes: Axes, table: pd.DataFrame, form: str, bar: str = "", **option
     colours = np.reshape(axes.collections[0].get_facecolor(), (*table.shape, 4))
     for text in axes.texts:
         column, row = (int(at) for at in text.get_position())
-        text.set_color("black" if relative_luminance(colours[row, column]) > 0.18 else "white")
+        text.set_color("black" if sns.utils.relative_luminance(colours[row, column]) > 0.18 else "white")
 
 
 def intervals(axes: Axes, x: Any, y: Any, rows: Any, *, along: str = "y", **look: Any) -> None:

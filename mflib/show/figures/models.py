@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -55,6 +54,8 @@ def importance(table: pd.DataFrame) -> Figure:
     table : ``family``, ``feature``, ``importance`` (fall of the AUC), one row per feature, family and fold, as
         ``forest.Result.importance``
     """
+    import seaborn as sns
+
     names = table["feature"].where(table["feature"] != WHOLE_FAMILY, table["family"] + ", " + WHOLE_FAMILY)
     table = table.assign(feature=names, whole=table["feature"] == WHOLE_FAMILY)
     means = table.groupby(["whole", "feature"])["importance"].mean().reset_index().sort_values(["whole", "importance"])
@@ -79,6 +80,8 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         where there are several. Of a frozen network ``C`` and ``inner_auc`` in place of the middle four: the AUC on
         inner folds by the penalty of the head
     """
+    import seaborn as sns
+
     if "C" in history:
         return _penalties(history)
     figure, axes = style.panels(1, 2, 3.0)
@@ -210,6 +213,8 @@ def _penalties(history: pd.DataFrame) -> Figure:
 
 def _of_folds(axes: Axes, history: pd.DataFrame, x: str, y: str) -> None:
     """A dashed line for each fold, a dot at what was kept of it, and the line of a model that knows nothing."""
+    import seaborn as sns
+
     look: dict[str, Any] = {"color": style.VERMILION, "lw": 1, "linestyle": "--"}
     sns.lineplot(_by_run(history), x=x, y=y, units="run", estimator=None, ax=axes, **look)
     best = history[history["kept"]]

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -64,6 +63,8 @@ def null_distribution(table: pd.DataFrame, name: str = "AUC") -> Figure:
     table : ``right`` (the true labels), ``value``; NaN is left out
     name : what the values are
     """
+    import seaborn as sns
+
     known = table.dropna(subset="value")
     permuted, true = (known.loc[known["right"] == kind, "value"].to_numpy() for kind in (False, True))
     figure, axes = style.single(2.6)
