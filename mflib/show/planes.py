@@ -12,7 +12,7 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from mflib.base.words import AXES, Plane
+from mflib.base.words import Plane
 
 Place = tuple[float, ...]
 # The same as in planes.js; the green is lighter, since it lies on black.
@@ -66,12 +66,6 @@ def point(axes: Axes, plane: Plane, name: str, at_mm: Place) -> None:
     """A reference point, ``bone`` or ``shadow``."""
     look: dict[str, Any] = {"ms": 6, "mfc": "none", "mew": 1.6, "path_effects": HALO, "label": name, "ls": ""}
     axes.plot(at_mm[plane[1]], at_mm[plane[2]], MARKERS[name], color=COLOURS[name], **look)
-
-
-def name_axes(axes: Axes, plane: Plane) -> None:
-    """What runs right and down, and the plane's name below."""
-    name, right, down, _ = plane
-    axes.set(xlabel=f"{AXES[right]} (mm)\n{name}", ylabel=f"{AXES[down]} (mm)")
 
 
 def veil(visible_from: float = 0.0) -> Colormap:

@@ -12,7 +12,6 @@ from typing import Any
 import latex2mathml.converter
 import nbformat
 import pandas as pd
-from bs4 import BeautifulSoup
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from nbconvert import HTMLExporter
@@ -55,7 +54,25 @@ class Section:
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown with formulas as MathML, which browsers draw without a script."""
+    """Markdown with formulas as MathML, which browsers draw without a script, and headings one level further down.
+
+    Parameters
+    ----------
+    step : goes before the anchors, so that they differ between notebooks
+    found : gets the level and the entry of each heading
+    """
+
+    def __init__(self, step: str, found: list[tuple[int, Heading]]) -> None:
+        super().__init__(escape=False, exclude_anchor_links=True)
+        self.step, self.found = step, found
+
+    def heading(self, text: str, level: int, **attributes: Any) -> str:
+        """The page has the h1."""
+        plain = Markup(text).striptags()
+        entry = Heading(f"{self.step}-{_slug(plain)}", plain)
+        self.found.append((level, entry))
+        name = f"h{min(level + 1, 6)}"
+        return f'<{name} id="{entry.id}">{text}</{name}>\n'
 
     def block_math(self, body: str) -> str:
         return latex2mathml.converter.convert(body, display="block")
@@ -99,33 +116,14 @@ def section(folder: Path, step: str, record: Record | None) -> Section:
     status, error = (record.status, record.error) if record else ("not run", "It was not asked for.")
     if not path.exists() or status == "not run":
         return Section(step, step.replace("_", " "), (), Markup("<h2>{}</h2>").format(step), status, error)
-    soup = BeautifulSoup(_exporter().from_filename(str(path))[0], "html.parser")
-    for cell in soup.select("div.cell"):
-        del cell["id"]  # the same in every notebook
-    _fold_solutions(soup)
-    # The page has the h1: every heading of a notebook moves down by one.
-    for level in (4, 3, 2, 1):
-        for heading in soup.find_all(f"h{level}"):
-            heading.name = f"h{level + 1}"
-            heading["id"] = f"{step}-{_slug(heading.get_text())}"
-    top = soup.find("h2")
-    title = top.get_text() if top else step
-    headings = tuple(Heading(str(h["id"]), h.get_text()) for h in soup.find_all("h3"))
-    return Section(step, title, headings, Markup(str(soup)), status, error)
+    found: list[tuple[int, Heading]] = []
+    html, _ = _exporter(_Renderer(step, found)).from_filename(str(path))
+    title = next((heading.text for level, heading in found if level == 1), step)
+    headings = tuple(heading for level, heading in found if level == 2)
+    return Section(step, title, headings, Markup(html), status, error)
 
 
-def _fold_solutions(soup: BeautifulSoup) -> None:
-    """A reader guesses first: neighbouring cells with the tag ``solution`` go behind one summary."""
-    for cell in soup.select("div.celltag_solution"):
-        before = cell.find_previous_sibling()
-        if before is not None and "solution" in before.get_attribute_list("class"):
-            before.append(cell.extract())
-            continue
-        summary = soup.new_tag("summary", string="Solution")
-        cell.wrap(soup.new_tag("details", attrs={"class": "solution"})).insert(0, summary)
-
-
-def _exporter() -> HTMLExporter:
+def _exporter(renderer: _Renderer) -> HTMLExporter:
     exporter = HTMLExporter(
         config=Config({"TagRemovePreprocessor": {"enabled": True, "remove_cell_tags": list(SETUP)}}),
         template_name="notebook",
@@ -135,12 +133,8 @@ def _exporter() -> HTMLExporter:
         exclude_output_prompt=True,
         exclude_anchor_links=True,
     )
-    exporter.register_filter("markdown2html", _markdown)
+    exporter.register_filter("markdown2html", MarkdownWithMath(renderer).render)
     return exporter
-
-
-def _markdown(text: str) -> str:
-    return MarkdownWithMath(_Renderer(escape=False, exclude_anchor_links=True)).render(text)
 
 
 def _key_results(folder: Path, record: Record | None, comparison: Section) -> Markup:
@@ -149,10 +143,9 @@ def _key_results(folder: Path, record: Record | None, comparison: Section) -> Ma
         return Markup("<p>They come from the comparison notebook, which has not run to its end yet.</p>")
     frame = pd.read_csv(folder / "tables" / "key_results.csv", keep_default_na=False)
     caption = "Ours beside the paper's. Intervals account for the segments of one patient."
-    curves = BeautifulSoup(comparison.html, "html.parser").select("#figure-roc_curves")
-    for figure in curves:
-        del figure["id"]  # it stands in its notebook too
-    return Markup(shown.table_html(frame, "summary", caption) + "".join(map(str, curves)))
+    # Without its id: it stands in its notebook too.
+    curves = re.findall(r'<figure id="figure-roc_curves">(.*?</figure>)', comparison.html, re.DOTALL)
+    return Markup(shown.table_html(frame, "summary", caption) + "".join(f"<figure>{curve}" for curve in curves))
 
 
 def _highlighting() -> str:

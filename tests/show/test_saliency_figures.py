@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from mflib.models.dcnn.saliency import by_depth
 from mflib.show import figures
 from mflib.show.figures.saliency import VISIBLE_FROM, Case
-from mflib.show.figures.style import GREY
+from mflib.show.style import GREY
 
 RNG = np.random.default_rng(3)
 SPACING = (0.4, 0.3, 0.5)

@@ -8,36 +8,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from statsmodels.regression.linear_model import OLS
+from statsmodels.tools import add_constant
 
 from mflib.base.words import GRADE_NAMES, LEVELS, PLANES, SIDES
 from mflib.data.preprocess import BLACK_SHADOW, SATURATED_BONE, WEAK_CONTRAST
 from mflib.data.quality import VOXELS, Thumbnail, patients
-from mflib.show import planes
-from mflib.show.figures.style import (
-    BLUE,
-    GRADE_COLOURS,
-    GREY,
-    LINES,
-    ORANGE,
-    SKY,
-    VERMILION,
-    WIDTH,
-    box_and_points,
-    heat_map,
-    panels,
-    single,
-    styled,
-)
+from mflib.show import planes, style
 from mflib.stats.clinical.correlation import Correlation
 from mflib.stats.clinical.precision import WANTED
 
-_LINE, _GAP = 1.0, 0.9  # heights in the flow diagram, in lines of text
+_GAP = 0.9  # between boxes of the flow diagram, in lines of text
 
 
-@styled
+@style.styled
 def flow_of_patients(flow: pd.DataFrame) -> Figure:
     """Boxes from top to bottom, exclusions to the side (STARD).
 
@@ -49,7 +35,7 @@ def flow_of_patients(flow: pd.DataFrame) -> Figure:
     """
     boxes = _flow_boxes(flow)
     total = sum(_box_height(lines) + _GAP for _, lines in boxes)
-    figure, axes = single(max(1.2, 0.19 * total))
+    figure, axes = style.single(max(1.2, 0.19 * total))
     top, above = total, None
     for excluded, lines in boxes:
         height = _box_height(lines)
@@ -68,7 +54,7 @@ def flow_of_patients(flow: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def bmi_vas(patients: pd.DataFrame, result: Correlation) -> Figure:
     """Body mass index against pain, with the regression line and the 95 % band of its mean.
 
@@ -77,20 +63,19 @@ def bmi_vas(patients: pd.DataFrame, result: Correlation) -> Figure:
     patients : one row per patient with ``bmi`` and ``vas``
     result : of ``clinical.bmi_vas``; where it found nothing to correlate, the reason stands in place of the line
     """
-    figure, axes = single(3.6)
+    figure, axes = style.single(3.6)
     pairs = patients.reindex(columns=["bmi", "vas"]).astype(np.float64).dropna()
     if result.r is not None:
-        # The band from resampled patients; the seed keeps the picture the same.
-        sns.regplot(pairs, x="bmi", y="vas", scatter=False, color=VERMILION, line_kws={"lw": 1.6}, seed=0, ax=axes)
+        _regression(axes, pairs)
     if pairs.empty:
         axes.set_xlim(15, 30)
-    axes.plot(pairs["bmi"], pairs["vas"], "o", color=BLUE, alpha=0.7, mew=0)
+    axes.plot(pairs["bmi"], pairs["vas"], "o", color=style.BLUE, alpha=0.7, mew=0)
     axes.text(0.02, 0.98, "\n".join(wrap(str(result), 60)), transform=axes.transAxes, va="top")
     axes.set(xlabel="body mass index (kg/m²)", ylabel="pain, visual analogue scale (points)", ylim=(-0.5, 11.5))
     return figure
 
 
-@styled
+@style.styled
 def reader_table(table: pd.DataFrame) -> Figure:
     """Segments by the grades of both readers.
 
@@ -98,13 +83,13 @@ def reader_table(table: pd.DataFrame) -> Figure:
     ----------
     table : (4, 4) counts, reader 1 in rows, reader 2 in columns, as ``Agreement.table``
     """
-    figure, axes = single(3.2)
-    heat_map(axes, table, ".0f", "segments", cmap="Blues", vmin=0, vmax=max(1, table.to_numpy().max()))
+    figure, axes = style.single(3.2)
+    style.heat_map(axes, table, ".0f", "segments", cmap="Blues", vmin=0, vmax=max(1, table.to_numpy().max()))
     axes.set(xlabel="grade by reader 2", ylabel="grade by reader 1")
     return figure
 
 
-@styled
+@style.styled
 def grades_overview(segments: pd.DataFrame) -> Figure:
     """Segments of each grade by level and side.
 
@@ -112,11 +97,11 @@ def grades_overview(segments: pd.DataFrame) -> Figure:
     ----------
     segments : ``level``, ``lat``, ``grade`` (0-3)
     """
-    figure, axes = panels(1, len(LEVELS), 2.9, sharey=True)
+    figure, axes = style.panels(1, len(LEVELS), 2.9, sharey=True)
     for panel, level in zip(axes[0], LEVELS, strict=True):
         of_level = segments[segments["level"] == level]
         counts = pd.crosstab(of_level["lat"], of_level["grade"]).reindex(index=SIDES, columns=range(4), fill_value=0)
-        look: dict[str, Any] = {"color": GRADE_COLOURS, "edgecolor": "black", "linewidth": 0.6, "width": 0.8}
+        look: dict[str, Any] = {"color": style.GRADE_COLOURS, "edgecolor": "black", "linewidth": 0.6, "width": 0.8}
         counts.set_axis(GRADE_NAMES, axis=1).plot.bar(stacked=True, legend=False, rot=0, ax=panel, **look)
         panel.set_xlabel(level)
     axes[0, 0].set_ylabel("segments")
@@ -125,7 +110,7 @@ def grades_overview(segments: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def power_curve(table: pd.DataFrame, wanted: float = WANTED) -> Figure:
     """Power by the number of patients, one curve for each assumption about how alike a patient's segments are.
 
@@ -134,14 +119,14 @@ def power_curve(table: pd.DataFrame, wanted: float = WANTED) -> Figure:
     table : of ``clinical.power_by_patients``; dots mark this cohort
     wanted : power that is marked by a line
     """
-    figure, axes = single(3.4)
-    axes.set_prop_cycle(**LINES)
+    figure, axes = style.single(3.4)
+    axes.set_prop_cycle(**style.LINES)
     for name, curve in table.groupby("segments_are", sort=False):
         label = f"{name}: design effect {curve['design_effect'].iloc[0]:.1f}"
         # The dot stands where the cohort is.
         axes.plot(curve["patients"], curve["power"], marker="o", ms=6, markevery=curve["here"].tolist(), label=label)
-    axes.axhline(wanted, color=GREY, linewidth=0.8)
-    axes.axvline(table.loc[table["here"], "patients"].iloc[0], color=GREY, linewidth=0.8, linestyle=":")
+    axes.axhline(wanted, color=style.GREY, linewidth=0.8)
+    axes.axvline(table.loc[table["here"], "patients"].iloc[0], color=style.GREY, linewidth=0.8, linestyle=":")
     axes.set(xlabel="patients", ylabel="power", ylim=(0, 1.02), xlim=(0, table["patients"].max()))
     axes.legend(loc="lower right", title="a patient's segments are")
     return figure
@@ -164,7 +149,7 @@ def _flow_boxes(flow: pd.DataFrame) -> list[tuple[bool, list[str]]]:
 
 
 def _box_height(lines: list[str]) -> float:
-    return (len(lines) + 0.8) * _LINE
+    return len(lines) + 0.8
 
 
 def _box(axes: Axes, left: float, right: float, middle: float, height: float, lines: list[str]) -> None:
@@ -173,12 +158,21 @@ def _box(axes: Axes, left: float, right: float, middle: float, height: float, li
     axes.text(left + 0.015, middle, "\n".join(lines), va="center", zorder=3, linespacing=1.25)
 
 
+def _regression(axes: Axes, pairs: pd.DataFrame) -> None:
+    """Least squares line and the 95 % band of its mean; seaborn's, by resampling, is too narrow for a few patients."""
+    grid = np.linspace(pairs["bmi"].min(), pairs["bmi"].max(), 100)
+    fit = OLS(pairs["vas"], add_constant(pairs["bmi"])).fit()
+    line = fit.get_prediction(add_constant(grid)).summary_frame(alpha=0.05)
+    axes.fill_between(grid, line["mean_ci_lower"], line["mean_ci_upper"], color=style.VERMILION, alpha=0.2, linewidth=0)
+    axes.plot(grid, line["mean"], color=style.VERMILION)
+
+
 _DOTS: dict[str, Any] = {"ms": 3.2, "mew": 0, "alpha": 0.7}
 _ACROSS = 4  # thumbnails in a row
-_REFERENCE_LINE = 0.15  # inches of a line of their titles, one of which stays empty
+_TITLE_LINE = 0.15  # inches of a line of their titles, one of which stays empty
 
 
-@styled
+@style.styled
 def quality_overview(table: pd.DataFrame) -> Figure:
     """Grey levels of bone and shadow of every volume, and its mean brightness by its gain.
 
@@ -186,27 +180,27 @@ def quality_overview(table: pd.DataFrame) -> Figure:
     ----------
     table : of ``quality.measure``. Shaded are grey levels that a normalisation cannot be trusted with
     """
-    figure, axes = panels(1, 2, 3.2)
+    figure, axes = style.panels(1, 2, 3.2)
     used = table.dropna(subset=["bone", "shadow"])
     flagged = used["flags"] != ""
     _shade(axes[0, 0])
     for name, rows, colour, marker in (
-        ("nothing stands out", used[~flagged], BLUE, "o"),
-        ("flagged", used[flagged], VERMILION, "D"),
+        ("nothing stands out", used[~flagged], style.BLUE, "o"),
+        ("flagged", used[flagged], style.VERMILION, "D"),
     ):
         label = f"{name} ({len(rows)})"
         axes[0, 0].plot(rows["shadow"], rows["bone"], marker, color=colour, label=label, **_DOTS)
     axes[0, 0].set(xlabel="grey level of the shadow", ylabel="grey level of the bone")
     axes[0, 0].set(xlim=(0, max([60, *used["shadow"] + 10])), ylim=(min([180, *used["bone"] - 10]), 260))
     axes[0, 0].legend(loc="lower right", handletextpad=0.2)
-    for (column, label), (colour, marker) in zip(VOXELS.items(), ((GREY, "o"), (SKY, "^")), strict=True):
+    for (column, label), (colour, marker) in zip(VOXELS.items(), ((style.GREY, "o"), (style.SKY, "^")), strict=True):
         axes[0, 1].plot(used["gain_db"], used[column], marker, color=colour, label=label, **_DOTS)
     axes[0, 1].set(xlabel="gain against the cohort's median (dB)", ylabel="mean grey level of the ROI")
     axes[0, 1].legend(loc="best", handletextpad=0.2)
     return figure
 
 
-@styled
+@style.styled
 def intensity_drift(table: pd.DataFrame) -> Figure:
     """Mean brightness of each patient by the day of acquisition and by site.
 
@@ -216,7 +210,7 @@ def intensity_drift(table: pd.DataFrame) -> Figure:
     """
     used = table[table["status"] == "annotated"]
     rows = ["day", "site"] if patients(used, "roi_mean_raw")["day"].nunique() > 1 else ["site"]
-    figure, axes = panels(len(rows), len(VOXELS), 2.6 * len(rows), sharey="row")
+    figure, axes = style.panels(len(rows), len(VOXELS), 2.6 * len(rows), sharey="row")
     for row, by in zip(axes, rows, strict=True):
         for panel, (column, name) in zip(row, VOXELS.items(), strict=True):
             means = patients(used, column)
@@ -226,7 +220,7 @@ def intensity_drift(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def volume_thumbnails(table: pd.DataFrame, pictures: Mapping[str, Thumbnail]) -> Figure:
     """The middle transverse plane of volumes, with region of interest and reference points, and what stands out.
 
@@ -242,7 +236,7 @@ def volume_thumbnails(table: pd.DataFrame, pictures: Mapping[str, Thumbnail]) ->
     shapes = [pictures[row["path"]].pixels.shape for row in shown if row["path"] in pictures]
     tallest = max((height / width for height, width in shapes), default=0.3)
     rows = max(1, -(-len(table) // _ACROSS))
-    figure, axes = panels(rows, _ACROSS, rows * (_REFERENCE_LINE * (lines + 1) + WIDTH / _ACROSS * tallest))
+    figure, axes = style.panels(rows, _ACROSS, rows * (_TITLE_LINE * (lines + 1) + style.WIDTH / _ACROSS * tallest))
     for panel in axes.flat:
         panel.axis("off")
     for panel, row, title in zip(axes.flat, shown, titles, strict=False):
@@ -262,7 +256,7 @@ def _title(row: Mapping[Hashable, Any]) -> str:
 
 def _shade(axes: Axes) -> None:
     """What the flags of ``preprocess.References`` call saturated, black or weak."""
-    shade: dict[str, Any] = {"color": ORANGE, "alpha": 0.2, "linewidth": 0}
+    shade: dict[str, Any] = {"color": style.ORANGE, "alpha": 0.2, "linewidth": 0}
     axes.axhspan(SATURATED_BONE, 260, **shade)
     axes.axvspan(0, BLACK_SHADOW, **shade)
     grey = np.array([0, 260])
@@ -270,13 +264,13 @@ def _shade(axes: Axes) -> None:
 
 
 def _over_time(axes: Axes, means: pd.DataFrame) -> None:
-    axes.plot(means["day"], means["mean"], "o", color=BLUE, **_DOTS)
+    axes.plot(means["day"], means["mean"], "o", color=style.BLUE, **_DOTS)
     axes.set_xlabel("days since the first acquisition")
 
 
 def _by_site(axes: Axes, means: pd.DataFrame) -> None:
     groups = list(means.assign(site=means["site"].fillna("not stated")).groupby("site")["mean"])
-    box_and_points(axes, [group.to_numpy() for _, group in groups], [str(site) for site, _ in groups])
+    style.box_and_points(axes, [group.to_numpy() for _, group in groups], [str(site) for site, _ in groups])
     axes.set_xlabel("site")
 
 
@@ -286,12 +280,12 @@ def _picture(axes: Axes, thumbnail: Thumbnail) -> None:
     if thumbnail.roi:
         left, top, wide, high = thumbnail.roi
         planes.region(axes, PLANES[0], (left * width, top * height), ((left + wide) * width, (top + high) * height))
-    for name, place in (("bone", thumbnail.bone), ("shadow", thumbnail.shadow)):
+    for name, place in (("shadow", thumbnail.shadow), ("bone", thumbnail.bone)):
         if place:
             planes.point(axes, PLANES[0], name, (place[0] * width, place[1] * height))
 
 
-@styled
+@style.styled
 def bland_altman(segments: pd.DataFrame, limits: tuple[float, float, float] | None) -> Figure:
     """Difference of two annotators' normalised means over their average, with bias and limits of agreement.
 
@@ -300,16 +294,16 @@ def bland_altman(segments: pd.DataFrame, limits: tuple[float, float, float] | No
     segments : ``mean_first`` and ``mean_second`` of each segment, in grey levels
     limits : lower limit of agreement, bias, upper limit; None where there are too few segments
     """
-    figure, axes = single(3.2)
+    figure, axes = style.single(3.2)
     first, second = segments["mean_first"].astype(float), segments["mean_second"].astype(float)
-    axes.axhline(0, color=GREY, lw=0.8)
-    axes.plot((first + second) / 2, second - first, "o", color=BLUE, ms=4, alpha=0.6, mew=0)
+    axes.axhline(0, color=style.GREY, lw=0.8)
+    axes.plot((first + second) / 2, second - first, "o", color=style.BLUE, ms=4, alpha=0.6, mew=0)
     looks = (("lower limit", ":"), ("bias", "-"), ("upper limit", ":"))
     for (name, line), level in zip(looks, limits or (), strict=False):
-        axes.axhline(level, color=VERMILION, ls=line)
+        axes.axhline(level, color=style.VERMILION, ls=line)
         text = f"{name} {level:.1f}".replace("-", "−")
         where: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
-        axes.text(1, level, text, color=VERMILION, fontsize=8.5, **where)
+        axes.text(1, level, text, color=style.VERMILION, fontsize=8.5, **where)
     axes.margins(y=0.15)
     axes.set(xlabel="mean of both annotators (grey level)", ylabel="second − first (grey levels)")
     return figure

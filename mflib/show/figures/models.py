@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -16,25 +15,14 @@ from matplotlib.ticker import MaxNLocator
 from mflib.base.errors import InputError
 from mflib.base.words import GRADE_NAMES, KEY
 from mflib.models.forest import WHOLE_FAMILY
-from mflib.show.figures.style import (
-    BLUE,
-    GREY,
-    ORANGE,
-    VERMILION,
-    box_and_points,
-    grid,
-    heat_map,
-    intervals,
-    model_look,
-    panels,
-    single,
-    styled,
-)
+from mflib.show import style
 from mflib.stats import performance, roc
 from mflib.stats.performance.predictions import RUN
 
+_CAPS: dict[str, Any] = {"capsize": 3, "lw": 1.4}  # of intervals
 
-@styled
+
+@style.styled
 def choices(separation: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
     """How well single GLCM features separate the classes over grey levels and steps, and what the folds chose there.
 
@@ -45,12 +33,12 @@ def choices(separation: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
     """
     counts = chosen.groupby(["levels", "step"]).size().unstack("step")
     counts = counts.reindex(index=separation.index, columns=separation.columns)
-    figure, axes = panels(2, 1, 1.4 + 0.66 * len(separation), sharex=True)
+    figure, axes = style.panels(2, 1, 1.4 + 0.66 * len(separation), sharex=True)
     (above,), (below,) = axes
     highest = max(0.6, float(separation.max(axis=None)))
-    heat_map(above, separation, ".2f", "mean univariate AUC", vmin=0.5, vmax=highest)
+    style.heat_map(above, separation, ".2f", "mean univariate AUC", vmin=0.5, vmax=highest)
     most = max(2, counts.max(axis=None))
-    heat_map(below, counts, ".0f", "times chosen", cmap="Blues", vmin=0, vmax=most)
+    style.heat_map(below, counts, ".0f", "times chosen", cmap="Blues", vmin=0, vmax=most)
     figure.axes[-1].yaxis.set_major_locator(MaxNLocator(integer=True))
     for panel in (above, below):
         panel.set(xlabel="", ylabel="grey levels")
@@ -58,7 +46,7 @@ def choices(separation: pd.DataFrame, chosen: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def importance(table: pd.DataFrame) -> Figure:
     """Permutation importance of each feature and of each family as a whole: the mean as a bar, each fold as a point.
 
@@ -67,20 +55,23 @@ def importance(table: pd.DataFrame) -> Figure:
     table : ``family``, ``feature``, ``importance`` (fall of the AUC), one row per feature, family and fold, as
         ``forest.Result.importance``
     """
+    import seaborn as sns
+
     names = table["feature"].where(table["feature"] != WHOLE_FAMILY, table["family"] + ", " + WHOLE_FAMILY)
     table = table.assign(feature=names, whole=table["feature"] == WHOLE_FAMILY)
     means = table.groupby(["whole", "feature"])["importance"].mean().reset_index().sort_values(["whole", "importance"])
-    figure, axes = single(1.0 + 0.26 * len(means))
-    axes.barh(means["feature"], means["importance"], color=[ORANGE if w else BLUE for w in means["whole"]], height=0.7)
-    position = table["feature"].map({feature: row for row, feature in enumerate(means["feature"])})
-    axes.plot(table["importance"], position, "o", color="black", ms=2.5, mew=0, alpha=0.5)
-    axes.axhline((~means["whole"]).sum() - 0.5, color=GREY, lw=0.8)
+    order: dict[str, Any] = {"x": "importance", "y": "feature", "order": means["feature"][::-1]}
+    figure, axes = style.single(1.0 + 0.26 * len(means))
+    look: dict[str, Any] = {"palette": [style.BLUE, style.ORANGE], "hue_order": [False, True], "saturation": 1}
+    sns.barplot(table, hue="whole", errorbar=None, width=0.7, legend=False, ax=axes, **look, **order)
+    sns.stripplot(table, jitter=False, color="black", size=2.5, alpha=0.5, ax=axes, **order)
+    axes.axhline(means["whole"].sum() - 0.5, color=style.GREY, lw=0.8)
     axes.axvline(0, color="black", lw=0.8)
     axes.set(xlabel="fall of the AUC when shuffled", ylabel="feature")
     return figure
 
 
-@styled
+@style.styled
 def learning_curves(history: pd.DataFrame) -> Figure:
     """Loss and validation AUC by epoch, a line per fold; a dot marks what was kept.
 
@@ -90,14 +81,16 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         where there are several. Of a frozen network ``C`` and ``inner_auc`` in place of the middle four: the AUC on
         inner folds by the penalty of the head
     """
+    import seaborn as sns
+
     if "C" in history:
         return _penalties(history)
-    figure, axes = panels(1, 2, 3.0)
+    figure, axes = style.panels(1, 2, 3.0)
     losses, aucs = axes[0]
     _of_folds(aucs, history, "epoch", "validation_auc")
     names = {"train_loss": "training", "validation_loss": "validation"}
     loss = _by_run(history).rename(columns=names).melt(["run", "epoch"], list(names.values()), "part", "loss")
-    look: dict[str, Any] = {"palette": [BLUE, VERMILION], "dashes": ["", (4, 2)], "lw": 1}
+    look: dict[str, Any] = {"palette": [style.BLUE, style.VERMILION], "dashes": ["", (4, 2)], "lw": 1}
     sns.lineplot(loss, x="epoch", y="loss", hue="part", style="part", units="run", estimator=None, ax=losses, **look)
     losses.set(xlabel="epoch", ylabel="binary cross-entropy")
     losses.legend(title="")
@@ -105,7 +98,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def network_comparisons(table: pd.DataFrame) -> Figure:
     """AUC of the network and of its variants, pooled with its interval and over folds; beside it, by training patients.
 
@@ -115,28 +108,30 @@ def network_comparisons(table: pd.DataFrame) -> Figure:
         ``comparisons.Result.table``, the study's own network first
     """
     fewer = table["share"] < 1
-    others, curve = table[~fewer], table[fewer | (table.index == 0)].sort_values("patients")
-    figure, axes = panels(1, 2, 1.1 + max(1.7, 0.42 * len(others)), width_ratios=[2, 1])
+    others, curve = table[~fewer].reset_index(), table[fewer | (table.index == 0)].sort_values("patients")
+    figure, axes = style.panels(1, 2, 1.1 + max(1.7, 0.42 * len(others)), width_ratios=[2, 1])
     left, right = axes[0]
-    for row, variant in enumerate(others.to_dict("records")):
-        own = row == 0
-        look = {"color": VERMILION if own else BLUE, "fmt": "s" if own else "o", "mfc": None if own else "white"}
-        label = "pooled, 95 % interval" if own else None
-        intervals(left, variant["pooled"], row, variant, along="x", capsize=3, lw=1.4, label=label, **look)
+    looks = (
+        (others[:1], {"color": style.VERMILION, "fmt": "s", "label": "pooled, 95 % interval"}),
+        (others[1:], {"color": style.BLUE, "fmt": "o", "mfc": "white"}),
+    )
+    for rows, look in looks:
+        style.intervals(left, rows["pooled"], rows.index, rows, along="x", **_CAPS, **look)
     left.plot(others["mean"], range(len(others)), "D", color="black", ms=4, label="mean over folds")
-    left.axvline(others["pooled"].iloc[0], color=VERMILION, lw=0.8, ls=":")
+    left.axvline(others["pooled"].iloc[0], color=style.VERMILION, lw=0.8, ls=":")
     left.set_yticks(range(len(others)), ["\n".join(wrap(name, 20)) for name in others["variant"]])
     left.set(xlabel="AUC", ylabel="network", ylim=(len(others) - 0.5, -0.5))
-    intervals(right, curve["patients"], curve["pooled"], curve, capsize=3, lw=1.2, color=VERMILION, fmt="s-")
+    look = {"color": style.VERMILION, "fmt": "s-", **_CAPS}
+    style.intervals(right, curve["patients"], curve["pooled"], curve, **look)
     right.plot(curve["patients"], curve["mean"], "D", color="black", ms=4)
     right.set(xlabel="training patients", ylabel="AUC", xlim=(0, 1.1 * curve["patients"].max()))
-    left.axvline(0.5, color=GREY, lw=0.8)
-    right.axhline(0.5, color=GREY, lw=0.8)
+    left.axvline(0.5, color=style.GREY, lw=0.8)
+    right.axhline(0.5, color=style.GREY, lw=0.8)
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
-@styled
+@style.styled
 def roc_curves(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
     """Pooled ROC curve of each model, each fold's as a thin line, the AUC with its clustered interval in the legend.
 
@@ -155,16 +150,16 @@ def roc_curves(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
     if sorted(runs["model"]) != sorted(models) or len(runs[["split", "repeat"]].drop_duplicates()) != 1:
         raise InputError(f"found {runs.to_dict('records')}, expected {models} in one split and repeat")
     summary = performance.summary(table).query("metric == 'auc'").set_index("model")
-    figure, axes = single(4.6)
+    figure, axes = style.single(4.6)
     for position, model in enumerate(models):
         _model_curve(axes, table[table["model"] == model], summary.loc[model], position)
-    axes.plot([0, 1], [0, 1], color=GREY, lw=0.8)
+    axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.8)
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.legend(loc="lower right", title="pooled AUC [95 % interval, clustered]")
     return figure
 
 
-@styled
+@style.styled
 def auc_forest(summary: pd.DataFrame) -> Figure:
     """Pooled AUC of each model with its clustered and its naive interval.
 
@@ -173,20 +168,20 @@ def auc_forest(summary: pd.DataFrame) -> Figure:
     summary : of ``performance.summary``; one row of dots per model, split and repeat
     """
     rows = summary[summary["metric"] == "auc"].reset_index(drop=True)
-    figure, axes = single(0.9 + 0.5 * len(rows))
-    kinds = (("clustered by patient", "", -0.14, BLUE, "o"), ("naive DeLong", "naive_", 0.14, GREY, "s"))
+    figure, axes = style.single(0.9 + 0.5 * len(rows))
+    kinds = (("clustered by patient", "", -0.14, style.BLUE, "o"), ("naive DeLong", "naive_", 0.14, style.GREY, "s"))
     for label, prefix, shift, colour, marker in kinds:
         ends = {"low": rows[f"{prefix}low"], "high": rows[f"{prefix}high"]}
-        look = {"fmt": marker, "color": colour, "mfc": "white" if prefix else colour, "capsize": 3, "lw": 1.4}
-        intervals(axes, rows["pooled"], np.arange(len(rows)) + shift, ends, along="x", label=label, **look)
-    axes.axvline(0.5, color=GREY, lw=0.8)
+        look = {"fmt": marker, "color": colour, "mfc": "white" if prefix else colour, **_CAPS}
+        style.intervals(axes, rows["pooled"], np.arange(len(rows)) + shift, ends, along="x", label=label, **look)
+    axes.axvline(0.5, color=style.GREY, lw=0.8)
     axes.set_yticks(range(len(rows)), _run_names(rows))
     axes.set(xlabel="pooled AUC, 95 % interval", ylabel="model", ylim=(len(rows) - 0.5, -0.5))
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
-@styled
+@style.styled
 def score_by_grade(predictions: pd.DataFrame, segments: pd.DataFrame) -> Figure:
     """Scores of the test folds by MRI grade, a panel per model, every segment a point.
 
@@ -197,20 +192,20 @@ def score_by_grade(predictions: pd.DataFrame, segments: pd.DataFrame) -> Figure:
     """
     table = predictions.merge(segments[[*KEY, "grade"]], on=KEY, validate="many_to_one")
     models = list(dict.fromkeys(table["model"]))
-    figure, axes = grid(models, 2.6)
+    figure, axes = style.grid(models, 2.6)
     for position, (panel, model) in enumerate(zip(axes, models, strict=True)):
         of_model = table[table["model"] == model]
         groups = [of_model.loc[of_model["grade"] == grade, "score"].to_numpy() for grade in range(4)]
-        box_and_points(panel, groups, GRADE_NAMES)
+        style.box_and_points(panel, groups, GRADE_NAMES)
         for threshold in of_model["threshold"].unique():
-            panel.axhline(threshold, color=VERMILION, lw=0.7, ls="--")
-        panel.set_ylabel(f"score, {model_look(model, position)['label']}")
+            panel.axhline(threshold, color=style.VERMILION, lw=0.7, ls="--")
+        panel.set_ylabel(f"score, {style.model_look(model, position)['label']}")
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
     return figure
 
 
 def _penalties(history: pd.DataFrame) -> Figure:
-    figure, axes = single(3.0)
+    figure, axes = style.single(3.0)
     _of_folds(axes, history, "C", "inner_auc")
     axes.set(xscale="log", xlabel="C of the head (inverse penalty)", ylabel="AUC on inner folds", ylim=(0, 1.03))
     return figure
@@ -218,11 +213,13 @@ def _penalties(history: pd.DataFrame) -> Figure:
 
 def _of_folds(axes: Axes, history: pd.DataFrame, x: str, y: str) -> None:
     """A dashed line for each fold, a dot at what was kept of it, and the line of a model that knows nothing."""
-    look: dict[str, Any] = {"color": VERMILION, "lw": 1, "linestyle": "--"}
+    import seaborn as sns
+
+    look: dict[str, Any] = {"color": style.VERMILION, "lw": 1, "linestyle": "--"}
     sns.lineplot(_by_run(history), x=x, y=y, units="run", estimator=None, ax=axes, **look)
     best = history[history["kept"]]
     axes.plot(best[x], best[y], "o", color="black", ms=4)
-    axes.axhline(0.5, color=GREY, lw=0.8)
+    axes.axhline(0.5, color=style.GREY, lw=0.8)
 
 
 def _by_run(history: pd.DataFrame) -> pd.DataFrame:
@@ -231,7 +228,7 @@ def _by_run(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def _model_curve(axes: Axes, predictions: pd.DataFrame, auc: pd.Series, position: int) -> None:
-    look = model_look(predictions["model"].iloc[0], position)
+    look = style.model_look(predictions["model"].iloc[0], position)
     for _, fold in predictions.groupby("fold"):
         if fold["y_true"].nunique() == 2:
             x, y, _ = roc.curve(fold["y_true"], fold["score"])
@@ -244,7 +241,7 @@ def _model_curve(axes: Axes, predictions: pd.DataFrame, auc: pd.Series, position
 
 def _run_names(rows: pd.DataFrame) -> list[str]:
     """The models' names, with split and repeat where there are several."""
-    names = [str(model_look(model)["label"]) for model in rows["model"]]
+    names = [str(style.model_look(model)["label"]) for model in rows["model"]]
     for column, prefix in (("split", "split by "), ("repeat", "repeat ")):
         if rows[column].nunique() > 1:
             names = [f"{name}\n{prefix}{value}" for name, value in zip(names, rows[column], strict=True)]

@@ -13,30 +13,19 @@ from numpy.typing import NDArray
 
 from mflib.base.errors import InputError
 from mflib.base.words import LABELS
-from mflib.show.figures.style import (
-    BLUE,
-    GREY,
-    ORANGE,
-    VERMILION,
-    intervals,
-    model_look,
-    panels,
-    single,
-    spread,
-    styled,
-)
+from mflib.show import style
 from mflib.stats import performance, roc
 from mflib.stats.performance.decisions import TREAT_ALL, TREAT_NONE
 from mflib.stats.performance.predictions import RUN, models
 
 _OPAQUE = {"facecolor": "white", "linewidth": 0, "pad": 1}
 _TREATED: dict[str, dict[str, Any]] = {
-    TREAT_ALL: {"label": "treat all", "color": GREY, "linestyle": "-"},
+    TREAT_ALL: {"label": "treat all", "color": style.GREY, "linestyle": "-"},
     TREAT_NONE: {"label": "treat none", "color": "black", "linestyle": ":"},
 }
 
 
-@styled
+@style.styled
 def calibration_curves(table: pd.DataFrame) -> Figure:
     """Observed share of infiltrated segments by predicted probability, with clustered 95 % intervals.
 
@@ -49,17 +38,17 @@ def calibration_curves(table: pd.DataFrame) -> Figure:
     InputError
         Several splits or repeats.
     """
-    figure, axes = single(4.6)
-    axes.plot([0, 1], [0, 1], color=GREY, lw=0.8, label="perfect")
+    figure, axes = style.single(4.6)
+    axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.8, label="perfect")
     for look, rows in _of_models(table, "observed"):
-        intervals(axes, rows["mean_score"], rows["observed"], rows, ms=4, elinewidth=0.8, **look)
+        style.intervals(axes, rows["mean_score"], rows["observed"], rows, ms=4, elinewidth=0.8, **look)
     axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set_aspect("equal")
     axes.legend(loc="upper left", title=_left_out(table, "observed"))
     return figure
 
 
-@styled
+@style.styled
 def decision_curves(table: pd.DataFrame) -> Figure:
     """Net benefit of each model over the probability from which a segment is treated; bands are 95 % intervals.
 
@@ -72,7 +61,7 @@ def decision_curves(table: pd.DataFrame) -> Figure:
     InputError
         Several splits or repeats.
     """
-    figure, axes = single(3.8)
+    figure, axes = style.single(3.8)
     for look, rows in _of_models(table, "net_benefit"):
         axes.plot(rows["threshold"], rows["net_benefit"], **{**look, "marker": ""})
         axes.fill_between(rows["threshold"], rows["low"], rows["high"], color=look["color"], alpha=0.12, lw=0)
@@ -86,7 +75,7 @@ def decision_curves(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def subgroup_forest(table: pd.DataFrame) -> Figure:
     """AUC of each model in each part of the cohort with its clustered 95 % interval; small parts are named only.
 
@@ -101,16 +90,16 @@ def subgroup_forest(table: pd.DataFrame) -> Figure:
     """
     groups = table[["variable", "group", "n", "n_patients"]].drop_duplicates(["variable", "group"])
     named = models(table)
-    figure, axes = single(1.3 + (0.2 + 0.14 * len(named)) * len(groups))
+    figure, axes = style.single(1.3 + (0.2 + 0.14 * len(named)) * len(groups))
     place = {key: row for row, key in enumerate(groups[["variable", "group"]].itertuples(index=False, name=None))}
     for number, (look, rows) in enumerate(_of_models(table, "auc")):
         shift = 0.6 * ((number + 0.5) / len(named) - 0.5)
         at = [place[key] + shift for key in rows[["variable", "group"]].itertuples(index=False, name=None)]
-        intervals(axes, rows["auc"], at, rows, along="x", ms=4, elinewidth=1.2, **(look | {"linestyle": ""}))
+        style.intervals(axes, rows["auc"], at, rows, along="x", ms=4, elinewidth=1.2, **(look | {"linestyle": ""}))
     _withheld(axes, table, place)
-    axes.axvline(0.5, color=GREY, lw=0.8)
+    axes.axvline(0.5, color=style.GREY, lw=0.8)
     for edge in np.flatnonzero(groups["variable"].to_numpy()[1:] != groups["variable"].to_numpy()[:-1]):
-        axes.axhline(edge + 0.5, color=GREY, lw=0.4)
+        axes.axhline(edge + 0.5, color=style.GREY, lw=0.4)
     names = [f"{g.variable}: {g.group}\n{g.n} segments, {g.n_patients} patients" for g in groups.itertuples()]
     axes.set_yticks(range(len(groups)), names)
     axes.set(xlabel="AUC", ylabel="part of the cohort", xlim=(0, 1.01), ylim=(len(groups) - 0.5, -0.5))
@@ -130,30 +119,30 @@ def _of_models(table: pd.DataFrame, column: str) -> list[tuple[dict[str, Any], p
     for model in named:
         rows = table[(table["model"] == model) & table[column].notna()]
         if len(rows):
-            found.append((model_look(model, foreign.index(model) if model in foreign else 0), rows))
+            found.append((style.model_look(model, foreign.index(model) if model in foreign else 0), rows))
     return found
 
 
 def _left_out(table: pd.DataFrame, column: str) -> str | None:
     """Which models have no numbers in a column, in words."""
     named = [model for model in models(table) if table.loc[table["model"] == model, column].isna().all()]
-    labels = [str(model_look(model)["label"]) for model in named]
+    labels = [str(style.model_look(model)["label"]) for model in named]
     return f"without probabilities: {', '.join(labels)}" if labels else None
 
 
 def _withheld(axes: Axes, table: pd.DataFrame, place: dict[Any, int]) -> None:
     """Say where a part is too small to show."""
-    small = table[table["auc"].isna()].drop_duplicates(["variable", "group"])
-    for row in small.itertuples():
-        axes.text(0.02, place[row.variable, row.group], row.note, va="center", fontsize=7.5, color=GREY, bbox=_OPAQUE)
+    look: dict[str, Any] = {"va": "center", "fontsize": 7.5, "color": style.GREY, "bbox": _OPAQUE}
+    for row in table[table["auc"].isna()].drop_duplicates(["variable", "group"]).itertuples():
+        axes.text(0.02, place[row.variable, row.group], row.note, **look)
 
 
 # Colour and marker of each verdict, the same order from near to far.
-_VERDICTS = {"inside": (BLUE, "o"), "at the edge": (ORANGE, "^"), "outside": ("black", "X")}
+_VERDICTS = {"inside": (style.BLUE, "o"), "at the edge": (style.ORANGE, "^"), "outside": ("black", "X")}
 _MOST = 20  # features in one plot
 
 
-@styled
+@style.styled
 def distances(own: NDArray[np.float64], applicability: pd.DataFrame) -> Figure:
     """Distance of each segment's texture to the training segments: the study's own, left out in turn, and another's.
 
@@ -162,13 +151,14 @@ def distances(own: NDArray[np.float64], applicability: pd.DataFrame) -> Figure:
     own : (n,) distances of the training segments, each with its patient left out
     applicability : ``verdict`` and ``distance`` of each segment of the other cohort
     """
-    figure, axes = single(2.9)
-    axes.plot(own, spread(len(own)), "o", color=GREY, ms=3, alpha=0.5, mew=0, label=f"own, left out ({len(own)})")
+    figure, axes = style.single(2.9)
+    label = f"own, left out ({len(own)})"
+    axes.plot(own, style.spread(len(own)), "o", color=style.GREY, ms=3, alpha=0.5, mew=0, label=label)
     for verdict, (colour, marker) in _VERDICTS.items():
         found = applicability.loc[applicability["verdict"] == verdict, "distance"].to_numpy(dtype=np.float64)
         if len(found):
             label = f"external, {verdict} ({len(found)})"
-            axes.plot(found, 1 + spread(len(found)), marker, color=colour, ms=4.5, alpha=0.8, mew=0, label=label)
+            axes.plot(found, 1 + style.spread(len(found)), marker, color=colour, ms=4.5, alpha=0.8, mew=0, label=label)
     axes.axvline(float(np.percentile(own, 95)), color="black", lw=0.8, ls=":", label="95 % of the own lie left of it")
     axes.set_yticks([0, 1], ["own", "external"])
     axes.set(xlabel="Mahalanobis distance of the texture", ylabel="cohort", ylim=(1.5, -0.5), xscale="log")
@@ -178,7 +168,7 @@ def distances(own: NDArray[np.float64], applicability: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def out_of_range(features: pd.DataFrame, segments: int) -> Figure:
     """How many segments of another cohort leave the training range, feature by feature.
 
@@ -189,8 +179,8 @@ def out_of_range(features: pd.DataFrame, segments: int) -> Figure:
     """
     counts = features["feature"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
     shown = counts.head(_MOST)
-    figure, axes = single(1.0 + 0.22 * max(len(shown), 2))
-    axes.barh(range(len(shown)), shown, color=BLUE, height=0.7)
+    figure, axes = style.single(1.0 + 0.22 * max(len(shown), 2))
+    axes.barh(range(len(shown)), shown, color=style.BLUE, height=0.7)
     for row, count in enumerate(shown):
         axes.text(count, row, f" {count}", va="center", fontsize=8)
     axes.set_yticks(range(len(shown)), list(shown.index))
@@ -199,11 +189,11 @@ def out_of_range(features: pd.DataFrame, segments: int) -> Figure:
     axes.set_ylabel("feature")
     axes.set(xlim=(0, 1.08 * max(segments, 1)), ylim=(max(len(shown), 1) - 0.4, -0.6))
     if shown.empty:
-        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=GREY)
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=style.GREY)
     return figure
 
 
-@styled
+@style.styled
 def transported_roc(own: pd.DataFrame, external: pd.DataFrame) -> Figure:
     """ROC curve of each model on its own cohort, out of fold, and on another one.
 
@@ -212,12 +202,12 @@ def transported_roc(own: pd.DataFrame, external: pd.DataFrame) -> Figure:
     own, external : predictions tables of one split and repeat each
     """
     named = [model for model in performance.models(own) if model in set(external["model"])]
-    figure, axes = panels(1, len(named), 3.7, sharey=True)
+    figure, axes = style.panels(1, len(named), 3.7, sharey=True)
     for position, (panel, model) in enumerate(zip(axes[0], named, strict=True)):
-        look = model_look(model, position)
-        for table, label, style in ((own, "own", ":"), (external, "external", "-")):
-            _curve(panel, table[table["model"] == model], label, GREY if label == "own" else look["color"], style)
-        panel.plot([0, 1], [0, 1], color=GREY, lw=0.6)
+        look = style.model_look(model, position)
+        for table, label, line in ((own, "own", ":"), (external, "external", "-")):
+            _curve(panel, table[table["model"] == model], label, style.GREY if label == "own" else look["color"], line)
+        panel.plot([0, 1], [0, 1], color=style.GREY, lw=0.6)
         panel.set(title=look["label"], xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
         panel.legend(loc="lower right")
     axes[0, 0].set_ylabel("sensitivity")
@@ -225,7 +215,7 @@ def transported_roc(own: pd.DataFrame, external: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def recalibrated_curves(curves: dict[str, pd.DataFrame]) -> Figure:
     """Observed share of infiltrated segments by predicted probability, before and after an update, a panel per model.
 
@@ -233,28 +223,28 @@ def recalibrated_curves(curves: dict[str, pd.DataFrame]) -> Figure:
     ----------
     curves : tables of ``performance.calibration_curve`` by what was done, the probabilities as they came first
     """
-    looks = ((GREY, "o", ":"), (BLUE, "s", "-"), (VERMILION, "^", "--"))
+    looks = ((style.GREY, "o", ":"), (style.BLUE, "s", "-"), (style.VERMILION, "^", "--"))
     table = pd.concat(curves.values())
     named = performance.models(table[table["observed"].notna()]) or performance.models(table)
-    figure, axes = panels(1, len(named), 4.0, sharey=True)
+    figure, axes = style.panels(1, len(named), 4.0, sharey=True)
     for panel, model in zip(axes[0], named, strict=True):
-        panel.plot([0, 1], [0, 1], color=GREY, lw=0.8)
-        for (name, curve), (colour, marker, style) in zip(curves.items(), looks, strict=False):
+        panel.plot([0, 1], [0, 1], color=style.GREY, lw=0.8)
+        for (name, curve), (colour, marker, line) in zip(curves.items(), looks, strict=False):
             rows = curve[(curve["model"] == model) & curve["observed"].notna()]
-            look: dict[str, Any] = {"color": colour, "fmt": marker + style, "ms": 4, "elinewidth": 0.7}
+            look: dict[str, Any] = {"color": colour, "fmt": marker + line, "ms": 4, "elinewidth": 0.7}
             label = name if model == named[0] else None
-            intervals(panel, rows["mean_score"], rows["observed"], rows, label=label, **look)
-        panel.set(title=model_look(model)["label"], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+            style.intervals(panel, rows["mean_score"], rows["observed"], rows, label=label, **look)
+        panel.set(title=style.model_look(model)["label"], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes[0, 0].set_ylabel("observed share")
     figure.supxlabel("predicted probability", fontsize=9)
     figure.legend(loc="outside upper center", ncols=3)
     return figure
 
 
-def _curve(axes: Axes, table: pd.DataFrame, label: str, colour: str, style: str) -> None:
+def _curve(axes: Axes, table: pd.DataFrame, label: str, colour: str, line: str) -> None:
     auc = performance.summary(table).set_index("metric").loc["auc"]
     if table["y_true"].nunique() < 2:
-        axes.plot([], [], color=colour, ls=style, label=f"{label}: one class only")
+        axes.plot([], [], color=colour, ls=line, label=f"{label}: one class only")
         return
     x, y, _ = roc.curve(table["y_true"], table["score"])
-    axes.plot(x, y, color=colour, ls=style, label=f"{label} {performance.estimate(auc, 'pooled')}")
+    axes.plot(x, y, color=colour, ls=line, label=f"{label} {performance.estimate(auc, 'pooled')}")

@@ -8,30 +8,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mflib.show.figures.style import (
-    BLUE,
-    GREY,
-    LINES,
-    ORANGE,
-    PURPLE,
-    VERMILION,
-    heat_map,
-    panels,
-    single,
-    spread,
-    styled,
-)
+from mflib.show import style
 
 # Colour, marker and place in the row of the wrong way and the right one.
-_LOOKS = {False: (VERMILION, "s", -0.18), True: (BLUE, "o", 0.18)}
+_LOOKS = {False: (style.VERMILION, "s", -0.18), True: (style.BLUE, "o", 0.18)}
 
 
-@styled
+@style.styled
 def right_and_wrong(table: pd.DataFrame, name: str = "AUC", nothing: float | None = 0.5) -> Figure:
     """The wrong way and the right one of each case: every repetition as a point, the mean as a large one.
 
@@ -44,9 +31,9 @@ def right_and_wrong(table: pd.DataFrame, name: str = "AUC", nothing: float | Non
     """
     cases = table[["data", "case"]].drop_duplicates().itertuples(index=False, name=None)
     places = {case: row for row, case in enumerate(cases)}
-    figure, axes = single(1.0 + 0.62 * len(places))
+    figure, axes = style.single(1.0 + 0.62 * len(places))
     if nothing is not None:
-        axes.axvline(nothing, color=GREY, lw=0.8, ls="--")
+        axes.axvline(nothing, color=style.GREY, lw=0.8, ls="--")
     named: set[str] = set()
     for (data, case, way, right), rows in table.groupby(["data", "case", "way", "right"], sort=False):
         colour, marker, aside = _LOOKS[bool(right)]
@@ -54,7 +41,7 @@ def right_and_wrong(table: pd.DataFrame, name: str = "AUC", nothing: float | Non
         if values.empty:
             axes.annotate("not made", (0.5, height), xycoords=("axes fraction", "data"), va="center", color=colour)
             continue
-        points = height + 0.3 * spread(len(values))
+        points = height + 0.3 * style.spread(len(values))
         axes.plot(values, points, marker, color=colour, ms=3, mew=0, alpha=0.4)
         label = None if way in named else str(way)
         axes.plot(values.mean(), height, marker, color=colour, ms=7, mec="black", mew=0.8, ls="", label=label)
@@ -67,7 +54,7 @@ def right_and_wrong(table: pd.DataFrame, name: str = "AUC", nothing: float | Non
     return figure
 
 
-@styled
+@style.styled
 def null_distribution(table: pd.DataFrame, name: str = "AUC") -> Figure:
     """The value with the true labels as a line, and those with permuted labels as points and bars.
 
@@ -76,20 +63,22 @@ def null_distribution(table: pd.DataFrame, name: str = "AUC") -> Figure:
     table : ``right`` (the true labels), ``value``; NaN is left out
     name : what the values are
     """
+    import seaborn as sns
+
     known = table.dropna(subset="value")
     permuted, true = (known.loc[known["right"] == kind, "value"].to_numpy() for kind in (False, True))
-    figure, axes = single(2.6)
-    sns.histplot(permuted, bins="sqrt", color=ORANGE, ec="white", alpha=1, label="permuted labels", ax=axes)
-    sns.rugplot(permuted, height=-0.06, clip_on=False, color="black", ax=axes)
+    figure, axes = style.single(2.6)
+    sns.histplot(permuted, bins="sqrt", color=style.ORANGE, ec="white", alpha=1, label="permuted labels", ax=axes)
+    sns.rugplot(permuted, height=0.07, color="black", ax=axes)
     for value in true:
-        axes.axvline(value, color=BLUE, lw=2, label="true labels")
+        axes.axvline(value, color=style.BLUE, lw=2, label="true labels")
     axes.set(xlabel=name, ylabel="permutations")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
 
-@styled
+@style.styled
 def predictive_values_over_prevalence(table: pd.DataFrame, marked: dict[str, float]) -> Figure:
     """What a positive and a negative call of one test mean, by how common the disease is.
 
@@ -98,19 +87,19 @@ def predictive_values_over_prevalence(table: pd.DataFrame, marked: dict[str, flo
     table : ``prevalence``, ``ppv``, ``npv``, in [0, 1]
     marked : prevalences to mark, by what to call them
     """
-    figure, axes = single(3.0)
-    axes.plot(table["prevalence"], table["ppv"], color=BLUE, label="PPV")
-    axes.plot(table["prevalence"], table["npv"], "--", color=VERMILION, label="NPV")
+    figure, axes = style.single(3.0)
+    axes.plot(table["prevalence"], table["ppv"], color=style.BLUE, label="PPV")
+    axes.plot(table["prevalence"], table["npv"], "--", color=style.VERMILION, label="NPV")
     for share in sorted(set(marked.values())):
         names = ", ".join(name for name, its_share in marked.items() if its_share == share)
-        axes.axvline(share, color=GREY, lw=0.8, ls=":")
-        axes.annotate(names, (share, 0.02), xytext=(3, 0), textcoords="offset points", rotation=90, color=GREY)
+        axes.axvline(share, color=style.GREY, lw=0.8, ls=":")
+        axes.annotate(names, (share, 0.02), xytext=(3, 0), textcoords="offset points", rotation=90, color=style.GREY)
     axes.set(xlabel="prevalence", ylabel="predictive value", ylim=(0, 1.02))
     axes.legend(loc="lower right")
     return figure
 
 
-@styled
+@style.styled
 def ceiling_over_kappa(table: pd.DataFrame) -> Figure:
     """The AUC that is left of a perfect model and of a good one, by how far the readers of the reference agree.
 
@@ -119,8 +108,11 @@ def ceiling_over_kappa(table: pd.DataFrame) -> Figure:
     table : ``data``, ``kappa``, ``reference``, ``auc``, ``auc_sd``, ``auc_of_good``; rows of the cohort are marked,
         those without a kappa left out
     """
-    figure, axes = panels(1, 2, 3.0, sharex=True, sharey=True)
-    looks = {"auc": (BLUE, "-", "perfect model"), "auc_of_good": (PURPLE, "--", "model with a true AUC of 0.8")}
+    figure, axes = style.panels(1, 2, 3.0, sharex=True, sharey=True)
+    looks = {
+        "auc": (style.BLUE, "-", "perfect model"),
+        "auc_of_good": (style.PURPLE, "--", "model with a true AUC of 0.8"),
+    }
     for panel, (reference, rows) in zip(axes[0], table.groupby("reference", sort=False), strict=True):
         simulated = rows[rows["data"] == "simulated"].sort_values("kappa")
         measured = rows[(rows["data"] != "simulated") & rows["kappa"].notna()]
@@ -128,16 +120,16 @@ def ceiling_over_kappa(table: pd.DataFrame) -> Figure:
             panel.plot(simulated["kappa"], simulated[column], line, color=colour, label=label)
             panel.plot(measured["kappa"], measured[column], "D", color="black", ms=5)
         low, high = (simulated["auc"] + way * simulated["auc_sd"] for way in (-1, 1))
-        panel.fill_between(simulated["kappa"], low, high, color=BLUE, alpha=0.15, lw=0)
+        panel.fill_between(simulated["kappa"], low, high, color=style.BLUE, alpha=0.15, lw=0)
         panel.set(title=f"reference: {reference}", xlabel="kappa of two readers", ylabel="AUC against the reference")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
 
-_LEVELS: tuple[tuple[str, Any], ...] = ((GREY, (0, (4, 2))), ("black", (0, (1, 1))))
+_LEVELS: tuple[tuple[str, Any], ...] = ((style.GREY, (0, (4, 2))), ("black", (0, (1, 1))))
 
 
-@styled
+@style.styled
 def confusion_matrices(found: pd.DataFrame) -> Figure:
     """Confusion matrix of each fold, a row of them for each model; rows are the truth, columns the call.
 
@@ -147,11 +139,11 @@ def confusion_matrices(found: pd.DataFrame) -> Figure:
         nearest one), as ``published.matrices``
     """
     models, most = list(found["model"].unique()), int(found[["tp", "fp", "fn", "tn"]].max(axis=None))
-    figure, axes = panels(len(models), int(found.groupby("model").size().max()), 0.4 + 1.75 * len(models))
+    figure, axes = style.panels(len(models), int(found.groupby("model").size().max()), 0.4 + 1.75 * len(models))
     for row, (model, folds) in enumerate(found.groupby("model", sort=False)):
         for place, fold in enumerate(folds.itertuples()):
             cells = pd.DataFrame([[fold.tp, fold.fn], [fold.fp, fold.tn]], ["+", "\u2212"], ["+", "\u2212"])
-            heat_map(axes[row, place], cells, ".0f", cmap="Blues", vmin=0, vmax=most)
+            style.heat_map(axes[row, place], cells, ".0f", cmap="Blues", vmin=0, vmax=most)
             nearest = "" if fold.fits else ", nearest"
             axes[row, place].set_title(f"fold {fold.fold}{nearest}\nN = {fold.n}")
         for empty in axes[row, len(folds) :]:
@@ -161,7 +153,7 @@ def confusion_matrices(found: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def fold_composition(found: pd.DataFrame, positives: int, negatives: int) -> Figure:
     """Cases and prevalence of each fold as found, beside those of a stratified partition of the cohort.
 
@@ -172,7 +164,7 @@ def fold_composition(found: pd.DataFrame, positives: int, negatives: int) -> Fig
     positives, negatives : of the cohort
     """
     groups = list(found.groupby("model", sort=False))
-    figure, axes = panels(2, len(groups), 4.2, sharey="row", sharex="col")
+    figure, axes = style.panels(2, len(groups), 4.2, sharey="row", sharex="col")
     for column, (model, folds) in enumerate(groups):
         _sizes(axes[0, column], folds, positives / len(folds), negatives / len(folds))
         _prevalences(axes[1, column], folds, positives / (positives + negatives))
@@ -187,7 +179,7 @@ def fold_composition(found: pd.DataFrame, positives: int, negatives: int) -> Fig
     return figure
 
 
-@styled
+@style.styled
 def p_by_correlation(curves: pd.DataFrame, printed: Mapping[str, float]) -> Figure:
     """P of the difference of two AUCs by the correlation of their errors; horizontal lines are printed P values.
 
@@ -196,8 +188,8 @@ def p_by_correlation(curves: pd.DataFrame, printed: Mapping[str, float]) -> Figu
     curves : ``areas`` (a name for each pair), ``correlation``, ``p``, as ``published.p_by_correlation``
     printed : P values by their names
     """
-    figure, axes = single(3.4)
-    axes.set_prop_cycle(**LINES)
+    figure, axes = style.single(3.4)
+    axes.set_prop_cycle(**style.LINES)
     for areas, curve in curves.groupby("areas", sort=False):
         axes.plot(curve["correlation"], curve["p"], lw=2, label=f"AUC {areas}")
     for position, (name, p) in enumerate(printed.items()):
@@ -212,10 +204,10 @@ def p_by_correlation(curves: pd.DataFrame, printed: Mapping[str, float]) -> Figu
 def _sizes(axes: Axes, folds: pd.DataFrame, positives: float, negatives: float) -> None:
     """Stacked bars of both classes; lines where a partition of the cohort would end them."""
     place = np.arange(len(folds))
-    axes.bar(place, folds["positives"], width=0.7, color=ORANGE, edgecolor="black", lw=0.6, label="positives")
+    axes.bar(place, folds["positives"], width=0.7, color=style.ORANGE, edgecolor="black", lw=0.6, label="positives")
     rest = folds["n"] - folds["positives"]
     axes.bar(
-        place, rest, bottom=folds["positives"], width=0.7, color="white", hatch="///", edgecolor=GREY, lw=0.6,
+        place, rest, bottom=folds["positives"], width=0.7, color="white", hatch="///", edgecolor=style.GREY, lw=0.6,
         label="negatives",
     )  # fmt: skip
     axes.axhline(positives, color="black", lw=1.2, ls="--", label="cohort in equal parts")
@@ -229,6 +221,6 @@ def _prevalences(axes: Axes, folds: pd.DataFrame, prevalence: float) -> None:
     axes.bar(
         place, 2 * one_case, bottom=100 * prevalence - one_case, width=0.9, color="#BBBBBB", label="within one case"
     )
-    axes.plot(place, 100 * folds["positives"] / folds["n"], "D", color=VERMILION, ms=6, label="found prevalence")
+    axes.plot(place, 100 * folds["positives"] / folds["n"], "D", color=style.VERMILION, ms=6, label="found prevalence")
     axes.axhline(100 * prevalence, color="black", lw=1.2, ls="--")
     axes.margins(y=0.15)

@@ -17,21 +17,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mflib.base.words import AXES, PLANES
-from mflib.show import planes
-from mflib.show.figures.style import (
-    BLUE,
-    GREY,
-    LINES,
-    WIDTH,
-    model_look,
-    panels,
-    single,
-    spread,
-    styled,
-)
+from mflib.show import planes, style
 
 VISIBLE_FROM = 0.4  # of the maximum; what is below would veil the picture
-TALLEST = 1.65  # inches of a picture; four rows fill a page
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +40,7 @@ class Case:
     spacing_mm: tuple[float, float, float]
 
 
-@styled
+@style.styled
 def saliency_gallery(cases: Sequence[Case]) -> Figure:
     """Three planes through the most salient voxel of each region, the saliency laid over the grey picture.
 
@@ -61,9 +49,7 @@ def saliency_gallery(cases: Sequence[Case]) -> Figure:
     cases : one row each; thin lines show where the planes of a row cut each other
     """
     widest = np.max([np.multiply(case.voxels.shape, case.spacing_mm) for case in cases], axis=0)
-    figure, rows, bar = _tiles(
-        [(float(widest[right]), float(widest[down])) for _, right, down, _ in PLANES], len(cases)
-    )
+    figure, rows = style.triplets(len(cases), widest, 1.28)
     veil = planes.veil(VISIBLE_FROM)
     for row, case in zip(rows, cases, strict=True):
         cut, salient = _most_salient(case.map), case.map / (max(float(case.map.max()), 0) or 1)
@@ -72,19 +58,15 @@ def saliency_gallery(cases: Sequence[Case]) -> Figure:
             look: dict[str, Any] = {"cmap": veil, "vmax": 1, "interpolation": "nearest"}
             planes.draw(panel, salient, case.spacing_mm, plane, cut[plane[3]], **look)
             planes.crosshair(panel, plane, tuple(np.add(cut, 0.5) * case.spacing_mm))
-            planes.name_axes(panel, plane)
-            panel.set_anchor("N")
         row[0].set_title(case.label, loc="left")
-    for panel in rows[:-1].flat:
-        panel.set_xlabel("")
-    figure.colorbar(
-        ScalarMappable(Normalize(0, 1), veil), bar, orientation="horizontal", label="saliency / its maximum"
-    )
-    bar.set_facecolor("dimgrey")
+    height = figure.get_figheight()
+    bar = figure.add_axes((0.1, 0.5 / height, 0.88, 0.12 / height), label="<colorbar>", facecolor="dimgrey")
+    mapped = ScalarMappable(Normalize(0, 1), veil)
+    figure.colorbar(mapped, bar, orientation="horizontal", label="saliency / its maximum")
     return figure
 
 
-@styled
+@style.styled
 def saliency_checks(table: pd.DataFrame, baseline: Mapping[str, float]) -> Figure:
     """Likeness of saliency maps to the original ones while the network's weights are forgotten from the top.
 
@@ -94,12 +76,12 @@ def saliency_checks(table: pd.DataFrame, baseline: Mapping[str, float]) -> Figur
     baseline : likeness of other maps, by what they are of; a horizontal line each
     """
     steps = list(dict.fromkeys(table["randomised"]))
-    figure, axes = single(3.4)
+    figure, axes = style.single(3.4)
     for position, step in enumerate(steps):
         values = table.loc[table["randomised"] == step, "similarity"].to_numpy(np.float64)
-        axes.plot(position + spread(len(values)), values, "o", color=BLUE, ms=3, alpha=0.45, mew=0)
+        axes.plot(position + style.spread(len(values)), values, "o", color=style.BLUE, ms=3, alpha=0.45, mew=0)
     means = table.groupby("randomised")["similarity"].mean()[steps]
-    axes.plot(range(len(steps)), means, "o-", color=BLUE, mfc="white", mew=1.6)
+    axes.plot(range(len(steps)), means, "o-", color=style.BLUE, mfc="white", mew=1.6)
     axes.set_ylim(min(-0.25, table["similarity"].min() - 0.05, *(v - 0.05 for v in baseline.values())), 1.05)
     _name_levels(axes, {"no likeness": 0.0, **baseline})
     axes.set_xticks(range(len(steps)), [steps[0], *(f"+ {step}" for step in steps[1:])])
@@ -108,7 +90,7 @@ def saliency_checks(table: pd.DataFrame, baseline: Mapping[str, float]) -> Figur
     return figure
 
 
-@styled
+@style.styled
 def saliency_depth(profile: NDArray[np.float64], size_mm: float, groups: Mapping[str, NDArray[np.float64]]) -> Figure:
     """Share of the saliency along the depth of the region of interest, beside an even one.
 
@@ -118,42 +100,16 @@ def saliency_depth(profile: NDArray[np.float64], size_mm: float, groups: Mapping
     size_mm : extent of the region in depth
     groups : the same by group, (m,) each; may be empty
     """
-    figure, axes = single(3.0)
-    axes.axhline(100 / size_mm, color=GREY, linestyle="--", lw=1.2, label="even")
+    figure, axes = style.single(3.0)
+    axes.axhline(100 / size_mm, color=style.GREY, linestyle="--", lw=1.2, label="even")
     axes.plot(*_per_mm(profile, size_mm), color="black", lw=2.4, label="all regions")
-    axes.set_prop_cycle(**LINES)
+    axes.set_prop_cycle(**style.LINES)
     for label, values in groups.items():
         axes.plot(*_per_mm(values, size_mm), label=label)
     axes.set(xlabel="depth below the top of the region (mm)", ylabel="saliency (% per mm)", xlim=(0, size_mm))
     axes.set_ylim(bottom=0)
     axes.legend()
     return figure
-
-
-def _tiles(sizes_mm: Sequence[tuple[float, float]], rows: int) -> tuple[Figure, NDArray[Any], Axes]:
-    """Axes (rows, columns) of given widths and heights in mm, on one scale, and those of a colour bar below.
-
-    A layout engine would leave gaps, because pictures keep their shape: all measures here are in inches.
-    """
-    left, right, top, between, below = 0.62, 0.1, 0.3, 0.52, 1.28
-    widths, high = [width for width, _ in sizes_mm], max(height for _, height in sizes_mm)
-    room = WIDTH - left - right
-    scale = min((room - (len(widths) - 1) * left) / sum(widths), TALLEST / high)
-    height = top + rows * high * scale + (rows - 1) * between + below
-    figure = Figure(figsize=(WIDTH, height))
-    axes = figure.subplots(
-        rows,
-        len(widths),
-        squeeze=False,
-        width_ratios=widths,
-        gridspec_kw={
-            **{"left": left / WIDTH, "right": 1 - right / WIDTH, "top": 1 - top / height, "bottom": below / height},
-            "wspace": (room / (sum(widths) * scale) - 1) * len(widths) / (len(widths) - 1),  # of the mean width
-            "hspace": between / (high * scale),
-        },
-    )
-    bar = figure.add_axes((left / WIDTH, 0.5 / height, room / WIDTH, 0.12 / height), label="<colorbar>")
-    return figure, axes, bar
 
 
 def _most_salient(map: NDArray[np.float32]) -> tuple[int, ...]:
@@ -166,9 +122,9 @@ def _most_salient(map: NDArray[np.float32]) -> tuple[int, ...]:
 def _name_levels(axes: Axes, levels: Mapping[str, float]) -> None:
     """A horizontal line at each level, named beside the axes; names that would meet move up."""
     low, high = axes.get_ylim()
-    free, looks = low, cycle(list(zip(*LINES.values(), strict=True))[1:])
+    free, looks = low, cycle(list(zip(*style.LINES.values(), strict=True))[1:])
     for name, level in sorted(levels.items(), key=lambda item: item[1]):
-        colour, line = (GREY, "-") if level == 0 else next(looks)
+        colour, line = (style.GREY, "-") if level == 0 else next(looks)
         axes.axhline(level, color=colour, linestyle=line, lw=1.2, zorder=1)
         lines = textwrap.wrap(name, 20)
         half = 0.03 * len(lines) * (high - low)
@@ -183,7 +139,7 @@ def _per_mm(profile: NDArray[np.float64], size_mm: float) -> tuple[NDArray[np.fl
     return np.arange(0.5, len(profile)) * step, 100 * profile / step
 
 
-@styled
+@style.styled
 def mistakes(table: pd.DataFrame, pictures: Sequence[NDArray[np.uint8]]) -> Figure:
     """The most confident mistakes: a row for each model and kind, a transverse picture of the region for each segment.
 
@@ -194,11 +150,11 @@ def mistakes(table: pd.DataFrame, pictures: Sequence[NDArray[np.uint8]]) -> Figu
     """
     rows = list(table.groupby(["model", "kind"], sort=False).indices.items())
     if not rows:
-        figure, axes = panels(1, 1, 1.0)
+        figure, axes = style.panels(1, 1, 1.0)
         axes[0, 0].set(xticks=[], yticks=[], xlabel="no mistakes", ylabel="models")
         return figure
     columns = max(len(places) for _, places in rows)
-    figure, axes = panels(len(rows), columns, 0.3 + len(rows) * 6.0 / columns)
+    figure, axes = style.panels(len(rows), columns, 0.3 + len(rows) * 6.0 / columns)
     for row, ((model, kind), places) in zip(axes, rows, strict=True):
         for panel, place in zip(row, places, strict=False):
             segment = table.iloc[place]
@@ -209,5 +165,5 @@ def mistakes(table: pd.DataFrame, pictures: Sequence[NDArray[np.uint8]]) -> Figu
             panel.set_title(f"{name}\nscore {segment['score']:.2f} {side} {segment['threshold']:.2f}", fontsize=8)
         for panel in row[len(places) :]:
             panel.axis("off")
-        row[0].set_ylabel(f"{model_look(str(model))['label']}\n{kind}s, {AXES[1]}")
+        row[0].set_ylabel(f"{style.model_look(str(model))['label']}\n{kind}s, {AXES[1]}")
     return figure

@@ -17,13 +17,12 @@ from scipy.stats import gamma
 from mflib.base.words import GRADE_NAMES, KEY, PLANES, Plane
 from mflib.data.volume import Annotation
 from mflib.models.texture.intensity import Fit, decompress
-from mflib.show import planes
-from mflib.show.figures.style import BLUE, VERMILION, box_and_points, grid, heat_map, panels, single, styled
+from mflib.show import planes, style
 
 Voxels = NDArray[np.uint8]
 
 
-@styled
+@style.styled
 def three_planes(
     volumes: Sequence[tuple[str, Voxels]], spacing_mm: tuple[float, float, float], annotation: Annotation
 ) -> Figure:
@@ -35,22 +34,18 @@ def three_planes(
     spacing_mm : voxel size along i, j, k
     annotation : the ROI is drawn as a box, the reference points as projections onto each plane
     """
-    extent = [n * step for n, step in zip(volumes[0][1].shape, spacing_mm, strict=True)]
-    widths = [extent[right] for _, right, _, _ in PLANES]
-    heights = [extent[down] for _, _, down, _ in PLANES]
-    height = 5.4 * max(heights) / sum(widths) + 0.55
-    figure, axes = panels(len(volumes), 3, min(9.0, height * len(volumes) + 0.4), width_ratios=widths)
+    figure, axes = style.triplets(len(volumes), np.multiply(volumes[0][1].shape, spacing_mm), 0.95)
     for row, (label, voxels) in zip(axes, volumes, strict=True):
         for panel, plane in zip(row, PLANES, strict=True):
             cut = annotation.roi_start[plane[3]] + annotation.roi_size[plane[3]] // 2
             planes.draw(panel, voxels, spacing_mm, plane, cut)
             _mark(panel, plane, np.array(spacing_mm), annotation)
         row[0].set_title(label, loc="left")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=3)
     return figure
 
 
-@styled
+@style.styled
 def network_inputs(cases: Sequence[tuple[str, Voxels, Voxels, NDArray[np.float32]]]) -> Figure:
     """Transverse planes of regions of interest: as recorded, gain-normalised, and as the network sees them.
 
@@ -60,7 +55,7 @@ def network_inputs(cases: Sequence[tuple[str, Voxels, Voxels, NDArray[np.float32
         each; the inputs have one grey scale, from -3 to 3
     """
     names = ("as recorded", "gain-normalised", "network input")
-    figure, axes = panels(3, len(cases), 5.2, subplot_kw={"xticks": [], "yticks": []})
+    figure, axes = style.panels(3, len(cases), 5.2, subplot_kw={"xticks": [], "yticks": []})
     for column, (label, raw, normalised, seen) in zip(axes.T, cases, strict=True):
         grey: tuple[tuple[NDArray[Any], int, int], ...] = ((raw, 0, 255), (normalised, 0, 255), (seen, -3, 3))
         for panel, (voxels, low, high) in zip(column, grey, strict=True):
@@ -73,7 +68,7 @@ def network_inputs(cases: Sequence[tuple[str, Voxels, Voxels, NDArray[np.float32
     return figure
 
 
-@styled
+@style.styled
 def co_occurrence(patch: NDArray[np.integer], offset: tuple[int, int], matrix: NDArray[np.integer]) -> Figure:
     """How a co-occurrence matrix is counted: a patch of grey levels with one kind of pair marked, and its matrix.
 
@@ -84,24 +79,24 @@ def co_occurrence(patch: NDArray[np.integer], offset: tuple[int, int], matrix: N
     matrix : (levels, levels) counts of that offset in the patch; the fullest cell off the diagonal is marked, with its
         pairs in the patch
     """
-    figure, axes = panels(1, 2, 3.1)
+    figure, axes = style.panels(1, 2, 3.1)
     left, right = axes[0]
-    heat_map(left, pd.DataFrame(patch.T), ".0f", cmap="gray", vmin=0, vmax=len(matrix) - 1)
-    heat_map(right, pd.DataFrame(matrix), ".0f", vmin=0)
+    style.heat_map(left, pd.DataFrame(patch.T), ".0f", cmap="gray", vmin=0, vmax=len(matrix) - 1)
+    style.heat_map(right, pd.DataFrame(matrix), ".0f", vmin=0)
     off_diagonal = np.where(np.eye(len(matrix), dtype=bool), 0, matrix)
     row, column = np.unravel_index(off_diagonal.argmax(), matrix.shape)
-    right.add_patch(Rectangle((float(column), float(row)), 1, 1, fill=False, ec=VERMILION, lw=2.5))
+    right.add_patch(Rectangle((float(column), float(row)), 1, 1, fill=False, ec=style.VERMILION, lw=2.5))
     for x, y in np.argwhere(patch[: len(patch) - offset[0], : patch.shape[1] - offset[1]] >= 0):
         there = patch[x + offset[0], y + offset[1]]
         if (patch[x, y], there) == (row, column):
-            arrow = {"arrowstyle": "-|>", "color": VERMILION, "lw": 1.8, "shrinkA": 7, "shrinkB": 7}
+            arrow = {"arrowstyle": "-|>", "color": style.VERMILION, "lw": 1.8, "shrinkA": 7, "shrinkB": 7}
             left.annotate("", (x + offset[0] + 0.5, y + offset[1] + 0.5), (x + 0.5, y + 0.5), arrowprops=arrow)
     left.set(xlabel="lateral (voxels)", ylabel="depth (voxels)")
     right.set(xlabel="grey level of the neighbour", ylabel="grey level of the voxel")
     return figure
 
 
-@styled
+@style.styled
 def glcm(matrices: Mapping[str, NDArray[np.integer]]) -> Figure:
     """Grey-level co-occurrence matrices, counts on one logarithmic colour scale; pairs that never occur stay grey.
 
@@ -110,7 +105,7 @@ def glcm(matrices: Mapping[str, NDArray[np.integer]]) -> Figure:
     matrices : (levels, levels) counts of voxel pairs by what they are of, one or two
     """
     highest = max(2, *(matrix.max() for matrix in matrices.values()))
-    figure, axes = panels(1, len(matrices), 4.2 if len(matrices) == 1 else 3.2)
+    figure, axes = style.panels(1, len(matrices), 4.2 if len(matrices) == 1 else 3.2)
     for panel, (label, matrix) in zip(axes[0], matrices.items(), strict=True):
         panel.set_facecolor("lightgrey")
         image = panel.imshow(
@@ -122,7 +117,7 @@ def glcm(matrices: Mapping[str, NDArray[np.integer]]) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def under_gain(series: pd.DataFrame) -> Figure:
     """Features of one region under another gain: as recorded, and after normalisation with the two points.
 
@@ -132,8 +127,8 @@ def under_gain(series: pd.DataFrame) -> Figure:
         ``robustness.under_gain``
     """
     features = list(series["feature"].unique())
-    figure, axes = grid(features, 1.9, 0.6)
-    looks = {"as recorded": (VERMILION, "--", "s"), "gain-normalised": (BLUE, "-", "o")}
+    figure, axes = style.grid(features, 1.9, 0.6)
+    looks = {"as recorded": (style.VERMILION, "--", "s"), "gain-normalised": (style.BLUE, "-", "o")}
     for panel, feature in zip(axes, features, strict=True):
         for kind, (colour, line, marker) in looks.items():
             rows = series[(series["feature"] == feature) & (series["voxels"] == kind)]
@@ -144,9 +139,9 @@ def under_gain(series: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
+@style.styled
 def repeatability(table: pd.DataFrame) -> Figure:
-    """ICC(2,1) of features by what was moved: the median over the GLCM grid for each of its properties.
+    """ICC(2,1) of features by what was moved: the median over the GLCM style.grid for each of its properties.
 
     Parameters
     ----------
@@ -158,13 +153,13 @@ def repeatability(table: pd.DataFrame) -> Figure:
     medians = table.assign(feature=names).pivot_table(
         index="feature", columns="perturbation", values="icc", aggfunc="median"
     )
-    figure, axes = single(0.9 + 0.29 * len(rows))
-    heat_map(axes, medians.loc[rows, kinds], ".2f", "ICC(2,1)", vmin=0, vmax=1)
+    figure, axes = style.single(0.9 + 0.29 * len(rows))
+    style.heat_map(axes, medians.loc[rows, kinds], ".2f", "ICC(2,1)", vmin=0, vmax=1)
     axes.set(xlabel="what was moved", ylabel="feature")
     return figure
 
 
-@styled
+@style.styled
 def nakagami_fit(voxels: Voxels, fit: Fit, dynamic_range_db: float | None) -> Figure:
     """The histogram that a Nakagami fit saw, and the Gamma density that it found.
 
@@ -175,7 +170,7 @@ def nakagami_fit(voxels: Voxels, fit: Fit, dynamic_range_db: float | None) -> Fi
     dynamic_range_db : of the fit to intensities, shown in dB. None for the fit to grey levels without zeros.
     """
     counts, levels = np.bincount(voxels.ravel(), minlength=256), np.arange(256)
-    figure, axes = single(3.0)
+    figure, axes = style.single(3.0)
     if dynamic_range_db is None:
         counts[0] = 0
         x, label = levels[1:].astype(np.float64), "grey level"
@@ -186,14 +181,14 @@ def nakagami_fit(voxels: Voxels, fit: Fit, dynamic_range_db: float | None) -> Fi
         # The density of 10 log10(I) is that of I times dI/d(dB).
         density = gamma.pdf(intensity, fit.m, scale=fit.omega / fit.m) * intensity * np.log(10) / 10
     step = x[1] - x[0]
-    axes.bar(x, counts[-len(x) :] / counts.sum() / step, width=step, color=BLUE, alpha=0.5, label="region")
-    axes.plot(x, density, color=VERMILION, label=f"Gamma, m = {fit.m:.2f}")
+    axes.bar(x, counts[-len(x) :] / counts.sum() / step, width=step, color=style.BLUE, alpha=0.5, label="region")
+    axes.plot(x, density, color=style.VERMILION, label=f"Gamma, m = {fit.m:.2f}")
     axes.set(xlabel=label, ylabel="density")
     axes.legend()
     return figure
 
 
-@styled
+@style.styled
 def feature_by_grade(texture: pd.DataFrame, segments: pd.DataFrame, columns: Sequence[str]) -> Figure:
     """Boxes of texture features by MRI grade, every segment a point, with the number of segments.
 
@@ -204,10 +199,10 @@ def feature_by_grade(texture: pd.DataFrame, segments: pd.DataFrame, columns: Seq
     columns : features to show, two to a row
     """
     table = segments[[*KEY, "grade"]].merge(texture[[*KEY, *columns]], on=KEY, validate="one_to_one")
-    figure, axes = grid(columns, 2.3)
+    figure, axes = style.grid(columns, 2.3)
     for panel, column in zip(axes, columns, strict=True):
         groups = [table.loc[table["grade"] == grade, column].to_numpy(np.float64) for grade in range(4)]
-        box_and_points(panel, groups, GRADE_NAMES)
+        style.box_and_points(panel, groups, GRADE_NAMES)
         panel.set_ylabel(column)
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
     return figure
@@ -217,6 +212,5 @@ def _mark(axes: Axes, plane: Plane, step_mm: NDArray[np.float64], annotation: An
     """The region and both points, whether they lie in the plane or are projected onto it."""
     first = np.array(annotation.roi_start)
     planes.region(axes, plane, tuple(first * step_mm), tuple((first + annotation.roi_size) * step_mm))
-    for name, at in (("bone", annotation.bone), ("shadow", annotation.shadow)):
+    for name, at in (("shadow", annotation.shadow), ("bone", annotation.bone)):
         planes.point(axes, plane, name, tuple(np.add(at, 0.5) * step_mm))
-    planes.name_axes(axes, plane)
