@@ -100,7 +100,7 @@ def test_settings_are_set_by_name(scan: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     columns = pd.read_csv(tmp_path / "t.csv").columns
     assert {name.rpartition("_")[0][:9] for name in columns if name.startswith("glcm_")} == {"glcm_16_2"}
-    for text, said in (("texture.levls=[16]", "the nearest is texture.levels"), ("levels", "expected NAME=VALUE")):
+    for text, said in (("texture.level=[16]", "the nearest is texture.levels"), ("levels", "expected NAME=VALUE")):
         wrong = CliRunner().invoke(app, ["texture", str(scan), "--set", text])
         assert wrong.exit_code == 1 and said in wrong.stderr
 
