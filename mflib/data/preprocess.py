@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.transform import resize
 
 from mflib.base.errors import InputError
 from mflib.data.volume import Annotation, Volume
@@ -195,4 +194,7 @@ def network_input(scaled: NDArray[np.float32], size: tuple[int, int, int]) -> ND
     scaled : (ni, nj, nk) float32 region of interest, of `zscore` or `fixed_scale`
     size : extent of the result in voxels, same axes
     """
+    # It brings much of SciPy, which those who only read finished inputs need not wait for.
+    from skimage.transform import resize
+
     return resize(scaled, size, order=1, mode="edge", anti_aliasing=True).astype(np.float32)
