@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
-from skimage.transform import resize
 
 from mflib.base.errors import InputError
 from mflib.base.settings import STRICT
@@ -182,4 +181,7 @@ def network_input(scaled: NDArray[np.float32], size: tuple[int, int, int]) -> ND
     scaled : (ni, nj, nk) float32 region of interest, of `zscore` or `fixed_scale`
     size : extent of the result in voxels, same axes
     """
+    # It brings much of SciPy, which those who only read finished inputs need not wait for.
+    from skimage.transform import resize
+
     return resize(scaled, size, order=1, mode="edge", anti_aliasing=True).astype(np.float32)

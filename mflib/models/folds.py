@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
 
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
+
+# A process that trains is handed its fold and divides nothing: what divides is imported where it is used, since pandas
+# and scikit-learn together take more than a second.
+if TYPE_CHECKING:
+    import pandas as pd
 
 Split = Literal["patient", "segment"]
 Indices = NDArray[np.intp]
@@ -151,6 +154,8 @@ def table(folds: Sequence[Fold], keys: pd.DataFrame) -> pd.DataFrame:
     folds : made for the rows of ``keys``
     keys : (n, ...) with the columns of KEY
     """
+    import pandas as pd
+
     blocks = [
         keys[KEY].iloc[positions].assign(repeat=fold.repeat, fold=fold.number, part=part)
         for fold in folds
@@ -180,6 +185,8 @@ def predictions(
 def _checked(
     labels: ArrayLike, groups: ArrayLike, n_folds: int, split: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    import pandas as pd
+
     y, patients = np.asarray(labels), pd.factorize(np.asarray(groups))[0]
     if y.ndim != 1 or y.shape != patients.shape:
         raise InputError(f"found {y.shape} labels and {patients.shape} patients, expected one of each per segment")
@@ -257,6 +264,8 @@ def _validation(
 
 def _splitter(split: str, *, stratified: bool) -> Splitter:
     """What divides labels and units into a number of parts with a seed."""
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
+
     if split == "segment":
         return lambda parts, seed, y, units: StratifiedKFold(parts, shuffle=True, random_state=seed).split(y, y)
     kind = StratifiedGroupKFold if stratified else GroupKFold

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -19,6 +22,14 @@ from mflib.models.dcnn.fold import load_network, train_fold
 from tests.models.toy import FOLD, LABELS, QUICK, same_weights, textures, weights
 
 INPUTS = textures()
+# What a child runs before its first step, but for the optimiser, which brings torch's compiler whatever one does.
+START = """
+import json, sys
+from mflib.models.dcnn import compute, network, workers
+with compute.reproducible():
+    network.build("small", width=1)
+print(json.dumps(sorted(sys.modules)))
+"""
 
 
 class Reluctant:
@@ -153,6 +164,12 @@ def test_a_finished_fold_can_be_loaded(tmp_path: Path) -> None:
     with torch.no_grad():
         scores = load_network(tmp_path, settings)(torch.from_numpy(INPUTS[FOLD.test])[:, None]).sigmoid()[:, 0]
     np.testing.assert_allclose(scores.numpy(), result.test, atol=1e-5)
+
+
+def test_a_child_imports_nothing_that_its_first_step_does_not_need() -> None:
+    done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, timeout=120, check=True)
+    heavy = {"jsonschema", "monai", "pandas", "pandera", "skimage", "sklearn", "torch._dynamo"}
+    assert heavy & set(json.loads(done.stdout)) == set()
 
 
 def test_there_is_a_process_for_every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,19 +125,19 @@ def described(settings: NetworkSettings, threads: int = 1) -> str:
 @contextmanager
 def reproducible(threads: int = 1) -> Iterator[None]:
     """One thread, no TF32 and repeatable algorithms: sums over two threads round otherwise than sums in one."""
-    before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    warn_only, tuned = torch.is_deterministic_algorithms_warn_only_enabled(), torch.backends.cudnn.benchmark
+    before, mode, tuned = torch.get_num_threads(), torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
     products = torch.backends.fp32_precision  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
-    # On a GPU an operation without a repeatable form is worth a warning, not the end of the run.
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # On a GPU an operation without a repeatable form is worth a warning, not the end of the run. The other function for
+    # it, use_deterministic_algorithms, imports torch's compiler, which takes seconds.
+    torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
     try:
         yield
     finally:
         torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(strict, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(mode)
         torch.backends.cudnn.benchmark = tuned
         torch.backends.fp32_precision = products  # type: ignore[attr-defined]
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -285,6 +284,9 @@ def _train_epoch(state: State, inputs: Volumes, labels: Labels, fold: Fold, sett
             f"{fold_name(fold)}: loss {train_loss} in training and {loss} in validation at epoch {number}, expected "
             f"finite numbers; try a learning rate below {settings.learning_rate:g}"
         )
+    # A second of imports, which neither the first step nor those who only score with a network need wait for.
+    from sklearn.metrics import roc_auc_score
+
     state.history.append(
         Epoch(
             epoch=number,

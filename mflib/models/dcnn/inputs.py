@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -26,10 +26,12 @@ from mflib.base.progress import Progress
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
-from mflib.data.cohort import Cohort
 from mflib.models.dcnn import compute, weights
 from mflib.models.dcnn.compute import NetworkSettings
 from mflib.models.folds import Fold, Indices
+
+if TYPE_CHECKING:
+    from mflib.data.cohort import Cohort
 
 RESULT, WEIGHTS, CHECKPOINT = "fold.json", "weights.pt", "checkpoint.pt"
 Labels = NDArray[np.integer]

@@ -12,9 +12,8 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,6 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mflib.base.files import sha256
 from mflib.models.dcnn.compute import Depth
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def _wide(channels: int, planes: int, stride: int, dilation: int) -> nn.Conv3d:
@@ -206,6 +208,9 @@ def layers(model: nn.Module, size: tuple[int, int, int]) -> pd.DataFrame:
     model : of `build`
     size : extent of the input in voxels
     """
+    # A process that trains makes no table and need not wait for it.
+    import pandas as pd
+
     twin = copy.deepcopy(model).to("meta").eval()  # shapes only: nothing is computed
     names, shapes = ("conv1", "maxpool", "layer1", "layer2", "layer3", "layer4", "fc"), {}
     for name in names:

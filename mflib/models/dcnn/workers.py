@@ -14,18 +14,20 @@ import traceback
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from mflib.base import parallel
 from mflib.base.errors import RunError
 from mflib.base.files import replacing
 from mflib.data import preprocess
-from mflib.data.cohort import Cohort
 from mflib.models.dcnn import weights
 from mflib.models.dcnn.compute import NetworkSettings
 from mflib.models.dcnn.fold import fold_name, train_fold
 from mflib.models.dcnn.inputs import RESULT, WEIGHTS, Epoch, Labels, Volumes, prepare
 from mflib.models.folds import Fold
+
+if TYPE_CHECKING:
+    from mflib.data.cohort import Cohort
 
 # Two threads on small networks only wait for each other, actively, on cores that other folds need. The cuBLAS
 # workspace is what NVIDIA asks for where sums are to be repeatable.
