@@ -55,8 +55,7 @@ def main() -> None:
     y_true, scores, groups = sample(368)
     resampling: dict[str, Callable[[], object]] = {
         "paired test, clustered": lambda: roc.compare(y_true, scores, groups),
-        "2000 resamples, two models": lambda: roc.bootstrap_interval(y_true, scores, groups),
-        "2000 permutations": lambda: roc.venkatraman(y_true, scores, groups),
+        "weights of 2000 resamples": lambda: roc.patient_weights(groups, y_true),
     }
     print("n = 368")
     for name, contestant in resampling.items():
