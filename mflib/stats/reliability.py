@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -102,10 +104,8 @@ def icc(values: NDArray[np.float64]) -> Bounds:
     ms_error = (residual**2).sum(axis=(0, 1)) / ((n - 1) * (k - 1))
     # Where all agree, only rounding is left to divide by: any numbers do, the answer is known.
     perfect = (ms_error + ms_measurements) <= _ROUNDING
-    ms_cases, ms_measurements, ms_error = (
-        np.where(perfect, some, mean_square)
-        for some, mean_square in ((2.0, ms_cases), (1.0, ms_measurements), (1.0, ms_error))
-    )
+    ms_cases = np.where(perfect, 2.0, ms_cases)
+    ms_measurements, ms_error = (np.where(perfect, 1.0, of) for of in (ms_measurements, ms_error))
     estimate = (ms_cases - ms_error) / (ms_cases + (k - 1) * ms_error + k / n * (ms_measurements - ms_error))
     # Both of McGraw and Wong's times n (1 - estimate), which may be 0; the degrees of freedom do not see a factor.
     a = k * estimate
@@ -155,22 +155,25 @@ def one_way_icc(values: ArrayLike, groups: ArrayLike) -> OneWay:
     if problem := _nothing_to_compare(observed, sizes):
         return OneWay(n, k, kish, problem=problem)
     scaled = observed - observed.mean()
-    squares = _Squares.of(scaled / np.abs(scaled).max(), codes, sizes)
-    (between,), (inside,), (m0,) = squares.means(np.ones((1, k)))
+    scaled /= np.abs(scaled).max()
+    sums: Floats = np.bincount(codes, scaled).astype(np.float64)
+    around: Floats = np.bincount(codes, (scaled - (sums / sizes)[codes]) ** 2).astype(np.float64)
+    mean_squares = partial(_mean_squares, sizes=sizes.astype(np.float64), sums=sums, around=around)
+    (between,), (inside,), (m0,) = mean_squares(np.ones((1, k)))
     icc = float((between - inside) / (between + (m0 - 1) * inside))
-    low, high, problem = _interval(squares, names)
+    low, high, problem = _interval(mean_squares, names)
     return OneWay(n, k, kish, icc, low, high, problem)
 
 
-def _interval(squares: _Squares, names: list[object]) -> tuple[float | None, float | None, str]:
+def _interval(mean_squares: Callable[[Floats], Bounds], names: list[object]) -> tuple[float | None, float | None, str]:
     """Jackknife interval of a one-way intraclass correlation, or why there is none."""
     k = len(names)
-    (between,), (inside,), (m0,) = squares.means(np.ones((1, k)))
+    (between,), (inside,), (m0,) = mean_squares(np.ones((1, k)))
     if min(between, inside) <= _ROUNDING:
         return None, None, f"no interval: nothing varies {'inside' if inside <= _ROUNDING else 'between'} the groups"
     if k == 2:
         return None, None, "no interval: 2 groups, at least 3 needed"
-    betweens, insides, _ = squares.means(1 - np.eye(k))
+    betweens, insides, _ = mean_squares(1 - np.eye(k))
     alone = np.flatnonzero(np.minimum(betweens, insides) <= _ROUNDING)
     if len(alone):
         return None, None, f"no interval: without {names[alone[0]]} there is nothing to compare"
@@ -202,29 +205,15 @@ def _nothing_to_compare(observed: Floats, sizes: NDArray[np.intp]) -> str:
     return "all values are the same" if np.ptp(observed) == 0 else ""
 
 
-@dataclass(frozen=True, eq=False)
-class _Squares:
-    """Size, sum and sum of squares around its own mean of each group: (k,)."""
+def _mean_squares(weights: Floats, sizes: Floats, sums: Floats, around: Floats) -> Bounds:
+    """Mean squares between and inside the groups, and m0, for each row of weights (r, k) of 0 and 1.
 
-    sizes: Floats
-    sums: Floats
-    inside: Floats
-
-    @classmethod
-    def of(cls, values: Floats, codes: NDArray[np.intp], sizes: NDArray[np.intp]) -> _Squares:
-        sums = np.bincount(codes, values).astype(np.float64)
-        inside = np.bincount(codes, (values - (sums / sizes)[codes]) ** 2).astype(np.float64)
-        return cls(sizes.astype(np.float64), sums, inside)
-
-    def means(self, weights: Floats) -> Bounds:
-        """Mean squares between and inside the groups, and m0, for each row of weights (r, k) of 0 and 1.
-
-        Inside groups of one value each nothing varies: 0.
-        """
-        k, n = weights.sum(axis=1), weights @ self.sizes
-        between = (weights @ (self.sums**2 / self.sizes) - (weights @ self.sums) ** 2 / n) / (k - 1)
-        inside = weights @ self.inside / np.maximum(n - k, 1)
-        return between, inside, (n - weights @ self.sizes**2 / n) / (k - 1)
+    Groups have a size, a sum, and a sum of squares around their own mean, (k,) each. Inside groups of one value each
+    nothing varies: 0.
+    """
+    k, n = weights.sum(axis=1), weights @ sizes
+    between = (weights @ (sums**2 / sizes) - (weights @ sums) ** 2 / n) / (k - 1)
+    return between, weights @ around / np.maximum(n - k, 1), (n - weights @ sizes**2 / n) / (k - 1)
 
 
 def repeatability(perturbed: pd.DataFrame) -> pd.DataFrame:

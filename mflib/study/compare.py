@@ -39,7 +39,7 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
 
     Parameters
     ----------
-    paths : CSV files (UTF-8, commas, a header line) with ``performance.COLUMNS``; other columns are left out. No text
+    paths : CSV files (UTF-8, commas, a header line) with ``predictions.COLUMNS``; other columns are left out. No text
         stands for a missing value, so a model may be called NA; spaces around a field are no part of it
 
     Returns

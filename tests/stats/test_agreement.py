@@ -6,7 +6,6 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.metrics import cohen_kappa_score
 
-from mflib.base.errors import InputError
 from mflib.base.words import KEY, LEVELS
 from mflib.stats import clinical
 
@@ -63,14 +62,6 @@ def test_one_patient_has_no_interval():
     kappa = clinical.reader_agreement(one, resamples=20).kappas[1]
     assert kappa.value > 0.5 and kappa.low is None and str(kappa).endswith("(no interval: one patient)")
     assert clinical.agreement_by_level(one, resamples=20)["note"].iloc[0].startswith("one patient: no interval")
-
-
-@pytest.mark.parametrize(("grade", "name"), [(-1, "grade_reader1"), (7, "grade_reader2"), (1.5, "grade_adjudicator")])
-def test_a_grade_that_is_none_is_named(grade, name):
-    grades = graded([0, 1, 2], [0, 1, 2]).astype({name: object})
-    grades[name] = [pd.NA, grade, 2]
-    with pytest.raises(InputError, match=f"row 1, {name}: found {grade}, expected a grade from 0 to 3"):
-        clinical.reader_agreement(grades)
 
 
 def test_each_level_is_read_alone():

@@ -74,7 +74,7 @@ def test_models_without_a_design_effect_say_why(segments):
     assert_allclose(network["effective_segments"], 368 / network["design_effect"])
     assert np.isnan(oracle["design_effect"]) and oracle["note"].startswith("found an area of 1 with variance 0")
     assert clinical.auc_design_effects(perfect.assign(y_true=1))["note"].str.contains("class").all()
-    with pytest.raises(InputError, match="splits and repeats"):
+    with pytest.raises(InputError, match="one split and repeat of the model 'oracle'"):
         clinical.auc_design_effects(pd.concat([perfect, perfect.assign(repeat=1)]))
     with pytest.raises(InputError, match="2 columns"):
         auc_design_effect(segments["label"], rng.normal(size=(368, 2)), segments["participant_id"])

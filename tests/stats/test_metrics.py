@@ -7,7 +7,7 @@ from sklearn.metrics import accuracy_score, precision_score, recall_score, roc_a
 
 from mflib.base.errors import InputError
 from mflib.stats import performance, roc
-from mflib.stats.performance.metrics import ratio_covariance
+from mflib.stats.performance.metrics import ratio_covariance, youden_threshold
 from tests.stats.toy import predictions
 
 
@@ -23,25 +23,25 @@ def test_youden_threshold_is_the_best_of_all(decimals):
     for _ in range(50):
         y_true = np.r_[0, 1, rng.integers(2, size=30)]
         scores = np.round(rng.normal(size=32) + rng.choice([-1, 0, 1]) * y_true, decimals)
-        threshold = performance.youden_threshold(y_true, scores)
+        threshold = youden_threshold(y_true, scores)
         assert np.isfinite(threshold)
         youden = np.mean(scores[y_true == 1] >= threshold) - np.mean(scores[y_true == 0] >= threshold)
         assert_allclose(youden, best_youden(y_true, scores), atol=1e-15)
 
 
 def test_youden_threshold_lies_midway_and_separates():
-    assert performance.youden_threshold([0, 0, 1, 1], [1, 2, 4, 5]) == 3
-    assert performance.youden_threshold([0, 1, 0, 1], [1, 2, 3, 4]) == 3.5  # of two equally good ones the highest
-    assert performance.youden_threshold([1, 1, 0, 0], [1, 2, 4, 5]) == 1  # upside down: everything positive
-    assert performance.youden_threshold([0, 1], [0.5, 0.5]) == 0.5
+    assert youden_threshold([0, 0, 1, 1], [1, 2, 4, 5]) == 3
+    assert youden_threshold([0, 1, 0, 1], [1, 2, 3, 4]) == 3.5  # of two equally good ones the highest
+    assert youden_threshold([1, 1, 0, 0], [1, 2, 4, 5]) == 1  # upside down: everything positive
+    assert youden_threshold([0, 1], [0.5, 0.5]) == 0.5
     neighbour = np.nextafter(1.0, 2.0)
-    assert performance.youden_threshold([0, 1], [1.0, neighbour]) == neighbour
-    assert performance.youden_threshold([0, 1], [-1e308, 1e308]) == 0
-    assert performance.youden_threshold([0, 1], [1e308, 1.6e308]) == 1.3e308
+    assert youden_threshold([0, 1], [1.0, neighbour]) == neighbour
+    assert youden_threshold([0, 1], [-1e308, 1e308]) == 0
+    assert youden_threshold([0, 1], [1e308, 1.6e308]) == 1.3e308
     with pytest.raises(InputError, match="expected positives and negatives"):
-        performance.youden_threshold([1, 1], [0.2, 0.3])
+        youden_threshold([1, 1], [0.2, 0.3])
     with pytest.raises(InputError, match="found 2 columns of scores, expected one"):
-        performance.youden_threshold([0, 1], [[0.2, 0.3], [0.4, 0.5]])
+        youden_threshold([0, 1], [[0.2, 0.3], [0.4, 0.5]])
 
 
 def test_metrics_per_fold_are_those_of_scikit_learn():

@@ -73,5 +73,3 @@ def test_too_small_or_one_sided_a_cohort_is_said():
         clinical.sample_size(SEGMENTS.assign(label=0), [0.7], [], EFFECTS)
     with pytest.raises(InputError, match=r"found a reference AUC of 0\.4, expected at least 0\.5"):
         clinical.detectable(SEGMENTS, 0.4, EFFECTS)
-    with pytest.raises(InputError, match=r"found a power of 0\.01, expected between 0\.05 and 1"):
-        clinical.detectable(SEGMENTS, 0.68, EFFECTS, power=0.01)

@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,10 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 from typer.testing import CliRunner, Result
 
+from mflib.base.errors import InputError
 from mflib.cli import app
 from mflib.stats import performance
+from mflib.study.run import Study
 from tests.stats.toy import predictions, probabilities
 
 
@@ -236,3 +239,13 @@ def test_broken_files_are_refused_in_words(name: str, said: str, tmp_path: Path)
 def test_a_folder_that_cannot_be_written(ours: Path) -> None:
     done = run(ours, "--out", "/proc/compared")
     assert done.exit_code == 1 and "/proc/compared" in done.stderr
+
+
+def test_a_table_in_a_runs_artifacts_is_validated_where_it_enters(tmp_path: Path) -> None:
+    theirs = predictions("theirs", 1)
+    saved(theirs, tmp_path / "predictions_theirs.csv")
+    study = SimpleNamespace(artifacts=tmp_path)
+    assert Study.predictions(study, "theirs")["model"].eq("theirs").all()
+    saved(theirs.assign(score="high"), tmp_path / "predictions_theirs.csv")
+    with pytest.raises(InputError, match="row 0, score: found high, expected a finite number"):
+        Study.predictions(study, "theirs")

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from mflib.base.errors import InputError
 from mflib.base.words import GRADE_NAMES, LEVELS
 from mflib.stats import roc
 from mflib.stats.performance.metrics import Floats, grade_pairs, kappa
@@ -106,17 +105,15 @@ def reader_agreement(grades: pd.DataFrame, seed: int = 0, resamples: int = 2000)
     -------
     Agreement
         With a ``problem`` where no segment has grades of both readers.
-
-    Raises
-    ------
-    InputError
-        A grade other than 0 to 3.
     """
-    readings = _readings(grades)
+    # Missing where a clinic has no such column.
+    readings = grades.reindex(columns=["participant_id", *_READINGS]).astype(dict.fromkeys(_READINGS, "Int64"))
     both = readings.dropna(subset=_READERS)
     first, second = (both[name].to_numpy(int) for name in _READERS)
     cells, adjudicated = grade_pairs(first, second), both["grade_adjudicator"].notna().to_numpy()
     counts = cells.sum(axis=0).reshape(4, 4).astype(int)
+    unread = " and ".join(name for name in _READERS if readings[name].isna().all())
+    problem = f"{unread} not recorded" if unread else "no segment was graded by both readers"
     rows, columns = (pd.Index(GRADE_NAMES, name=name) for name in ("reader 1", "reader 2"))
     return Agreement(
         table=pd.DataFrame(counts, index=rows, columns=columns),
@@ -125,7 +122,7 @@ def reader_agreement(grades: pd.DataFrame, seed: int = 0, resamples: int = 2000)
         kappas=_kappas(both["participant_id"], cells, seed, resamples),
         adjudicated=int(readings["grade_adjudicator"].notna().sum()),
         undecided=int(((first != second) & ~adjudicated).sum()),
-        problem=_no_readers(readings) if both.empty else "",
+        problem=problem if both.empty else "",
     )
 
 
@@ -160,28 +157,9 @@ def _level(found: Agreement) -> dict[str, object]:
         note = "one patient: no interval, as there is nobody else to draw"
     elif found.agreement_pct == 100:
         note = "no disagreement: an interval without width, which says nothing of the uncertainty"
-    return {
-        "segments": found.n,
-        "missing": found.n_missing,
-        "same_grade_pct": found.agreement_pct,
-        "far_apart_pct": found.far_apart_pct,
-        "quadratic_kappa": quadratic.value,
-        "low": low,
-        "high": high,
-        "adjudicated_pct": found.adjudicated_pct,
-        "note": note,
-    }
-
-
-def _readings(grades: pd.DataFrame) -> pd.DataFrame:
-    """The patient of each segment and its grades, missing where they were not recorded."""
-    readings = grades.reindex(columns=["participant_id", *_READINGS]).reset_index(drop=True)
-    for name in _READINGS:
-        wrong = np.flatnonzero(readings[name].notna() & ~readings[name].isin(range(len(GRADE_NAMES))))
-        if len(wrong):
-            found = f"row {wrong[0]}, {name}: found {readings[name].iloc[wrong[0]]}"
-            raise InputError(f"{found}, expected a grade from 0 to 3, or none")
-    return readings.astype(dict.fromkeys(_READINGS, "Int64"))
+    shares = {"same_grade_pct": found.agreement_pct, "far_apart_pct": found.far_apart_pct}
+    agreed = {"quadratic_kappa": quadratic.value, "low": low, "high": high, "adjudicated_pct": found.adjudicated_pct}
+    return {"segments": found.n, "missing": found.n_missing, **shares, **agreed, "note": note}
 
 
 def _kappas(patients: pd.Series, cells: Floats, seed: int, resamples: int) -> tuple[Kappa, ...]:
@@ -195,8 +173,3 @@ def _kappas(patients: pd.Series, cells: Floats, seed: int, resamples: int) -> tu
         low, high = np.percentile(drawn, [2.5, 97.5]).tolist() if drawn and value is not None else (None, None)
         kappas.append(Kappa(name, value, low, high))
     return tuple(kappas)
-
-
-def _no_readers(readings: pd.DataFrame) -> str:
-    unread = [name for name in _READERS if readings[name].isna().all()]
-    return f"{' and '.join(unread)} not recorded" if unread else "no segment was graded by both readers"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -83,12 +84,7 @@ def bmi_vas(patients: pd.DataFrame) -> Correlation:
         With a ``problem`` in place of numbers where fewer than 4 patients have both, or one of the two is constant or
         infinite.
     """
-    pairs = _pairs(patients)
-    n, n_missing = len(pairs), len(patients) - len(pairs)
-    if problem := _problem(pairs):
-        return Correlation(n, n_missing, problem=problem)
-    r, p = (float(number) for number in pearsonr(pairs["bmi"], pairs["vas"]))
-    return Correlation(n, n_missing, r, *_fisher(r, 1 / (n - 3)), p)
+    return _of_pairs(patients, pearsonr, 0)
 
 
 def bmi_vas_by_rank(patients: pd.DataFrame) -> Correlation:
@@ -97,12 +93,17 @@ def bmi_vas_by_rank(patients: pd.DataFrame) -> Correlation:
     The interval is that of Bonett & Wright 2000 (doi:10.1007/BF02294183): Fisher's z with the variance
     (1 + r^2 / 2) / (n - 3).
     """
+    return _of_pairs(patients, spearmanr, 1 / 2)
+
+
+def _of_pairs(patients: pd.DataFrame, test: Callable[..., tuple[float, float]], widened: float) -> Correlation:
+    """Coefficient and P of a test, its interval that of Fisher's z with the variance (1 + widened r^2) / (n - 3)."""
     pairs = _pairs(patients)
     n, n_missing = len(pairs), len(patients) - len(pairs)
     if problem := _problem(pairs):
         return Correlation(n, n_missing, problem=problem)
-    r, p = (float(number) for number in spearmanr(pairs["bmi"], pairs["vas"]))
-    return Correlation(n, n_missing, r, *_fisher(r, (1 + r**2 / 2) / (n - 3)), p)
+    r, p = (float(number) for number in test(pairs["bmi"], pairs["vas"]))
+    return Correlation(n, n_missing, r, *_fisher(r, (1 + widened * r**2) / (n - 3)), p)
 
 
 def bmi_vas_given_age_and_sex(patients: pd.DataFrame) -> Correlation:

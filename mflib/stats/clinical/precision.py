@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from scipy.optimize import brentq
 from mflib.base.errors import InputError
 from mflib.base.words import LABELS
 from mflib.stats import performance, reliability, roc
-from mflib.stats.roc.power import ALPHA
+from mflib.stats.performance.predictions import check_one_run, undefined
 
 _NUMBERS = ("icc", "low", "high", "design_effect", "effective_segments")
 QUANTITIES = {"label": "infiltrated (yes/no)", "grade": "grade (0-3)"}
@@ -133,26 +134,18 @@ def auc_design_effects(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def _row(quantity: str, values: pd.Series, groups: pd.Series) -> dict[str, object]:
     found = reliability.one_way_icc(values, groups)
-    return {
-        "quantity": quantity,
-        "segments": found.n,
-        "patients": found.groups,
-        "icc": found.icc,
-        "low": found.low,
-        "high": found.high,
-        "segments_per_patient": found.size,
-        "design_effect": found.design_effect,
-        "effective_segments": found.effective_n,
-        "note": found.problem,
-    }
+    row: dict[str, object] = {"quantity": quantity, "segments": found.n, "patients": found.groups}
+    row |= {"icc": found.icc, "low": found.low, "high": found.high, "segments_per_patient": found.size}
+    row |= {"design_effect": found.design_effect, "effective_segments": found.effective_n}
+    return {**row, "note": found.problem}
 
 
 def _auc_row(model: str, run: pd.DataFrame) -> dict[str, object]:
-    row = {"model": model, "segments": len(run), "patients": run["participant_id"].nunique()}
+    row: dict[str, object] = {"model": model, "segments": len(run), "patients": run["participant_id"].nunique()}
     try:
         effect = auc_design_effect(run["y_true"], run["score"], run["participant_id"])
     except InputError as error:
-        return {**row, "design_effect": np.nan, "effective_segments": np.nan, "note": str(error)}
+        return row | undefined(str(error), ("design_effect", "effective_segments"))
     effective = len(run) / effect if effect else np.nan
     note = "" if effect else "the areas of the patients do not vary"
     return {**row, "design_effect": effect, "effective_segments": effective, "note": note}
@@ -162,9 +155,7 @@ def _one_run_each(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The rows of each model by its readable name."""
     runs = {model: predictions[predictions["model"] == model] for model in performance.models(predictions)}
     for model, rows in runs.items():
-        found = rows[["split", "repeat"]].drop_duplicates().to_numpy().tolist()
-        if len(found) > 1:
-            raise InputError(f"model {model}: found the splits and repeats {found}, expected one of each")
+        check_one_run(rows, f"the model {model!r}")
     return {LABELS.get(model, model): rows for model, rows in runs.items()}
 
 
@@ -174,35 +165,14 @@ _LARGEST_AREA = 0.999  # an area of 1 has no variance
 Pair = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class _Cases:
-    patients: int
-    positives: int
-    negatives: int
-
-    @classmethod
-    def of(cls, segments: pd.DataFrame) -> _Cases:
-        positives = int((segments["label"] == 1).sum())
-        found = cls(segments["participant_id"].nunique(), positives, len(segments) - positives)
-        if min(found.positives, found.negatives) == 0:
-            said = f"{found.positives} segments with infiltration and {found.negatives} without"
-            raise InputError(f"found {said}, expected both: areas compare the two")
-        return found
-
-    @property
-    def ratio(self) -> float:
-        """Negatives per positive."""
-        return self.negatives / self.positives
-
-    def grown(self, patients: int) -> tuple[float, float]:
-        """Positives and negatives of another number of such patients."""
-        return self.positives * patients / self.patients, self.negatives * patients / self.patients
-
-    def needed(self, positives: float) -> dict[str, int]:
-        """Segments and patients that bring so many positives, at this cohort's prevalence and segments per patient."""
-        segments = positives * (1 + self.ratio)
-        per_patient = (self.positives + self.negatives) / self.patients
-        return {"segments_needed": int(np.ceil(segments)), "patients_needed": int(np.ceil(segments / per_patient))}
+def _counts(segments: pd.DataFrame) -> tuple[int, int, int]:
+    """Patients, and their segments with infiltration and without."""
+    positives = int((segments["label"] == 1).sum())
+    negatives = len(segments) - positives
+    if min(positives, negatives) == 0:
+        said = f"{positives} segments with infiltration and {negatives} without"
+        raise InputError(f"found {said}, expected both: areas compare the two")
+    return segments["participant_id"].nunique(), positives, negatives
 
 
 @dataclass(frozen=True)
@@ -217,9 +187,10 @@ class _Question:
     def null(self) -> float:
         return 0.5 if self.first is None else self.first
 
-    @property
-    def correlated(self) -> str:
-        return "" if self.first is None else f"{self.r:g}"
+    def row(self, question: str, name: str, effect: float) -> dict[str, object]:
+        """What every table says of it."""
+        correlated = "" if self.first is None else f"{self.r:g}"
+        return {"question": question, "correlation": correlated, "segments_are": name, "design_effect": effect}
 
     def power(self, positives: float, negatives: float, effect: float) -> float:
         if self.first is None:
@@ -233,11 +204,7 @@ class _Question:
 
 
 def sample_size(
-    segments: pd.DataFrame,
-    areas: Sequence[float],
-    pairs: Sequence[Pair],
-    design_effects: Mapping[str, float],
-    power: float = WANTED,
+    segments: pd.DataFrame, areas: Sequence[float], pairs: Sequence[Pair], design_effects: Mapping[str, float]
 ) -> pd.DataFrame:
     """Segments and patients needed to find an area, or a difference of two, and the power that this cohort has.
 
@@ -252,7 +219,6 @@ def sample_size(
         ``CORRELATIONS`` within a class
     design_effects : name and value, as the function of that name gives them: the variance in units of that of
         independent segments
-    power : wanted
 
     Returns
     -------
@@ -260,35 +226,28 @@ def sample_size(
         ``question``, ``correlation`` (text; empty for one area), ``segments_are`` (the name of the design effect),
         ``design_effect``, ``segments_needed``, ``patients_needed``, ``power_here``.
     """
-    cases = _Cases.of(segments)
+    patients, positives, negatives = _counts(segments)
+    ratio = negatives / positives
     questions = [_Question(area) for area in areas]
     questions += [_Question(second, first, r) for first, second in pairs for r in CORRELATIONS]
-    rows = [
-        {
-            "question": f"AUC {asked.area:g}, not {asked.null:g}",
-            "correlation": asked.correlated,
-            "segments_are": name,
-            "design_effect": effect,
-            **cases.needed(asked.positives_needed(power, cases.ratio, effect)),
-            "power_here": asked.power(cases.positives, cases.negatives, effect),
-        }
-        for asked in questions
-        for name, effect in design_effects.items()
-    ]
+    rows = []
+    for asked, (name, effect) in product(questions, design_effects.items()):
+        needed = asked.positives_needed(WANTED, ratio, effect) * (1 + ratio)
+        row = asked.row(f"AUC {asked.area:g}, not {asked.null:g}", name, effect)
+        row |= {"segments_needed": int(np.ceil(needed))}
+        row |= {"patients_needed": int(np.ceil(needed / (len(segments) / patients)))}
+        rows.append({**row, "power_here": asked.power(positives, negatives, effect)})
     return pd.DataFrame(rows)
 
 
-def detectable(
-    segments: pd.DataFrame, reference: float, design_effects: Mapping[str, float], power: float = WANTED
-) -> pd.DataFrame:
-    """What this cohort can show: the smallest area, and the smallest gain over a reference, found with the power.
+def detectable(segments: pd.DataFrame, reference: float, design_effects: Mapping[str, float]) -> pd.DataFrame:
+    """What this cohort can show: the smallest area, and the smallest gain over a reference, found with a power of 0.8.
 
     Parameters
     ----------
     segments : one row per segment with ``participant_id`` and ``label``
     reference : AUC, at least 0.5, that a second model has to beat
     design_effects : as ``sample_size``
-    power : wanted, between 0.05 and 1
 
     Returns
     -------
@@ -299,25 +258,16 @@ def detectable(
     Raises
     ------
     InputError
-        Segments of one class, or a reference, power or design effect outside its range.
+        Segments of one class, or a reference or design effect outside its range.
     """
     if not 0.5 <= reference < _LARGEST_AREA:
         raise InputError(f"found a reference AUC of {reference}, expected at least 0.5 and below {_LARGEST_AREA}")
-    if not ALPHA < power < 1:
-        raise InputError(f"found a power of {power}, expected between {ALPHA} and 1")
-    cases = _Cases.of(segments)
-    questions = {"one AUC, not 0.5": [_Question(_LARGEST_AREA)]}
-    questions[f"a second AUC, above {reference:g}"] = [_Question(_LARGEST_AREA, reference, r) for r in CORRELATIONS]
+    _, *cases = _counts(segments)
+    questions = {_Question(_LARGEST_AREA): "one AUC, not 0.5"}
+    questions |= {_Question(_LARGEST_AREA, reference, r): f"a second AUC, above {reference:g}" for r in CORRELATIONS}
     rows = [
-        {
-            "question": question,
-            "correlation": asked.correlated,
-            "segments_are": name,
-            "design_effect": effect,
-            **_smallest(asked, cases, effect, power),
-        }
-        for question, ways in questions.items()
-        for asked in ways
+        {**asked.row(question, name, effect), **_smallest(asked, cases, effect)}
+        for asked, question in questions.items()
         for name, effect in design_effects.items()
     ]
     return pd.DataFrame(rows)
@@ -339,31 +289,25 @@ def power_by_patients(
     DataFrame
         ``segments_are``, ``design_effect``, ``patients``, ``power``, ``here``: True in the row of this cohort.
     """
-    cases = _Cases.of(segments)
+    present, positives, negatives = _counts(segments)
     asked = _Question(pair[1], pair[0], correlation)
-    fewest = int(np.ceil(cases.patients / min(cases.positives, cases.negatives)))  # one segment of each class
-    rows = [
-        {
-            "segments_are": name,
-            "design_effect": effect,
-            "patients": patients,
-            "power": asked.power(*cases.grown(patients), effect),
-            "here": patients == cases.patients,
-        }
-        for name, effect in design_effects.items()
-        for patients in range(max(2, fewest), 4 * cases.patients + 1)
-    ]
+    fewest = int(np.ceil(present / min(positives, negatives)))  # one segment of each class
+    rows = []
+    for (name, effect), patients in product(design_effects.items(), range(max(2, fewest), 4 * present + 1)):
+        power = asked.power(positives * patients / present, negatives * patients / present, effect)
+        row = {"segments_are": name, "design_effect": effect, "patients": patients, "power": power}
+        rows.append({**row, "here": patients == present})
     return pd.DataFrame(rows)
 
 
-def _smallest(asked: _Question, cases: _Cases, effect: float, wanted: float) -> dict[str, object]:
-    """The smallest area above the null that is found with the wanted power."""
+def _smallest(asked: _Question, cases: Sequence[int], effect: float) -> dict[str, object]:
+    """The smallest area above the null that is found with the power that is wanted."""
 
     def lacking(area: float) -> float:
-        return replace(asked, area=area).power(cases.positives, cases.negatives, effect) - wanted
+        return replace(asked, area=area).power(cases[0], cases[1], effect) - WANTED
 
     if lacking(_LARGEST_AREA) < 0:
-        note = f"even an AUC of {_LARGEST_AREA} has a power of {lacking(_LARGEST_AREA) + wanted:.2f}"
-        return {"smallest_auc": np.nan, "above": np.nan, "note": note}
+        note = f"even an AUC of {_LARGEST_AREA} has a power of {lacking(_LARGEST_AREA) + WANTED:.2f}"
+        return undefined(note, ("smallest_auc", "above"))
     area = float(brentq(lacking, asked.null + 1e-9, _LARGEST_AREA))
     return {"smallest_auc": area, "above": area - asked.null, "note": ""}

@@ -105,15 +105,9 @@ def table_one(patients: pd.DataFrame, segments: pd.DataFrame) -> pd.DataFrame:
 def _row(patients: pd.DataFrame, variable: Variable) -> dict[str, object]:
     known = _recorded(patients, variable)
     statistic, normality = _statistic(variable, known) if len(known) else ("", "")
-    return {
-        "section": variable.section,
-        "variable": variable.name,
-        "unit": variable.unit,
-        "statistic": statistic,
-        "value": _value(variable, known, statistic),
-        "n_missing": len(patients) - len(known),
-        "normality": normality,
-    }
+    what = {"section": variable.section, "variable": variable.name, "unit": variable.unit, "statistic": statistic}
+    value, n_missing = _value(variable, known, statistic), len(patients) - len(known)
+    return {**what, "value": value, "n_missing": n_missing, "normality": normality}
 
 
 def _grades(segments: pd.DataFrame) -> list[dict[str, object]]:
@@ -123,18 +117,12 @@ def _grades(segments: pd.DataFrame) -> list[dict[str, object]]:
     shares = [("no fat infiltration", counts[0], n, "n (%)"), ("fat infiltration", infiltrated, n, "n (%)")]
     shares += [(GRADE_NAMES[grade], counts[grade], infiltrated, "n (% of infiltrated)") for grade in (1, 2, 3)]
     missing = segments["grade"].isna().sum()
-    return [
-        {
-            "section": "mri",
-            "variable": variable,
-            "unit": "segments",
-            "statistic": statistic,
-            "value": f"{count} ({100 * count / of:.1f})" if of else f"{count}",
-            "n_missing": missing,
-            "normality": "",
-        }
-        for variable, count, of, statistic in shares
-    ]
+    rows: list[dict[str, object]] = []
+    for variable, count, of, statistic in shares:
+        what = {"section": "mri", "variable": variable, "unit": "segments", "statistic": statistic}
+        value = f"{count} ({100 * count / of:.1f})" if of else f"{count}"
+        rows.append({**what, "value": value, "n_missing": missing, "normality": ""})
+    return rows
 
 
 ALL, NO_PATIENTS = "all", "no patients"
@@ -165,17 +153,13 @@ def table_one_by(patients: pd.DataFrame, segments: pd.DataFrame) -> pd.DataFrame
     highest = segments.dropna(subset="grade").groupby("participant_id")["grade"].max()
     worst = patients["participant_id"].map(highest)
     parts = {ALL: patients} | {name: patients[worst == grade] for grade, name in enumerate(GRADE_NAMES)}
-    rows = [_patients(parts, worst)]
+    sizes = {name: str(len(part)) for name, part in parts.items()}
+    ungraded = _gaps({ALL: int(worst.isna().sum())})
+    rows = [{"variable": "patients", "unit": "n", "statistic": "count", **sizes, "missing": ungraded}]
     rows.append(_counted(parts, segments, "segments", len))
     rows.append(_counted(parts, segments, "of them infiltrated", lambda of_part: int((of_part["grade"] > 0).sum())))
     rows += [_row_by(parts, variable) for variable in VARIABLES]
     return pd.DataFrame(rows)
-
-
-def _patients(parts: dict[str, pd.DataFrame], worst: pd.Series) -> dict[str, str]:
-    cells = {name: str(len(part)) for name, part in parts.items()}
-    ungraded = {ALL: int(worst.isna().sum())}
-    return {"variable": "patients", "unit": "n", "statistic": "count", **cells, "missing": _gaps(ungraded)}
 
 
 def _row_by(parts: dict[str, pd.DataFrame], variable: Variable) -> dict[str, str]:

@@ -15,14 +15,7 @@ from mflib.stats.performance.differences import (
     several,
     transport,
 )
-from mflib.stats.performance.metrics import (
-    comparison_table,
-    fold_mean_auc,
-    metrics_per_fold,
-    paper_table,
-    summary,
-    youden_threshold,
-)
+from mflib.stats.performance.metrics import comparison_table, fold_mean_auc, metrics_per_fold, paper_table, summary
 from mflib.stats.performance.predictions import by_model, estimate, models, p_value, side_by_side, validate
 from mflib.stats.performance.probability import UPDATES, calibration, calibration_curve, recalibrate
 from mflib.stats.performance.subgroups import by_grade, mistakes, subgroups
@@ -56,5 +49,4 @@ __all__ = [
     "summary",
     "transport",
     "validate",
-    "youden_threshold",
 ]

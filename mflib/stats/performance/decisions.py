@@ -56,15 +56,13 @@ def predictive_values(
         for prevalence in prevalences:
             ppv = _predictive(prevalence, (se, 1 - sp), covariance, level)
             npv = _predictive(1 - prevalence, (sp, 1 - se), covariance[::-1, ::-1], level)
-            rows.append({**run, "prevalence": prevalence, "metric": "ppv", **ppv})
-            rows.append({**run, "prevalence": prevalence, "metric": "npv", **npv})
+            for name, value in (("ppv", ppv), ("npv", npv)):
+                rows.append({**run, "prevalence": prevalence, "metric": name, **value})
     return pd.DataFrame(rows)
 
 
 def operating_points(
-    predictions: pd.DataFrame,
-    specificities: Sequence[float] = (0.8, 0.9),
-    sensitivities: Sequence[float] = (0.8, 0.9),
+    predictions: pd.DataFrame, specificities: Sequence[float] = (0.8, 0.9), sensitivities: Sequence[float] = (0.8, 0.9)
 ) -> pd.DataFrame:
     """Sensitivity at a fixed specificity, and specificity at a fixed sensitivity, on the pooled curve.
 

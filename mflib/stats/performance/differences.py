@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -39,12 +41,10 @@ def comparison(predictions: pd.DataFrame, model_a: str, model_b: str, level: flo
         scores = both[["score_a", "score_b"]]
         for method, groups in (("clustered", both["participant_id"]), ("naive DeLong", None)):
             test = roc.compare(both["y_true_a"], scores, groups, level).iloc[0]
-            rows.append(
-                {"model_a": model_a, "model_b": model_b, **run, "method": method}
-                | {"n": len(both), "n_patients": both["participant_id"].nunique()}
-                | {"auc_a": test["auc_first"], "auc_b": test["auc_second"]}
-                | test[["difference", "se", "z", "p", "low", "high"]].to_dict()
-            )
+            row = {"model_a": model_a, "model_b": model_b, **run, "method": method}
+            row |= {"n": len(both), "n_patients": both["participant_id"].nunique()}
+            row |= {"auc_a": test["auc_first"], "auc_b": test["auc_second"]}
+            rows.append(row | test[["difference", "se", "z", "p", "low", "high"]].to_dict())
     return pd.DataFrame(rows)
 
 
@@ -140,7 +140,7 @@ def _decided(excess: NDArray[np.int64], groups: pd.Series | None, level: float) 
 
 
 ALPHA = 0.05
-_NAIVE = {"low": "naive_low", "high": "naive_high", "p": "naive_p"}
+_ENDS = ["low", "high", "naive_low", "naive_high"]
 _NUMBERS = ["estimate", "naive_low", "naive_high", "naive_p", "low", "high", "p"]
 
 
@@ -164,12 +164,16 @@ def both_ways(predictions: pd.DataFrame, model_a: str, model_b: str, level: floa
     table = predictions[predictions["model"].isin((model_a, model_b))]
     check_one_run(table, "both models")
     pooled = summary(table, level).set_index(["model", "metric"])
-    rows = [_metric(pooled.loc[(model, metric)], model, metric) for metric in METRICS for model in (model_a, model_b)]
+    rows = []
+    for metric, model in product(METRICS, (model_a, model_b)):
+        row = pooled.loc[(model, metric)]
+        quantity = f"{LABELS.get(model, model)}: {_name(metric)}"
+        rows.append({"quantity": quantity, "estimate": row["pooled"], **row[_ENDS].to_dict()})
     areas = comparison(table, model_a, model_b, level).assign(metric="auc")
     decisions = mcnemar(table, model_a, model_b, level)
     for metric, tests in pd.concat([areas, decisions]).groupby("metric", sort=False):
         rows.append(_difference(tests, str(metric), model_a, model_b))
-    both = pd.DataFrame(rows)[["quantity", *_NUMBERS]].astype(dict.fromkeys(_NUMBERS, np.float64))
+    both = pd.DataFrame(rows).reindex(columns=["quantity", *_NUMBERS]).astype(dict.fromkeys(_NUMBERS, np.float64))
     naive, clustered = both["naive_high"] - both["naive_low"], both["high"] - both["low"]
     return both.assign(width=(clustered / naive).where((naive > 0) & (clustered > 0)))
 
@@ -194,19 +198,12 @@ def in_words(both: pd.DataFrame) -> str:
     return f"{spread} {len(changes)} of {len(tested)} tests {cross} {ALPHA}: {'; '.join(changes)}."
 
 
-def _metric(row: pd.Series, model: str, metric: str) -> dict[str, object]:
-    numbers = row[["low", "high", "naive_low", "naive_high"]].to_dict()
-    name = f"{LABELS.get(model, model)}: {_name(metric)}"
-    return {"quantity": name, "estimate": row["pooled"], "naive_p": np.nan, "p": np.nan, **numbers}
-
-
 def _difference(tests: pd.DataFrame, metric: str, model_a: str, model_b: str) -> dict[str, object]:
     clustered, naive = (tests[(tests["method"] == "clustered") == honest].iloc[0] for honest in (True, False))
     name = f"{LABELS.get(model_a, model_a)} minus {LABELS.get(model_b, model_b)}: {_name(metric)}"
-    numbers = {column: clustered[column] for column in ("low", "high", "p")}
-    return {"quantity": name, "estimate": clustered["difference"], **numbers} | {
-        renamed: naive[column] for column, renamed in _NAIVE.items()
-    }
+    ends = ["low", "high", "p"]
+    numbers = {**clustered[ends].to_dict(), **naive[ends].add_prefix("naive_").to_dict()}
+    return {"quantity": name, "estimate": clustered["difference"], **numbers}
 
 
 def _name(metric: str) -> str:

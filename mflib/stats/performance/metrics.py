@@ -14,7 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from mflib.base.errors import InputError
 from mflib.stats import roc
-from mflib.stats.performance.predictions import RUN, runs, undefined
+from mflib.stats.performance.predictions import RUN, check_one_run, runs, undefined
 from mflib.stats.roc.cases import Floats, one_column
 
 # What each proportion divides: cells of the confusion matrix counted, and those counted over.
@@ -182,7 +182,10 @@ def summary(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
         folds = pd.DataFrame([_metrics(fold) for _, fold in run.groupby("fold", sort=True)])
         for metric in METRICS:
             pooled = _pooled_auc(run, level) if metric == "auc" else _pooled_proportion(run, metric, level)
-            rows.append({**dict(zip(RUN, key, strict=True)), "metric": metric, **_over_folds(folds[metric]), **pooled})
+            values = folds[metric]
+            over = {"mean": values.mean(), "sd": values.std(ddof=0)}
+            over |= {"folds": len(values), "folds_defined": values.count()}
+            rows.append({**dict(zip(RUN, key, strict=True)), "metric": metric, **over, **pooled})
     return pd.DataFrame(rows).drop(columns="se")
 
 
@@ -232,10 +235,7 @@ def paper_table(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
     """
     folds = metrics_per_fold(predictions)
     of_model = folds[folds["model"] == model]
-    runs = of_model[["split", "repeat"]].drop_duplicates()
-    if len(runs) != 1:
-        found = runs.to_dict("records") or sorted(folds["model"].unique())
-        raise InputError(f"found {found}, expected one split and repeat of the model {model!r}")
+    check_one_run(of_model, f"the model {model!r}")
     metrics = of_model.set_index("fold")[PAPER_ORDER]
     percent = metrics.drop(columns="auc").mul(100).add_suffix("_pct")
     return percent.assign(auc=metrics["auc"]).reset_index()
@@ -276,10 +276,6 @@ def _metrics(fold: pd.DataFrame) -> dict[str, float]:
 def _auc(table: pd.DataFrame) -> float:
     """Area under the curve; NaN where there is one class only."""
     return float(roc_auc_score(table["y_true"], table["score"])) if table["y_true"].nunique() == 2 else np.nan
-
-
-def _over_folds(values: pd.Series) -> dict[str, float]:
-    return {"mean": values.mean(), "sd": values.std(ddof=0), "folds": len(values), "folds_defined": values.count()}
 
 
 def _pooled_auc(run: pd.DataFrame, level: float) -> dict[str, object]:

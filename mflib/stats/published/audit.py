@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +14,7 @@ from scipy.signal import fftconvolve
 
 from mflib.base.errors import InputError
 from mflib.stats.published import confusion
-from mflib.stats.published.confusion import Fit
+from mflib.stats.published.confusion import Counts, Fit
 from mflib.stats.published.printed import (
     IMPOSSIBLE,
     METRICS,
@@ -104,21 +103,16 @@ def show(audit: Audit, console: Console) -> None:
     for status in STATUSES:
         group = [finding for finding in audit.findings if finding.status == status]
         if group:
-            console.print(_shown(f"{status} ({len(group)})", group))
+            table = Table(title=f"{status} ({len(group)})", title_justify="left", show_lines=True, expand=True)
+            table.add_column("what", ratio=1)
+            table.add_column("printed, computed, assumed", ratio=3)
+            for finding in group:
+                lines = [f"printed: {finding.printed}", f"computed: {finding.computed}", finding.detail]
+                lines.append(f"assumed: {finding.assumption}")
+                table.add_row(Text(finding.what), Text("\n".join(filter(None, lines))))
+            console.print(table)
     for reason in audit.unchecked:
         console.print(f"not checked: {reason}", markup=False)
-
-
-def _shown(title: str, findings: Iterable[Finding]) -> Table:
-    """One row for each finding: its subject, and a line for each thing to say of it."""
-    table = Table(title=title, title_justify="left", show_lines=True, expand=True)
-    table.add_column("what", ratio=1)
-    table.add_column("printed, computed, assumed", ratio=3)
-    for finding in findings:
-        lines = [f"printed: {finding.printed}", f"computed: {finding.computed}", finding.detail]
-        lines.append(f"assumed: {finding.assumption}")
-        table.add_row(Text(finding.what), Text("\n".join(filter(None, lines))))
-    return table
 
 
 def _matrix(folds: FoldTable, fit: Fit, positives: int, negatives: int) -> Finding:
@@ -131,7 +125,8 @@ def _matrix(folds: FoldTable, fit: Fit, positives: int, negatives: int) -> Findi
         detail = f"nearest {_cells(fit.chosen)}, which gives {', '.join(fit.missed)}"
         return Finding(what, IMPOSSIBLE, assumption, printed, "no matrix of any size", detail)
     others = sorted(set(fit.matrices.sum(axis=1).tolist()) - {int(fit.chosen.sum())})
-    detail = f"{len(fit.matrices)} fit; other sizes {_few(others)}" if others else f"{len(fit.matrices)} fit"
+    listed = ", ".join(map(str, others[:4])) + (", ..." if len(others) > 4 else "")
+    detail = f"{len(fit.matrices)} fit; other sizes {listed}" if others else f"{len(fit.matrices)} fit"
     return Finding(what, REPRODUCED, assumption, printed, _cells(fit.chosen), detail)
 
 
@@ -140,14 +135,9 @@ def _cells(counts: Iterable[int]) -> str:
     return f"TP FP FN TN = {' '.join(map(str, cells))} (N = {sum(cells)})"
 
 
-def _few(values: list[int], most: int = 4) -> str:
-    return ", ".join(map(str, values[:most])) + (", ..." if len(values) > most else "")
-
-
 LARGEST = 4 * 10**6  # sums of positives and negatives to keep track of
 FITTING = "each fold has one of the matrices that give its percentages"
 TOTAL = "fold sizes add up to the cohort"
-Sizes = NDArray[np.int64]
 
 
 def check_partition(
@@ -180,7 +170,7 @@ def check_partition(
     return [*findings, _equal(fitted), _stratified(fitted, positives / (positives + negatives))] if fitted else findings
 
 
-def sizes(fit: Fit) -> Sizes:
+def sizes(fit: Fit) -> Counts:
     """Positives and negatives (k, 2) that a fold may have, each pair once."""
     tp, fp, fn, tn = fit.candidates.T
     # One number for each pair: ten times faster than unique rows.
@@ -188,7 +178,7 @@ def sizes(fit: Fit) -> Sizes:
     return np.stack(np.divmod(np.unique((tp + fn) * base + fp + tn), base), axis=1)
 
 
-def adds_up(parts: Sequence[Sizes], whole: Sequence[int]) -> bool:
+def adds_up(parts: Sequence[Counts], whole: Sequence[int]) -> bool:
     """Whether one row can be taken of each part (k, d), of whole numbers, so that they add up to the whole (d,)."""
     grid = tuple(np.asarray(whole) + 1)
     reached = np.zeros(grid)
@@ -296,7 +286,7 @@ def recompute(table: FoldTable, summary: Summary) -> list[Recomputed]:
     """
     found = []
     for metric, (mean, sd) in summary.items():
-        column = table.column(metric)
+        column = [row[metric] for row in table.folds.values()]
         values, unit = np.array([printed.value for printed in column]), max(printed.unit for printed in column)
         exact, sds = float(values.mean()), (float(values.std(ddof=0)), float(values.std(ddof=1)))
         shifts = unit, unit * float(np.sqrt(len(values) / (len(values) - 1)))

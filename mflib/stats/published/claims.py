@@ -12,15 +12,7 @@ from scipy.stats import norm, t
 
 from mflib.base.errors import InputError
 from mflib.stats import roc
-from mflib.stats.published.printed import (
-    IMPOSSIBLE,
-    NOT_REPRODUCIBLE,
-    REPRODUCED,
-    WITHIN,
-    Claimed,
-    Finding,
-    Printed,
-)
+from mflib.stats.published.printed import IMPOSSIBLE, NOT_REPRODUCIBLE, REPRODUCED, WITHIN, Claimed, Finding, Printed
 from mflib.stats.roc.power import hanley_mcneil
 
 Pair = tuple[float, float]

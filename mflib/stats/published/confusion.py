@@ -22,7 +22,6 @@ from mflib.stats.published.printed import (
     readings,
 )
 
-CELLS = ("tp", "fp", "fn", "tn")
 # What each percentage divides: cells of the confusion matrix counted, and those counted over.
 PROPORTIONS = {
     "accuracy_pct": ([0, 3], [0, 1, 2, 3]),
@@ -46,7 +45,7 @@ class Fit:
     Parameters
     ----------
     fold : its name
-    matrices : (k, 4) ``CELLS`` of each matrix that gives every percentage, the smallest first; k is 0 where none does
+    matrices : (k, 4) TP, FP, FN and TN of each that gives every percentage, the smallest first; k is 0 where none does
     assumption : how the percentages were read, empty for as printed
     chosen : (4,) the matrix of the size that most folds share; the nearest one where none fits
     missed : of the nearest matrix the percentages that it does not give, as text; empty where one fits
@@ -240,25 +239,6 @@ ONE_TABLE = "all percentages of a fold come from one confusion matrix"
 ON_THE_CURVE = "sensitivity and specificity are a point of the ROC curve of the same cases"
 
 
-@dataclass(frozen=True)
-class Implied:
-    """The prevalences that the percentages of a fold imply.
-
-    Parameters
-    ----------
-    bounds : of ``prevalences``
-    assumption : how the percentages were read, empty for as printed
-    """
-
-    bounds: Mapping[str, Bounds]
-    assumption: str
-
-    @property
-    def agree(self) -> bool:
-        """Whether one prevalence is within all bounds."""
-        return max(low for low, _ in self.bounds.values()) <= min(high for _, high in self.bounds.values())
-
-
 def check_relations(table: FoldTable) -> list[Finding]:
     """Whether accuracy, PPV and NPV follow from sensitivity, specificity and one prevalence; AUCs against the point.
 
@@ -293,26 +273,34 @@ def prevalences(row: Row) -> dict[str, Bounds]:
     return found
 
 
-def implied(row: Row) -> Implied:
-    """What the strictest reading says in which one prevalence fits all; as printed where there is none."""
+def implied(row: Row) -> tuple[dict[str, Bounds], str]:
+    """What ``prevalences`` gives by the strictest reading in which one fits all; how that reads, empty for as printed.
+
+    As printed where there is no such reading.
+    """
     for assumption, reading in readings({name: row[name] for name in PERCENT if name in row}):
-        found = Implied(prevalences(reading), assumption)
-        if found.agree:
-            return found
-    return Implied(prevalences(row), "")
+        found = prevalences(reading)
+        if agree(found):
+            return found, assumption
+    return prevalences(row), ""
+
+
+def agree(implied: Mapping[str, Bounds]) -> bool:
+    """Whether one prevalence is within all bounds."""
+    return max(low for low, _ in implied.values()) <= min(high for _, high in implied.values())
 
 
 def _one_prevalence(table: FoldTable, others: Sequence[str]) -> list[Finding]:
     names = ", ".join(NAMES[name] for name in others)
     wrong, assumptions = {}, [ONE_TABLE, WITHIN]
     for fold, row in table.folds.items():
-        found = implied(row)
-        if not found.agree:
-            texts = [f"{NAMES[name]} {_prevalence_text(bounds)}" for name, bounds in found.bounds.items()]
+        found, assumption = implied(row)
+        if not agree(found):
+            texts = [f"{NAMES[name]} {_prevalence_text(bounds)}" for name, bounds in found.items()]
             printed = ", ".join(f"{NAMES[name]} {row[name].text}" for name in (*RATES, *others))
             wrong[fold] = printed, f"prevalence by {', by '.join(texts)}"
-        elif found.assumption:
-            assumptions.append(f"fold {fold}: {found.assumption}")
+        elif assumption:
+            assumptions.append(f"fold {fold}: {assumption}")
     what, computed = f"{names} from sensitivity and specificity", "one prevalence in each of these folds"
     return _by_fold(what, table, wrong, assumptions, computed)
 

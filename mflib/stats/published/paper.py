@@ -120,11 +120,11 @@ def implied_prevalences() -> pd.DataFrame:
     rows = []
     for model, folds in printed_folds().items():
         for fold, row in folds.folds.items():
-            implied = confusion.implied(row)
+            implied, note = confusion.implied(row)
             line: dict[str, object] = {"model": model, "fold": fold}
-            for name, (low, high) in implied.bounds.items():
+            for name, (low, high) in implied.items():
                 line[f"by {NAMES[name]}"] = f"{100 * low:.2f} to {100 * high:.2f}"
-            rows.append({**line, "agree": "yes" if implied.agree else "no", "note": implied.assumption})
+            rows.append({**line, "agree": "yes" if confusion.agree(implied) else "no", "note": note})
     return pd.DataFrame(rows)
 
 
@@ -300,13 +300,13 @@ def beside_folds(ours: pd.DataFrame, name: str) -> pd.DataFrame:
     paper = read(name)
     metrics = [column for column in paper if column != "fold"]
 
-    def closing(table: pd.DataFrame) -> pd.Series:
-        means, sds = table[metrics].mean(), table[metrics].std(ddof=0)
-        return pd.Series({metric: f"{means[metric]:.2f} ± {sds[metric]:.2f}" for metric in metrics})
-
-    folds = ours[["fold", *metrics]].astype({"fold": str}).map(_text)
-    rows = [closing(ours).to_frame().T.assign(fold="ours"), closing(paper).to_frame().T.assign(fold="paper")]
-    table = pd.concat([folds, *rows], ignore_index=True)
+    rows = [
+        {"fold": whose} | {m: f"{table[m].mean():.2f} ± {table[m].std(ddof=0):.2f}" for m in metrics}
+        for whose, table in (("ours", ours), ("paper", paper))
+    ]
+    folds = ours[["fold", *metrics]].astype({"fold": str})
+    folds[metrics] = folds[metrics].map("{:.2f}".format)
+    table = pd.concat([folds, pd.DataFrame(rows)], ignore_index=True)
     return table.rename(columns=lambda name: name.removesuffix("_pct") + " (%)" if name.endswith("_pct") else name)
 
 
@@ -363,7 +363,3 @@ def _metric(summary: pd.DataFrame, model: str, metric: str) -> pd.Series:
 def _interval(row: pd.Series) -> str:
     missing = f" (no interval: {row['note']})" if pd.isna(row["low"]) else ""
     return estimate(row, "pooled") + missing
-
-
-def _text(cell: object) -> str:
-    return f"{cell:.2f}" if isinstance(cell, float) else str(cell)

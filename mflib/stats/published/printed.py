@@ -162,15 +162,8 @@ def brief(findings: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``table`` for a page: the detail goes with the value, the tolerance is left to the caption."""
     assumption = findings["assumption"].str.replace(r"(; )?printed values are exact to [^;]* place", "", regex=True)
     computed = findings["computed"] + findings["detail"].map(lambda detail: f" ({detail})" if detail else "")
-    return pd.DataFrame(
-        {
-            "sign": findings["sign"],
-            "what": findings["what"],
-            "printed": findings["printed"],
-            "computed": computed,
-            "assumption": assumption.str.removeprefix("; "),
-        }
-    )
+    table = findings.assign(computed=computed, assumption=assumption.str.removeprefix("; "))
+    return table[["sign", "what", "printed", "computed", "assumption"]]
 
 
 PERCENT = ("accuracy_pct", "ppv_pct", "npv_pct", "sensitivity_pct", "specificity_pct")
@@ -204,10 +197,6 @@ class FoldTable:
         """The metrics that are there, in the order of ``METRICS``."""
         present = next(iter(self.folds.values()))
         return tuple(metric for metric in METRICS if metric in present)
-
-    def column(self, metric: str) -> list[Printed]:
-        """The printed values of one metric, fold by fold."""
-        return [row[metric] for row in self.folds.values()]
 
 
 Summary = Mapping[str, tuple[Printed, Printed]]

@@ -273,7 +273,13 @@ def compare(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = Non
         areas, and z and p are NaN for different ones: there is nothing to test with.
     """
     found = _several(y_true, scores, groups)
-    return pd.DataFrame([_pair(found, *pair, level) for pair in combinations(range(len(found.auc)), 2)])
+    rows = []
+    for first, second in combinations(range(len(found.auc)), 2):
+        contrast = found.contrasts([first], [second])
+        areas = {"auc_first": float(found.auc[first]), "auc_second": float(found.auc[second])}
+        test = normal_test(float(contrast.auc[0]), float(contrast.covariance()[0, 0]), level)
+        rows.append({"first": first, "second": second, **areas, **test})
+    return pd.DataFrame(rows)
 
 
 def joint(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> dict[str, float]:
@@ -323,18 +329,6 @@ def _several(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> 
     if len(found.auc) < 2:
         raise InputError("found one column of scores, expected at least two to compare")
     return found
-
-
-def _pair(found: Components, first: int, second: int, level: float) -> dict[str, float]:
-    contrast = found.contrasts([first], [second])
-    difference = float(contrast.auc[0])
-    return {
-        "first": first,
-        "second": second,
-        "auc_first": float(found.auc[first]),
-        "auc_second": float(found.auc[second]),
-        **normal_test(difference, float(contrast.covariance()[0, 0]), level),
-    }
 
 
 def normal_test(difference: float, variance: float, level: float) -> dict[str, float]:

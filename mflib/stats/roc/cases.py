@@ -170,8 +170,7 @@ def curve(y_true: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]
         From (0, 0) at an infinite threshold to (1, 1). Only points in the middle of a straight line are left out, so
         the trapezoids under the curve are the area exactly.
     """
-    false_positive_rate, true_positive_rate, threshold = roc_curve(*one_column(y_true, scores))
-    return false_positive_rate, true_positive_rate, threshold
+    return roc_curve(*one_column(y_true, scores))
 
 
 def sensitivity_at(y_true: ArrayLike, scores: ArrayLike, specificity: float) -> tuple[float, float]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.stats import norm
 
 from mflib.base.errors import InputError
@@ -73,14 +72,8 @@ def sample_size_one(auc: float, power: float, ratio: float, *, design_effect: fl
     if auc == 0.5:
         raise InputError("found an area of 0.5, expected one that differs from it")
 
-    def lacking(positives: float) -> float:
-        null, true = _variances_one(auc, positives, ratio * positives)
-        return _power(auc - 0.5, design_effect * null, design_effect * true) - power
-
-    enough = 1.0
-    while lacking(enough) < 0:
-        enough *= 2
-    return float(brentq(lacking, enough / 2**20, enough, xtol=1e-13, rtol=1e-14))
+    null, true = _variances_one(auc, 1, ratio)
+    return _positives_needed(auc - 0.5, design_effect * null, design_effect * true, power)
 
 
 def power_two(
@@ -144,13 +137,18 @@ def sample_size_two(
     if auc_first == auc_second:
         raise InputError(f"found two areas of {auc_first}, expected different ones")
     null, true = _variances_two(auc_first, auc_second, ratio, correlation)
-    reach = norm.isf(ALPHA / 2) * np.sqrt(null) + norm.ppf(power) * np.sqrt(true)
-    return float(design_effect * reach**2 / (auc_first - auc_second) ** 2)
+    return _positives_needed(auc_first - auc_second, design_effect * null, design_effect * true, power)
 
 
 def _power(difference: float, null: float, true: float) -> float:
     """Power from the variances under the null hypothesis and in truth."""
     return float(norm.cdf((abs(difference) - norm.isf(ALPHA / 2) * np.sqrt(null)) / np.sqrt(true)))
+
+
+def _positives_needed(difference: float, null: float, true: float, power: float) -> float:
+    """Positives that give the power, from the variances of one."""
+    reach = norm.isf(ALPHA / 2) * np.sqrt(null) + norm.ppf(power) * np.sqrt(true)
+    return float(reach**2 / difference**2)
 
 
 def _variances_one(auc: float, positives: float, negatives: float) -> tuple[float, float]:
