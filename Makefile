@@ -4,21 +4,29 @@ STAMP := .venv/.stamp
 # The longest files come first, so that they do not run alone at the end.
 TESTS := $(addprefix tests/, notebooks models study data show stats base) $(sort $(wildcard tests/test_*.py))
 
-.PHONY: report test lab lock clean
+.PHONY: report test test-slow lab lock clean
 
 report: $(STAMP) data/phantom-quick/dataset_description.json
 	$(BIN)/mflib report --profile quick
 
 # One thread for each worker: two threads in each of two workers wait for each other, up to forty times as long.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
+
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 $(TESTS)
+	$(PYTEST) -m "not slow" $(TESTS)
 
-lab: $(STAMP)
-	$(BIN)/jupyter lab notebooks
+# What is slow by nature: real clusters, long series of kills, coverage simulations, JupyterLab, a clinic from its scans.
+test-slow: $(STAMP)
+	$(PYTEST) -m slow $(TESTS)
+
+# make lab COHORT=path/to/cohort opens the notebooks on a cohort of one's own. Nobody is asked for Jupyter's news.
+lab: $(STAMP) $(if $(COHORT),,data/phantom-quick/dataset_description.json)
+	MFLIB_COHORT="$(COHORT)" JUPYTER_CONFIG_PATH=mflib/_assets/lab \
+	    $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/start.ipynb
 
 # The file is written last, so it stands for a complete cohort.
 data/phantom-quick/dataset_description.json: | $(STAMP)

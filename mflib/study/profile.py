@@ -33,6 +33,8 @@ REPORTS = ROOT / "reports"
 # In a folder that holds it, only the command that made it writes; its kernels know by the environment that they may.
 MARK = ".mflib-report"
 WRITER = "MFLIB_REPORT"
+# The cohort that `make lab` was given: that of every notebook that is opened there and names none.
+LAB_COHORT = "MFLIB_COHORT"
 # What lies in the artifacts under names that follow from all that made it, so that other settings leave it alone.
 CACHES = ("cache", "dcnn")
 # The groups of settings that the predictions of each model follow from, besides seed, split and folds.
@@ -115,6 +117,12 @@ def choose(name: str, cohort: str = "", changes: Mapping[str, Any] | None = None
     if network.weights and network.weights not in weights.RELEASES:
         network = replace(network, weights=str(ROOT / network.weights))
     return replace(chosen, forest=forest, network=network)
+
+
+def chosen_by_hand(name: str, cohort: str = "", changes: Mapping[str, Any] | None = None) -> Profile:
+    """`choose` for a notebook: where it names no cohort, the one that JupyterLab was started for; not in a report."""
+    given = "" if WRITER in os.environ else os.environ.get(LAB_COHORT, "")
+    return choose(name, cohort or given, changes)
 
 
 def read(name: str) -> dict[str, Any]:

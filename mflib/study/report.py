@@ -12,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 
-from mflib.base import lean as lean
 from mflib.base import made_by, parallel
 from mflib.base.errors import CohortError
 from mflib.base.files import ROOT, locked

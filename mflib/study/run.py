@@ -35,7 +35,7 @@ from mflib.show.shown import Shown
 from mflib.stats import performance
 from mflib.study import kept
 from mflib.study import profile as profiles
-from mflib.study.profile import Profile, choose
+from mflib.study.profile import Profile, chosen_by_hand
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -74,7 +74,7 @@ class Study:
         Parameters
         ----------
         profile : a name in ``notebooks/profiles``, or the path of a YAML file
-        cohort : a cohort folder, relative to the repository; empty for the profile's
+        cohort : a cohort folder, relative to the repository; empty for that of ``make lab COHORT=``, else the profile's
         run : folder for the results, relative to the repository; empty for a playground beside the report's run, which
             begins with what the run has computed already. Settings that are otherwise get a folder of their own in it
         changes : nested settings that are to be otherwise, such as ``{"split": "segment", "forest": {"trees": 100}}``
@@ -85,7 +85,7 @@ class Study:
             Settings that are unknown or cannot be; or a folder that is a report's run, into which only ``mflib report``
             writes. The message has two lines.
         """
-        chosen, changes = choose(profile, cohort, changes), dict(changes or {})
+        chosen, changes = chosen_by_hand(profile, cohort, changes), dict(changes or {})
         name = Path(profile).stem
         report = profiles.report_folder(name, chosen)
         folder = ROOT / run if run else profiles.playground(report)

@@ -79,6 +79,7 @@ def network_folds(cohort: Cohort, folder: Path, **options: str) -> NetworkResult
     return training.out_of_fold(cohort, made, preprocess.GainSettings(), settings, folder, "patient", **options)
 
 
+@pytest.mark.slow
 def test_the_network_of_a_cluster_that_loses_a_worker_is_that_of_this_machine(make_cohort, tmp_path: Path) -> None:
     cohort = evenly_labelled(cohorts.load(make_cohort(8, segments=4)))
     here = network_folds(cohort, tmp_path / "here")
@@ -103,6 +104,7 @@ def test_a_worker_with_other_sources_is_refused(cluster: Cluster, make_cohort, t
         bank.extract(cohort, preprocess.GainSettings(), SETTINGS, tmp_path, workers=1, scheduler=cluster.address)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_nothing_of_the_bank(make_cohort, tmp_path: Path, monkeypatch) -> None:
     cohort, write = cohorts.load(make_cohort(4)), files.write_array
     whole = bank.extract(cohort, preprocess.GainSettings(), bank.TextureSettings(), tmp_path / "here", workers=1)

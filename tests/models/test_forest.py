@@ -195,6 +195,7 @@ def test_test_features_change_no_choice_and_no_threshold():
     assert whole.predictions["threshold"].equals(other.predictions["threshold"])
 
 
+@pytest.mark.slow
 def test_labels_permuted_by_patient_give_chance_but_not_to_a_split_by_segment():
     # Segments of a patient are alike, in texture and in label, and a patient's label says nothing of the texture.
     areas = {"patient": [], "segment": []}

@@ -38,6 +38,7 @@ for folder in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
     settings = replace(QUICK, epochs=12, patience=12, intensity=0.1)
     whole = train_fold(INPUTS, LABELS, FOLD, settings, tmp_path / "whole")

@@ -15,7 +15,7 @@ from mflib.data.volume import Volume, read, write
 from tests.data.dicoms import MARKER, region_multiframe
 from tests.notebooks.runs import called, mflib, write_profile
 
-pytestmark = pytest.mark.notebooks
+pytestmark = [pytest.mark.notebooks, pytest.mark.slow]
 
 
 NAME = "MUELLER"

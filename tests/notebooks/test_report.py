@@ -105,6 +105,7 @@ def test_every_notebook_left_what_it_promises(finished: Path) -> None:
     assert str(finished.parent) not in (finished / "provenance.json").read_text()
 
 
+@pytest.mark.slow
 def test_the_forest_does_not_depend_on_who_asks(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
     # papermill alone, without our command, on a cluster, gives the same predictions.
     profile = str(finished.parent / "small.yaml")
@@ -143,6 +144,7 @@ def test_only_what_changed_runs_again(finished: Path, small_phantom: Path, tmp_p
     assert "coin: AUC, pooled" in (run / "tables" / "key_results.csv").read_text()
 
 
+@pytest.mark.slow
 def test_another_cohort_is_only_predicted(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(finished, tmp_path / "run", copy_function=shutil.copy2))
     other = tmp_path / "other"
@@ -165,6 +167,7 @@ def test_another_cohort_is_only_predicted(finished: Path, small_phantom: Path, t
     assert 'id="06_external"' not in (finished / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_what_is_left_behind_is_called_stale(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(finished, tmp_path / "run", copy_function=shutil.copy2))
     profile = write_profile(tmp_path, {"seed": 21})
@@ -179,6 +182,7 @@ def test_what_is_left_behind_is_called_stale(finished: Path, small_phantom: Path
     assert "come from the comparison notebook, which has not run" in page
 
 
+@pytest.mark.slow
 def test_a_failed_notebook_still_gives_a_report(finished: Path, small_phantom: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(finished, tmp_path / "run", copy_function=shutil.copy2))
     network = SMALL["network"] | {"learning_rate": 1e30}

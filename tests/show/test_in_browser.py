@@ -283,6 +283,7 @@ def jupyterlab(folder: Path) -> Iterator[str]:
         server.wait()
 
 
+@pytest.mark.slow
 def test_the_same_in_jupyterlab(chromium: Any, tmp_path: Path, voxels: np.ndarray) -> None:
     np.save(tmp_path / "voxels.npy", voxels)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}

@@ -29,6 +29,7 @@ def test_a_copy_loses_nothing():
     assert found["note"].eq("").all()
 
 
+@pytest.mark.slow
 def test_the_loss_of_auc_is_that_of_a_bootstrap_of_patients():
     own, other = predictions("dcnn"), elsewhere()
     row = performance.transport(own, other).set_index(["model", "metric"]).loc[("dcnn", "auc")]

@@ -30,6 +30,7 @@ def test_patients_are_drawn_whole_and_within_their_kind():
     assert (unstratified.sum(axis=1) == len(kinds)).all()
 
 
+@pytest.mark.slow
 def test_resampled_areas_spread_as_the_clustered_standard_error_says():
     rng = np.random.default_rng(2)
     groups = np.repeat(np.arange(80), 6)

@@ -87,7 +87,7 @@ def _order(folder: cohorts.Folder, seed: int | None) -> list[Key]:
 
 
 NOTEBOOK = files.ROOT / "notebooks" / "annotate.ipynb"
-SETTINGS = files.ASSETS / "annotate_lab"
+SETTINGS = files.ASSETS / "lab"
 
 
 def launch(cohort: Path, annotator: str, *, second: bool = False) -> None:

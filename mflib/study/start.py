@@ -1,0 +1,87 @@
+"""The start page of JupyterLab: the run that stands, the notebooks in order, and whether everything is in place."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+from IPython.display import Markdown
+
+from mflib.base import made_by
+from mflib.base.files import ROOT
+from mflib.study import pipeline
+from mflib.study.profile import chosen_by_hand, report_folder
+
+LOCK = ROOT / "requirements.lock"
+
+
+def notebooks(profile: str = "quick", cohort: str = "") -> Markdown:
+    """The study's notebooks in order: what each answers, how long it takes, and how it ended in the report's run.
+
+    Parameters
+    ----------
+    profile, cohort : as for ``Study.open``
+    """
+    folder = report_folder(Path(profile).stem, chosen_by_hand(profile, cohort))
+    rows = ["| notebook | answers | minutes | in the report's run |", "|:--|:--|--:|:--|"]
+    for step in pipeline.STEPS:
+        question, minutes = _promised(step)
+        record = pipeline.read_record(folder, step)
+        ended = f"{record.status}, {record.finished[:10]}" if record else "not yet"
+        took = f"{record.seconds / 60:.1f}" if record and record.status == "done" else minutes
+        rows.append(f"| [{step.replace('_', ' ')}]({step}.ipynb) | {question} | {took} | {ended} |")
+    return Markdown("\n".join(rows))
+
+
+def _promised(step: str) -> tuple[str, str]:
+    """What a notebook's first cell says: its question, and how many minutes it takes."""
+    cells = json.loads((pipeline.NOTEBOOKS / f"{step}.ipynb").read_text(encoding="utf-8"))["cells"]
+    text = "".join(cells[0]["source"])
+    found = {name: re.search(rf"\*\*{name}\.\*\* (.+?)(?:\n\n|$)", text, re.DOTALL) for name in ("Question", "Minutes")}
+    question, minutes = (" ".join(match[1].split()) if match else "" for match in found.values())
+    return question, minutes.partition(" ")[0]
+
+
+def run(profile: str = "quick", cohort: str = "") -> Markdown:
+    """Whether the cohort is there, whether a report of it stands, and the command that makes what is missing.
+
+    Parameters
+    ----------
+    profile, cohort : as for ``Study.open``
+    """
+    chosen, name = chosen_by_hand(profile, cohort), Path(profile).stem
+    folder = report_folder(name, chosen)
+    if not chosen.cohort_folder.is_dir():
+        return Markdown(f"**No cohort** in `{_below_root(chosen.cohort_folder)}`: `make report` simulates one.")
+    page = folder / "report.html"
+    if page.exists():
+        return Markdown(f"**A report stands**: [`{_below_root(page)}`](../{_below_root(page)}).")
+    given = f" --cohort {cohort}" if cohort else ""
+    command = f"mflib report --profile {name}{given}"
+    return Markdown(f"**No report yet** of `{_below_root(chosen.cohort_folder)}`: `{command}` makes it.")
+
+
+def environment() -> Markdown:
+    """Whether the packages are those that the lock pins, and what this machine has."""
+    pins = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
+    installed = {dist.metadata["Name"].lower().replace("_", "-"): dist.version for dist in metadata.distributions()}
+    here = {name: installed.get(name.replace("_", "-")) for name, _ in pins}
+    differs = [f"{name} {here[name] or 'missing'} (pinned {pin})" for name, pin in pins if _release(here[name]) != pin]
+    packages = f"{len(differs)} of {len(pins)} differ from the pins: {', '.join(differs)}" if differs else "as pinned"
+    machine = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made_by.machine().items())
+    free = f"{shutil.disk_usage(ROOT).free / 2**30:.0f} GB"
+    graphics = "found" if shutil.which("nvidia-smi") else "none found: the network trains on the processor"
+    rows = [("packages", packages), ("machine", machine), ("disk free", free), ("graphics card", graphics)]
+    return Markdown("\n".join(["| | |", "|:--|:--|", *(f"| {name} | {said} |" for name, said in rows)]))
+
+
+def _release(version: str | None) -> str | None:
+    """A version without the build that it names: a CPU wheel of torch is the same release."""
+    return version and version.partition("+")[0]
+
+
+def _below_root(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
