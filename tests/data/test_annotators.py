@@ -8,7 +8,7 @@ import pytest
 
 from mflib.base.words import KEY
 from mflib.data.annotation.agreement import compare, overlap
-from mflib.data.annotation.opening import SECOND
+from mflib.data.annotation.session import SECOND
 from mflib.data.cohort_tables import ANNOTATIONS
 from mflib.data.preprocess import GainSettings, region
 from mflib.data.volume import Annotation, read

@@ -18,7 +18,7 @@ import pytest
 from mflib.base.errors import BusyError, InputError
 from mflib.data import cohort as cohorts
 from mflib.data.annotation.marks import REASONS, from_cells, read_rows
-from mflib.data.annotation.opening import SECOND, open_session
+from mflib.data.annotation.session import SECOND, open_session
 from mflib.data.cohort_tables import ANNOTATIONS
 
 ROI = ((10, 8, 2), (18, 18, 14))
@@ -221,7 +221,7 @@ def test_a_kill_while_saving_leaves_the_old_table(make_cohort):
     root = make_cohort(patients=1, segments=2)
     before = (root / ANNOTATIONS).read_bytes()
     script = (
-        "import os, signal, sys; from pathlib import Path; from mflib.data.annotation import open_session\n"
+        "import os, signal, sys; from pathlib import Path; from mflib.data.annotation.session import open_session\n"
         "session = open_session(Path(sys.argv[1]), 'AA'); session.go(0); session.set_point('bone', (1, 2, 3))\n"
         "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
         "session.confirm()"

@@ -16,7 +16,7 @@ from mflib.data import preprocess
 from mflib.data import volume as volumes
 from mflib.data.annotation import marks
 from mflib.data.annotation.marks import Marks
-from mflib.data.annotation.opening import SECOND
+from mflib.data.annotation.session import SECOND
 from mflib.data.cohort import Cohort
 from mflib.data.cohort_files import Key
 from mflib.data.cohort_tables import ANNOTATIONS

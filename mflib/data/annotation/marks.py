@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,16 +79,11 @@ def from_cells(cells: Mapping[str, str]) -> Marks | None:
     InputError
         A cell is no voxel.
     """
-    excluded = cohort_tables.excludes(cells.get("quality", MISSING))
-    given = {name: cells.get(name, MISSING) for name in VOXELS}
-    given = {name: cell for name, cell in given.items() if cell.lower() not in cohort_tables.MISSING}
-    reason = cells.get("quality_reason", MISSING) if excluded else ""
-    signed = Marks(
-        excluded=reason,
-        annotator=cells.get("annotator", MISSING),
-        annotated_at=cells.get("annotated_at", MISSING),
-        confirmed=True,
-    )
+    said = dict.fromkeys(ANNOTATION_COLUMNS, MISSING) | dict(cells)
+    excluded = cohort_tables.excludes(said["quality"])
+    given = {name: said[name] for name in VOXELS if said[name].lower() not in cohort_tables.MISSING}
+    reason = said["quality_reason"] if excluded else ""
+    signed = Marks(excluded=reason, annotator=said["annotator"], annotated_at=said["annotated_at"], confirmed=True)
     if len(given) < len(VOXELS):
         return signed if excluded else None
     wrong = [f"{name} {cell!r}" for name, cell in given.items() if not cell.isdecimal()]
@@ -108,11 +103,11 @@ def to_cells(marks: Marks) -> dict[str, str]:
     return {**cells, "annotator": marks.annotator, "annotated_at": marks.annotated_at, **quality}
 
 
-def fit(roi: Roi, shape: tuple[int, ...]) -> Roi:
+def fit(start: Sequence[int], size: Sequence[int], shape: tuple[int, ...]) -> Roi:
     """A region of interest moved and cut so that it lies inside a volume of this shape, at least 2 voxels wide."""
-    size = [min(max(extent, 2), n) for extent, n in zip(roi[1], shape, strict=True)]
-    start = [min(max(at, 0), n - extent) for at, extent, n in zip(roi[0], size, shape, strict=True)]
-    return (start[0], start[1], start[2]), (size[0], size[1], size[2])
+    ni, nj, nk = (min(max(int(extent), 2), n) for extent, n in zip(size, shape, strict=True))
+    i, j, k = (min(max(int(at), 0), n - e) for at, e, n in zip(start, (ni, nj, nk), shape, strict=True))
+    return (i, j, k), (ni, nj, nk)
 
 
 PATIENCE_S = 10.0
@@ -200,7 +195,11 @@ def write_row(path: Path, key: Key, wanted: Row | None, seen: Row | None) -> Tab
         else:
             rows[key] = {**rows.get(key, {}), **wanted, **dict(zip(KEY, key, strict=True))}
         now = Table(table.columns, rows, table.dialect)
-        content = _bytes(path, now)
+        lines = [now.columns, *([row.get(column, MISSING) for column in now.columns] for row in rows.values())]
+        try:
+            content = now.dialect.mark + now.dialect.encode(lines)
+        except FileError as error:
+            raise InputError(f"not saved in {path.name}: {error}") from error
         with files.replacing(path) as partial:
             partial.write_bytes(content)
     return now
@@ -209,11 +208,3 @@ def write_row(path: Path, key: Key, wanted: Row | None, seen: Row | None) -> Tab
 def _said(cells: Row | None) -> dict[str, str] | None:
     """A row without its empty cells: a column added by somebody else changes nothing in it."""
     return None if cells is None else {name: cell for name, cell in cells.items() if cell not in ("", MISSING)}
-
-
-def _bytes(path: Path, table: Table) -> bytes:
-    rows = [[row.get(column, MISSING) for column in table.columns] for row in table.rows.values()]
-    try:
-        return table.dialect.mark + table.dialect.encode([table.columns, *rows])
-    except FileError as error:
-        raise InputError(f"not saved in {path.name}: {error}") from error

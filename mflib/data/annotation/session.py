@@ -1,61 +1,27 @@
-"""An annotator's way through a cohort, without a screen: where they are, their marks, undo, and what is on disk."""
+"""An annotator's pass over a cohort, without a screen: where it begins, their marks, undo, and what is on disk."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
+from mflib.base import files
 from mflib.base.errors import BusyError, InputError
-from mflib.data import volume as volumes
+from mflib.base.words import LEVELS
+from mflib.data import cohort as cohorts
+from mflib.data import cohort_files
 from mflib.data.annotation.marks import MISSING, Marks, Roi, Row, from_cells, read_rows, to_cells, write_row
-from mflib.data.annotation.suggestion import Suggestion, suggest
 from mflib.data.cohort_files import Key
-from mflib.data.volume import Index, Volume
+from mflib.data.cohort_tables import ANNOTATIONS
+from mflib.data.volume import Index
 
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A volume, and what is suggested for it."""
-
-    volume: Volume
-    suggestion: Suggestion | None
-
-
-class Reader:
-    """Reads volumes one at a time and holds at most one that nobody asked for yet.
-
-    Parameters
-    ----------
-    suggesting : whether marks are to be computed too
-    """
-
-    def __init__(self, suggesting: bool) -> None:
-        self.suggesting = suggesting
-        self._pool = ThreadPoolExecutor(1, "reading ahead")
-        self._ahead: tuple[Path, Future[Loaded]] | None = None
-
-    def read(self, path: Path) -> Loaded:
-        """One volume, at once where it was read ahead.
-
-        Raises
-        ------
-        FileError
-            The file cannot be used.
-        """
-        ahead, self._ahead = self._ahead, None
-        return ahead[1].result() if ahead is not None and ahead[0] == path else self._load(path)
-
-    def read_ahead(self, path: Path) -> None:
-        """Begin to read the volume that will be asked for next."""
-        if self._ahead is None or self._ahead[0] != path:
-            self._ahead = (path, self._pool.submit(self._load, path))
-
-    def _load(self, path: Path) -> Loaded:
-        volume = volumes.read(path)
-        return Loaded(volume, suggest(volume) if self.suggesting else None)
+SECOND = ANNOTATIONS.replace(".tsv", "_second.tsv")
+INITIALS = re.compile(r"[A-Za-z]{2,8}", re.ASCII)
 
 
 @dataclass
@@ -72,17 +38,15 @@ class History:
 
     def saved(self) -> Marks | None:
         """The last marks up to now that were confirmed: what the table on disk holds. None where there are none."""
-        at = self._saved_at()
-        return None if at is None else self.states[at]
+        return next((state for state in self.states[self.at :: -1] if state.confirmed), None)
 
     def roi_by_hand(self) -> Roi | None:
         """Region of the saved marks where a hand has changed it; Enter alone only agrees with it."""
-        upto = self.states[: (self._saved_at() or 0) + 1]
+        upto = self.states[: self.at + 1]
+        while len(upto) > 1 and not upto[-1].confirmed:
+            upto.pop()
         by_hand = any(one.roi != before.roi and "roi" not in one.suggested for before, one in pairwise(upto))
         return upto[-1].roi if by_hand and not upto[-1].excluded else None
-
-    def _saved_at(self) -> int | None:
-        return next((at for at in range(self.at, -1, -1) if self.states[at].confirmed), None)
 
 
 @dataclass
@@ -105,7 +69,7 @@ class Session:
     second: bool
     paths: dict[Key, str]
     notices: list[str]
-    position: int = 0
+    position: int = field(default=0, init=False)
     _histories: dict[Key, History] = field(default_factory=dict, repr=False)
     _seen: dict[Key, Row | None] = field(default_factory=dict, repr=False)
     _opened: dict[Key, Row | None] = field(default_factory=dict, repr=False)
@@ -115,7 +79,8 @@ class Session:
         table = read_rows(self.path)
         for key in self.keys:
             self._adopt(key, table.rows.get(key))
-        self._go_to_open()
+        if self.state_of(self.key) in ("confirmed", "excluded"):
+            self.go_to_open()
 
     @property
     def key(self) -> Key:
@@ -222,15 +187,11 @@ class Session:
 
     def go_to_open(self) -> bool:
         """To the next segment that is not confirmed, from the beginning again after the last; False where none is."""
-        return self._go_to_open(self.position + 1)
-
-    def _go_to_open(self, start: int = 0) -> bool:
-        for step in range(len(self.keys)):
-            position = (start + step) % len(self.keys)
-            if self.state_of(self.keys[position]) not in ("confirmed", "excluded"):
-                self.position = position
-                return True
-        return False
+        here, n = self.position + 1, len(self.keys)
+        wrapped = [*range(here, n), *range(here)]
+        left = [at for at in wrapped if self.state_of(self.keys[at]) not in ("confirmed", "excluded")]
+        self.position = left[0] if left else self.position
+        return bool(left)
 
     def _append(self, state: Marks) -> None:
         history = self._histories[self.key]
@@ -272,3 +233,63 @@ class Session:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def open_session(root: Path, annotator: str, *, second: bool = False, seed: int = 0) -> Session:
+    """Begin a pass, or go on with it.
+
+    Parameters
+    ----------
+    root : cohort folder, finished or not: volumes are all it needs
+    annotator : initials, 2 to 8 letters
+    second : blinded second pass in shuffled order; of the first one only its annotators are read
+    seed : of the shuffling
+
+    Raises
+    ------
+    InputError
+        No initials, or those of an annotator of the first pass; no volumes, a table that is none, or a disk that cannot
+        be written.
+    """
+    if not INITIALS.fullmatch(annotator):
+        raise InputError(f"annotator: found {annotator!r}, expected initials of 2 to 8 letters, not a name")
+    folder = cohorts.read_folder(root)
+    if not folder.volumes:
+        faults = cohort_files.find_volumes(root)[1] or folder.faults[:1]
+        raise InputError(f"no volume to annotate: {'; '.join(map(str, faults))}")
+    if second:
+        _check_blinded(root / ANNOTATIONS, annotator.upper())
+    notices = [str(fault) for fault in folder.faults if fault.file in _unusable(folder)]
+    paths = {key: folder.volumes[key] for key in _order(folder, seed if second else None)}
+    path = root / (SECOND if second else ANNOTATIONS)
+    try:
+        files.check_writable(path.parent)
+    except OSError as error:
+        raise InputError(f"annotations cannot be saved: {error}") from error
+    return Session(root, path, annotator.upper(), second, paths, notices)
+
+
+def _check_blinded(first: Path, annotator: str) -> None:
+    """Nobody is blind to their own marks."""
+    theirs = sum(cells.get("annotator", "").upper() == annotator for cells in read_rows(first).rows.values())
+    if theirs:
+        raise InputError(
+            f"annotator: found {annotator}, who has marked {theirs} volumes of the first pass; "
+            "expected somebody else for the blinded second one"
+        )
+
+
+def _unusable(folder: cohorts.Folder) -> set[str]:
+    """Files below ``sub-*/us`` that have a fault."""
+    return {fault.file for fault in folder.faults if fault.file.startswith("sub-") and "no volume" not in fault.found}
+
+
+def _order(folder: cohorts.Folder, seed: int | None) -> list[Key]:
+    """Segments of all patients who are not excluded, by patient, level and side, or shuffled."""
+    out = cohorts.exclusions(folder.tables)
+    keys = sorted(
+        (key for key in folder.volumes if key[0] not in out), key=lambda key: (key[0], LEVELS.index(key[1]), key[2])
+    )
+    if not keys:
+        raise InputError(f"no volume to annotate in {folder.root}: the patients of all of them are excluded")
+    return keys if seed is None else [keys[n] for n in np.random.default_rng(seed).permutation(len(keys))]
