@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mflib.base.errors import FileError
-from mflib.data.intake.sources import acquire, spaced
+from mflib.data.intake.acquisition import acquire, spaced
 from tests.data.dicoms import screen, speckle, with_text
 from tests.data.images import SWEEP, itk, metaimage
 

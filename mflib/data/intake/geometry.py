@@ -13,6 +13,31 @@ from pydicom.dataset import Dataset
 from mflib.base.errors import FileError
 from mflib.data.intake.elements import count, guarded, items, number, numbers, readable, word
 
+Spacing = tuple[float, float, float]
+PLAUSIBLE_MM = (0.01, 5.0)
+"""Voxel sizes of ultrasound; whatever lies outside is in another unit or something else."""
+
+
+def in_words(spacing: Sequence[float]) -> str:
+    """A voxel size as people write it."""
+    return " x ".join(f"{step:.4g}" for step in spacing) + " mm"
+
+
+def stated_above(own: tuple[float, ...] | None, stated: Spacing, source: str) -> tuple[str, ...]:
+    """A notice where a stated voxel size is another than the file's own, which may be known within frames only."""
+    whole = own is not None and len(own) == len(stated)
+    if own is None or np.allclose(own, stated[: len(own)], rtol=0.01 if whole else 0.02):
+        return ()
+    found = in_words(own) if whole else f"{in_words(own)} within frames"
+    return (f"the file says {found} ({source}); the stated {in_words(stated)} stand above it",)
+
+
+def refuse_implausible(spacing: Sequence[float]) -> None:
+    """Refuse voxel sizes of a file that no ultrasound has."""
+    low, high = PLAUSIBLE_MM
+    if not all(low <= step <= high for step in spacing):
+        raise FileError(f"spacing {in_words(spacing)}, expected {low:g} to {high:g} mm: state it if the file is wrong")
+
 
 @dataclass(frozen=True, eq=False)
 class Acquisition:
@@ -136,7 +161,7 @@ def in_plane_spacing(ds: Dataset) -> tuple[float, float] | None:
 SLICES, SLICE_DISTANCE_CM = 0x30011001, 0x30011003
 
 
-def cartesian_geometry(ds: Dataset, frames: int, stated: bool) -> Geometry:
+def cartesian(ds: Dataset, frames: int, stated: bool) -> Geometry:
     """Pixel size from ``PhysicalDeltaX`` and ``PhysicalDeltaY``, slices and their distance from private elements.
 
     Raises
@@ -173,7 +198,7 @@ ORIENTATION = (
 Groups = Sequence[Dataset]
 
 
-def enhanced_geometry(ds: Dataset, frames: int, stated: bool) -> Geometry:
+def enhanced(ds: Dataset, frames: int, stated: bool) -> Geometry:
     """Pixel size from the pixel measures, order and distance of frames from their positions along the normal.
 
     Raises
@@ -267,7 +292,7 @@ TIMES = (0x00181063, 0x00181065)
 TAKEN_AS_PLANES = "frames are steps of time in the file; they are taken as planes because a spacing was stated"
 
 
-def multiframe_geometry(ds: Dataset, frames: int, stated: bool) -> Geometry:
+def multiframe(ds: Dataset, frames: int, stated: bool) -> Geometry:
     """Spacing of a multi-frame image.
 
     The private element holds the voxel size along columns, rows and frames in mm. Sources: SlicerHeart's reader of
