@@ -17,8 +17,8 @@ import pytest
 
 from mflib.base.errors import BusyError, InputError
 from mflib.data import cohort as cohorts
-from mflib.data.annotation.marks import REASONS, from_cells, read_rows
-from mflib.data.annotation.session import SECOND, open_session
+from mflib.data.annotation.marks import REASONS, SECOND, from_cells, read_rows
+from mflib.data.annotation.session import open_session
 from mflib.data.cohort_tables import ANNOTATIONS
 
 ROI = ((10, 8, 2), (18, 18, 14))

@@ -15,12 +15,11 @@ from mflib.base.errors import BusyError, InputError
 from mflib.base.words import LEVELS
 from mflib.data import cohort as cohorts
 from mflib.data import cohort_files
-from mflib.data.annotation.marks import MISSING, Marks, Roi, Row, from_cells, read_rows, to_cells, write_row
+from mflib.data.annotation.marks import MISSING, SECOND, Marks, Roi, Row, from_cells, read_rows, to_cells, write_row
 from mflib.data.cohort_files import Key
 from mflib.data.cohort_tables import ANNOTATIONS
 from mflib.data.volume import Index
 
-SECOND = ANNOTATIONS.replace(".tsv", "_second.tsv")
 INITIALS = re.compile(r"[A-Za-z]{2,8}", re.ASCII)
 
 
@@ -79,7 +78,7 @@ class Session:
         table = read_rows(self.path)
         for key in self.keys:
             self._adopt(key, table.rows.get(key))
-        if self.state_of(self.key) in ("confirmed", "excluded"):
+        if self.position not in self.left:
             self.go_to_open()
 
     @property
@@ -110,6 +109,11 @@ class Session:
         if saved is not None:
             return "changed" if not history.now.confirmed else "excluded" if saved.excluded else "confirmed"
         return "begun" if history.at > 0 else "open"
+
+    @property
+    def left(self) -> list[int]:
+        """Places of the segments that are not confirmed."""
+        return [at for at, key in enumerate(self.keys) if self.state_of(key) not in ("confirmed", "excluded")]
 
     def progress(self) -> str:
         """How far the pass is, such as ``37 of 368 confirmed, 2 marked but not confirmed``."""
@@ -187,11 +191,9 @@ class Session:
 
     def go_to_open(self) -> bool:
         """To the next segment that is not confirmed, from the beginning again after the last; False where none is."""
-        here, n = self.position + 1, len(self.keys)
-        wrapped = [*range(here, n), *range(here)]
-        left = [at for at in wrapped if self.state_of(self.keys[at]) not in ("confirmed", "excluded")]
-        self.position = left[0] if left else self.position
-        return bool(left)
+        behind_first = sorted(self.left, key=lambda at: at <= self.position)
+        self.position = next(iter(behind_first), self.position)
+        return bool(behind_first)
 
     def _append(self, state: Marks) -> None:
         history = self._histories[self.key]
@@ -259,7 +261,9 @@ def open_session(root: Path, annotator: str, *, second: bool = False, seed: int 
         raise InputError(f"no volume to annotate: {'; '.join(map(str, faults))}")
     if second:
         _check_blinded(root / ANNOTATIONS, annotator.upper())
-    notices = [str(fault) for fault in folder.faults if fault.file in _unusable(folder)]
+    in_us = [fault for fault in folder.faults if fault.file.startswith("sub-")]
+    unusable = {fault.file for fault in in_us if "no volume" not in fault.found}
+    notices = [str(fault) for fault in in_us if fault.file in unusable]
     paths = {key: folder.volumes[key] for key in _order(folder, seed if second else None)}
     path = root / (SECOND if second else ANNOTATIONS)
     try:
@@ -277,11 +281,6 @@ def _check_blinded(first: Path, annotator: str) -> None:
             f"annotator: found {annotator}, who has marked {theirs} volumes of the first pass; "
             "expected somebody else for the blinded second one"
         )
-
-
-def _unusable(folder: cohorts.Folder) -> set[str]:
-    """Files below ``sub-*/us`` that have a fault."""
-    return {fault.file for fault in folder.faults if fault.file.startswith("sub-") and "no volume" not in fault.found}
 
 
 def _order(folder: cohorts.Folder, seed: int | None) -> list[Key]:

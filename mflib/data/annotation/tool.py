@@ -23,7 +23,7 @@ from mflib.base.files import ASSETS
 from mflib.data import preprocess
 from mflib.data import volume as volumes
 from mflib.data.annotation import marks
-from mflib.data.annotation.marks import POINTS, REASONS, Marks, Roi
+from mflib.data.annotation.marks import GAIN, POINTS, REASONS, Marks, Roi
 from mflib.data.annotation.session import Session, open_session
 from mflib.data.annotation.suggestion import ROI_MM, Millimetres, Suggestion, suggest, suggest_roi
 from mflib.data.cohort import Cohort
@@ -33,7 +33,6 @@ from mflib.data.preprocess import Region
 from mflib.data.volume import Index, Volume
 
 SCRIPTS = ("planes.js", "annotate_hands.js", "annotate.js")
-GAIN = preprocess.GainSettings()
 DONE = {"undo": "undone", "redo": "done again", "include": "included again; Enter saves that"}
 FEW_BY_HAND = 3  # regions that say what this annotator wants; before that it is their first tries
 
@@ -104,7 +103,7 @@ class Tool(anywidget.AnyWidget):
     @property
     def left(self) -> int:
         """How many volumes are not confirmed."""
-        return sum(self.session.state_of(key) not in ("confirmed", "excluded") for key in self.session.keys)
+        return len(self.session.left)
 
     def act(self, do: str, shown: int | None = None, **what: Any) -> None:
         """Do what the page asks for, and show what came of it; what could not be done is said and changes nothing.

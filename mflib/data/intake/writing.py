@@ -61,37 +61,25 @@ def describe(cohort: Path) -> None:
     _write_new(cohort / "README", README)
 
 
-def add_rows(cohort: Path, keys: Iterable[Key]) -> list[str]:
-    """Add the rows that are missing in the tables; whatever stands there stays as it is.
-
-    Returns
-    -------
-    list of str
-        Tables that have new rows.
-    """
+def add_rows(cohort: Path, keys: Iterable[Key]) -> None:
+    """Add the rows that are missing in the tables; whatever stands there stays as it is."""
     segments = sorted(set(keys), key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
     people = sorted({(key[0],) for key in segments})
     _write_new(cohort / ANNOTATIONS, "\t".join(ANNOTATION_COLUMNS) + "\n")
-    wanted: list[tuple[str, Sequence[tuple[str, ...]], dict[str, str]]] = [
-        (PARTICIPANTS, people, {}),
-        (CLINICAL, people, {"screening": "eligible"}),
-        (GRADES, segments, {}),
-    ]
-    return [table for table, rows, values in wanted if _append(cohort, table, rows, values)]
+    _append(cohort, PARTICIPANTS, people)
+    _append(cohort, CLINICAL, people, screening="eligible")
+    _append(cohort, GRADES, segments)
 
 
-def _append(cohort: Path, name: str, keys: Sequence[tuple[str, ...]], values: dict[str, str]) -> bool:
-    """Append a row for each key that has none; says whether there was one."""
+def _append(cohort: Path, name: str, keys: Sequence[tuple[str, ...]], **values: str) -> None:
+    """Append a row for each key that has none."""
     _write_new(cohort / name, "\t".join(SCHEMAS[name].columns) + "\n")
     table, columns = _table(cohort, name), _keys(name)
     places = [table.header.index(column) for column in columns]
     present = {tuple(row[place] for place in places) for row in table.rows.values() if len(row) > max(places)}
-    new = [key for key in keys if key not in present]
-    if not new:
-        return False
-    rows = [dict.fromkeys(table.header, "n/a") | values | dict(zip(columns, key, strict=True)) for key in new]
-    tables.append(cohort / name, [[row[column] for column in table.header] for row in rows], table.dialect)
-    return True
+    if new := [dict(zip(columns, key, strict=True)) for key in keys if key not in present]:
+        rows = [dict.fromkeys(table.header, "n/a") | values | key for key in new]
+        tables.append(cohort / name, [[row[column] for column in table.header] for row in rows], table.dialect)
 
 
 def _keys(name: str) -> list[str]:
