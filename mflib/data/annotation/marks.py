@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -146,15 +147,14 @@ def read_rows(path: Path) -> Table:
     InputError
         The file is no such table. To go on would lose rows that somebody wrote.
     """
-    if not path.exists():
+    if not path.exists() or not path.read_bytes().strip():
         return Table(ANNOTATION_COLUMNS, {}, Dialect())
     try:
         found = tables.read(path)
+        found.check_columns(KEY)
     except FileError as error:
         raise InputError(f"{path.name}: {error}") from error
-    header = tuple(found.header) or ANNOTATION_COLUMNS
-    if not set(KEY) <= set(header) or len(set(header)) < len(header):
-        raise InputError(f"{path.name}, row 1: found columns {', '.join(header)[:80]}; expected {', '.join(KEY)}, ...")
+    header = tuple(found.header)
     rows: dict[Key, dict[str, str]] = {}
     for number, row in found.rows.items():
         if len(row) != len(header):
@@ -330,11 +330,10 @@ def _distance_mm(volume: Volume, one: tuple[int, ...], other: tuple[int, ...]) -
 
 def overlap(one: Annotation, other: Annotation) -> tuple[float, float]:
     """Dice coefficient and intersection over union of two regions of interest."""
-    shared = 1
-    for first, second in zip(one.roi, other.roi, strict=True):
-        shared *= max(0, min(first.stop, second.stop) - max(first.start, second.start))
-    sizes = [int(np.prod(marked.roi_size)) for marked in (one, other)]
-    return 2 * shared / sum(sizes), shared / (sum(sizes) - shared)
+    pairs = zip(one.roi, other.roi, strict=True)
+    shared = math.prod(max(0, min(a.stop, b.stop) - max(a.start, b.start)) for a, b in pairs)
+    both = math.prod(one.roi_size) + math.prod(other.roi_size)
+    return 2 * shared / both, shared / (both - shared)
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:

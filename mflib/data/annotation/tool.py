@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from mflib.data import volume as volumes
 from mflib.data.annotation import marks
 from mflib.data.annotation.marks import GAIN, POINTS, REASONS, Marks, Roi
 from mflib.data.annotation.session import Session, open_session
-from mflib.data.annotation.suggestion import ROI_MM, Millimetres, Suggestion, suggest, suggest_roi
+from mflib.data.annotation.suggestion import ROI_MM, Suggestion, suggest, suggest_roi
 from mflib.data.cohort import Cohort
 from mflib.data.cohort_files import Key
 from mflib.data.cohort_tables import ANNOTATIONS
@@ -95,7 +95,7 @@ class Tool(anywidget.AnyWidget):
             "step": lambda by: session.go(session.position + int(by)), "go": lambda to: session.go(int(to)),
         }  # fmt: skip
         self._show_volume(" ".join(session.notices))
-        self.on_msg(self._on_message)
+        self.on_msg(lambda _widget, content, _buffers: self.act(**content))
 
     def __repr__(self) -> str:
         return f"annotation tool, shown in JupyterLab: {self.session.progress()}"
@@ -124,9 +124,6 @@ class Tool(anywidget.AnyWidget):
             self._show_volume(message, wrong)
         else:
             self._show(message, wrong)
-
-    def _on_message(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
-        self.act(**content)
 
     def _point(self, name: str, at: list[int]) -> None:
         if self._volume is None or name not in POINTS:
@@ -163,15 +160,11 @@ class Tool(anywidget.AnyWidget):
         return "" if self.session.go_to_open() else "nothing left: every volume is confirmed"
 
     def _suggested_roi(self, volume: Volume, bone: Index) -> Roi:
-        return suggest_roi(volume, bone, self.session.key[2], self._usual_roi_mm())
-
-    def _usual_roi_mm(self) -> Millimetres:
-        """Median extent of the regions that the annotator has set by hand, once there are a few."""
+        """A region of the median extent in mm of those that the annotator has set by hand, once there are a few."""
         sizes = self.session.roi_sizes_by_hand()
-        if len(sizes) < FEW_BY_HAND:
-            return ROI_MM
-        i, j, k = np.median([np.multiply(size, self._spacings[key]) for key, size in sizes.items()], axis=0).tolist()
-        return i, j, k
+        by_hand = [np.multiply(size, self._spacings[key]) for key, size in sizes.items()]
+        i, j, k = np.median(by_hand, axis=0).tolist() if len(by_hand) >= FEW_BY_HAND else ROI_MM
+        return suggest_roi(volume, bone, self.session.key[2], (i, j, k))
 
     def _show_volume(self, message: str = "", wrong: bool = False) -> None:
         """Read and show the volume in hand, and read the next one ahead."""
@@ -240,16 +233,14 @@ class Tool(anywidget.AnyWidget):
             return {"lines": [], "flags": [str(error)]}
         if region is None:
             return {"lines": [], "flags": []}
-        levels = region.references
-        lines = [
-            f"bone {levels.bone:.0f}, shadow {levels.shadow:.0f}",
-            f"ROI, normalised: mean {region.voxels.mean():.1f}",
-        ]
+        levels, mean = region.references, region.voxels.mean()
+        lines = [f"bone {levels.bone:.0f}, shadow {levels.shadow:.0f}", f"ROI, normalised: mean {mean:.1f}"]
         return {"lines": lines, "flags": list(levels.flags)}
 
 
 NOTEBOOK = files.ROOT / "notebooks" / "annotate.ipynb"
 SETTINGS = files.ASSETS / "annotate_lab"
+RUN_ALL = "in JupyterLab choose Run > Run All Cells. Ctrl-C here ends it; what is confirmed is saved."
 
 
 def launch(cohort: Path, annotator: str, *, second: bool = False) -> None:
@@ -267,10 +258,7 @@ def launch(cohort: Path, annotator: str, *, second: bool = False) -> None:
         What `annotate` would refuse: better said here than in the notebook.
     """
     notebook = prepare(cohort, annotator, second=second)
-    print(
-        f"{notebook}: in JupyterLab choose Run > Run All Cells. Ctrl-C here ends it; what is confirmed is saved.",
-        flush=True,
-    )
+    print(f"{notebook}: {RUN_ALL}", flush=True)
     # Without the question about Jupyter's news, which would lie over the tool, and without asking the internet for it.
     places = [str(SETTINGS), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     environment = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(places)}

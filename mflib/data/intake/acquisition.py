@@ -166,11 +166,7 @@ def from_channels(voxels: NDArray[Any]) -> NDArray[np.uint8]:
         raise FileError(f"{voxels.shape[-1]} values in each voxel, expected grey, or red, green and blue")
     grey, coloured = elements.grey_of_colour(to_grey(voxels))
     if coloured is not None:
-        planes = int(coloured.any((0, 1)).sum())
-        raise FileError(
-            f"true colour: {int(coloured.sum())} coloured voxels in {planes} of {voxels.shape[2]} planes, "
-            "expected grey: export without colour and coloured marks"
-        )
+        elements.refuse_colour(list(coloured.T), grey.size)
     return grey
 
 
@@ -206,6 +202,8 @@ RECONSTRUCT = (
     f"{SWEEP}, expected a volume: reconstruct it first (3D Slicer, PLUS); "
     "if its planes are parallel and equally spaced, state the spacing"
 )
+SHEARED = "with a sheared orientation matrix, expected axes at right angles: resample it (3D Slicer, Resample Image)"
+UNREADABLE = "that cannot be read: damaged, cut short or unusual"
 TURNED = "the file says that its rows run towards the probe: they were turned, so that depth grows downwards"
 AXES = "the file does not name its axes: the first was taken as lateral, the second as depth, the third as elevation"
 
@@ -257,12 +255,8 @@ def _read(path: Path, kind: str, layout: Layout) -> sitk.Image:
             stored.voxels(path, layout, layout.declared or _declared_bytes(reader))
             return reader.Execute()
         except RuntimeError as error:
-            if "orthonormal" in str(error):
-                raise FileError(
-                    f"a {kind} file with a sheared orientation matrix, expected axes at right angles: "
-                    "resample it to such axes (3D Slicer, Resample Image), or export it without a matrix"
-                ) from error
-            raise FileError(f"a {kind} file that cannot be read: damaged, cut short or unusual") from error
+            sheared = "orthonormal" in str(error)
+            raise FileError(f"a {kind} file {SHEARED if sheared else UNREADABLE}") from error
 
 
 def _declared_bytes(reader: sitk.ImageFileReader) -> int:

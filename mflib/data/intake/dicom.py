@@ -116,12 +116,7 @@ def clean_picture(
         grey = np.stack(planes)
     cut = grey.shape[1:] != (stored.rows, stored.columns)
     mask, notices = burnt_in.mask_text(grey, declared=cut, said=word(header, "BurnedInAnnotation"))
-    coloured = [int((colour & ~mask).sum()) for colour in colours if colour is not None]
-    if sum(coloured):
-        share = f"{sum(coloured)} voxels ({sum(coloured) / grey.size:.2%}) of {np.count_nonzero(coloured)} frames"
-        raise FileError(
-            f"found true colour in {share}, expected grey: export the B-mode without Doppler, coloured maps and marks"
-        )
+    elements.refuse_colour([colour & ~mask for colour in colours if colour is not None], grey.size)
     grey[:, mask] = 0
     if region:
         notices = (f"cut to the declared tissue region: {region} of {stored.rows} x {stored.columns}", *notices)
@@ -203,7 +198,7 @@ def _kind(path: Path, ds: Dataset) -> tuple[str, Callable[[Dataset, int, bool], 
 
 def _refuse_picture(path: Path, stored: PixelLayout) -> None:
     """Refuse what declares one picture, and say so where more lie in it."""
-    size = stored.rows * stored.columns * (3 if stored.photometric in elements.COLOUR else 1)
+    size = stored.rows * stored.columns * elements.SAMPLES[stored.photometric]
     held = 0 if stored.syntax.is_encapsulated else len(elements.opened(path, pixels=True).get("PixelData", b"")) // size
     if held > 1:
         raise FileError(f"found pixels of {held} pictures and no Number of Frames, expected it: export the file again")

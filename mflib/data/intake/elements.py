@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import math
 import mmap
+import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
@@ -21,7 +22,7 @@ from typing import Any, BinaryIO, cast
 import libjpeg
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import config, dcmread
+from pydicom import config, dcmread, uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -29,15 +30,6 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
 from pydicom.pixels.utils import get_expected_length
 from pydicom.tag import Tag
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEGLSTransferSyntaxes,
-    JPEGTransferSyntaxes,
-    RLELossless,
-)
 
 from mflib.base.errors import FileError
 from mflib.data.stored import LARGEST_BYTES
@@ -169,7 +161,10 @@ def _named(name: str | int) -> str:
     return name if isinstance(name, str) else str(Tag(name))
 
 
-TEXT_TYPES = {b"UI", b"CS", b"DA", b"TM", b"LO", b"SH", b"UL", b"DT", b"PN", b"AE"}
+# An element of group 2 or 8 with its type, or with a length of at most 64 bytes.
+FIRST_ELEMENT = re.compile(
+    rb"[\x02\x08]\x00.[\x00\x01](?:UI|CS|DA|TM|LO|SH|UL|DT|PN|AE|[\x00-\x40]\x00{3}).{8}", re.DOTALL
+)
 
 
 def is_dicom(path: Path) -> bool:
@@ -178,12 +173,7 @@ def is_dicom(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         start = file.read(132)
-    if start[128:] == b"DICM":
-        return True
-    if len(start) < 16 or start[:2] not in (b"\x02\x00", b"\x08\x00") or start[3] > 0x01:
-        return False
-    length = int.from_bytes(start[4:8], "little")
-    return start[4:6] in TEXT_TYPES or (length <= 64 and length % 2 == 0)
+    return start[128:] == b"DICM" or FIRST_ELEMENT.match(start) is not None
 
 
 def opened(path: Path, *, pixels: bool = False) -> Dataset:
@@ -205,7 +195,7 @@ def opened(path: Path, *, pixels: bool = False) -> Dataset:
             ds = dcmread(cast(BinaryIO, content), stop_before_pixels=not pixels, force=True)
         if "TransferSyntaxUID" not in ds.file_meta:
             implicit, _ = ds.original_encoding
-            ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+            ds.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
         return ds
 
 
@@ -215,52 +205,51 @@ def _refuse_bomb(path: Path) -> None:
         if file.read(132)[128:] != b"DICM":
             return
         meta = read_file_meta_info(path)
-        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
             return
         # Preamble, prefix and the element that says how long the rest of the group is.
         file.seek(132 + 12 + meta.FileMetaInformationGroupLength)
-        unpacker, unpacked, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.read()
-    while left and not unpacker.eof:
-        unpacked += len(unpacker.decompress(left, 2**24))
-        left = unpacker.unconsumed_tail
-        if unpacked > LARGEST_BYTES:
-            raise FileError(f"unpacks to more than {LARGEST_BYTES} bytes")
+        unpacked = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), LARGEST_BYTES + 1)
+    if len(unpacked) > LARGEST_BYTES:
+        raise FileError(f"unpacks to more than {LARGEST_BYTES} bytes")
 
 
 JPEG, JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
 SLACK = 2**16
 
 
-def check_codestream(code: bytes, rows: int, columns: int, frame: int, syntax: UID) -> None:
-    """Refuse a compressed frame that unpacks to another size than ``rows`` x ``columns``.
+def check_codestream(code: bytes, stored: PixelLayout, frame: int) -> None:
+    """Refuse a compressed frame that unpacks to another size than declared.
 
     Raises
     ------
     FileError
         Another size, none at all, or far more code than pixels (run lengths have no size of their own).
     """
+    rows, columns, syntax = stored.rows, stored.columns, stored.syntax
     if len(code) > 4 * rows * columns + SLACK:
         raise FileError(f"frame {frame} has {len(code)} bytes of code for {rows} x {columns} pixels")
-    if syntax == RLELossless:
+    if syntax == uid.RLELossless:
         return
-    start = JPEG if syntax in JPEGTransferSyntaxes + JPEGLSTransferSyntaxes else JPEG_2000
+    start = JPEG if syntax in uid.JPEGTransferSyntaxes + uid.JPEGLSTransferSyntaxes else JPEG_2000
     # A decoder would look further: into the boxes of a JP2 file, or behind bytes that are no picture.
     if not code.startswith(start):
         raise FileError(f"frame {frame} does not begin as {syntax.name} does (PS3.5 A.4): damaged, or another kind")
     if start == JPEG:
         declared = libjpeg.get_parameters(code)
-        found = declared["rows"], declared["columns"]
+        height, width = declared["rows"], declared["columns"]
     else:
         right, bottom, left, top = struct.unpack_from(">4I", code, 8)
-        found = bottom - top, right - left
-    if found != (rows, columns):
-        raise FileError(
-            f"frame {frame} unpacks to {found[0]} x {found[1]} pixels, its file declares {rows} x {columns}"
-        )
+        height, width = bottom - top, right - left
+    if (height, width) != (rows, columns):
+        raise FileError(f"frame {frame} unpacks to {height} x {width} pixels, its file declares {rows} x {columns}")
 
 
-GREY = {"MONOCHROME1", "MONOCHROME2"}
-COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
+SAMPLES = {
+    **dict.fromkeys(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"), 1),
+    **dict.fromkeys(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3),
+}
+"""Numbers that each pixel of a photometric interpretation has."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +269,7 @@ class PixelLayout:
     frames: int
     photometric: str
     bits: int
-    syntax: UID
+    syntax: uid.UID
 
 
 def pixel_layout(ds: Dataset) -> PixelLayout:
@@ -299,42 +288,30 @@ def pixel_layout(ds: Dataset) -> PixelLayout:
     frames = count(ds, "NumberOfFrames") or 1
     # A video has other colours too, and what to do about it is to export something else.
     with guarded("the transfer syntax"):
-        syntax = UID(ds.file_meta.TransferSyntaxUID)
+        syntax = uid.UID(ds.file_meta.TransferSyntaxUID)
         _refuse_syntax(syntax)
-    _refuse_kind(word(ds, "PhotometricInterpretation"), samples, allocated, bits, count(ds, "PixelRepresentation") or 0)
-    unpacked = rows * columns * frames * samples * allocated // 8
-    if unpacked > LARGEST_BYTES:
-        raise FileError(
-            f"declares {columns} x {rows} x {frames} pixels, which unpack to {unpacked} bytes; "
-            f"expected at most {LARGEST_BYTES}"
-        )
-    return PixelLayout(rows, columns, frames, word(ds, "PhotometricInterpretation"), bits, syntax)
-
-
-def _refuse_kind(photometric: str, samples: int, allocated: int, bits: int, signed: int) -> None:
-    if photometric not in GREY | COLOUR | {"PALETTE COLOR"}:
-        expected = ", ".join(sorted(GREY | COLOUR | {"PALETTE COLOR"}))
-        raise FileError(f"its photometric interpretation is unknown, expected one of {expected}")
-    if samples != (3 if photometric in COLOUR else 1):
+    photometric, signed = word(ds, "PhotometricInterpretation"), count(ds, "PixelRepresentation")
+    if photometric not in SAMPLES:
+        raise FileError(f"its photometric interpretation is unknown, expected one of {', '.join(SAMPLES)}")
+    if samples != SAMPLES[photometric]:
         raise FileError(f"found {samples} samples a pixel, which does not fit {photometric}")
     if bits > 8 or signed or allocated not in (8, 16):
-        sign = "signed" if signed else "unsigned"
-        raise FileError(
-            f"found {sign} pixels of {bits} bits in {allocated}, expected 8-bit grey levels: "
-            "export at 8 bits, nothing is rescaled silently"
-        )
+        kind = f"{'signed' if signed else 'unsigned'} pixels of {bits} bits in {allocated}"
+        raise FileError(f"found {kind}, expected 8-bit grey levels: export at 8 bits, nothing is rescaled silently")
+    size, unpacked = f"{columns} x {rows} x {frames}", rows * columns * frames * samples * allocated // 8
+    if unpacked > LARGEST_BYTES:
+        raise FileError(f"declares {size} pixels, which unpack to {unpacked} bytes; expected at most {LARGEST_BYTES}")
+    return PixelLayout(rows, columns, frames, photometric, bits, syntax)
 
 
-def _refuse_syntax(syntax: UID) -> None:
+def _refuse_syntax(syntax: uid.UID) -> None:
     try:
         known = get_decoder(syntax).is_available
     except NotImplementedError:
         known = False
     if not known:
         kind = syntax.name if syntax.name != str(syntax) else "unknown kind"
-        raise FileError(
-            f"its pixels are compressed as {kind}, which cannot be decoded; export uncompressed, JPEG or JPEG 2000"
-        )
+        raise FileError(f"compressed as {kind}, which cannot be decoded; export uncompressed, JPEG or JPEG 2000")
 
 
 def frames(ds: Dataset, stored: PixelLayout) -> Iterator[NDArray[np.uint8]]:
@@ -353,21 +330,16 @@ def frames(ds: Dataset, stored: PixelLayout) -> Iterator[NDArray[np.uint8]]:
     if "PixelData" not in ds:
         raise FileError("no pixel data found: the file holds none, or was cut short before them")
     if stored.syntax.is_encapsulated:
-        _check_compressed(ds, stored)
+        found = 0
+        for found, code in enumerate(generate_frames(ds.PixelData, number_of_frames=stored.frames), 1):
+            check_codestream(code, stored, found)
+        if found != stored.frames:
+            raise FileError(f"cut short or wrong, found {found} of {stored.frames} frames")
     elif len(ds.PixelData) < get_expected_length(ds):
         raise FileError(f"cut short, found {len(ds.PixelData)} of {get_expected_length(ds)} bytes of pixels")
     for index in range(stored.frames):
         # Not ``iter_pixels``: pydicom 3.0.2 takes all but the first frame of YBR_FULL_422 for YBR_FULL there.
         yield _grey_or_rgb(ds, stored, pixel_array(ds, index=index))
-
-
-def _check_compressed(ds: Dataset, stored: PixelLayout) -> None:
-    found = 0
-    for code in generate_frames(ds.PixelData, number_of_frames=stored.frames):
-        found += 1
-        check_codestream(code, stored.rows, stored.columns, found, stored.syntax)
-    if found != stored.frames:
-        raise FileError(f"cut short or wrong, found {found} of {stored.frames} frames")
 
 
 def _grey_or_rgb(ds: Dataset, stored: PixelLayout, frame: NDArray[Any]) -> NDArray[np.uint8]:
@@ -407,3 +379,12 @@ def grey_of_colour(frame: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray
     brightest = frame.max(axis=-1)
     coloured = (brightest - frame.min(axis=-1) > EQUAL_WITHIN) & (brightest > BLACK)
     return np.where(coloured, brightest, levels), coloured if coloured.any() else None
+
+
+def refuse_colour(coloured: Sequence[NDArray[np.bool_]], voxels: int) -> None:
+    """Refuse a volume of so many voxels where some of its frames are coloured, and say how much of them is."""
+    counts = [int(mask.sum()) for mask in coloured]
+    if sum(counts):
+        found = f"{sum(counts)} voxels ({sum(counts) / voxels:.2%}) of {np.count_nonzero(counts)} frames"
+        expected = "expected grey: export the B-mode without Doppler, coloured maps and marks"
+        raise FileError(f"found true colour in {found}, {expected}")

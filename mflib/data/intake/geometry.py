@@ -159,6 +159,7 @@ def in_plane_spacing(ds: Dataset) -> tuple[float, float] | None:
 
 
 SLICES, SLICE_DISTANCE_CM = 0x30011001, 0x30011003
+WHICH_END = "the export does not say which end of the rows is the probe's: look that depth runs downwards"
 
 
 def cartesian(ds: Dataset, frames: int, stated: bool) -> Geometry:
@@ -176,14 +177,9 @@ def cartesian(ds: Dataset, frames: int, stated: bool) -> Geometry:
         raise FileError(f"found {frames} time frames of {slices} slices, expected one volume: export a single one")
     calibrated = [ds, *items(ds, "SequenceOfUltrasoundRegions")]
     in_plane = next(filter(None, map(in_plane_spacing, calibrated)), None)
-    distance = number(ds, SLICE_DISTANCE_CM)
-    return Geometry(
-        slices,
-        in_plane,
-        round(abs(distance) * 10, 12) if distance else None,
-        "private elements of the Cartesian export",
-        notices=("the export does not say which end of the rows is the probe's: look that depth runs downwards",),
-    )
+    distance_cm = number(ds, SLICE_DISTANCE_CM)
+    distance = round(abs(distance_cm) * 10, 12) if distance_cm else None
+    return Geometry(slices, in_plane, distance, "private elements of the Cartesian export", notices=(WHICH_END,))
 
 
 UNEVEN = 0.01
@@ -234,12 +230,9 @@ def _stacked(
     heights = positions @ normal
     order = np.argsort(heights, kind="stable")
     distance = _distance(heights[order])
-    sideways = np.ptp(positions - np.outer(heights, normal), axis=0)
-    if in_plane and np.linalg.norm(sideways) > min(in_plane) / 2:
-        raise FileError(
-            f"planes are shifted sideways by up to {np.linalg.norm(sideways):.3g} mm, "
-            "expected them straight above each other"
-        )
+    sideways = np.linalg.norm(np.ptp(positions - np.outer(heights, normal), axis=0))
+    if in_plane and sideways > min(in_plane) / 2:
+        raise FileError(f"planes are shifted sideways by up to {sideways:.3g} mm, expected straight above each other")
     moved = bool((order != np.arange(len(order))).any())
     notices = ("frames were put in the order of their positions",) if moved else ()
     place = tuple(order.tolist()) if moved else None
@@ -248,13 +241,10 @@ def _stacked(
 
 def _distance(heights: NDArray[np.float64]) -> float:
     """Distance in mm of neighbouring planes at ascending ``heights`` (n,)."""
-    steps = np.diff(heights)
+    steps, n = np.diff(heights), len(heights)
     places = 1 + int((steps > 1e-4).sum())
-    if places < len(heights):
-        raise FileError(
-            f"found {len(heights)} frames at {places} positions ({len(heights) / places:.3g} time points), "
-            "expected one volume with one frame at each position"
-        )
+    if places < n:
+        raise FileError(f"found {n} frames at {places} positions ({n / places:.3g} time points), expected one at each")
     median = float(np.median(steps))
     if np.abs(steps - median).max() > UNEVEN * median:
         raise FileError(f"planes lie {steps.min():.4g} to {steps.max():.4g} mm apart, expected equal distances")
@@ -312,18 +302,12 @@ def multiframe(ds: Dataset, frames: int, stated: bool) -> Geometry:
     region = tissue_region(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0)
     calibrated, spaced = region.in_plane_mm if region else None, _pixel_spacing(ds)
     in_plane = calibrated or (None if region else spaced)
-    source = "region calibration" if calibrated else "pixel spacing of the picture"
+    source = "region calibration" if calibrated else "pixel spacing of the picture" if in_plane else "not stated"
     notices: tuple[str, ...] = (TAKEN_AS_PLANES,) if film else ()
     if calibrated and spaced and not np.allclose(calibrated, spaced, rtol=0.01):
         notices += (f"its Pixel Spacing, {spaced[0]:.4g} x {spaced[1]:.4g} mm, contradicts the region calibration",)
     distance = None if film else (readable if stated else number)(ds, "SpacingBetweenSlices")
-    return Geometry(
-        frames,
-        in_plane,
-        abs(distance) if distance else None,
-        source if in_plane else "not stated",
-        notices=notices,
-    )
+    return Geometry(frames, in_plane, abs(distance) if distance else None, source, notices=notices)
 
 
 def _refuse_film(ds: Dataset, frames: int) -> None:
@@ -335,7 +319,7 @@ def _refuse_film(ds: Dataset, frames: int) -> None:
     try:
         tissue_region(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0)
     except FileError as error:
-        raise FileError(f"{problem}. Besides, {error}") from None
+        problem += f". Besides, {error}"
     raise FileError(problem)
 
 

@@ -40,19 +40,16 @@ def root(source: Path) -> Path:
     raise CohortError("SOURCE: found no such folder or file, expected where the scanner's files are")
 
 
+# Hidden files, directories of a DICOM medium, and halves that a kill left behind.
+PASSED_OVER = re.compile(r"(^|/)(\.|(?i:dicomdir)$|partial-[^/]*$)")
+
+
 def files_of(source: Path) -> list[Path]:
-    """Every file of a source but hidden ones, directories of a DICOM medium, and halves that a kill left behind."""
+    """Every file of a source but those that are passed over."""
     if source.is_file():
         return [source]
-    start = root(source)
-    return sorted(
-        path
-        for path in start.rglob("*")
-        if path.is_file()
-        and path.name.upper() != "DICOMDIR"
-        and not path.name.startswith("partial-")
-        and not any(part.startswith(".") for part in path.relative_to(start).parts)
-    )
+    found = [path for path in root(source).rglob("*") if path.is_file()]
+    return sorted(path for path in found if not PASSED_OVER.search(path.relative_to(source).as_posix()))
 
 
 def locate(start: Path, cell: str) -> Path:
@@ -94,9 +91,7 @@ def keep_apart(source: Path, map_path: Path, cohort: Path) -> None:
     if inner.is_relative_to(outer) or (source.is_dir() and outer.is_relative_to(inner)):
         raise CohortError("SOURCE and COHORT: found one inside the other, expected COHORT in a place of its own")
     if map_path.resolve().is_relative_to(outer):
-        raise CohortError(
-            f"{map_path.name}: found the map inside the cohort, expected it outside: it may name patients"
-        )
+        raise CohortError(f"{map_path.name}: found inside the cohort, expected outside, as a map may name patients")
 
 
 SIDE_WORDS = {
@@ -161,11 +156,9 @@ def _first(found: list[set[str]]) -> str | None:
 
 def _canonical(match: re.Match[str]) -> str | None:
     upper, letter, lower = match.groups()
-    sacral = lower == "1"
-    if letter and letter[0].casefold() != ("s" if sacral else "l"):
-        return None
-    name = f"L{upper}S1" if sacral else f"L{upper}{lower}"
-    return name if name in LEVELS else None
+    name = next((level for level in LEVELS if re.fullmatch(f"L{upper}S?{lower}", level)), "")
+    second = "s" if "S" in name else "l"
+    return name if name and (not letter or letter[0].casefold() == second) else None
 
 
 HINT = """Look at every row: participant, level and side are suggestions, taken from the names of folders and files.
@@ -222,9 +215,8 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
     try:
         files.check_writable(path.parent)
     except OSError as error:
-        raise CohortError(
-            f"{path.name}: cannot be written to its folder ({error.strerror}), expected another place: --map FILE"
-        ) from error
+        why = f"cannot be written ({error.strerror}), expected another place: --map FILE"
+        raise CohortError(f"{path.name}: {why}") from error
     people = _people(file.relative_to(start) for file in found)
     progress = Progress("looked at", len(found))
     rows = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mflib.base.errors import CohortError, FileError
@@ -36,16 +36,12 @@ def map_cells(path: Path) -> tuple[dict[int, Cells], list[Fault]]:
     name = path.name
     try:
         table = read(path)
+        header = [cell.casefold() for cell in table.header]
+        replace(table, header=[column for column in header if column]).check_columns(REQUIRED)
     except FileError as error:
-        raise CohortError(f"{name}: found {error.found}, expected the map as CSV, as a spreadsheet saves it") from error
-    header = [cell.casefold() for cell in table.header]
-    missing = [column for column in REQUIRED if column not in header]
-    doubled = [column for column in (*REQUIRED, *OPTIONAL) if header.count(column) > 1]
-    faults = [Fault(name, 1, column, "no such column", "a column of this name") for column in missing]
-    faults += [Fault(name, 1, column, "the column twice", "each column once") for column in doubled]
-    if faults:
-        raise CohortError("the map cannot be read:", faults, SHOWN)
+        raise CohortError(f"{name}: {error}; the map is CSV, as a spreadsheet saves it") from error
     found: dict[int, Cells] = {}
+    faults = []
     for number, row in table.rows.items():
         # A spreadsheet leaves out empty cells at the end of a row.
         if len(row) > len(header):
@@ -172,10 +168,7 @@ def _row(
         wrong.append(("file", found, expected or "a file below SOURCE"))
     participant, level, lat = cells["participant_id"], listing.to_level(cells["level"]), listing.to_side(cells["lat"])
     understood = {
-        "participant_id": (
-            PARTICIPANT.fullmatch(participant),
-            "sub- and letters or digits (64 at most)",
-        ),
+        "participant_id": (PARTICIPANT.fullmatch(participant), "sub- and letters or digits (64 at most)"),
         "level": (level, f"one of {', '.join(LEVELS)} (write L45 for 4-5)"),
         "lat": (lat, "L or R"),
     }

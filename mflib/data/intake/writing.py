@@ -90,12 +90,9 @@ def _table(cohort: Path, name: str) -> Cells:
     """A table to which rows can be added."""
     try:
         table = tables.read(cohort / name)
+        table.check_columns(_keys(name))
     except FileError as error:
         raise CohortError(f"{name}: {error}; mend it before rows are added") from error
-    missing = [column for column in _keys(name) if column not in table.header]
-    if missing or len(set(table.header)) < len(table.header):
-        found = f"no column {' and '.join(missing)}" if missing else "a column twice"
-        raise CohortError(f"{name}: found {found}; mend it before rows are added")
     return table
 
 
@@ -176,9 +173,8 @@ def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
     except BusyError as error:
         raise CohortError(str(error)) from error
     except OSError as error:
-        raise CohortError(
-            f"COHORT cannot be written to ({error.strerror}); the same command goes on from here"
-        ) from error
+        why = f"({error.strerror}); the same command goes on from here"
+        raise CohortError(f"COHORT cannot be written to {why}") from error
     return outcome
 
 
@@ -239,9 +235,7 @@ def _is_there(path: Path, volume: Volume) -> bool:
     try:
         kept = volumes.read(there)
     except FileError as error:
-        raise FileError(
-            "a volume of this segment is there that cannot be read, expected none: delete it first"
-        ) from error
+        raise FileError("an unreadable volume of this segment is there, expected none: delete it first") from error
     if not (np.array_equal(kept.voxels, volume.voxels) and np.allclose(kept.spacing_mm, volume.spacing_mm, rtol=1e-4)):
         raise FileError("another volume or voxel size of this segment is there, expected none: delete it first")
     if volume.dynamic_range_db not in (None, kept.dynamic_range_db):
