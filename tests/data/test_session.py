@@ -342,7 +342,7 @@ def test_a_table_from_a_spreadsheet_stays_as_the_spreadsheet_writes_it(make_coho
     [
         (
             lambda text: text.replace("participant_id", "patient"),
-            "found columns patient, .* in row 1; expected participant_id once",
+            "row 1; expected participant_id once",
         ),
         (lambda text: text + text.splitlines()[1] + "\n", "row 4: found sub-001 L23 L again"),
         (lambda text: text + "sub-001\tL34\n", "row 4: found 2 cells"),

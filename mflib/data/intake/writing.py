@@ -225,7 +225,7 @@ def _is_there(path: Path, volume: Volume) -> bool:
 
     Raises
     ------
-    Refusal
+    FileError
         Another volume of the same segment is there.
     """
     others = (path.with_name(volumes.stem(path) + suffix) for suffix in FORMATS)
