@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -25,9 +25,11 @@ INITIALS = re.compile(r"[A-Za-z]{2,8}", re.ASCII)
 
 @dataclass
 class History:
-    """The states of one volume's marks, and which of them counts now."""
+    """The states of one volume's marks, its row on disk as it was first and is now, and which state counts now."""
 
     states: list[Marks]
+    opened: Row | None
+    seen: Row | None
     at: int = 0
 
     @property
@@ -69,9 +71,7 @@ class Session:
     paths: dict[Key, str]
     notices: list[str]
     position: int = field(default=0, init=False)
-    _histories: dict[Key, History] = field(default_factory=dict, repr=False)
-    _seen: dict[Key, Row | None] = field(default_factory=dict, repr=False)
-    _opened: dict[Key, Row | None] = field(default_factory=dict, repr=False)
+    _histories: dict[Key, History] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
         self.keys = list(self.paths)
@@ -201,36 +201,34 @@ class Session:
 
     def _move(self, at: int, states: list[Marks] | None = None) -> None:
         """Go to another state; where that changes what is confirmed, the disk comes first."""
-        key = self.key
-        history = self._histories[key]
-        changed = History(history.states if states is None else states, at)
+        history = self._histories[self.key]
+        changed = replace(history, states=history.states if states is None else states, at=at)
         if changed.saved() != history.saved():
-            self._write(key, changed.saved())
-        self._histories[key] = changed
+            self._write(history, changed)
+        self._histories[self.key] = changed
 
-    def _write(self, key: Key, saved: Marks | None) -> None:
-        wanted = self._opened[key] if saved is None else to_cells(saved)
+    def _write(self, history: History, changed: History) -> None:
+        saved = changed.saved()
         try:
-            table = write_row(self.path, key, wanted, self._seen[key])
+            table = write_row(self.path, self.key, to_cells(saved) if saved else history.opened, history.seen)
         except BusyError as conflict:
             if conflict.changed:
-                self._seen[key] = conflict.found
+                history.seen = conflict.found
             raise
-        self._seen[key] = table.rows.get(key)
-        for other in self.keys:
-            if other != key and self._histories[other].at == 0:
-                self._adopt(other, table.rows.get(other))
+        changed.seen = table.rows.get(self.key)
+        for key, other in self._histories.items():
+            if key != self.key and other.at == 0:
+                self._adopt(key, table.rows.get(key))
 
     def _adopt(self, key: Key, cells: Row | None) -> None:
         """Begin with what the table says; marks that were only suggested stay where it still says nothing."""
-        if key in self._seen and cells == self._seen[key]:
+        if key in self._histories and cells == self._histories[key].seen:
             return
         try:
             found = None if cells is None else from_cells(cells)
         except InputError as error:
             raise InputError(f"{self.path.name}, {' '.join(key)}: {error}") from error
-        self._seen[key] = self._opened[key] = cells
-        self._histories[key] = History([found or Marks()])
+        self._histories[key] = History([found or Marks()], cells, cells)
 
 
 def _now() -> str:

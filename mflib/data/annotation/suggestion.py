@@ -31,12 +31,10 @@ class Suggestion:
     Parameters
     ----------
     bone, shadow : voxels (i, j, k)
-    confidence : 0 to 1; the share of the grey level beside it that the shadow lacks, times the bone's contrast to it
     """
 
     bone: Index
     shadow: Index
-    confidence: float
 
 
 def suggest(volume: Volume) -> Suggestion | None:
@@ -55,8 +53,7 @@ def suggest(volume: Volume) -> Suggestion | None:
         return None
     i, j, k = _centre(score, echo)
     deeper = j + round(SHADOW_POINT_MM / spacing[1])
-    confidence = round(float(score[i, j, k]) / 255, 2)
-    return Suggestion(_fine((i, j, k), factors), _fine((i, deeper, k), factors), confidence)
+    return Suggestion(_fine((i, j, k), factors), _fine((i, deeper, k), factors))
 
 
 def coarsened(volume: Volume) -> tuple[Floats, Index, list[float]]:

@@ -154,9 +154,9 @@ def read(path: Path, spacing_mm: Spacing | None = None) -> Acquisition:
         Whatever keeps the file from being one 8-bit grey volume, with the reason.
     """
     ds = elements.opened(path)
-    name, lie = _kind(path, ds)
+    name, geometry_of = _kind(path, ds)
     stored = elements.pixel_layout(ds)
-    place = lie(ds, stored.frames, spacing_mm is not None)
+    place = geometry_of(ds, stored.frames, spacing_mm is not None)
     if place.frames < 2:
         _refuse_picture(path, stored)
     spacing, source, spacing_notices = _decide(place, spacing_mm)
