@@ -107,7 +107,7 @@ def annotate(
     ] = False,
 ) -> None:
     """Mark reference points, region and quality of each volume in JupyterLab."""
-    from mflib.data.annotation.opening import launch
+    from mflib.data.annotation import launch
 
     try:
         launch(cohort, annotator, second=second)

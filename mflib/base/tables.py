@@ -71,6 +71,17 @@ class Cells:
     rows: dict[int, list[str]]
     dialect: Dialect
 
+    def check_columns(self, needed: Iterable[str]) -> None:
+        """Refuse a header that lacks one of the columns, or has any column twice.
+
+        Raises
+        ------
+        FileError
+            With those that do not stand there once.
+        """
+        if wrong := [name for name in dict.fromkeys([*needed, *self.header]) if self.header.count(name) != 1]:
+            raise FileError(f"columns {', '.join(self.header)[:80]} in row 1", f"{', '.join(wrong)[:80]} once")
+
 
 def read(path: Path) -> Cells:
     """Read a table in UTF-8, UTF-16 with its mark or Windows-1252, separated by tabs, semicolons or commas.

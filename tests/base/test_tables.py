@@ -62,3 +62,10 @@ def test_a_letter_that_the_file_cannot_hold_leaves_it_as_it_is(tmp_path: Path) -
     with pytest.raises(FileError, match="UTF-8"):
         tables.append(path, [["左", "", ""]], tables.read(path).dialect)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(("header", "wrong"), [("a\tb", "c"), ("a\tc\tb\ta", "a"), ("", "a, b, c")])
+def test_each_needed_column_stands_there_once(tmp_path: Path, header: str, wrong: str) -> None:
+    (tmp_path / "t.tsv").write_text(f"{header}\n1\t2\n")
+    with pytest.raises(FileError, match=f"expected {wrong} once"):
+        tables.read(tmp_path / "t.tsv").check_columns("abc")

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from mflib.base.words import KEY
-from mflib.data.annotation.agreement import compare, overlap
-from mflib.data.annotation.opening import SECOND
+from mflib.data.annotation.marks import SECOND, compare, overlap
 from mflib.data.cohort_tables import ANNOTATIONS
 from mflib.data.preprocess import GainSettings, region
 from mflib.data.volume import Annotation, read

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from mflib.base.words import KEY
-from mflib.data.annotation.opening import prepare
+from mflib.data.annotation.tool import prepare
 from mflib.data.cohort_tables import ANNOTATIONS
 from mflib.data.phantom.anatomy import Parameters
 from mflib.data.phantom.folder import volume_path
@@ -52,9 +52,7 @@ def lab(clinic, tmp_path_factory):
     (home / "config" / "jupyter_server_config.json").write_text(json.dumps(settings))
     places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "run", "HOME": ""}
     environment = os.environ | {name: str(home / place) for name, place in places.items()}
-    script = (
-        "import sys, pathlib; from mflib.data.annotation.opening import launch; launch(pathlib.Path(sys.argv[1]), 'ab')"
-    )
+    script = "import sys, pathlib; from mflib.data.annotation import launch; launch(pathlib.Path(sys.argv[1]), 'ab')"
     with (home / "log").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "-c", script, str(clinic[0])], env=environment, stdout=log, stderr=log, cwd=home

@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 from pydicom.pixels import apply_color_lut
 
 from mflib.base.errors import FileError
-from mflib.data.intake import pixels
+from mflib.data.intake import elements
 from mflib.data.intake.dicom import read
 from tests.data import dicoms as files
 
@@ -85,7 +85,7 @@ def test_a_video_cannot_be_decoded(tmp_path: Path) -> None:
 def test_a_real_palette_picture_holds_blue_and_a_grey_sector() -> None:
     ds = pydicom.dcmread(get_testdata_file("examples_palette.dcm"))
     rgb = (apply_color_lut(ds.pixel_array, ds) >> 8).astype(np.uint8)
-    grey, coloured = pixels.grey_of_colour(rgb)
+    grey, coloured = elements.grey_of_colour(rgb)
     assert coloured is not None
     assert coloured[:58].mean() > 0.7  # the machine's title bar
     assert not coloured[100:, 120:770].any()  # the sector

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mflib.data import preprocess
-from mflib.data.annotation.agreement import overlap
+from mflib.data.annotation.marks import overlap
 from mflib.data.annotation.suggestion import ROI_MM, suggest_roi
 from mflib.data.phantom.folder import make_plan
 from mflib.data.phantom.tissue import simulate

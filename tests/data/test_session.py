@@ -17,8 +17,8 @@ import pytest
 
 from mflib.base.errors import BusyError, InputError
 from mflib.data import cohort as cohorts
-from mflib.data.annotation.marks import REASONS, from_cells, read_rows
-from mflib.data.annotation.opening import SECOND, open_session
+from mflib.data.annotation.marks import REASONS, SECOND, from_cells, read_rows
+from mflib.data.annotation.session import open_session
 from mflib.data.cohort_tables import ANNOTATIONS
 
 ROI = ((10, 8, 2), (18, 18, 14))
@@ -221,7 +221,7 @@ def test_a_kill_while_saving_leaves_the_old_table(make_cohort):
     root = make_cohort(patients=1, segments=2)
     before = (root / ANNOTATIONS).read_bytes()
     script = (
-        "import os, signal, sys; from pathlib import Path; from mflib.data.annotation import open_session\n"
+        "import os, signal, sys; from pathlib import Path; from mflib.data.annotation.session import open_session\n"
         "session = open_session(Path(sys.argv[1]), 'AA'); session.go(0); session.set_point('bone', (1, 2, 3))\n"
         "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
         "session.confirm()"
@@ -340,7 +340,10 @@ def test_a_table_from_a_spreadsheet_stays_as_the_spreadsheet_writes_it(make_coho
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda text: text.replace("participant_id", "patient"), "row 1: found columns"),
+        (
+            lambda text: text.replace("participant_id", "patient"),
+            "row 1; expected participant_id once",
+        ),
         (lambda text: text + text.splitlines()[1] + "\n", "row 4: found sub-001 L23 L again"),
         (lambda text: text + "sub-001\tL34\n", "row 4: found 2 cells"),
         (lambda text: text.replace("\t4\t", "\t4.5\t", 1), r"sub-001 L23 L: found bone_i '4\.5'"),

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mflib.data.annotation.agreement import compare
-from mflib.data.annotation.marks import read_rows
+from mflib.data.annotation.marks import compare, read_rows
 from mflib.data.annotation.tool import annotate
 from mflib.data.cohort_tables import ANNOTATIONS
 from mflib.data.phantom.anatomy import Parameters

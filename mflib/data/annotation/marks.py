@@ -1,21 +1,30 @@
-"""What one person says of one volume, and the table of it on disk."""
+"""What one person says of one volume, the table of it on disk, and how far two people agree."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from mflib.base import files, tables
 from mflib.base.errors import BusyError, FileError, InputError
 from mflib.base.files import locked
+from mflib.base.progress import Progress
 from mflib.base.tables import Dialect
 from mflib.base.words import KEY
-from mflib.data import cohort_tables
-from mflib.data.cohort_files import Key
-from mflib.data.cohort_tables import ANNOTATION_COLUMNS, VOXELS
-from mflib.data.volume import Annotation, Index
+from mflib.data import cohort_tables, preprocess
+from mflib.data import volume as volumes
+from mflib.data.cohort import Cohort
+from mflib.data.cohort_files import Key, find_volumes
+from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, VOXELS
+from mflib.data.volume import Annotation, Index, Volume
+from mflib.stats import reliability
 
+SECOND = ANNOTATIONS.replace(".tsv", "_second.tsv")
 POINTS = ("bone", "shadow")
 REASONS = ("bone not visible", "shadow not visible", "muscle cut off", "motion", "wrong level")
 MISSING = "n/a"
@@ -79,16 +88,11 @@ def from_cells(cells: Mapping[str, str]) -> Marks | None:
     InputError
         A cell is no voxel.
     """
-    excluded = cohort_tables.excludes(cells.get("quality", MISSING))
-    given = {name: cells.get(name, MISSING) for name in VOXELS}
-    given = {name: cell for name, cell in given.items() if cell.lower() not in cohort_tables.MISSING}
-    reason = cells.get("quality_reason", MISSING) if excluded else ""
-    signed = Marks(
-        excluded=reason,
-        annotator=cells.get("annotator", MISSING),
-        annotated_at=cells.get("annotated_at", MISSING),
-        confirmed=True,
-    )
+    said = dict.fromkeys(ANNOTATION_COLUMNS, MISSING) | dict(cells)
+    excluded = cohort_tables.excludes(said["quality"])
+    given = {name: said[name] for name in VOXELS if said[name].lower() not in cohort_tables.MISSING}
+    reason = said["quality_reason"] if excluded else ""
+    signed = Marks(excluded=reason, annotator=said["annotator"], annotated_at=said["annotated_at"], confirmed=True)
     if len(given) < len(VOXELS):
         return signed if excluded else None
     wrong = [f"{name} {cell!r}" for name, cell in given.items() if not cell.isdecimal()]
@@ -108,11 +112,11 @@ def to_cells(marks: Marks) -> dict[str, str]:
     return {**cells, "annotator": marks.annotator, "annotated_at": marks.annotated_at, **quality}
 
 
-def fit(roi: Roi, shape: tuple[int, ...]) -> Roi:
+def fit(start: Sequence[int], size: Sequence[int], shape: tuple[int, ...]) -> Roi:
     """A region of interest moved and cut so that it lies inside a volume of this shape, at least 2 voxels wide."""
-    size = [min(max(extent, 2), n) for extent, n in zip(roi[1], shape, strict=True)]
-    start = [min(max(at, 0), n - extent) for at, extent, n in zip(roi[0], size, shape, strict=True)]
-    return (start[0], start[1], start[2]), (size[0], size[1], size[2])
+    ni, nj, nk = (min(max(int(extent), 2), n) for extent, n in zip(size, shape, strict=True))
+    i, j, k = (min(max(int(at), 0), n - e) for at, e, n in zip(start, (ni, nj, nk), shape, strict=True))
+    return (i, j, k), (ni, nj, nk)
 
 
 PATIENCE_S = 10.0
@@ -143,15 +147,14 @@ def read_rows(path: Path) -> Table:
     InputError
         The file is no such table. To go on would lose rows that somebody wrote.
     """
-    if not path.exists():
+    if not path.exists() or not path.read_bytes().strip():
         return Table(ANNOTATION_COLUMNS, {}, Dialect())
     try:
         found = tables.read(path)
+        found.check_columns(KEY)
     except FileError as error:
         raise InputError(f"{path.name}: {error}") from error
-    header = tuple(found.header) or ANNOTATION_COLUMNS
-    if not set(KEY) <= set(header) or len(set(header)) < len(header):
-        raise InputError(f"{path.name}, row 1: found columns {', '.join(header)[:80]}; expected {', '.join(KEY)}, ...")
+    header = tuple(found.header)
     rows: dict[Key, dict[str, str]] = {}
     for number, row in found.rows.items():
         if len(row) != len(header):
@@ -200,7 +203,11 @@ def write_row(path: Path, key: Key, wanted: Row | None, seen: Row | None) -> Tab
         else:
             rows[key] = {**rows.get(key, {}), **wanted, **dict(zip(KEY, key, strict=True))}
         now = Table(table.columns, rows, table.dialect)
-        content = _bytes(path, now)
+        lines = [now.columns, *([row.get(column, MISSING) for column in now.columns] for row in rows.values())]
+        try:
+            content = now.dialect.mark + now.dialect.encode(lines)
+        except FileError as error:
+            raise InputError(f"not saved in {path.name}: {error}") from error
         with files.replacing(path) as partial:
             partial.write_bytes(content)
     return now
@@ -211,9 +218,136 @@ def _said(cells: Row | None) -> dict[str, str] | None:
     return None if cells is None else {name: cell for name, cell in cells.items() if cell not in ("", MISSING)}
 
 
-def _bytes(path: Path, table: Table) -> bytes:
-    rows = [[row.get(column, MISSING) for column in table.columns] for row in table.rows.values()]
-    try:
-        return table.dialect.mark + table.dialect.encode([table.columns, *rows])
-    except FileError as error:
-        raise InputError(f"not saved in {path.name}: {error}") from error
+MEASURES = {"bone_mm": 95, "shadow_mm": 95, "dice": 5, "iou": 5}  # and the percentile at which each is bad
+COLUMNS = [*KEY, "first", "second", *MEASURES, "mean_first", "mean_second", "difference"]
+GAIN = preprocess.GainSettings()
+LIMITS = 1.96  # standard deviations: 95 % of normal differences
+
+
+@dataclass(frozen=True)
+class MeanAgreement:
+    """Agreement of the regions' mean grey level after gain normalisation, in grey levels.
+
+    Parameters
+    ----------
+    bias : mean of second minus first
+    low, high : 95 % limits of agreement (Bland & Altman 1986, doi:10.1016/S0140-6736(86)90837-8)
+    icc, icc_low, icc_high : ICC(2,1) with its 95 % interval
+    """
+
+    bias: float
+    low: float
+    high: float
+    icc: float
+    icc_low: float
+    icc_high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """A second pass held against the first.
+
+    Parameters
+    ----------
+    segments : marked by both: KEY, ``first`` and ``second`` (annotators), ``bone_mm``, ``shadow_mm`` (distances),
+        ``dice``, ``iou`` (overlap of the regions), ``mean_first``, ``mean_second``, ``difference`` (second - first) of
+        the normalised mean
+    left_out : KEY and ``reason`` of segments in both passes that cannot be compared
+    summary : ``measure``, ``n``, ``median``, ``percentile`` (95 for distances, 5 for overlaps), ``at_percentile``
+    means : of the normalised mean; None with fewer than two segments
+    """
+
+    segments: pd.DataFrame
+    left_out: pd.DataFrame
+    summary: pd.DataFrame
+    means: MeanAgreement | None
+
+    def __str__(self) -> str:
+        """The result in a sentence."""
+        out = f" {len(self.left_out)} more cannot be compared." if len(self.left_out) else ""
+        marked = f"{len(self.segments)} segments are marked by both"
+        if self.means is None:
+            return f"{marked}, expected at least two.{out}"
+        one, bone = self.means, self.segments["bone_mm"].median()
+        return (
+            f"{marked}: bones {bone:.1f} mm apart (median); the normalised mean differs by "
+            f"{one.bias:.1f} grey levels (limits of agreement {one.low:.1f} to {one.high:.1f}), ICC {one.icc:.2f} "
+            f"({one.icc_low:.2f} to {one.icc_high:.2f}).{out}"
+        )
+
+
+def compare(cohort: Cohort | Path | str) -> Agreement:
+    """Hold the second pass against the first, segment by segment.
+
+    Parameters
+    ----------
+    cohort : its folder
+
+    Raises
+    ------
+    InputError
+        One of the two tables is none.
+    """
+    root = cohort.root if isinstance(cohort, Cohort) else Path(cohort).expanduser()
+    first, second = (read_rows(root / name).rows for name in (ANNOTATIONS, SECOND))
+    paths = find_volumes(root)[0]
+    both = [key for key in paths if key in first and key in second]
+    compared, left_out = [], []
+    progress = Progress("annotations compared", len(both))
+    for key in both:
+        try:
+            pair = _marks(key, first[key]), _marks(key, second[key])
+            compared.append([*key, *_compared(root / paths[key], *pair)])
+        except (InputError, FileError) as error:
+            left_out.append([*key, str(error)])
+        progress.advance()
+    table = pd.DataFrame(compared, columns=COLUMNS)
+    return Agreement(table, pd.DataFrame(left_out, columns=[*KEY, "reason"]), _summary(table), _means(table))
+
+
+def _marks(key: Key, cells: Row) -> Marks:
+    found = from_cells(cells)
+    if found is None:
+        raise InputError(f"{' '.join(key)}: found no complete marks, expected points and region")
+    return found
+
+
+def _compared(path: Path, first: Marks, second: Marks) -> list[object]:
+    """One row of ``segments`` without its key."""
+    out = [f"{one.annotator}: {one.excluded}" for one in (first, second) if one.excluded]
+    one, other = first.annotation, second.annotation
+    if out or one is None or other is None:
+        raise InputError(f"excluded by {' and '.join(out)}")
+    volume = volumes.read(path)
+    distances = [_distance_mm(volume, *points) for points in ((one.bone, other.bone), (one.shadow, other.shadow))]
+    means = [float(preprocess.region(volume, marked, GAIN).voxels.mean()) for marked in (one, other)]
+    return [first.annotator, second.annotator, *distances, *overlap(one, other), *means, means[1] - means[0]]
+
+
+def _distance_mm(volume: Volume, one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    return float(np.linalg.norm((np.array(one) - other) * volume.spacing_mm))
+
+
+def overlap(one: Annotation, other: Annotation) -> tuple[float, float]:
+    """Dice coefficient and intersection over union of two regions of interest."""
+    pairs = zip(one.roi, other.roi, strict=True)
+    shared = math.prod(max(0, min(a.stop, b.stop) - max(a.start, b.start)) for a, b in pairs)
+    both = math.prod(one.roi_size) + math.prod(other.roi_size)
+    return 2 * shared / both, shared / (both - shared)
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    measured = [
+        (name, len(table), table[name].median(), percent, np.percentile(table[name], percent))
+        for name, percent in MEASURES.items()
+        if len(table)
+    ]
+    return pd.DataFrame(measured, columns=["measure", "n", "median", "percentile", "at_percentile"])
+
+
+def _means(table: pd.DataFrame) -> MeanAgreement | None:
+    if len(table) < 2:
+        return None
+    bias, spread = float(table["difference"].mean()), LIMITS * float(table["difference"].std())
+    pairs = table[["mean_first", "mean_second"]].to_numpy(float)[:, :, None]
+    return MeanAgreement(bias, bias - spread, bias + spread, *(float(bound[0]) for bound in reliability.icc(pairs)))

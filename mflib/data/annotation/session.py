@@ -1,68 +1,35 @@
-"""An annotator's way through a cohort, without a screen: where they are, their marks, undo, and what is on disk."""
+"""An annotator's pass over a cohort, without a screen: where it begins, their marks, undo, and what is on disk."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+
+from mflib.base import files
 from mflib.base.errors import BusyError, InputError
-from mflib.data import volume as volumes
-from mflib.data.annotation.marks import MISSING, Marks, Roi, Row, from_cells, read_rows, to_cells, write_row
-from mflib.data.annotation.suggestion import Suggestion, suggest
+from mflib.base.words import LEVELS
+from mflib.data import cohort as cohorts
+from mflib.data import cohort_files
+from mflib.data.annotation.marks import MISSING, SECOND, Marks, Roi, Row, from_cells, read_rows, to_cells, write_row
 from mflib.data.cohort_files import Key
-from mflib.data.volume import Index, Volume
+from mflib.data.cohort_tables import ANNOTATIONS
+from mflib.data.volume import Index
 
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A volume, and what is suggested for it."""
-
-    volume: Volume
-    suggestion: Suggestion | None
-
-
-class Reader:
-    """Reads volumes one at a time and holds at most one that nobody asked for yet.
-
-    Parameters
-    ----------
-    suggesting : whether marks are to be computed too
-    """
-
-    def __init__(self, suggesting: bool) -> None:
-        self.suggesting = suggesting
-        self._pool = ThreadPoolExecutor(1, "reading ahead")
-        self._ahead: tuple[Path, Future[Loaded]] | None = None
-
-    def read(self, path: Path) -> Loaded:
-        """One volume, at once where it was read ahead.
-
-        Raises
-        ------
-        FileError
-            The file cannot be used.
-        """
-        ahead, self._ahead = self._ahead, None
-        return ahead[1].result() if ahead is not None and ahead[0] == path else self._load(path)
-
-    def read_ahead(self, path: Path) -> None:
-        """Begin to read the volume that will be asked for next."""
-        if self._ahead is None or self._ahead[0] != path:
-            self._ahead = (path, self._pool.submit(self._load, path))
-
-    def _load(self, path: Path) -> Loaded:
-        volume = volumes.read(path)
-        return Loaded(volume, suggest(volume) if self.suggesting else None)
+INITIALS = re.compile(r"[A-Za-z]{2,8}", re.ASCII)
 
 
 @dataclass
 class History:
-    """The states of one volume's marks, and which of them counts now."""
+    """The states of one volume's marks, its row on disk as it was first and is now, and which state counts now."""
 
     states: list[Marks]
+    opened: Row | None
+    seen: Row | None
     at: int = 0
 
     @property
@@ -72,17 +39,15 @@ class History:
 
     def saved(self) -> Marks | None:
         """The last marks up to now that were confirmed: what the table on disk holds. None where there are none."""
-        at = self._saved_at()
-        return None if at is None else self.states[at]
+        return next((state for state in self.states[self.at :: -1] if state.confirmed), None)
 
     def roi_by_hand(self) -> Roi | None:
         """Region of the saved marks where a hand has changed it; Enter alone only agrees with it."""
-        upto = self.states[: (self._saved_at() or 0) + 1]
+        upto = self.states[: self.at + 1]
+        while len(upto) > 1 and not upto[-1].confirmed:
+            upto.pop()
         by_hand = any(one.roi != before.roi and "roi" not in one.suggested for before, one in pairwise(upto))
         return upto[-1].roi if by_hand and not upto[-1].excluded else None
-
-    def _saved_at(self) -> int | None:
-        return next((at for at in range(self.at, -1, -1) if self.states[at].confirmed), None)
 
 
 @dataclass
@@ -105,17 +70,16 @@ class Session:
     second: bool
     paths: dict[Key, str]
     notices: list[str]
-    position: int = 0
-    _histories: dict[Key, History] = field(default_factory=dict, repr=False)
-    _seen: dict[Key, Row | None] = field(default_factory=dict, repr=False)
-    _opened: dict[Key, Row | None] = field(default_factory=dict, repr=False)
+    position: int = field(default=0, init=False)
+    _histories: dict[Key, History] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
         self.keys = list(self.paths)
         table = read_rows(self.path)
         for key in self.keys:
             self._adopt(key, table.rows.get(key))
-        self._go_to_open()
+        if self.position not in self.left:
+            self.go_to_open()
 
     @property
     def key(self) -> Key:
@@ -145,6 +109,11 @@ class Session:
         if saved is not None:
             return "changed" if not history.now.confirmed else "excluded" if saved.excluded else "confirmed"
         return "begun" if history.at > 0 else "open"
+
+    @property
+    def left(self) -> list[int]:
+        """Places of the segments that are not confirmed."""
+        return [at for at, key in enumerate(self.keys) if self.state_of(key) not in ("confirmed", "excluded")]
 
     def progress(self) -> str:
         """How far the pass is, such as ``37 of 368 confirmed, 2 marked but not confirmed``."""
@@ -222,15 +191,9 @@ class Session:
 
     def go_to_open(self) -> bool:
         """To the next segment that is not confirmed, from the beginning again after the last; False where none is."""
-        return self._go_to_open(self.position + 1)
-
-    def _go_to_open(self, start: int = 0) -> bool:
-        for step in range(len(self.keys)):
-            position = (start + step) % len(self.keys)
-            if self.state_of(self.keys[position]) not in ("confirmed", "excluded"):
-                self.position = position
-                return True
-        return False
+        behind_first = sorted(self.left, key=lambda at: at <= self.position)
+        self.position = next(iter(behind_first), self.position)
+        return bool(behind_first)
 
     def _append(self, state: Marks) -> None:
         history = self._histories[self.key]
@@ -238,37 +201,92 @@ class Session:
 
     def _move(self, at: int, states: list[Marks] | None = None) -> None:
         """Go to another state; where that changes what is confirmed, the disk comes first."""
-        key = self.key
-        history = self._histories[key]
-        changed = History(history.states if states is None else states, at)
+        history = self._histories[self.key]
+        changed = replace(history, states=history.states if states is None else states, at=at)
         if changed.saved() != history.saved():
-            self._write(key, changed.saved())
-        self._histories[key] = changed
+            self._write(history, changed)
+        self._histories[self.key] = changed
 
-    def _write(self, key: Key, saved: Marks | None) -> None:
-        wanted = self._opened[key] if saved is None else to_cells(saved)
+    def _write(self, history: History, changed: History) -> None:
+        saved = changed.saved()
         try:
-            table = write_row(self.path, key, wanted, self._seen[key])
+            table = write_row(self.path, self.key, to_cells(saved) if saved else history.opened, history.seen)
         except BusyError as conflict:
             if conflict.changed:
-                self._seen[key] = conflict.found
+                history.seen = conflict.found
             raise
-        self._seen[key] = table.rows.get(key)
-        for other in self.keys:
-            if other != key and self._histories[other].at == 0:
-                self._adopt(other, table.rows.get(other))
+        changed.seen = table.rows.get(self.key)
+        for key, other in self._histories.items():
+            if key != self.key and other.at == 0:
+                self._adopt(key, table.rows.get(key))
 
     def _adopt(self, key: Key, cells: Row | None) -> None:
         """Begin with what the table says; marks that were only suggested stay where it still says nothing."""
-        if key in self._seen and cells == self._seen[key]:
+        if key in self._histories and cells == self._histories[key].seen:
             return
         try:
             found = None if cells is None else from_cells(cells)
         except InputError as error:
             raise InputError(f"{self.path.name}, {' '.join(key)}: {error}") from error
-        self._seen[key] = self._opened[key] = cells
-        self._histories[key] = History([found or Marks()])
+        self._histories[key] = History([found or Marks()], cells, cells)
 
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def open_session(root: Path, annotator: str, *, second: bool = False, seed: int = 0) -> Session:
+    """Begin a pass, or go on with it.
+
+    Parameters
+    ----------
+    root : cohort folder, finished or not: volumes are all it needs
+    annotator : initials, 2 to 8 letters
+    second : blinded second pass in shuffled order; of the first one only its annotators are read
+    seed : of the shuffling
+
+    Raises
+    ------
+    InputError
+        No initials, or those of an annotator of the first pass; no volumes, a table that is none, or a disk that cannot
+        be written.
+    """
+    if not INITIALS.fullmatch(annotator):
+        raise InputError(f"annotator: found {annotator!r}, expected initials of 2 to 8 letters, not a name")
+    folder = cohorts.read_folder(root)
+    if not folder.volumes:
+        faults = cohort_files.find_volumes(root)[1] or folder.faults[:1]
+        raise InputError(f"no volume to annotate: {'; '.join(map(str, faults))}")
+    if second:
+        _check_blinded(root / ANNOTATIONS, annotator.upper())
+    in_us = [fault for fault in folder.faults if fault.file.startswith("sub-")]
+    unusable = {fault.file for fault in in_us if "no volume" not in fault.found}
+    notices = [str(fault) for fault in in_us if fault.file in unusable]
+    paths = {key: folder.volumes[key] for key in _order(folder, seed if second else None)}
+    path = root / (SECOND if second else ANNOTATIONS)
+    try:
+        files.check_writable(path.parent)
+    except OSError as error:
+        raise InputError(f"annotations cannot be saved: {error}") from error
+    return Session(root, path, annotator.upper(), second, paths, notices)
+
+
+def _check_blinded(first: Path, annotator: str) -> None:
+    """Nobody is blind to their own marks."""
+    theirs = sum(cells.get("annotator", "").upper() == annotator for cells in read_rows(first).rows.values())
+    if theirs:
+        raise InputError(
+            f"annotator: found {annotator}, who has marked {theirs} volumes of the first pass; "
+            "expected somebody else for the blinded second one"
+        )
+
+
+def _order(folder: cohorts.Folder, seed: int | None) -> list[Key]:
+    """Segments of all patients who are not excluded, by patient, level and side, or shuffled."""
+    out = cohorts.exclusions(folder.tables)
+    keys = sorted(
+        (key for key in folder.volumes if key[0] not in out), key=lambda key: (key[0], LEVELS.index(key[1]), key[2])
+    )
+    if not keys:
+        raise InputError(f"no volume to annotate in {folder.root}: the patients of all of them are excluded")
+    return keys if seed is None else [keys[n] for n in np.random.default_rng(seed).permutation(len(keys))]

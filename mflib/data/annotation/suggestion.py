@@ -31,12 +31,10 @@ class Suggestion:
     Parameters
     ----------
     bone, shadow : voxels (i, j, k)
-    confidence : 0 to 1; the share of the grey level beside it that the shadow lacks, times the bone's contrast to it
     """
 
     bone: Index
     shadow: Index
-    confidence: float
 
 
 def suggest(volume: Volume) -> Suggestion | None:
@@ -45,8 +43,7 @@ def suggest(volume: Volume) -> Suggestion | None:
     A voxel scores by how much brighter it is than the column below it, times how much darker this column is than the
     tissue of the same depth beside it. Fascia is as bright but casts no shadow; a lamina casts one, but a wide one.
     """
-    coarse, factors = coarsened(volume)
-    spacing = [step * factor for step, factor in zip(volume.spacing_mm, factors, strict=True)]
+    coarse, factors, spacing = coarsened(volume)
     if coarse.shape[1] * spacing[1] < SHADOW_TO_MM:
         return None
     echo, below, beside = _parts(coarse, spacing)
@@ -56,16 +53,16 @@ def suggest(volume: Volume) -> Suggestion | None:
         return None
     i, j, k = _centre(score, echo)
     deeper = j + round(SHADOW_POINT_MM / spacing[1])
-    confidence = round(float(score[i, j, k]) / 255, 2)
-    return Suggestion(_fine((i, j, k), factors), _fine((i, deeper, k), factors), confidence)
+    return Suggestion(_fine((i, j, k), factors), _fine((i, deeper, k), factors))
 
 
-def coarsened(volume: Volume) -> tuple[Floats, Index]:
-    """Means of blocks of about ``GRID_MM``, and how many voxels each block spans."""
+def coarsened(volume: Volume) -> tuple[Floats, Index, list[float]]:
+    """Means of blocks of about ``GRID_MM``, how many voxels each block spans, and how many mm."""
     i, j, k = (max(1, round(GRID_MM / step)) for step in volume.spacing_mm)
     ni, nj, nk = (n // f for n, f in zip(volume.voxels.shape, (i, j, k), strict=True))
     blocks = volume.voxels[: ni * i, : nj * j, : nk * k].reshape(ni, i, nj, j, nk, k)
-    return blocks.mean(axis=(1, 3, 5), dtype=np.float32), (i, j, k)
+    spacing = [step * factor for step, factor in zip(volume.spacing_mm, (i, j, k), strict=True)]
+    return blocks.mean(axis=(1, 3, 5), dtype=np.float32), (i, j, k), spacing
 
 
 def _parts(grey: Floats, spacing: list[float]) -> tuple[Floats, Floats, Floats]:
@@ -200,8 +197,7 @@ def _shadow_edge(volume: Volume, bone: Index, side: str) -> int:
 
 def _muscle(volume: Volume, columns: tuple[slice, slice], crest: int) -> tuple[int, int]:
     """First voxel in depth below the fascia and first behind the muscle, in these columns (along i and k)."""
-    coarse, factors = coarsened(volume)
-    spacing = [step * factor for step, factor in zip(volume.spacing_mm, factors, strict=True)]
+    coarse, factors, spacing = coarsened(volume)
     i, k = (slice(part.start // f, -(-part.stop // f)) for part, f in zip(columns, factors[::2], strict=True))
     grey = coarse[i, :, k]
     start = _below_fascia(grey, spacing[1], crest // factors[1])

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import anywidget
+import nbformat
 import numpy as np
 import traitlets
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 
+from mflib.base import files
 from mflib.base.errors import BusyError, FileError, InputError
 from mflib.base.files import ASSETS
 from mflib.data import preprocess
+from mflib.data import volume as volumes
 from mflib.data.annotation import marks
-from mflib.data.annotation.marks import POINTS, REASONS, Marks, Roi
-from mflib.data.annotation.opening import open_session
-from mflib.data.annotation.session import Loaded, Reader, Session
-from mflib.data.annotation.suggestion import ROI_MM, Millimetres, suggest_roi
+from mflib.data.annotation.marks import GAIN, POINTS, REASONS, Marks, Roi
+from mflib.data.annotation.session import Session, open_session
+from mflib.data.annotation.suggestion import ROI_MM, Suggestion, suggest, suggest_roi
 from mflib.data.cohort import Cohort
 from mflib.data.cohort_files import Key
-from mflib.data.volume import Index
+from mflib.data.cohort_tables import ANNOTATIONS
+from mflib.data.preprocess import Region
+from mflib.data.volume import Index, Volume
 
 SCRIPTS = ("planes.js", "annotate_hands.js", "annotate.js")
-GAIN = preprocess.GainSettings()
+DONE = {"undo": "undone", "redo": "done again", "include": "included again; Enter saves that"}
 FEW_BY_HAND = 3  # regions that say what this annotator wants; before that it is their first tries
 
 
@@ -76,17 +85,17 @@ class Tool(anywidget.AnyWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
-        self._reader = Reader(suggesting=not session.second)
-        self._loaded: Loaded | None = None
+        self._pool = ThreadPoolExecutor(2, "reading ahead")
+        self._read: dict[Path, Future[tuple[Volume, Suggestion | None]]] = {}
+        self._volume: Volume | None = None
         self._spacings: dict[Key, tuple[float, float, float]] = {}
         self._does: dict[str, Callable[..., str | None]] = {
             "point": self._point, "roi": self._roi, "confirm": self._confirm, "exclude": self._exclude,
-            "include": self._include, "undo": self._undo, "redo": self._redo,
-            "step": lambda by: self._go(session.position + int(by)),
-            "go": lambda to: self._go(int(to)), "open": self._open,
+            "include": session.include, "undo": session.undo, "redo": session.redo, "open": self._open,
+            "step": lambda by: session.go(session.position + int(by)), "go": lambda to: session.go(int(to)),
         }  # fmt: skip
         self._show_volume(" ".join(session.notices))
-        self.on_msg(self._on_message)
+        self.on_msg(lambda _widget, content, _buffers: self.act(**content))
 
     def __repr__(self) -> str:
         return f"annotation tool, shown in JupyterLab: {self.session.progress()}"
@@ -94,7 +103,7 @@ class Tool(anywidget.AnyWidget):
     @property
     def left(self) -> int:
         """How many volumes are not confirmed."""
-        return sum(self.session.state_of(key) not in ("confirmed", "excluded") for key in self.session.keys)
+        return len(self.session.left)
 
     def act(self, do: str, shown: int | None = None, **what: Any) -> None:
         """Do what the page asks for, and show what came of it; what could not be done is said and changes nothing.
@@ -108,7 +117,7 @@ class Tool(anywidget.AnyWidget):
         if shown not in (None, before):
             return
         try:
-            message, wrong = self._does[do](**what) or "", False
+            message, wrong = self._does[do](**what) or DONE.get(do, ""), False
         except (InputError, BusyError, OSError) as error:
             message, wrong = str(error), True
         if self.session.position != before:
@@ -116,31 +125,25 @@ class Tool(anywidget.AnyWidget):
         else:
             self._show(message, wrong)
 
-    def _on_message(self, _widget: object, content: Mapping[str, Any], _buffers: object) -> None:
-        self.act(**content)
-
     def _point(self, name: str, at: list[int]) -> None:
-        if self._loaded is None or name not in POINTS:
+        if self._volume is None or name not in POINTS:
             return
-        volume = self._loaded.volume
-        i, j, k = (min(max(int(a), 0), n - 1) for a, n in zip(at, volume.voxels.shape, strict=True))
+        i, j, k = (min(max(int(a), 0), n - 1) for a, n in zip(at, self._volume.voxels.shape, strict=True))
         now = self.session.marks
         placed = name == "bone" and (now.roi is None or "roi" in now.suggested)
-        self.session.set_point(name, (i, j, k), self._suggested_roi((i, j, k)) if placed else None)
+        self.session.set_point(name, (i, j, k), self._suggested_roi(self._volume, (i, j, k)) if placed else None)
 
     def _roi(self, start: list[int], size: list[int]) -> None:
-        if self._loaded is not None:
-            roi = (_index(start), _index(size))
-            self.session.set_roi(marks.fit(roi, self._loaded.volume.voxels.shape))
+        if self._volume is not None:
+            self.session.set_roi(marks.fit(start, size, self._volume.voxels.shape))
 
     def _confirm(self) -> str:
         session, marked = self.session, self.session.marks
-        flags: tuple[str, ...] = ()
-        if marked.annotation is not None and self._loaded is not None and not marked.excluded:
-            try:
-                flags = preprocess.region(self._loaded.volume, marked.annotation, GAIN).references.flags
-            except InputError as error:
-                raise InputError(f"not saved: {error}; correct the marks, or exclude the volume") from error
+        try:
+            region = None if marked.excluded else self._region()
+        except InputError as error:
+            raise InputError(f"not saved: {error}; correct the marks, or exclude the volume") from error
+        flags = region.references.flags if region else ()
         session.confirm()
         said = "" if marked.confirmed else f"{' '.join(session.key)} saved {datetime.now():%H:%M:%S}"
         said += f", but {', '.join(flags)}: p goes back to it" if said and flags else ""
@@ -153,61 +156,43 @@ class Tool(anywidget.AnyWidget):
         self.session.exclude(reason)
         return f"excluded ({self.session.marks.excluded}), saved {datetime.now():%H:%M:%S}"
 
-    def _include(self) -> str:
-        self.session.include()
-        return "included again; Enter saves that"
-
-    def _undo(self) -> str:
-        self.session.undo()
-        return "undone"
-
-    def _redo(self) -> str:
-        self.session.redo()
-        return "done again"
-
-    def _go(self, to: int) -> None:
-        self.session.go(to)
-
     def _open(self) -> str:
         return "" if self.session.go_to_open() else "nothing left: every volume is confirmed"
 
-    def _suggested_roi(self, bone: Index) -> Roi:
-        assert self._loaded is not None
-        return suggest_roi(self._loaded.volume, bone, self.session.key[2], self._usual_roi_mm())
-
-    def _usual_roi_mm(self) -> Millimetres:
-        """Median extent of the regions that the annotator has set by hand, once there are a few."""
+    def _suggested_roi(self, volume: Volume, bone: Index) -> Roi:
+        """A region of the median extent in mm of those that the annotator has set by hand, once there are a few."""
         sizes = self.session.roi_sizes_by_hand()
-        if len(sizes) < FEW_BY_HAND:
-            return ROI_MM
-        i, j, k = np.median([np.multiply(size, self._spacings[key]) for key, size in sizes.items()], axis=0).tolist()
-        return i, j, k
+        by_hand = [np.multiply(size, self._spacings[key]) for key, size in sizes.items()]
+        i, j, k = np.median(by_hand, axis=0).tolist() if len(by_hand) >= FEW_BY_HAND else ROI_MM
+        return suggest_roi(volume, bone, self.session.key[2], (i, j, k))
 
     def _show_volume(self, message: str = "", wrong: bool = False) -> None:
         """Read and show the volume in hand, and read the next one ahead."""
         session = self.session
-        path = session.root / session.paths[session.key]
+        paths = [session.root / session.paths[key] for key in session.keys[session.position :][:2]]
+        self._read = {path: self._read.get(path) or self._pool.submit(self._load, path) for path in paths}
         try:
-            self._loaded = self._reader.read(path)
+            self._volume, found = self._read[paths[0]].result()
+            self._spacings[session.key] = self._volume.spacing_mm
+            if found:
+                roi = self._suggested_roi(self._volume, found.bone)
+                session.offer(Marks(found.bone, found.shadow, roi, frozenset({*POINTS, "roi"})))
         except FileError as error:
-            self._loaded = None
+            self._volume = None
             message, wrong = f"{error}; exclude it, or mend the file. {message}", True
-        else:
-            self._spacings[session.key] = self._loaded.volume.spacing_mm
-        if session.position + 1 < len(session.keys):
-            self._reader.read_ahead(session.root / session.paths[session.keys[session.position + 1]])
-        if self._loaded is not None and (found := self._loaded.suggestion):
-            roi = self._suggested_roi(found.bone)
-            session.offer(Marks(found.bone, found.shadow, roi, frozenset({*POINTS, "roi"})))
         # Both in one message, so that the page never draws marks on the voxels of another volume.
         with self.hold_sync():
-            self.voxels = b"" if self._loaded is None else self._loaded.volume.voxels.tobytes(order="F")
+            self.voxels = b"" if self._volume is None else self._volume.voxels.tobytes(order="F")
             self._show(message, wrong)
+
+    def _load(self, path: Path) -> tuple[Volume, Suggestion | None]:
+        volume = volumes.read(path)
+        return volume, None if self.session.second else suggest(volume)
 
     def _show(self, message: str, wrong: bool = False) -> None:
         """Send the page what it is to show."""
         session, now = self.session, self.session.marks
-        volume = None if self._loaded is None else self._loaded.volume
+        volume = self._volume
         states = [session.state_of(key) for key in session.keys]
         self.state = {
             "name": " ".join(session.key), "position": session.position, "total": len(session.keys),
@@ -227,32 +212,71 @@ class Tool(anywidget.AnyWidget):
         if state == "excluded":
             return f"excluded by {now.annotator}: {now.excluded}"
         if state == "confirmed":
-            return f"confirmed by {now.annotator}" + (
-                f", {now.annotated_at}" if now.annotated_at != marks.MISSING else ""
-            )
+            when = "" if now.annotated_at == marks.MISSING else f", {now.annotated_at}"
+            return f"confirmed by {now.annotator}{when}"
         if state == "changed":
             return "changed since it was saved: Enter saves"
         if now.suggested:
             return f"suggestion, not confirmed: {', '.join(sorted(now.suggested)).replace('roi', 'ROI')}"
         return "not confirmed"
 
+    def _region(self) -> Region | None:
+        """The region in hand after gain normalisation; None where the volume or a mark is missing."""
+        annotation = self.session.marks.annotation
+        return preprocess.region(self._volume, annotation, GAIN) if annotation and self._volume else None
+
     def _readout(self) -> dict[str, Any]:
         """Grey levels at the marks, why they cannot be trusted, and the region's mean after gain normalisation."""
-        annotation = self.session.marks.annotation
-        if annotation is None or self._loaded is None:
-            return {"lines": [], "flags": []}
         try:
-            region = preprocess.region(self._loaded.volume, annotation, GAIN)
+            region = self._region()
         except InputError as error:
             return {"lines": [], "flags": [str(error)]}
-        levels = region.references
-        lines = [
-            f"bone {levels.bone:.0f}, shadow {levels.shadow:.0f}",
-            f"ROI, normalised: mean {region.voxels.mean():.1f}",
-        ]
+        if region is None:
+            return {"lines": [], "flags": []}
+        levels, mean = region.references, region.voxels.mean()
+        lines = [f"bone {levels.bone:.0f}, shadow {levels.shadow:.0f}", f"ROI, normalised: mean {mean:.1f}"]
         return {"lines": lines, "flags": list(levels.flags)}
 
 
-def _index(values: list[int]) -> Index:
-    i, j, k = (int(value) for value in values)
-    return i, j, k
+NOTEBOOK = files.ROOT / "notebooks" / "annotate.ipynb"
+SETTINGS = files.ASSETS / "lab"
+RUN_ALL = "in JupyterLab choose Run > Run All Cells. Ctrl-C here ends it; what is confirmed is saved."
+
+
+def launch(cohort: Path, annotator: str, *, second: bool = False) -> None:
+    """Start JupyterLab on a cohort's annotation notebook; this process becomes JupyterLab and ends with it.
+
+    Parameters
+    ----------
+    cohort : its folder
+    annotator : initials
+    second : blinded second pass
+
+    Raises
+    ------
+    InputError
+        What `annotate` would refuse: better said here than in the notebook.
+    """
+    notebook = prepare(cohort, annotator, second=second)
+    print(f"{notebook}: {RUN_ALL}", flush=True)
+    # Without the question about Jupyter's news, which would lie over the tool, and without asking the internet for it.
+    places = [str(SETTINGS), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    environment = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(places)}
+    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", str(notebook)], environment)
+
+
+def prepare(cohort: Path, annotator: str, *, second: bool = False) -> Path:
+    """The annotation notebook with its parameters filled in, beside the cohort's annotations.
+
+    Raises
+    ------
+    InputError
+        What `annotate` would refuse.
+    """
+    root = cohort.expanduser().resolve()
+    open_session(root, annotator, second=second)
+    values = {"cohort_folder": str(root), "annotator": annotator.upper(), "second": second}
+    filled = parameterize_notebook(load_notebook_node(str(NOTEBOOK)), values)
+    out = (root / ANNOTATIONS).with_name(NOTEBOOK.name)
+    files.write_text(out, nbformat.writes(filled))
+    return out

@@ -134,9 +134,7 @@ CANNOT_TELL = (
     f"found fewer than {FEWEST_FRAMES} planes, or planes that hardly differ: burnt-in names cannot be told "
     "from tissue there, expected more planes, or DICOM that declares its tissue region or BurnedInAnnotation NO"
 )
-NOT_FOUND = (
-    "says that text is burnt in, and no region or constant band was found to mask; export without annotation or crop"
-)
+NOT_FOUND = "says that text is burnt in, and no region or constant band was found to mask: export without it or crop"
 
 
 def mask_text(planes: NDArray[np.uint8], *, declared: bool = False, said: str = "") -> tuple[Mask, tuple[str, ...]]:
@@ -162,9 +160,8 @@ def mask_text(planes: NDArray[np.uint8], *, declared: bool = False, said: str = 
     if mask is None:
         if not declared and said != "NO":
             raise FileError(CANNOT_TELL)
-        return np.zeros(planes.shape[1:], bool), (
-            f"too few planes, or too little that changes, to tell burnt-in text from tissue: {LOOK}",
-        )
+        notice = f"too few planes, or too little that changes, to tell burnt-in text from tissue: {LOOK}"
+        return np.zeros(planes.shape[1:], bool), (notice,)
     if mask.any():
         notices = [f"set to 0 what never changes and looks like burnt-in text: {places_of_text(mask)}"]
     elif declared or said == "NO":

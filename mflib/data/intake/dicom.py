@@ -14,18 +14,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from mflib.base.errors import FileError
-from mflib.data.intake import burnt_in, elements, pixels
-from mflib.data.intake.elements import count, groups, guarded, items, readable, word
-from mflib.data.intake.geometry import (
-    Acquisition,
-    Geometry,
-    TissueRegion,
-    cartesian_geometry,
-    enhanced_geometry,
-    multiframe_geometry,
-    tissue_region,
-)
-from mflib.data.intake.pixels import PixelLayout
+from mflib.data.intake import burnt_in, elements, geometry
+from mflib.data.intake.elements import PixelLayout, count, groups, guarded, items, readable, word
+from mflib.data.intake.geometry import Acquisition, Geometry, Spacing, TissueRegion
 
 MAKERS = {
     "PHILIPS": "Philips", "GE": "GE", "G.E.": "GE", "GEMS": "GE", "KRETZTECHNIK": "GE", "SIEMENS": "Siemens",
@@ -115,51 +106,28 @@ def clean_picture(
     FileError
         Pixels cannot be decoded, are coloured, or bear text that cannot be found.
     """
-    grey, coloured = _decoded(path, replace(stored, frames=place.frames), region)
+    ds = elements.opened(path, pixels=True)
+    box = region.box if region else (slice(None), slice(None))
+    with guarded("the pixel data"):
+        # The Cartesian export counts volumes in time where the standard counts planes.
+        ds.NumberOfFrames = place.frames
+        frames = elements.frames(ds, replace(stored, frames=place.frames))
+        planes, colours = zip(*(elements.grey_of_colour(frame[box]) for frame in frames), strict=True)
+        grey = np.stack(planes)
     cut = grey.shape[1:] != (stored.rows, stored.columns)
     mask, notices = burnt_in.mask_text(grey, declared=cut, said=word(header, "BurnedInAnnotation"))
-    _refuse_colour(coloured, mask, grey.size)
+    elements.refuse_colour([colour & ~mask for colour in colours if colour is not None], grey.size)
     grey[:, mask] = 0
     if region:
         notices = (f"cut to the declared tissue region: {region} of {stored.rows} x {stored.columns}", *notices)
     return grey, notices
 
 
-def _decoded(
-    path: Path, stored: PixelLayout, region: TissueRegion | None
-) -> tuple[NDArray[np.uint8], list[NDArray[np.bool_]]]:
-    """Planes within the region, and the masks of colour of those that have any."""
-    ds = elements.whole(path)
-    box = region.box if region else (slice(None), slice(None))
-    coloured: list[NDArray[np.bool_]] = []
-    planes: list[NDArray[np.uint8]] = []
-    with guarded("the pixel data"):
-        # The Cartesian export counts volumes in time where the standard counts planes.
-        ds.NumberOfFrames = stored.frames
-        for frame in pixels.frames(ds, stored):
-            levels, colours = pixels.grey_of_colour(frame[box])
-            planes.append(levels)
-            coloured += [] if colours is None else [colours]
-        return np.stack(planes), coloured
-
-
-def _refuse_colour(coloured: list[NDArray[np.bool_]], mask: NDArray[np.bool_], size: int) -> None:
-    counts = [int((c & ~mask).sum()) for c in coloured]
-    if sum(counts):
-        share = f"{sum(counts)} voxels ({sum(counts) / size:.2%}) of {np.count_nonzero(counts)} frames"
-        raise FileError(
-            f"found true colour in {share}, expected grey: export the B-mode without Doppler, coloured maps and marks"
-        )
-
-
-Spacing = tuple[float, float, float]
-PLAUSIBLE_MM = (0.01, 5.0)
-"""Voxel sizes of ultrasound; whatever lies outside is in another unit or something else."""
 KINDS: dict[str, tuple[str, Callable[[Dataset, int, bool], Geometry]]] = {
-    "1.2.840.10008.5.1.4.1.1.6.2": ("Enhanced US Volume", enhanced_geometry),
-    "1.2.840.10008.5.1.4.1.1.3.1": ("Ultrasound Multi-frame Image", multiframe_geometry),
-    "1.2.840.10008.5.1.4.1.1.3": ("Ultrasound Multi-frame Image (retired)", multiframe_geometry),
-    "1.2.840.113543.6.6.1.3.10002": ("Philips Cartesian export", cartesian_geometry),
+    "1.2.840.10008.5.1.4.1.1.6.2": ("Enhanced US Volume", geometry.enhanced),
+    "1.2.840.10008.5.1.4.1.1.3.1": ("Ultrasound Multi-frame Image", geometry.multiframe),
+    "1.2.840.10008.5.1.4.1.1.3": ("Ultrasound Multi-frame Image (retired)", geometry.multiframe),
+    "1.2.840.113543.6.6.1.3.10002": ("Philips Cartesian export", geometry.cartesian),
 }
 SINGLE = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.6")
 RAW_BLOCKS = {0x7FE1: "GE", 0x200D: "Philips"}
@@ -167,7 +135,7 @@ RAW_BLOCKS = {0x7FE1: "GE", 0x200D: "Philips"}
 DIRECTIONS = {"L": "left", "R": "right", "A": "front", "P": "back", "H": "head", "F": "feet"}
 
 
-def read(path: Path, *, spacing_mm: Spacing | None = None) -> Acquisition:
+def read(path: Path, spacing_mm: Spacing | None = None) -> Acquisition:
     """Read the one volume of a DICOM file.
 
     Parameters
@@ -185,14 +153,14 @@ def read(path: Path, *, spacing_mm: Spacing | None = None) -> Acquisition:
     FileError
         Whatever keeps the file from being one 8-bit grey volume, with the reason.
     """
-    ds = elements.header(path)
-    name, geometry = _kind(path, ds)
-    stored = pixels.pixel_layout(ds)
-    place = geometry(ds, stored.frames, spacing_mm is not None)
+    ds = elements.opened(path)
+    name, geometry_of = _kind(path, ds)
+    stored = elements.pixel_layout(ds)
+    place = geometry_of(ds, stored.frames, spacing_mm is not None)
     if place.frames < 2:
         _refuse_picture(path, stored)
     spacing, source, spacing_notices = _decide(place, spacing_mm)
-    region = tissue_region(ds, stored.rows, stored.columns)
+    region = geometry.tissue_region(ds, stored.rows, stored.columns)
     grey, taken_away = clean_picture(path, ds, stored, place, region)
     voxels = (grey if place.order is None else grey[list(place.order)]).T
     if min(voxels.shape) < 2:
@@ -222,17 +190,16 @@ def _kind(path: Path, ds: Dataset) -> tuple[str, Callable[[Dataset, int, bool], 
             f"found {declared} frames in a {registered}, a kind of object that holds one: "
             "export it as Ultrasound Multi-frame Image"
         )
-    raw = [maker for group, maker in RAW_BLOCKS.items() if group in groups(elements.whole(path))]
-    hint = (
-        f". It may hold a volume that only {raw[0]}'s software reads: export it as Cartesian DICOM there" if raw else ""
-    )
+    held = groups(elements.opened(path, pixels=True))
+    raw = next((maker for group, maker in RAW_BLOCKS.items() if group in held), None)
+    hint = f". It may hold a volume that only {raw}'s software reads: export it as Cartesian DICOM there" if raw else ""
     raise FileError(f"found one picture ({registered}), expected a volume{hint}")
 
 
-def _refuse_picture(path: Path, stored: pixels.PixelLayout) -> None:
+def _refuse_picture(path: Path, stored: PixelLayout) -> None:
     """Refuse what declares one picture, and say so where more lie in it."""
-    size = stored.rows * stored.columns * (3 if stored.photometric in pixels.COLOUR else 1)
-    held = 0 if stored.syntax.is_encapsulated else len(elements.whole(path).get("PixelData", b"")) // size
+    size = stored.rows * stored.columns * elements.SAMPLES[stored.photometric]
+    held = 0 if stored.syntax.is_encapsulated else len(elements.opened(path, pixels=True).get("PixelData", b"")) // size
     if held > 1:
         raise FileError(f"found pixels of {held} pictures and no Number of Frames, expected it: export the file again")
     raise FileError(f"found one picture of {stored.columns} x {stored.rows} pixels, expected a volume")
@@ -240,24 +207,15 @@ def _refuse_picture(path: Path, stored: pixels.PixelLayout) -> None:
 
 def _decide(place: Geometry, stated: Spacing | None) -> tuple[Spacing | None, str, tuple[str, ...]]:
     """The spacing, its source, and what a person should know of it."""
-    found = place.spacing_mm
+    own: tuple[float, ...] | None = place.spacing_mm or place.in_plane_mm
     notices: tuple[str, ...] = ()
-    if found == (1, 1, 1):
-        found, notices = None, ("the file states a voxel size of 1, 1, 1 mm, which is how a missing one reads",)
-    known = [*(place.in_plane_mm or ()), *([place.distance_mm] if place.distance_mm else [])]
-    low, high = PLAUSIBLE_MM
-    if stated is None:
-        if not all(low <= step <= high for step in known):
-            raise FileError(f"states voxel sizes of {_mm(known)} ({place.source}), expected {low} to {high} mm")
-        return found, place.source if found else "not stated", notices
-    if not all(low <= step <= high for step in stated):
-        raise FileError(f"a voxel size of {_mm(stated)} is stated for it, expected {low} to {high} mm")
-    if found and not np.allclose(found, stated, rtol=1e-3):
-        notices += (f"the file says {_mm(found)} ({place.source}); the stated {_mm(stated)} stand above it",)
-    elif not place.spacing_mm and place.in_plane_mm and not np.allclose(place.in_plane_mm, stated[:2], rtol=0.02):
-        within = f"the file says {_mm(place.in_plane_mm)} within frames ({place.source})"
-        notices += (f"{within}; the stated {_mm(stated)} stand above it",)
-    return stated, "stated by the user", notices
+    if own == (1, 1, 1):
+        own, notices = None, ("the file states a voxel size of 1, 1, 1 mm, which is how a missing one reads",)
+    if stated:
+        return stated, "stated by the user", notices + geometry.stated_above(own, stated, place.source)
+    geometry.refuse_implausible([*(place.in_plane_mm or ()), *filter(None, [place.distance_mm])])
+    found = place.spacing_mm if own else None
+    return found, place.source if found else "not stated", notices
 
 
 def _other_notices(ds: Dataset) -> tuple[str, ...]:
@@ -269,7 +227,3 @@ def _other_notices(ds: Dataset) -> tuple[str, ...]:
         towards = " and ".join(DIRECTIONS[letter] for letter in columns)
         notices += (f"columns run towards the patient's {towards}, as the file states; voxels stay as stored",)
     return notices
-
-
-def _mm(steps: tuple[float, ...] | list[float]) -> str:
-    return ", ".join(f"{step:.6g}" for step in steps) + " mm"

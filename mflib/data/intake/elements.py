@@ -1,25 +1,35 @@
-"""DICOM files opened, and their elements as numbers and words; a damaged or hostile file ends as one error."""
+"""DICOM files opened: their elements as numbers and words, their pixel data as grey levels.
+
+A damaged or hostile file ends as one error, and what it declares is checked before anything is unpacked.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
 import mmap
+import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from pydicom import config, dcmread
+import libjpeg
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import config, dcmread, uid
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
+from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
+from pydicom.pixels.utils import get_expected_length
 from pydicom.tag import Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from mflib.base.errors import FileError
 from mflib.data.stored import LARGEST_BYTES
@@ -151,7 +161,10 @@ def _named(name: str | int) -> str:
     return name if isinstance(name, str) else str(Tag(name))
 
 
-TEXT_TYPES = {b"UI", b"CS", b"DA", b"TM", b"LO", b"SH", b"UL", b"DT", b"PN", b"AE"}
+# An element of group 2 or 8 with its type, or with a length of at most 64 bytes.
+FIRST_ELEMENT = re.compile(
+    rb"[\x02\x08]\x00.[\x00\x01](?:UI|CS|DA|TM|LO|SH|UL|DT|PN|AE|[\x00-\x40]\x00{3}).{8}", re.DOTALL
+)
 
 
 def is_dicom(path: Path) -> bool:
@@ -160,37 +173,17 @@ def is_dicom(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         start = file.read(132)
-    if start[128:] == b"DICM":
-        return True
-    if len(start) < 16 or start[:2] not in (b"\x02\x00", b"\x08\x00") or start[3] > 0x01:
-        return False
-    length = int.from_bytes(start[4:8], "little")
-    return start[4:6] in TEXT_TYPES or (length <= 64 and length % 2 == 0)
+    return start[128:] == b"DICM" or FIRST_ELEMENT.match(start) is not None
 
 
-def header(path: Path) -> Dataset:
-    """Everything that a file says before its pixels.
+def opened(path: Path, *, pixels: bool = False) -> Dataset:
+    """Everything that a file says before its pixels, or with its pixel data as stored: check what it declares before.
 
     Raises
     ------
     FileError
         Not DICOM, damaged, or larger than ``LARGEST_BYTES`` when unpacked.
     """
-    return _dataset(path, stop_before_pixels=True)
-
-
-def whole(path: Path) -> Dataset:
-    """A file with its pixel data as stored; call ``header`` and check what it declares before.
-
-    Raises
-    ------
-    FileError
-        As ``header``.
-    """
-    return _dataset(path, stop_before_pixels=False)
-
-
-def _dataset(path: Path, *, stop_before_pixels: bool) -> Dataset:
     with guarded("the file"):
         if not is_dicom(path):
             raise FileError("not a DICOM file")
@@ -199,10 +192,10 @@ def _dataset(path: Path, *, stop_before_pixels: bool) -> Dataset:
         _refuse_bomb(path)
         # A map does not take memory for what an element declares beyond the file's end.
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            ds = dcmread(cast(BinaryIO, content), stop_before_pixels=stop_before_pixels, force=True)
+            ds = dcmread(cast(BinaryIO, content), stop_before_pixels=not pixels, force=True)
         if "TransferSyntaxUID" not in ds.file_meta:
             implicit, _ = ds.original_encoding
-            ds.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+            ds.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
         return ds
 
 
@@ -212,13 +205,186 @@ def _refuse_bomb(path: Path) -> None:
         if file.read(132)[128:] != b"DICM":
             return
         meta = read_file_meta_info(path)
-        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        if meta.get("TransferSyntaxUID") != uid.DeflatedExplicitVRLittleEndian:
             return
         # Preamble, prefix and the element that says how long the rest of the group is.
         file.seek(132 + 12 + meta.FileMetaInformationGroupLength)
-        unpacker, unpacked, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.read()
-    while left and not unpacker.eof:
-        unpacked += len(unpacker.decompress(left, 2**24))
-        left = unpacker.unconsumed_tail
-        if unpacked > LARGEST_BYTES:
-            raise FileError(f"unpacks to more than {LARGEST_BYTES} bytes")
+        unpacked = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(), LARGEST_BYTES + 1)
+    if len(unpacked) > LARGEST_BYTES:
+        raise FileError(f"unpacks to more than {LARGEST_BYTES} bytes")
+
+
+JPEG, JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
+SLACK = 2**16
+
+
+def check_codestream(code: bytes, stored: PixelLayout, frame: int) -> None:
+    """Refuse a compressed frame that unpacks to another size than declared.
+
+    Raises
+    ------
+    FileError
+        Another size, none at all, or far more code than pixels (run lengths have no size of their own).
+    """
+    rows, columns, syntax = stored.rows, stored.columns, stored.syntax
+    if len(code) > 4 * rows * columns + SLACK:
+        raise FileError(f"frame {frame} has {len(code)} bytes of code for {rows} x {columns} pixels")
+    if syntax == uid.RLELossless:
+        return
+    start = JPEG if syntax in uid.JPEGTransferSyntaxes + uid.JPEGLSTransferSyntaxes else JPEG_2000
+    # A decoder would look further: into the boxes of a JP2 file, or behind bytes that are no picture.
+    if not code.startswith(start):
+        raise FileError(f"frame {frame} does not begin as {syntax.name} does (PS3.5 A.4): damaged, or another kind")
+    if start == JPEG:
+        declared = libjpeg.get_parameters(code)
+        height, width = declared["rows"], declared["columns"]
+    else:
+        right, bottom, left, top = struct.unpack_from(">4I", code, 8)
+        height, width = bottom - top, right - left
+    if (height, width) != (rows, columns):
+        raise FileError(f"frame {frame} unpacks to {height} x {width} pixels, its file declares {rows} x {columns}")
+
+
+SAMPLES = {
+    **dict.fromkeys(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"), 1),
+    **dict.fromkeys(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3),
+}
+"""Numbers that each pixel of a photometric interpretation has."""
+
+
+@dataclass(frozen=True)
+class PixelLayout:
+    """How a file says that its pixels are stored.
+
+    Parameters
+    ----------
+    rows, columns, frames : size
+    photometric : photometric interpretation
+    bits : bits stored
+    syntax : transfer syntax
+    """
+
+    rows: int
+    columns: int
+    frames: int
+    photometric: str
+    bits: int
+    syntax: uid.UID
+
+
+def pixel_layout(ds: Dataset) -> PixelLayout:
+    """What the header declares of the pixels.
+
+    Raises
+    ------
+    FileError
+        Not 8-bit pixels of a known kind, or more than ``LARGEST_BYTES`` of them.
+    """
+    declared = {name: count(ds, name) for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored")}
+    missing = [name for name, value in declared.items() if not value]
+    if missing:
+        raise FileError(f"no picture: {', '.join(missing)} missing or 0")
+    rows, columns, samples, allocated, bits = (value or 0 for value in declared.values())
+    frames = count(ds, "NumberOfFrames") or 1
+    # A video has other colours too, and what to do about it is to export something else.
+    with guarded("the transfer syntax"):
+        syntax = uid.UID(ds.file_meta.TransferSyntaxUID)
+        _refuse_syntax(syntax)
+    photometric, signed = word(ds, "PhotometricInterpretation"), count(ds, "PixelRepresentation")
+    if photometric not in SAMPLES:
+        raise FileError(f"its photometric interpretation is unknown, expected one of {', '.join(SAMPLES)}")
+    if samples != SAMPLES[photometric]:
+        raise FileError(f"found {samples} samples a pixel, which does not fit {photometric}")
+    if bits > 8 or signed or allocated not in (8, 16):
+        kind = f"{'signed' if signed else 'unsigned'} pixels of {bits} bits in {allocated}"
+        raise FileError(f"found {kind}, expected 8-bit grey levels: export at 8 bits, nothing is rescaled silently")
+    size, unpacked = f"{columns} x {rows} x {frames}", rows * columns * frames * samples * allocated // 8
+    if unpacked > LARGEST_BYTES:
+        raise FileError(f"declares {size} pixels, which unpack to {unpacked} bytes; expected at most {LARGEST_BYTES}")
+    return PixelLayout(rows, columns, frames, photometric, bits, syntax)
+
+
+def _refuse_syntax(syntax: uid.UID) -> None:
+    try:
+        known = get_decoder(syntax).is_available
+    except NotImplementedError:
+        known = False
+    if not known:
+        kind = syntax.name if syntax.name != str(syntax) else "unknown kind"
+        raise FileError(f"compressed as {kind}, which cannot be decoded; export uncompressed, JPEG or JPEG 2000")
+
+
+def frames(ds: Dataset, stored: PixelLayout) -> Iterator[NDArray[np.uint8]]:
+    """Frames in stored order: (rows, columns) of grey, or (rows, columns, 3) of red, green and blue.
+
+    Parameters
+    ----------
+    ds : the whole dataset; its ``NumberOfFrames`` counts planes
+    stored : its layout
+
+    Raises
+    ------
+    FileError
+        Cut short, damaged, or frames of another size than declared.
+    """
+    if "PixelData" not in ds:
+        raise FileError("no pixel data found: the file holds none, or was cut short before them")
+    if stored.syntax.is_encapsulated:
+        found = 0
+        for found, code in enumerate(generate_frames(ds.PixelData, number_of_frames=stored.frames), 1):
+            check_codestream(code, stored, found)
+        if found != stored.frames:
+            raise FileError(f"cut short or wrong, found {found} of {stored.frames} frames")
+    elif len(ds.PixelData) < get_expected_length(ds):
+        raise FileError(f"cut short, found {len(ds.PixelData)} of {get_expected_length(ds)} bytes of pixels")
+    for index in range(stored.frames):
+        # Not ``iter_pixels``: pydicom 3.0.2 takes all but the first frame of YBR_FULL_422 for YBR_FULL there.
+        yield _grey_or_rgb(ds, stored, pixel_array(ds, index=index))
+
+
+def _grey_or_rgb(ds: Dataset, stored: PixelLayout, frame: NDArray[Any]) -> NDArray[np.uint8]:
+    if stored.photometric == "PALETTE COLOR":
+        looked_up = apply_color_lut(frame, ds)[..., :3]
+        # Entries of 16 bits keep the grey level in the upper half, though some machines write it into the lower.
+        return (looked_up >> 8 if looked_up.max() > 255 else looked_up).astype(np.uint8)
+    # Unused upper bits may hold an old kind of overlay.
+    levels = (frame & (2**stored.bits - 1)).astype(np.uint8)
+    return np.uint8(2**stored.bits - 1) - levels if stored.photometric == "MONOCHROME1" else levels
+
+
+EQUAL_WITHIN = 4
+"""Channels that differ by no more are grey: conversion from YBR rounds, and lossy compression blurs."""
+BLACK = 32
+"""What is no brighter has no colour: lossy compression spreads that of a mark over the black around it."""
+
+
+def grey_of_colour(frame: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """Grey levels, and where the frame is coloured.
+
+    Parameters
+    ----------
+    frame : (rows, columns) grey, or (rows, columns, 3)
+
+    Returns
+    -------
+    tuple
+        Luminance (rows, columns; ITU-R BT.601), which is the channels' own value where they are equal, and the
+        brightest channel where they are not, so that coloured text stays as bright as it is. Then the mask of coloured
+        pixels, None where there is none.
+    """
+    if frame.ndim == 2:
+        return frame, None
+    red, green, blue = (frame[..., c].astype(np.uint32) for c in range(3))
+    levels = ((299 * red + 587 * green + 114 * blue + 500) // 1000).astype(np.uint8)
+    brightest = frame.max(axis=-1)
+    coloured = (brightest - frame.min(axis=-1) > EQUAL_WITHIN) & (brightest > BLACK)
+    return np.where(coloured, brightest, levels), coloured if coloured.any() else None
+
+
+def refuse_colour(coloured: Sequence[NDArray[np.bool_]], voxels: int) -> None:
+    """Refuse a volume of so many voxels where some of its frames are coloured, and say how much of them is."""
+    counts = [int(mask.sum()) for mask in coloured]
+    if sum(counts):
+        found = f"{sum(counts)} voxels ({sum(counts) / voxels:.2%}) of {np.count_nonzero(counts)} frames"
+        expected = "expected grey: export the B-mode without Doppler, coloured maps and marks"
+        raise FileError(f"found true colour in {found}, {expected}")

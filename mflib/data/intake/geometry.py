@@ -13,6 +13,31 @@ from pydicom.dataset import Dataset
 from mflib.base.errors import FileError
 from mflib.data.intake.elements import count, guarded, items, number, numbers, readable, word
 
+Spacing = tuple[float, float, float]
+PLAUSIBLE_MM = (0.01, 5.0)
+"""Voxel sizes of ultrasound; whatever lies outside is in another unit or something else."""
+
+
+def in_words(spacing: Sequence[float]) -> str:
+    """A voxel size as people write it."""
+    return " x ".join(f"{step:.4g}" for step in spacing) + " mm"
+
+
+def stated_above(own: tuple[float, ...] | None, stated: Spacing, source: str) -> tuple[str, ...]:
+    """A notice where a stated voxel size is another than the file's own, which may be known within frames only."""
+    whole = own is not None and len(own) == len(stated)
+    if own is None or np.allclose(own, stated[: len(own)], rtol=0.01 if whole else 0.02):
+        return ()
+    found = in_words(own) if whole else f"{in_words(own)} within frames"
+    return (f"the file says {found} ({source}); the stated {in_words(stated)} stand above it",)
+
+
+def refuse_implausible(spacing: Sequence[float]) -> None:
+    """Refuse voxel sizes of a file that no ultrasound has."""
+    low, high = PLAUSIBLE_MM
+    if not all(low <= step <= high for step in spacing):
+        raise FileError(f"spacing {in_words(spacing)}, expected {low:g} to {high:g} mm: state it if the file is wrong")
+
 
 @dataclass(frozen=True, eq=False)
 class Acquisition:
@@ -134,9 +159,10 @@ def in_plane_spacing(ds: Dataset) -> tuple[float, float] | None:
 
 
 SLICES, SLICE_DISTANCE_CM = 0x30011001, 0x30011003
+WHICH_END = "the export does not say which end of the rows is the probe's: look that depth runs downwards"
 
 
-def cartesian_geometry(ds: Dataset, frames: int, stated: bool) -> Geometry:
+def cartesian(ds: Dataset, frames: int, stated: bool) -> Geometry:
     """Pixel size from ``PhysicalDeltaX`` and ``PhysicalDeltaY``, slices and their distance from private elements.
 
     Raises
@@ -151,14 +177,9 @@ def cartesian_geometry(ds: Dataset, frames: int, stated: bool) -> Geometry:
         raise FileError(f"found {frames} time frames of {slices} slices, expected one volume: export a single one")
     calibrated = [ds, *items(ds, "SequenceOfUltrasoundRegions")]
     in_plane = next(filter(None, map(in_plane_spacing, calibrated)), None)
-    distance = number(ds, SLICE_DISTANCE_CM)
-    return Geometry(
-        slices,
-        in_plane,
-        round(abs(distance) * 10, 12) if distance else None,
-        "private elements of the Cartesian export",
-        notices=("the export does not say which end of the rows is the probe's: look that depth runs downwards",),
-    )
+    distance_cm = number(ds, SLICE_DISTANCE_CM)
+    distance = round(abs(distance_cm) * 10, 12) if distance_cm else None
+    return Geometry(slices, in_plane, distance, "private elements of the Cartesian export", notices=(WHICH_END,))
 
 
 UNEVEN = 0.01
@@ -173,7 +194,7 @@ ORIENTATION = (
 Groups = Sequence[Dataset]
 
 
-def enhanced_geometry(ds: Dataset, frames: int, stated: bool) -> Geometry:
+def enhanced(ds: Dataset, frames: int, stated: bool) -> Geometry:
     """Pixel size from the pixel measures, order and distance of frames from their positions along the normal.
 
     Raises
@@ -209,12 +230,9 @@ def _stacked(
     heights = positions @ normal
     order = np.argsort(heights, kind="stable")
     distance = _distance(heights[order])
-    sideways = np.ptp(positions - np.outer(heights, normal), axis=0)
-    if in_plane and np.linalg.norm(sideways) > min(in_plane) / 2:
-        raise FileError(
-            f"planes are shifted sideways by up to {np.linalg.norm(sideways):.3g} mm, "
-            "expected them straight above each other"
-        )
+    sideways = np.linalg.norm(np.ptp(positions - np.outer(heights, normal), axis=0))
+    if in_plane and sideways > min(in_plane) / 2:
+        raise FileError(f"planes are shifted sideways by up to {sideways:.3g} mm, expected straight above each other")
     moved = bool((order != np.arange(len(order))).any())
     notices = ("frames were put in the order of their positions",) if moved else ()
     place = tuple(order.tolist()) if moved else None
@@ -223,13 +241,10 @@ def _stacked(
 
 def _distance(heights: NDArray[np.float64]) -> float:
     """Distance in mm of neighbouring planes at ascending ``heights`` (n,)."""
-    steps = np.diff(heights)
+    steps, n = np.diff(heights), len(heights)
     places = 1 + int((steps > 1e-4).sum())
-    if places < len(heights):
-        raise FileError(
-            f"found {len(heights)} frames at {places} positions ({len(heights) / places:.3g} time points), "
-            "expected one volume with one frame at each position"
-        )
+    if places < n:
+        raise FileError(f"found {n} frames at {places} positions ({n / places:.3g} time points), expected one at each")
     median = float(np.median(steps))
     if np.abs(steps - median).max() > UNEVEN * median:
         raise FileError(f"planes lie {steps.min():.4g} to {steps.max():.4g} mm apart, expected equal distances")
@@ -267,7 +282,7 @@ TIMES = (0x00181063, 0x00181065)
 TAKEN_AS_PLANES = "frames are steps of time in the file; they are taken as planes because a spacing was stated"
 
 
-def multiframe_geometry(ds: Dataset, frames: int, stated: bool) -> Geometry:
+def multiframe(ds: Dataset, frames: int, stated: bool) -> Geometry:
     """Spacing of a multi-frame image.
 
     The private element holds the voxel size along columns, rows and frames in mm. Sources: SlicerHeart's reader of
@@ -287,18 +302,12 @@ def multiframe_geometry(ds: Dataset, frames: int, stated: bool) -> Geometry:
     region = tissue_region(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0)
     calibrated, spaced = region.in_plane_mm if region else None, _pixel_spacing(ds)
     in_plane = calibrated or (None if region else spaced)
-    source = "region calibration" if calibrated else "pixel spacing of the picture"
+    source = "region calibration" if calibrated else "pixel spacing of the picture" if in_plane else "not stated"
     notices: tuple[str, ...] = (TAKEN_AS_PLANES,) if film else ()
     if calibrated and spaced and not np.allclose(calibrated, spaced, rtol=0.01):
         notices += (f"its Pixel Spacing, {spaced[0]:.4g} x {spaced[1]:.4g} mm, contradicts the region calibration",)
     distance = None if film else (readable if stated else number)(ds, "SpacingBetweenSlices")
-    return Geometry(
-        frames,
-        in_plane,
-        abs(distance) if distance else None,
-        source if in_plane else "not stated",
-        notices=notices,
-    )
+    return Geometry(frames, in_plane, abs(distance) if distance else None, source, notices=notices)
 
 
 def _refuse_film(ds: Dataset, frames: int) -> None:
@@ -310,7 +319,7 @@ def _refuse_film(ds: Dataset, frames: int) -> None:
     try:
         tissue_region(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0)
     except FileError as error:
-        raise FileError(f"{problem}. Besides, {error}") from None
+        problem += f". Besides, {error}"
     raise FileError(problem)
 
 

@@ -1,23 +1,165 @@
-"""The template of a map: every file of a source with what was found in it, to be filled in by a person."""
+"""A source folder as the template of a map: every file with what was found in it, to be filled in by a person."""
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mflib.base import files
 from mflib.base.errors import CohortError, FileError
 from mflib.base.progress import Progress
 from mflib.base.tables import Dialect
-from mflib.base.words import KEY
-from mflib.data.intake import mapping, sources
-from mflib.data.intake.dicom import Spacing
-from mflib.data.intake.geometry import Acquisition
-from mflib.data.intake.images import in_words
-from mflib.data.intake.mapping import COLUMNS, FORMULA, SPACING, Cells
-from mflib.data.intake.sources import acquire, spaced
+from mflib.base.words import KEY, LEVELS
+from mflib.data.intake.acquisition import acquire, spaced
+from mflib.data.intake.geometry import Acquisition, Spacing, in_words
+
+SPACING = tuple(f"spacing_{axis}_mm" for axis in "ijk")
+RANGE = "dynamic_range_db"
+REQUIRED = ("file", *KEY)
+OPTIONAL = (*SPACING, RANGE)
+COLUMNS = (*REQUIRED, *OPTIONAL, "found", "problem")
+FORMULA = ("=", "+", "-", "@")
+Cells = dict[str, str]
+
+
+def root(source: Path) -> Path:
+    """The folder that a map's paths start from: SOURCE, or the folder of the one file.
+
+    Raises
+    ------
+    CohortError
+        There is no such folder or file.
+    """
+    if source.is_dir():
+        return source
+    if source.is_file():
+        return source.parent
+    raise CohortError("SOURCE: found no such folder or file, expected where the scanner's files are")
+
+
+# Hidden files, directories of a DICOM medium, and halves that a kill left behind.
+PASSED_OVER = re.compile(r"(^|/)(\.|(?i:dicomdir)$|partial-[^/]*$)")
+
+
+def files_of(source: Path) -> list[Path]:
+    """Every file of a source but those that are passed over."""
+    if source.is_file():
+        return [source]
+    found = [path for path in root(source).rglob("*") if path.is_file()]
+    return sorted(path for path in found if not PASSED_OVER.search(path.relative_to(source).as_posix()))
+
+
+def locate(start: Path, cell: str) -> Path:
+    """The file below ``start`` that a cell of a map means.
+
+    Raises
+    ------
+    FileError
+        The path is absolute, climbs, leaves ``start`` by a link, runs into an archive, or is no file.
+    """
+    written = PureWindowsPath(cell)  # knows / and \, drives and shares
+    if written.drive or written.root or "\0" in cell:
+        raise FileError("an absolute path, expected one that starts from SOURCE")
+    if ".." in written.parts:
+        raise FileError("a path with .., expected one below SOURCE")
+    path = start.joinpath(*written.parts)
+    try:
+        if any(parent.is_file() for parent in path.parents):
+            raise FileError("a path into a file, expected a file: unpack an archive first")
+        found = path.is_file()
+    except OSError as error:  # too long, or a folder that may not be looked into
+        raise FileError(f"a path that cannot be followed ({error.strerror})") from error
+    if not found:
+        raise FileError("no such file")
+    if not path.resolve().is_relative_to(start.resolve()):
+        raise FileError("a link that leaves SOURCE, expected the file itself")
+    return path
+
+
+def keep_apart(source: Path, map_path: Path, cohort: Path) -> None:
+    """Keep what may name patients, the source and its map, apart from what does not.
+
+    Raises
+    ------
+    CohortError
+        Source or cohort lies in the other, or the map in the cohort.
+    """
+    inner, outer = source.resolve(), cohort.resolve()
+    if inner.is_relative_to(outer) or (source.is_dir() and outer.is_relative_to(inner)):
+        raise CohortError("SOURCE and COHORT: found one inside the other, expected COHORT in a place of its own")
+    if map_path.resolve().is_relative_to(outer):
+        raise CohortError(f"{map_path.name}: found inside the cohort, expected outside, as a map may name patients")
+
+
+SIDE_WORDS = {
+    "L": {"l", "left", "lt", "li", "links", "左"},
+    "R": {"r", "right", "rt", "re", "rechts", "右"},
+}
+LEVEL_WORDS = re.compile(r"(?:lwk|l)?\s*([2345])\s*[-–_/.]?\s*(l|lwk|s|swk)?\s*([1345])", re.IGNORECASE)
+# In a name a bare "4-5" may be a date or a count, so the letter must be there.
+NAMED_LEVEL = re.compile(r"(?<![a-z0-9])l(?:wk)?[ _]?([2345])[-–_ ]?(l|s)?([1345])(?![0-9])", re.IGNORECASE)
+# Surnames too, so they are sides only where they end a name right behind the level, or are an inner folder's name.
+SHORT = {"li", "re"}
+SHORT_BEHIND = re.compile(NAMED_LEVEL.pattern + r"[\W_]*(li|re)[\W\d_]*$", re.IGNORECASE)
+MONTH = r"(?:jan|feb|m[aä]r|mrz|apr|ma[iy])[a-zä]*"
+DATE = re.compile(
+    rf"\d{{1,2}}[-. ]+{MONTH}\.?(?:[-. ]+\d+)?|{MONTH}[-. ]+\d+|\d{{1,4}}([-./])\d{{1,2}}\1(?:\d{{1,4}})?|\d+月\d+日",
+    re.IGNORECASE,
+)
+
+
+def to_level(text: str) -> str | None:
+    """The level that a cell means (L4-5, L4/L5, 4/5 and L45 are the same); None where it means none."""
+    match = LEVEL_WORDS.fullmatch(text.strip())
+    return _canonical(match) if match else None
+
+
+def is_date(text: str) -> bool:
+    """Whether a cell holds a date, as spreadsheets make of 4-5 (04. Mai, 5-Apr, 04.05.2024)."""
+    return DATE.fullmatch(text.strip()) is not None
+
+
+def to_side(text: str) -> str | None:
+    """L or R for a side as people write it; None where it is none."""
+    word = text.strip().rstrip(".").casefold()
+    return next((side for side, words in SIDE_WORDS.items() if word in words), None)
+
+
+def named_in(path: PurePosixPath) -> tuple[str | None, str | None]:
+    """Level and side that a path names without contradiction; the file's own name counts before its folders."""
+    levels = [{found for match in NAMED_LEVEL.finditer(part) if (found := _canonical(match))} for part in _parts(path)]
+    *inner, outermost = _parts(path)
+    # The outermost folder may be called after the patient.
+    sides = [{found} if (found := to_side(part)) else _sides(part) for part in inner]
+    return _first(levels), _first([*sides, _sides(outermost)])
+
+
+def _sides(part: str) -> set[str]:
+    """Sides that a name holds; a level's own letter is none."""
+    words = {word for word in re.split(r"[\W\d_]+", NAMED_LEVEL.sub(" ", part)) if word.casefold() not in SHORT}
+    behind = SHORT_BEHIND.search(part)
+    return {found for word in [*words, *(behind.groups()[-1:] if behind else [])] if (found := to_side(word))}
+
+
+def _parts(path: PurePosixPath) -> list[str]:
+    return [path.name.split(".")[0], *(folder.name for folder in path.parents if folder.name)]
+
+
+def _first(found: list[set[str]]) -> str | None:
+    """The only word of the first part that has any."""
+    words = next((part for part in found if part), set())
+    return next(iter(words)) if len(words) == 1 else None
+
+
+def _canonical(match: re.Match[str]) -> str | None:
+    upper, letter, lower = match.groups()
+    name = next((level for level in LEVELS if re.fullmatch(f"L{upper}S?{lower}", level)), "")
+    second = "s" if "S" in name else "l"
+    return name if name and (not letter or letter[0].casefold() == second) else None
+
 
 HINT = """Look at every row: participant, level and side are suggestions, taken from the names of folders and files.
 Fill in what is missing. A row without a participant is skipped. Numbers in the spacing columns stand above the file's.
@@ -64,19 +206,17 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
     CohortError
         No such source, nothing in it, or ``path`` exists, lies in the cohort or cannot be written.
     """
-    start, found = sources.root(source), sources.files(source)
-    sources.refuse_nested(source, cohort)
+    start, found = root(source), files_of(source)
+    keep_apart(source, path, cohort)
     if not found:
         raise CohortError("SOURCE: found no files, expected DICOM, NIfTI, NRRD or MetaImage")
     if path.exists():
         raise CohortError(f"{path.name}: there is a map already; try it with --map, or delete it for a new template")
-    refuse_in_cohort(path, cohort)
     try:
         files.check_writable(path.parent)
     except OSError as error:
-        raise CohortError(
-            f"{path.name}: cannot be written to its folder ({error.strerror}), expected another place: --map FILE"
-        ) from error
+        why = f"cannot be written ({error.strerror}), expected another place: --map FILE"
+        raise CohortError(f"{path.name}: {why}") from error
     people = _people(file.relative_to(start) for file in found)
     progress = Progress("looked at", len(found))
     rows = []
@@ -92,56 +232,41 @@ def beside(source: Path) -> Path:
     return source.resolve().parent / "import_map.csv"
 
 
-def refuse_in_cohort(path: Path, cohort: Path) -> None:
-    """Keep the map, which may hold names, out of the cohort.
-
-    Raises
-    ------
-    CohortError
-        It lies there.
-    """
-    if path.resolve().is_relative_to(cohort.resolve()):
-        raise CohortError(f"{path.name}: found the map inside the cohort, expected it outside: it may name patients")
-
-
 def _people(relative: Iterable[Path]) -> dict[str, str]:
     """A participant for each folder at the top; numbered names that are there already are kept."""
     folders = sorted({path.parts[0] for path in relative if len(path.parts) > 1})
-    numbers = [name.removeprefix("sub-") for name in folders]
-    if all(
-        name != number and number.isascii() and number.isdigit() for name, number in zip(folders, numbers, strict=True)
-    ):
-        return {name: name for name in folders}
-    return {name: f"sub-{n:03d}" for n, name in enumerate(folders, 1)}
+    numbered = all(re.fullmatch("sub-[0-9]+", folder) for folder in folders)
+    return {folder: folder if numbered else f"sub-{n:03d}" for n, folder in enumerate(folders, 1)}
 
 
 def _look(start: Path, file: Path, people: dict[str, str], spacing_mm: Spacing | None) -> Cells:
     """One row of the template; a file that cannot be imported whatever is filled in gets no participant."""
     name = PurePosixPath(file.relative_to(start).as_posix())
-    row = dict.fromkeys(COLUMNS, "")
     # So a spreadsheet takes no name for a formula, and a map none for an empty cell.
-    row["file"] = f"./{name}" if str(name).startswith(FORMULA) or str(name) == "n/a" else str(name)
+    cell = f"./{name}" if str(name).startswith(FORMULA) or str(name) == "n/a" else str(name)
+    row = dict.fromkeys(COLUMNS, "") | {"file": "".join(letter if letter.isprintable() else "?" for letter in cell)}
     try:
-        sources.refuse_outside(start, file)
-        sources.refuse_unnameable(start, file, row["file"])
-    except FileError as refusal:
-        row["file"] = "".join(letter if letter.isprintable() else "?" for letter in row["file"])
-        return row | {"problem": str(refusal)}
-    try:
-        row |= _found(acquire(file, otherwise=spacing_mm))
+        row |= _found(acquire(_nameable(start, cell), otherwise=spacing_mm))
     except FileError as refusal:
         row["problem"] = str(refusal)
-        if not _wants_spacing(file):
+        if not _wants_spacing(start, cell):
             return row
-    level, lat = mapping.named_in(name)
+    level, lat = named_in(name)
     person = people.get(name.parts[0], "") if len(name.parts) > 1 else ""
     return row | dict(zip(KEY, (person, level or "", lat or ""), strict=True))
 
 
-def _wants_spacing(file: Path) -> bool:
+def _nameable(start: Path, cell: str) -> Path:
+    """The file that a cell of a map means; one with control characters or spaces at the ends means none."""
+    if not cell.isprintable() or cell != cell.strip() or "\\" in cell or cell[1:2] == ":":
+        raise FileError("a name that a table cannot hold: rename the file or its folder")
+    return locate(start, cell)
+
+
+def _wants_spacing(start: Path, cell: str) -> bool:
     """Whether a stated spacing, whatever it is, would make a refused file a volume."""
     try:
-        acquire(file, stated=(1, 1, 1))
+        acquire(_nameable(start, cell), stated=(1, 1, 1))
     except FileError:
         return False
     return True

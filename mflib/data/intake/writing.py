@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,10 @@ from mflib.base.words import KEY, LEVELS
 from mflib.data import volume as volumes
 from mflib.data.cohort_files import DESCRIPTION, Key, read_description
 from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS
-from mflib.data.intake import sources
-from mflib.data.intake.listing import refuse_in_cohort
-from mflib.data.intake.mapping import Plan, Row
-from mflib.data.intake.sources import SHOWN, acquire, spaced
+from mflib.data.intake.acquisition import acquire, spaced
+from mflib.data.intake.geometry import Spacing
+from mflib.data.intake.listing import keep_apart
+from mflib.data.intake.mapping import SHOWN, Plan, Row
 from mflib.data.volume import FORMATS, Volume
 
 README = """Ultrasound volumes of the lumbar multifidus, imported with mflib
@@ -60,37 +61,25 @@ def describe(cohort: Path) -> None:
     _write_new(cohort / "README", README)
 
 
-def add_rows(cohort: Path, keys: Iterable[Key]) -> list[str]:
-    """Add the rows that are missing in the tables; whatever stands there stays as it is.
-
-    Returns
-    -------
-    list of str
-        Tables that have new rows.
-    """
+def add_rows(cohort: Path, keys: Iterable[Key]) -> None:
+    """Add the rows that are missing in the tables; whatever stands there stays as it is."""
     segments = sorted(set(keys), key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
     people = sorted({(key[0],) for key in segments})
     _write_new(cohort / ANNOTATIONS, "\t".join(ANNOTATION_COLUMNS) + "\n")
-    wanted: list[tuple[str, Sequence[tuple[str, ...]], dict[str, str]]] = [
-        (PARTICIPANTS, people, {}),
-        (CLINICAL, people, {"screening": "eligible"}),
-        (GRADES, segments, {}),
-    ]
-    return [table for table, rows, values in wanted if _append(cohort, table, rows, values)]
+    _append(cohort, PARTICIPANTS, people)
+    _append(cohort, CLINICAL, people, screening="eligible")
+    _append(cohort, GRADES, segments)
 
 
-def _append(cohort: Path, name: str, keys: Sequence[tuple[str, ...]], values: dict[str, str]) -> bool:
-    """Append a row for each key that has none; says whether there was one."""
+def _append(cohort: Path, name: str, keys: Sequence[tuple[str, ...]], **values: str) -> None:
+    """Append a row for each key that has none."""
     _write_new(cohort / name, "\t".join(SCHEMAS[name].columns) + "\n")
     table, columns = _table(cohort, name), _keys(name)
     places = [table.header.index(column) for column in columns]
     present = {tuple(row[place] for place in places) for row in table.rows.values() if len(row) > max(places)}
-    new = [key for key in keys if key not in present]
-    if not new:
-        return False
-    rows = [dict.fromkeys(table.header, "n/a") | values | dict(zip(columns, key, strict=True)) for key in new]
-    tables.append(cohort / name, [[row[column] for column in table.header] for row in rows], table.dialect)
-    return True
+    if new := [dict(zip(columns, key, strict=True)) for key in keys if key not in present]:
+        rows = [dict.fromkeys(table.header, "n/a") | values | key for key in new]
+        tables.append(cohort / name, [[row[column] for column in table.header] for row in rows], table.dialect)
 
 
 def _keys(name: str) -> list[str]:
@@ -101,12 +90,9 @@ def _table(cohort: Path, name: str) -> Cells:
     """A table to which rows can be added."""
     try:
         table = tables.read(cohort / name)
+        table.check_columns(_keys(name))
     except FileError as error:
         raise CohortError(f"{name}: {error}; mend it before rows are added") from error
-    missing = [column for column in _keys(name) if column not in table.header]
-    if missing or len(set(table.header)) < len(table.header):
-        found = f"no column {' and '.join(missing)}" if missing else "a column twice"
-        raise CohortError(f"{name}: found {found}; mend it before rows are added")
     return table
 
 
@@ -144,16 +130,16 @@ class Outcome:
     def lines(self) -> list[str]:
         """The summary to print; rows stand for files, whose names may be those of patients."""
         did = "would be imported, nothing was written" if self.dry else "imported"
-        counts = f"{len(self.imported)} {did}; {len(self.kept)} were there already; "
-        counts += f"{self.skipped} rows skipped without a participant; {len(self.failures)} failed"
-        lines = [f"notice: {text} ({_rows(rows)})" for text, rows in _by_text(self.notices)]
-        lines += [f"not imported: {_rows(rows)} of {self.map_name}: {text}" for text, rows in _by_text(self.failures)]
-        return [*lines, counts, *self._next()]
-
-    def _next(self) -> list[str]:
+        lines = [f"notice: {text} ({rows})" for text, rows in _by_text(self.notices)]
+        lines += [f"not imported: {rows} of {self.map_name}: {text}" for text, rows in _by_text(self.failures)]
+        lines.append(
+            f"{len(self.imported)} {did}; {len(self.kept)} were there already; "
+            f"{self.skipped} rows skipped without a participant; {len(self.failures)} failed"
+        )
         if self.dry or not (self.imported or self.kept):
-            return []
+            return lines
         return [
+            *lines,
             "next: fill in participants.tsv and phenotype/ (n/a is missing; grade_final follows from the readers),",
             f"then mflib annotate {self.cohort}, then mflib check {self.cohort}",
         ]
@@ -173,8 +159,7 @@ def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
     CohortError
         The cohort cannot be added to, or holds the source or the map.
     """
-    sources.refuse_nested(plan.source, cohort)
-    refuse_in_cohort(plan.map_path, cohort)
+    keep_apart(plan.source, plan.map_path, cohort)
     refuse_other(cohort)
     outcome = Outcome(plan.map_path.name, cohort, dry, plan.skipped)
     if dry:
@@ -188,9 +173,8 @@ def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
     except BusyError as error:
         raise CohortError(str(error)) from error
     except OSError as error:
-        raise CohortError(
-            f"COHORT cannot be written to ({error.strerror}); the same command goes on from here"
-        ) from error
+        why = f"({error.strerror}); the same command goes on from here"
+        raise CohortError(f"COHORT cannot be written to {why}") from error
     return outcome
 
 
@@ -200,7 +184,14 @@ def _each(plan: Plan, cohort: Path, outcome: Outcome) -> list[Key]:
     done = []
     for row in plan.rows:
         try:
-            _one(row, plan, cohort, outcome)
+            volume, notices = _volume(row, plan.spacing_mm)
+            if _is_there(path := _path(cohort, row.key), volume):
+                outcome.kept.append(row.number)
+            else:
+                if not outcome.dry:
+                    volumes.write(volume, path)
+                outcome.imported.append(row.number)
+                outcome.notices += [(row.number, notice) for notice in notices]
             done.append(row.key)
         except FileError as refusal:
             outcome.failures.append((row.number, str(refusal)))
@@ -208,20 +199,9 @@ def _each(plan: Plan, cohort: Path, outcome: Outcome) -> list[Key]:
     return done
 
 
-def _one(row: Row, plan: Plan, cohort: Path, outcome: Outcome) -> None:
-    volume, notices = _volume(row, plan)
-    if _is_there(cohort, row.key, volume):
-        outcome.kept.append(row.number)
-        return
-    if not outcome.dry:
-        volumes.write(volume, _path(cohort, row.key))
-    outcome.imported.append(row.number)
-    outcome.notices += [(row.number, notice) for notice in notices]
-
-
-def _volume(row: Row, plan: Plan) -> tuple[Volume, tuple[str, ...]]:
+def _volume(row: Row, otherwise: Spacing | None) -> tuple[Volume, tuple[str, ...]]:
     """The volume that a row becomes, with its sidecar, and what a person should know of it."""
-    acquisition = acquire(row.path, stated=row.spacing_mm, otherwise=plan.spacing_mm)
+    acquisition = acquire(row.path, stated=row.spacing_mm, otherwise=otherwise)
     spacing = spaced(acquisition)
     _, level, lat = row.key
     sidecar = {
@@ -232,13 +212,12 @@ def _volume(row: Row, plan: Plan) -> tuple[Volume, tuple[str, ...]]:
         "AxisNames": ["lateral", "depth", "elevation"],
         "SpacingSource": acquisition.spacing_source,
     }
-    range_db = row.dynamic_range_db or plan.dynamic_range_db
-    if range_db is not None:
-        sidecar["DynamicRangeDB"] = range_db
+    if row.dynamic_range_db is not None:
+        sidecar["DynamicRangeDB"] = row.dynamic_range_db
     return Volume(acquisition.voxels, spacing, sidecar), acquisition.notices
 
 
-def _is_there(cohort: Path, key: Key, volume: Volume) -> bool:
+def _is_there(path: Path, volume: Volume) -> bool:
     """Whether the cohort has this very volume already, whole and with its sidecar.
 
     The voxels are compared. A hash of the source would need no second look, but whoever has the volume and guesses a
@@ -246,23 +225,18 @@ def _is_there(cohort: Path, key: Key, volume: Volume) -> bool:
 
     Raises
     ------
-    Refusal
+    FileError
         Another volume of the same segment is there.
     """
-    path = _path(cohort, key)
-    stem = volumes.stem(path)
-    others = [path.with_name(stem + suffix) for suffix in FORMATS]
-    there = next((other for other in others if other.exists()), None)
+    others = (path.with_name(volumes.stem(path) + suffix) for suffix in FORMATS)
+    there = next(filter(Path.exists, others), None)
     if there is None:
         return False
     try:
         kept = volumes.read(there)
     except FileError as error:
-        raise FileError(
-            "a volume of this segment is there that cannot be read, expected none: delete it first"
-        ) from error
-    same = np.array_equal(kept.voxels, volume.voxels) and np.allclose(kept.spacing_mm, volume.spacing_mm, rtol=1e-4)
-    if not same:
+        raise FileError("an unreadable volume of this segment is there, expected none: delete it first") from error
+    if not (np.array_equal(kept.voxels, volume.voxels) and np.allclose(kept.spacing_mm, volume.spacing_mm, rtol=1e-4)):
         raise FileError("another volume or voxel size of this segment is there, expected none: delete it first")
     if volume.dynamic_range_db not in (None, kept.dynamic_range_db):
         raise FileError(
@@ -277,20 +251,13 @@ def _path(cohort: Path, key: Key) -> Path:
     return cohort / participant / "us" / f"{participant}_level-{level}_lat-{lat}_bmode.nii.gz"
 
 
-def _by_text(noted: Iterable[Noted]) -> list[tuple[str, list[int]]]:
-    rows: dict[str, list[int]] = {}
-    for number, text in noted:
-        rows.setdefault(text, []).append(number)
-    return list(rows.items())
-
-
-def _rows(numbers: list[int]) -> str:
-    """Rows as people say them: ``row 4``, ``rows 2, 5-9``."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    spans = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
-    return f"row{'s' * (len(numbers) > 1)} {', '.join(spans)}"
+def _by_text(noted: Sequence[Noted]) -> list[tuple[str, str]]:
+    """Each text with its rows as people say them: ``row 4``, ``rows 2, 5-9``."""
+    said = []
+    for text in dict.fromkeys(text for _, text in noted):
+        numbers = sorted(number for number, other in noted if other == text)
+        # Rows that follow each other are equally far from their places.
+        runs = [[row for _, row in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
+        spans = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+        said.append((text, f"{'row' if len(numbers) == 1 else 'rows'} {', '.join(spans)}"))
+    return said

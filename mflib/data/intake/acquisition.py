@@ -1,4 +1,4 @@
-"""NIfTI, NRRD and MetaImage files of any make, as far as they hold one grey volume."""
+"""Any file of a source as an acquisition: DICOM, or NIfTI, NRRD and MetaImage as far as they hold one grey volume."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,98 @@ from numpy.typing import NDArray
 
 from mflib.base.errors import FileError
 from mflib.data import stored
-from mflib.data.intake import burnt_in, pixels
-from mflib.data.intake.dicom import PLAUSIBLE_MM, Spacing
-from mflib.data.intake.geometry import Acquisition
-from mflib.data.stored import META, NIFTI, NOT_FINITE, NRRD, Layout
+from mflib.data.intake import burnt_in, dicom, elements
+from mflib.data.intake.geometry import Acquisition, Spacing, in_words, refuse_implausible, stated_above
+from mflib.data.stored import GZIP, META, NIFTI, NOT_FINITE, NRRD, Layout
+
+DICOM = "DICOM"
+ARCHIVE = "an archive, expected volumes: unpack it first"
+PICTURE = "a picture, expected a volume"
+FILM = "a film, expected a volume"
+OTHERS = [
+    (0, GZIP, ARCHIVE), (0, b"PK\x03\x04", ARCHIVE), (0, b"PK\x05\x06", ARCHIVE), (0, b"7z\xbc\xaf\x27\x1c", ARCHIVE),
+    (0, b"Rar!", ARCHIVE), (0, b"BZh", ARCHIVE), (0, b"\xfd7zXZ", ARCHIVE), (0, b"\x28\xb5\x2f\xfd", ARCHIVE),
+    (257, b"ustar", ARCHIVE), (0, b"\xff\xd8\xff", PICTURE), (0, b"\x89PNG", PICTURE), (0, b"GIF8", PICTURE),
+    (0, b"BM", PICTURE), (0, b"II*\0", PICTURE), (0, b"MM\0*", PICTURE), (4, b"ftyp", FILM), (8, b"AVI ", FILM),
+    (0, b"KRETZFILE", "a volume that only GE's software reads, expected Cartesian DICOM: export it as that"),
+    (0, b"%PDF", "a document, expected a volume"),
+]  # fmt: skip
+META_FIELD = re.compile(rb"^\s*(ObjectType|NDims)\s*[=:]", re.MULTILINE)
+
+
+def identify(path: Path) -> str:
+    """The kind of a file that can hold a volume: ``DICOM``, or ``NIFTI``, ``NRRD`` or ``META`` of ``stored``.
+
+    Raises
+    ------
+    FileError
+        The file is something else, says what.
+    """
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if not start:
+        raise FileError("an empty file")
+    if stored.is_nifti(path):
+        return NIFTI
+    if start.startswith(b"NRRD0"):
+        return NRRD
+    if elements.is_dicom(path):
+        return DICOM
+    for offset, mark, words in OTHERS:
+        if start[offset : offset + len(mark)] == mark:
+            raise FileError(words)
+    if META_FIELD.search(start):
+        return META
+    raise FileError("no kind of file that can be imported: expected DICOM, NIfTI, NRRD or MetaImage")
+
+
+STATE = "state it in the map's spacing columns, or with --spacing where it holds for every file that lacks it"
+
+
+def acquire(path: Path, *, stated: Spacing | None = None, otherwise: Spacing | None = None) -> Acquisition:
+    """Read one file; an acquisition without a spacing is for whoever asks what is missing.
+
+    Parameters
+    ----------
+    stated : voxel size along i, j, k in mm that stands above the file's
+    otherwise : voxel size for a file that states none
+
+    Raises
+    ------
+    FileError
+        The file cannot be imported; says why.
+    """
+    try:
+        kind = identify(path)
+        read = dicom.read if kind == DICOM else partial(_image, kind)
+        try:
+            found = read(path, stated)
+        except FileError:
+            if stated or not otherwise:
+                raise
+            return read(path, otherwise)
+        return found if found.spacing_mm or not otherwise else read(path, otherwise)
+    except OSError as error:
+        raise FileError(f"a file that cannot be read ({error.strerror})") from error
+    except MemoryError as error:
+        raise FileError("more voxels than fit into this machine's memory, expected fewer") from error
+
+
+def spaced(acquisition: Acquisition) -> Spacing:
+    """The voxel size in mm.
+
+    Raises
+    ------
+    FileError
+        The file states none; says which part is missing.
+    """
+    if acquisition.spacing_mm:
+        return acquisition.spacing_mm
+    if acquisition.in_plane_mm:
+        known = in_words(acquisition.in_plane_mm)
+        raise FileError(f"no distance between frames, only {known} within them: {STATE}")
+    raise FileError(f"no spacing (1, 1, 1 is how a missing one reads): {STATE}")
+
 
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres"}
 
@@ -27,14 +116,6 @@ MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres"}
 def is_sweep(found: Mapping[str, str]) -> bool:
     """Whether frames of a tracked probe lie in the file, each with its own pose, and no volume."""
     return any(re.match(r"seq_frame\d+_|customframetransform", name) for name in found)
-
-
-def invalid_frames(found: Mapping[str, str]) -> list[str]:
-    """A notice where the recorder has marked frames of a sweep as invalid."""
-    marked = {
-        match[0] for name, value in found.items() if value == "INVALID" and (match := re.match(r"seq_frame\d+", name))
-    }
-    return [f"marked INVALID, and perhaps out of place: {len(marked)} of its frames"] if marked else []
 
 
 def refuse_meaning(found: Mapping[str, str], sweep: bool) -> None:
@@ -55,14 +136,12 @@ def refuse_meaning(found: Mapping[str, str], sweep: bool) -> None:
 
 
 def orientation(found: Mapping[str, str]) -> str:
-    """Where the axes of an ultrasound picture run, in PLUS's letters; empty where the header does not know."""
+    """Where the axes of an ultrasound picture run, in PLUS's letters; empty where the header does not know.
+
+    The second is that of the rows: F where they run away from the probe (far), N where towards it (near).
+    """
     letters = found.get("ultrasoundimageorientation", "").upper()
     return "" if letters.startswith("XX") else letters
-
-
-def is_upside_down(found: Mapping[str, str]) -> bool:
-    """Whether the header says that the rows run towards the probe (N for near) and not away from it (F for far)."""
-    return orientation(found)[1:2] == "N"
 
 
 def units(found: Mapping[str, str]) -> set[str]:
@@ -80,18 +159,14 @@ def from_channels(voxels: NDArray[Any]) -> NDArray[np.uint8]:
 
     Raises
     ------
-    Refusal
+    FileError
         The channels differ, there are not three, or their numbers are no grey levels.
     """
     if voxels.shape[-1] != 3:
         raise FileError(f"{voxels.shape[-1]} values in each voxel, expected grey, or red, green and blue")
-    grey, coloured = pixels.grey_of_colour(to_grey(voxels))
+    grey, coloured = elements.grey_of_colour(to_grey(voxels))
     if coloured is not None:
-        planes = int(coloured.any((0, 1)).sum())
-        raise FileError(
-            f"true colour: {int(coloured.sum())} coloured voxels in {planes} of {voxels.shape[2]} planes, "
-            "expected grey: export without colour and coloured marks"
-        )
+        elements.refuse_colour(list(coloured.T), grey.size)
     return grey
 
 
@@ -100,7 +175,7 @@ def to_grey(voxels: NDArray[Any]) -> NDArray[np.uint8]:
 
     Raises
     ------
-    Refusal
+    FileError
         They are not whole numbers from 0 to 255, or as few as in a mask.
     """
     if np.iscomplexobj(voxels):
@@ -127,31 +202,14 @@ RECONSTRUCT = (
     f"{SWEEP}, expected a volume: reconstruct it first (3D Slicer, PLUS); "
     "if its planes are parallel and equally spaced, state the spacing"
 )
+SHEARED = "with a sheared orientation matrix, expected axes at right angles: resample it (3D Slicer, Resample Image)"
+UNREADABLE = "that cannot be read: damaged, cut short or unusual"
 TURNED = "the file says that its rows run towards the probe: they were turned, so that depth grows downwards"
 AXES = "the file does not name its axes: the first was taken as lateral, the second as depth, the third as elevation"
 
 
-def read(path: Path, kind: str, stated: Spacing | None) -> Acquisition:
-    """One volume as its file stores it; the direction matrix is not applied.
-
-    Parameters
-    ----------
-    kind : as ``kinds.identify`` says
-    stated : voxel size along i, j, k in mm that a person states; it stands above the file's
-
-    Raises
-    ------
-    Refusal
-        Damaged, cut short, too large, not one grey volume, with names that may be burnt in and cannot be found, or a
-        tracked sweep without a stated spacing.
-    """
-    try:
-        return _read(path, kind, stated)
-    except FileError as error:
-        raise FileError(str(error)) from error
-
-
-def _read(path: Path, kind: str, stated: Spacing | None) -> Acquisition:
+def _image(kind: str, path: Path, stated: Spacing | None) -> Acquisition:
+    """One volume as its file stores it; the direction matrix is not applied."""
     layout = stored.examine(path, kind)
     found = layout.fields
     sweep = is_sweep(found)
@@ -160,37 +218,34 @@ def _read(path: Path, kind: str, stated: Spacing | None) -> Acquisition:
         raise FileError(RECONSTRUCT)
     if layout.spacing_fault and not sweep and stated is None:
         raise FileError(f"{layout.spacing_fault}, expected one size along each axis: state it if the file is wrong")
-    image = _image(path, kind, layout)
+    image = _read(path, kind, layout)
     voxels = to_grey(_three_axes(image, sweep))
     mask, masked = burnt_in.mask_text(voxels.T)
     voxels.T[:, mask] = 0
-    turned = is_upside_down(found)
-    voxels = voxels[:, ::-1] if turned else voxels
+    axes = orientation(found)
+    notices = [] if axes else [AXES]
+    if axes[1:2] == "N":
+        voxels, notices = voxels[:, ::-1], [TURNED]
     own = None if sweep else _spacing(image)
-    if stated is None and own is not None:
-        _refuse_implausible(own)
-    notices = [TURNED] if turned else [] if orientation(found) else [AXES]
     if sweep:
         notices.append(f"{SWEEP}: their poses were not used, the stated spacing was")
-        notices += invalid_frames(found)
-    if stated and own and not np.allclose(stated, own, rtol=0.01):
-        notices.append(f"the file states {in_words(own)}; {in_words(stated)} was taken, as stated by the user")
-    if not stated and not _names_unit(image, kind, found):
-        notices.append("the file names no unit of length: mm was taken")
+        lost = {name.split("_")[1] for name, value in found.items() if value == "INVALID" and name.startswith("seq_")}
+        notices += [f"marked INVALID, and perhaps out of place: {len(lost)} of its frames"] if lost else []
+    if stated:
+        notices += stated_above(own, stated, f"{kind} header")
+    else:
+        refuse_implausible(own or ())
+        notices += [] if _names_unit(image, kind, found) else ["the file names no unit of length: mm was taken"]
     source = "stated by the user" if stated else f"{kind} header"
     return Acquisition(voxels, stated or own, None, source, {"SourceFormat": kind}, (*notices, *masked))
 
 
-def in_words(spacing: tuple[float, ...]) -> str:
-    """A voxel size as people write it."""
-    return " x ".join(f"{step:.4g}" for step in spacing) + " mm"
-
-
-def _image(path: Path, kind: str, layout: Layout) -> sitk.Image:
+def _read(path: Path, kind: str, layout: Layout) -> sitk.Image:
     """The file as ITK reads it, once it is known to be whole and of a size that fits."""
     with tempfile.TemporaryDirectory() as folder:
         # ITK goes by the name's end, and repeats the name in what it prints.
-        link = Path(folder) / f"volume{_suffix(kind, layout)}"
+        suffix = {META: ".mha", NRRD: ".nrrd", NIFTI: ".nii.gz" if layout.packed else ".nii"}[kind]
+        link = Path(folder) / f"volume{suffix}"
         link.symlink_to(path.resolve())
         reader = sitk.ImageFileReader()
         reader.SetFileName(os.fspath(link))
@@ -200,16 +255,8 @@ def _image(path: Path, kind: str, layout: Layout) -> sitk.Image:
             stored.voxels(path, layout, layout.declared or _declared_bytes(reader))
             return reader.Execute()
         except RuntimeError as error:
-            if "orthonormal" in str(error):
-                raise FileError(
-                    f"a {kind} file with a sheared orientation matrix, expected axes at right angles: "
-                    "resample it to such axes (3D Slicer, Resample Image), or export it without a matrix"
-                ) from error
-            raise FileError(f"a {kind} file that cannot be read: damaged, cut short or unusual") from error
-
-
-def _suffix(kind: str, layout: Layout) -> str:
-    return {META: ".mha", NRRD: ".nrrd", NIFTI: ".nii.gz" if layout.packed else ".nii"}[kind]
+            sheared = "orthonormal" in str(error)
+            raise FileError(f"a {kind} file {SHEARED if sheared else UNREADABLE}") from error
 
 
 def _declared_bytes(reader: sitk.ImageFileReader) -> int:
@@ -239,12 +286,6 @@ def _spacing(image: sitk.Image) -> Spacing | None:
     """Voxel size in mm; None where the header leaves it at 1, 1, 1, as a missing one reads."""
     i, j, k = (float(round(step, 6)) for step in image.GetSpacing()[:3])
     return None if (i, j, k) == (1, 1, 1) else (i, j, k)
-
-
-def _refuse_implausible(spacing: Spacing) -> None:
-    low, high = PLAUSIBLE_MM
-    if not all(low <= step <= high for step in spacing):
-        raise FileError(f"spacing {in_words(spacing)}, expected {low:g} to {high:g} mm: state it if the file is wrong")
 
 
 def _names_unit(image: sitk.Image, kind: str, found: Mapping[str, str]) -> bool:
