@@ -11,15 +11,14 @@ import pandas as pd
 from mflib.base.errors import FileError, InputError
 from mflib.base.progress import Progress
 from mflib.base.words import KEY
-from mflib.data import cohort_files as cohorts
+from mflib.data import cohort as cohorts
 from mflib.data import preprocess
 from mflib.data import volume as volumes
 from mflib.data.annotation import marks
 from mflib.data.annotation.marks import Marks
 from mflib.data.annotation.opening import SECOND
 from mflib.data.cohort import Cohort
-from mflib.data.cohort_files import Key
-from mflib.data.cohort_tables import ANNOTATIONS
+from mflib.data.cohort_tables import ANNOTATIONS, Key
 from mflib.data.preprocess import GainSettings
 from mflib.data.volume import Annotation, Volume
 from mflib.stats import reliability

@@ -12,8 +12,7 @@ from mflib.base.files import locked
 from mflib.base.tables import Dialect
 from mflib.base.words import KEY
 from mflib.data import cohort_tables
-from mflib.data.cohort_files import Key
-from mflib.data.cohort_tables import ANNOTATION_COLUMNS, VOXELS
+from mflib.data.cohort_tables import ANNOTATION_COLUMNS, VOXELS, Key
 from mflib.data.volume import Annotation, Index
 
 POINTS = ("bone", "shadow")

@@ -12,7 +12,7 @@ from mflib.base.errors import BusyError, InputError
 from mflib.data import volume as volumes
 from mflib.data.annotation.marks import MISSING, Marks, Roi, Row, from_cells, read_rows, to_cells, write_row
 from mflib.data.annotation.suggestion import Suggestion, suggest
-from mflib.data.cohort_files import Key
+from mflib.data.cohort_tables import Key
 from mflib.data.volume import Index, Volume
 
 

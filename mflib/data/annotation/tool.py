@@ -20,7 +20,7 @@ from mflib.data.annotation.opening import open_session
 from mflib.data.annotation.session import Loaded, Reader, Session
 from mflib.data.annotation.suggestion import ROI_MM, Millimetres, suggest_roi
 from mflib.data.cohort import Cohort
-from mflib.data.cohort_files import Key
+from mflib.data.cohort_tables import Key
 from mflib.data.volume import Index
 
 SCRIPTS = ("planes.js", "annotate_hands.js", "annotate.js")

@@ -11,8 +11,7 @@ from pathlib import Path, PurePosixPath
 from mflib.base.errors import CohortError, FileError
 from mflib.base.tables import read
 from mflib.base.words import KEY, LEVELS
-from mflib.data.cohort_files import Key
-from mflib.data.cohort_tables import Fault
+from mflib.data.cohort_tables import Fault, Key
 from mflib.data.intake import sources
 from mflib.data.intake.dicom import PLAUSIBLE_MM, Spacing
 from mflib.data.intake.sources import SHOWN
