@@ -20,9 +20,8 @@ from mflib.base.progress import Progress
 from mflib.base.words import KEY
 from mflib.data import volume
 from mflib.data.phantom import anatomy, patients
-from mflib.data.phantom.anatomy import Parameters, Surfaces, surfaces
-from mflib.data.phantom.fields import Grid
-from mflib.data.phantom.tissue import VERSION, find_profile, simulate
+from mflib.data.phantom.anatomy import Grid, Parameters, Surfaces, surfaces
+from mflib.data.phantom.simulation import VERSION, find_profile, simulate
 
 DESCRIPTION = "dataset_description.json"
 MARKER = ".mflib-phantom.json"
@@ -140,7 +139,7 @@ def make_plan(profile: str, analysed: int, seed: int) -> Plan:
     people = patients.screened(analysed, people_rng)
     included = people.head(analysed)
     segments = patients.segments(included, patients.GradeSettings(), grade_rng)
-    parameters = anatomy.acquisitions(included, segments, scan_rng)
+    parameters = patients.acquisitions(included, segments, scan_rng)
     positions = zip(segments["patient"], segments["segment"], strict=True)
     segments["seed"] = [volume_seed(seed, patient, segment) for patient, segment in positions]
     tables = {
