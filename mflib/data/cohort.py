@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -337,19 +337,15 @@ def _flow(folder: Folder, segments: pd.DataFrame) -> pd.DataFrame:
     that of segments: the segments of each reason, and last the patients who have none left.
     """
     rows: list[tuple[str, int, int | None, str]] = [("screened", len(folder.tables[PARTICIPANTS]), None, "")]
-    rows += [("excluded", count, None, reason) for reason, count in _counts(folder.excluded.values())]
+    rows += [("excluded", n, None, reason) for reason, n in sorted(Counter(folder.excluded.values()).items())]
     out = {key: reason for key, reason in folder.unusable.items() if key[0] in folder.eligible}
     analysed = set(segments["participant_id"])
     if out:
         gone = {key[0] for key in out} - analysed
         rows += [("eligible", len(analysed) + len(gone), len(segments) + len(out), "")]
-        rows += [("excluded", 0, count, reason) for reason, count in _counts(out.values())]
+        rows += [("excluded", 0, n, reason) for reason, n in sorted(Counter(out.values()).items())]
         if gone:
             rows += [("excluded", len(gone), 0, NOTHING_LEFT)]
     rows += [("analysed", len(analysed), len(segments), "")]
     table = pd.DataFrame(rows, columns=["stage", "participants", "segments", "reason"])
     return table.astype({"segments": "Int64"})
-
-
-def _counts(reasons: Collection[str]) -> list[tuple[str, int]]:
-    return sorted(Counter(reasons).items())

@@ -26,7 +26,7 @@ from mflib.data import volume as volumes
 from mflib.data.cohort import Folder
 from mflib.data.cohort_tables import MISSING, PARTICIPANTS, Key
 from mflib.data.preprocess import GainSettings, References
-from mflib.data.volume import Annotation, Index, Volume
+from mflib.data.volume import Annotation, Volume
 
 
 def acquisition_days(root: Path) -> tuple[dict[str, float], list[str]]:
@@ -69,24 +69,6 @@ SPACING_FACTOR = 1.5
 # Iglewicz B, Hoaglin DC. How to detect and handle outliers. ASQC Quality Press, 1993: 0.6745 (x - median) / MAD.
 FAR = 3.5
 FEWEST_TO_COMPARE = 8  # volumes that a median and its spread can be trusted with
-
-
-def compared(table: pd.DataFrame) -> pd.DataFrame:
-    """Set every volume of the table beside the others.
-
-    Parameters
-    ----------
-    table : one row for each volume; ``flags`` holds tuples of words
-
-    Returns
-    -------
-    DataFrame
-        ``gain_db`` relative to its median; ``flags`` as one text, with what only the comparison shows.
-    """
-    columns = (table["flags"], unusual_spacing(table), outliers(table["roi_mean"]))
-    flags = ["; ".join([*own, *filter(None, others)]) for own, *others in zip(*columns, strict=True)]
-    gain = table["gain_db"] - table["gain_db"].median()
-    return table.assign(gain_db=gain, flags=pd.Series(flags, index=table.index, dtype="str"))
 
 
 def unusual_spacing(table: pd.DataFrame) -> list[str]:
@@ -151,12 +133,8 @@ def thumbnail(volume: Volume, annotation: Annotation | None) -> Thumbnail:
     if annotation is None:
         return Thumbnail(pixels)
     (left, top, _), (wide, high, _) = annotation.roi_start, annotation.roi_size
-    roi = left / ni, top / nj, wide / ni, high / nj
-
-    def place(point: Index) -> Place:
-        return (point[0] + 0.5) / ni, (point[1] + 0.5) / nj
-
-    return Thumbnail(pixels, roi, place(annotation.bone), place(annotation.shadow))
+    bone, shadow = (((i + 0.5) / ni, (j + 0.5) / nj) for i, j, _ in (annotation.bone, annotation.shadow))
+    return Thumbnail(pixels, (left / ni, top / nj, wide / ni, high / nj), bone, shadow)
 
 
 # An 8-bit picture of a whole volume uses nearly all 256; half of them are what a squeezed or stretched one has left.
@@ -164,6 +142,7 @@ FEW_LEVELS = 128
 SATURATED_ROI_PCT = 1.0
 BLACK_ROI_PCT = 20.0  # holes that a reconstruction left, or a shadow
 GREYS = np.arange(256, dtype=np.uint8)
+STATED = {"dynamic_range_db": "DynamicRangeDB", "gain_percent": "GainPercent", "depth_mm": "DepthMM"}
 
 
 def of_volume(volume: Volume) -> dict[str, Any]:
@@ -180,11 +159,7 @@ def of_volume(volume: Volume) -> dict[str, Any]:
         "black_pct": 100 * float(share[0]),
         "saturated_pct": 100 * float(share[255]),
     }
-    for name, field in (
-        ("dynamic_range_db", "DynamicRangeDB"),
-        ("gain_percent", "GainPercent"),
-        ("depth_mm", "DepthMM"),
-    ):
+    for name, field in STATED.items():
         value = volume.stated(field)
         row[name] = math.nan if value is None else value
     for axis, step, n in zip("ijk", volume.spacing_mm, volume.voxels.shape, strict=True):
@@ -351,16 +326,20 @@ def looks(folder: Folder, settings: GainSettings, *, progress: bool) -> list[Loo
 
 
 def joined(folder: Folder, found: list[Look]) -> Quality:
-    """The volumes of a folder set beside each other."""
+    """The volumes of a folder set beside each other, with the flags that only this shows."""
     days, notes = acquisition_days(folder.root)
     participants = folder.tables[PARTICIPANTS].reindex(columns=["participant_id", "site"]).dropna()
     sites = dict(zip(participants["participant_id"], participants["site"], strict=True))
     table = pd.DataFrame([look.row for look in found], columns=COLUMNS).astype(dict.fromkeys(_NUMBERS, "float64"))
+    columns = (table["flags"], unusual_spacing(table), outliers(table["roi_mean"]))
+    flags = ["; ".join([*own, *filter(None, others)]) for own, *others in zip(*columns, strict=True)]
     table = table.assign(
-        day=table["path"].map(days).astype("float64"), site=table["participant_id"].map(sites).astype("str")
+        gain_db=table["gain_db"] - table["gain_db"].median(),
+        day=table["path"].map(days).astype("float64"),
+        site=table["participant_id"].map(sites).astype("str"),
+        flags=pd.Series(flags, index=table.index, dtype="str"),
     )
-    thumbnails = {look.path: look.thumbnail for look in found if look.thumbnail is not None}
-    return Quality(compared(table), thumbnails, notes)
+    return Quality(table, {look.path: look.thumbnail for look in found if look.thumbnail is not None}, notes)
 
 
 def _look(folder: Folder, key: Key, settings: GainSettings) -> Look:

@@ -19,11 +19,11 @@ from mflib.base.errors import InputError
 from mflib.base.progress import Progress
 from mflib.base.words import KEY
 from mflib.data import volume
+from mflib.data.cohort import DESCRIPTION
 from mflib.data.phantom import anatomy, patients
 from mflib.data.phantom.anatomy import Parameters, surfaces
 from mflib.data.phantom.simulation import VERSION, find_profile, simulate
 
-DESCRIPTION = "dataset_description.json"
 MARKER = ".mflib-phantom.json"
 NAME = "Synthetic lumbar multifidus ultrasound"
 README = f"""{NAME}

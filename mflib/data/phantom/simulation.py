@@ -301,10 +301,13 @@ class Tissue:
 
         return spectrum
 
-    def _directivity(self, level: Array) -> Array:
-        """How squarely a level set faces the transducer: squared cosine of its normal against the beam."""
+    def _sheets(self, level: Array, echo_db: Array) -> Sheets:
+        """Sheets at a level set, as bright as they are whole and face the transducer."""
         dz, dx, dy = np.gradient(level, *MESH_MM)
-        return np.asarray(dz**2 / (dz**2 + dx**2 + dy**2 + np.float32(1e-6)), np.float32)
+        # Squared cosine of the normal against the beam.
+        directivity = np.asarray(dz**2 / (dz**2 + dx**2 + dy**2 + np.float32(1e-6)), np.float32)
+        strength = directivity**2 * self.continuity * amplitude(echo_db)
+        return Sheets(self.mesh.spread(level), self.mesh.spread(strength))
 
     def _continuity(self) -> Array:
         """How whole the sheets are at the mesh's nodes: strong and weak stretches, and gaps that grow with the fat."""
@@ -317,17 +320,14 @@ class Tissue:
         """Perimysial lamellae: oriented, specular, lost where the fat is."""
         f, p = self.parameters.severity, self.parameters
         level = anatomy.gaussian_field(self.mesh, self._fibrous(p.spacing_mm, 16 * (1 - 0.6 * f)), self.rng, 1.5)
-        strength = self._directivity(level) ** 2 * self.continuity * amplitude(-27 - 3 * self.fat)
-        return Sheets(self.mesh.spread(level), self.mesh.spread(strength))
+        return self._sheets(level, -27 - 3 * self.fat)
 
     def _septa(self) -> Sheets:
         """Septa between the fascicles: fewer and thinner than the lamellae."""
         f = self.parameters.severity
         coarse = Mesh(self.grid, SMOOTH_MESH_MM)
         field = anatomy.gaussian_field(coarse, self._fibrous(4.6, 16 * (1 - 0.4 * f)), self.rng, 1.5)
-        level = coarse.resample(field, self.mesh)
-        strength = self._directivity(level) ** 2 * self.continuity * amplitude(-22 - 5 * self.fat)
-        return Sheets(self.mesh.spread(level), self.mesh.spread(strength))
+        return self._sheets(coarse.resample(field, self.mesh), -22 - 5 * self.fat)
 
     def _muscle_sheets(self, rows: slice) -> tuple[Array, Array]:
         """Lamellae and septa of some rows, and how far each sample is from a lamella."""
