@@ -131,7 +131,7 @@ def check(
     inspection = checks.inspect(cohort, progress=not as_json)
     if report is not None:
         try:
-            check_page.write(inspection, report, progress=not as_json)
+            check_page.write(inspection, report)
         except OSError as error:
             fail(f"{report}: the page cannot be written ({error.strerror})")
     if as_json:

@@ -1,26 +1,33 @@
-"""The cohort folder: who is in, who is out and why, and what need not be written. See ``data/README.md``."""
+"""The cohort folder: what its parts say of each other, who is in, who is out and why. See ``data/README.md``."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mflib.base.errors import CohortError
+from mflib.base.errors import CohortError, FileError
 from mflib.base.files import sha256
-from mflib.base.words import KEY, LEVELS
-from mflib.data import cohort_files, cohort_tables
+from mflib.base.words import KEY, LEVELS, SIDES
+from mflib.data import cohort_tables
 from mflib.data import volume as volumes
-from mflib.data.cohort_files import Key
-from mflib.data.cohort_tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, Fault
-from mflib.data.volume import Annotation, Volume
+from mflib.data.cohort_tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, VOXELS, Fault, Key
+from mflib.data.volume import FORMATS, Annotation, Header, Volume
 
-NOTHING = f"no cohort here (no {cohort_files.DESCRIPTION}, no {PARTICIPANTS}, no volume named as in one)"
+DESCRIPTION = "dataset_description.json"
+NAME = re.compile(rf"(sub-[0-9A-Za-z]+)_level-({'|'.join(LEVELS)})_lat-({'|'.join(SIDES)})_bmode", re.ASCII)
+SEGMENT_FILE = "sub-001/us/sub-001_level-L45_lat-L_bmode" + "|".join(FORMATS)
+NOTHING = f"no cohort here (no {DESCRIPTION}, no {PARTICIPANTS}, no volume named as in one)"
 SOMETHING = "a cohort folder; mflib import makes one of scanner files"
+NOTHING_LEFT = "left without any segment (patients)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,25 +38,48 @@ class Folder:
     ----------
     root : the folder
     description : its ``dataset_description.json``
-    tables : the four tables by path, indexed by the line of the file; faulty cells are missing. A BMI and a final grade
-        that follow from other columns are filled in
+    tables : the four tables by path, as ``cohort_tables.read_all`` gives them
     volumes : path of each volume relative to ``root`` by its key
     faults : everything that is wrong
     notices : what was filled in
+    headers : of the volumes that nobody has excluded and whose headers can be read
     """
 
     root: Path
     description: dict[str, Any]
     tables: dict[str, pd.DataFrame]
-    volumes: dict[cohort_files.Key, str]
+    volumes: dict[Key, str]
     faults: list[Fault]
     notices: list[str] = field(default_factory=list)
+    headers: dict[Key, Header] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """What the folder calls itself, without characters that would steer a terminal."""
         said = str(self.description.get("Name", self.root.name))
         return "".join(letter for letter in said if letter.isprintable())
+
+    @cached_property
+    def excluded(self) -> dict[str, str]:
+        """Reason of exclusion by participant."""
+        return cohort_tables.exclusions(self.tables)
+
+    @cached_property
+    def unusable(self) -> dict[Key, str]:
+        """Reason of exclusion by segment."""
+        return cohort_tables.segment_exclusions(self.tables[ANNOTATIONS])
+
+    @cached_property
+    def eligible(self) -> set[str]:
+        """Participants who are not excluded."""
+        return set(self.tables[PARTICIPANTS]["participant_id"].dropna()) - set(self.excluded)
+
+    @cached_property
+    def annotations(self) -> dict[Key, tuple[int, Annotation]]:
+        """Line and annotation of each row of ``refpoints_roi.tsv`` that has no faulty cell, by key."""
+        rows = self.tables[ANNOTATIONS].dropna(subset=[*KEY, *VOXELS]).drop_duplicates(KEY)
+        lines = zip(rows.index, rows.to_dict("records"), strict=True)
+        return {(row["participant_id"], row["level"], row["lat"]): (n, Annotation.from_row(row)) for n, row in lines}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +92,7 @@ class Cohort:
     name : what the folder calls itself
     synthetic : whether the volumes are simulated
     participants : all screened participants
-    clinical, grades, annotations : the folder's tables, typed
+    clinical, grades : the folder's tables, typed; grades of analysable segments only
     patients : analysed patients, one row each, with their clinical values
     segments : analysed segments, one row each, sorted by key: key, grade (0 to 3), label (grade > 0), path, annotation
     flow : stage, participants, segments, reason: from the screened to the analysed
@@ -74,7 +104,6 @@ class Cohort:
     participants: pd.DataFrame
     clinical: pd.DataFrame
     grades: pd.DataFrame
-    annotations: pd.DataFrame
     patients: pd.DataFrame
     segments: pd.DataFrame
     flow: pd.DataFrame
@@ -89,7 +118,7 @@ class Cohort:
 
     def digest(self) -> str:
         """SHA-256 over the tables and the analysed volumes with their sidecars."""
-        paths = [cohort_files.DESCRIPTION, PARTICIPANTS, CLINICAL, GRADES, ANNOTATIONS, *self.segments["path"]]
+        paths = [DESCRIPTION, PARTICIPANTS, CLINICAL, GRADES, ANNOTATIONS, *self.segments["path"]]
         total = hashlib.sha256()
         for path in paths:
             for file in (self.root / path, volumes.find_sidecar(self.root / path) if path.startswith("sub-") else None):
@@ -115,224 +144,208 @@ def load(root: Path) -> Cohort:
 
 def faulty(root: Path, faults: list[Fault]) -> CohortError:
     """The error that lists every fault of a cohort folder."""
-    return CohortError(f"{len(faults)} fault{'s' * (len(faults) != 1)} in the cohort folder {root.name}:", faults)
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return CohortError(f"{count} in the cohort folder {root.name}:", faults)
 
 
 def read_folder(root: Path) -> Folder:
     """Read everything but voxels, sound or not."""
     if not root.is_dir():
-        missing = Fault(str(root), None, None, "no such folder", "a cohort folder, or one that mflib phantom makes")
-        return Folder(root, {}, {}, {}, [missing])
-    found, wrong = cohort_files.find_volumes(root)
-    if not found and not any((root / name).exists() for name in (cohort_files.DESCRIPTION, *cohort_tables.SCHEMAS)):
-        return Folder(root, {}, {}, {}, [Fault(str(root), None, None, NOTHING, SOMETHING)])
-    description, faults = cohort_files.read_description(root)
-    read_tables = {name: cohort_tables.read(root, name) for name in cohort_tables.SCHEMAS}
-    frames = {name: table for name, (table, _) in read_tables.items()}
-    faults += [fault for _, faulty in read_tables.values() for fault in faulty]
-    faults += [fault for name, table in frames.items() for fault in cohort_tables.doubled_keys(name, table)]
-    unusable = segment_exclusions(frames[ANNOTATIONS])
-    frames[PARTICIPANTS], notices = with_bmi(frames[PARTICIPANTS])
-    frames[GRADES], derived = with_final_grades(frames[GRADES], unusable)
-    faults += wrong + reason_faults(frames[ANNOTATIONS])
-    excluded = exclusions(frames)
-    faults += _new(cohort_files.grade_faults(frames[GRADES], excluded, unusable), faults)
+        return _no_cohort(root, "no such folder", "a cohort folder, or one that mflib phantom makes")
+    found, misnamed = find_volumes(root)
+    if not found and not any((root / name).exists() for name in (DESCRIPTION, *cohort_tables.SCHEMAS)):
+        return _no_cohort(root, NOTHING, SOMETHING)
+    description, faults = read_description(root)
+    tables, wrong, notices = cohort_tables.read_all(root)
+    folder = Folder(root, description, tables, found, [*faults, *wrong, *misnamed], notices)
     # A table without its key column or rows has been named already: every other one would seem to lack a partner.
-    if all(frame["participant_id"].notna().any() for frame in frames.values()):
-        eligible = set(frames[PARTICIPANTS]["participant_id"].dropna()) - set(excluded)
-        faults += cohort_files.identity_faults(frames, found)
-        faults += cohort_files.segment_faults(frames, found, eligible, unusable)
-        faults += nobody_faults(frames[PARTICIPANTS], eligible, unusable, found)
-    wanted = {key: path for key, path in found.items() if key not in unusable}
-    faults += cohort_files.volume_faults(root, wanted, frames[ANNOTATIONS])
-    return Folder(root, description, frames, found, faults, notices + derived)
+    if all(table["participant_id"].notna().any() for table in tables.values()):
+        folder.faults.extend([*_identity_faults(folder), *_segment_faults(folder), *_nobody_faults(folder)])
+    folder.faults.extend(_volume_faults(folder))
+    return folder
 
 
-def _new(faults: list[Fault], known: list[Fault]) -> list[Fault]:
-    """Faults of cells that have none yet: a missing grade may be one that could not be read."""
-    places = {(fault.file, fault.row, fault.column) for fault in known}
-    return [fault for fault in faults if (fault.file, fault.row, fault.column) not in places]
+def _no_cohort(root: Path, found: str, expected: str) -> Folder:
+    tables = {name: cohort_tables.blank(name) for name in cohort_tables.SCHEMAS}
+    return Folder(root, {}, tables, {}, [Fault(str(root), None, None, found, expected)])
+
+
+def read_description(root: Path) -> tuple[dict[str, Any], list[Fault]]:
+    """The ``dataset_description.json`` of a cohort folder."""
+
+    def fault(found: str, expected: str = "a JSON object", field: str | None = None) -> Fault:
+        return Fault(DESCRIPTION, None, field, found, expected)
+
+    try:
+        content = json.loads((root / DESCRIPTION).read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}, [fault("no such file", "a JSON object with Name and BIDSVersion")]
+    except OSError as error:
+        return {}, [fault(f"a file that cannot be read ({error})")]
+    except ValueError as error:
+        return {}, [fault(f"no valid JSON ({error})")]
+    if not isinstance(content, dict):
+        return {}, [fault(f"a {type(content).__name__}")]
+    kinds = {"Name": (str, "a text"), "Synthetic": (bool, "true or false without quotes")}
+    return content, [
+        fault(json.dumps(content[name]), expected, name)
+        for name, (kind, expected) in kinds.items()
+        if name in content and not isinstance(content[name], kind)
+    ]
+
+
+def find_volumes(root: Path) -> tuple[dict[Key, str], list[Fault]]:
+    """Path of every volume relative to ``root`` by its key, and files in ``us/`` that cannot be one."""
+    found: dict[Key, str] = {}
+    faults = []
+    for path in sorted(root.glob("sub-*/us/*")):
+        name = path.relative_to(root).as_posix()
+        if path.suffix == ".json" or path.name.startswith((".", "partial-")):
+            continue
+        try:
+            match = NAME.fullmatch(volumes.stem(path))
+        except FileError:
+            match = None
+        if match is None or match[1] != path.parts[-3]:
+            faults.append(Fault(name, None, None, "a file of this name", f"names like {SEGMENT_FILE}"))
+            continue
+        key = (match[1], match[2], match[3])
+        if key in found:
+            faults.append(Fault(name, None, None, f"a second volume beside {found[key]}", "one for each segment"))
+        found.setdefault(key, name)
+    return found, faults
+
+
+def orphan_sidecars(root: Path) -> list[str]:
+    """Sidecars, relative to ``root``, without a volume of the same name: often a misspelt one."""
+    return [
+        path.relative_to(root).as_posix()
+        for path in sorted(root.glob("sub-*/us/*.json"))
+        if not any(path.with_name(path.stem + suffix).exists() for suffix in FORMATS)
+    ]
+
+
+def _identity_faults(folder: Folder) -> Iterator[Fault]:
+    """Participants that one part of the folder names and another does not."""
+    known = set(folder.tables[PARTICIPANTS]["participant_id"].dropna())
+    expected = f"a participant of {PARTICIPANTS}"
+    for name in (CLINICAL, GRADES, ANNOTATIONS):
+        for row, participant in folder.tables[name]["participant_id"].dropna().items():
+            if participant not in known:
+                yield Fault(name, row, "participant_id", repr(participant), expected)
+    for key, path in folder.volumes.items():
+        if key[0] not in known:
+            yield Fault(path, None, None, repr(key[0]), expected)
+    for participant in sorted(known - set(folder.tables[CLINICAL]["participant_id"])):
+        yield Fault(CLINICAL, None, "participant_id", f"no row for {participant}", f"one, as {PARTICIPANTS} names it")
+
+
+def _segment_faults(folder: Folder) -> Iterator[Fault]:
+    """Segments of eligible patients that lack a volume, a grade or an annotation; an unusable one needs none."""
+    places: dict[str, dict[Key, str]] = {}
+    for name in (GRADES, ANNOTATIONS):
+        keys = folder.tables[name].dropna(subset=KEY)[KEY].itertuples(name=None)
+        places[name] = {(participant, level, lat): f"{name}, row {row}" for row, participant, level, lat in keys}
+    places["volume"] = folder.volumes
+    named = {key for place in places.values() for key in place}
+    for key in sorted(key for key in named if key[0] in folder.eligible and key not in folder.unusable):
+        expected = "one, as there is " + " and ".join(place[key] for place in places.values() if key in place)
+        for name in (name for name, place in places.items() if key not in place):
+            participant, level, lat = key
+            file = f"{participant}/us/{participant}_level-{level}_lat-{lat}_bmode" if name == "volume" else name
+            found = f"no {'volume' if name == 'volume' else 'row'} for {' '.join(key)}"
+            yield Fault(file, None, None, found, expected)
+    expected = f"volumes, grades and annotations, or the reason of exclusion in column screening of {CLINICAL}"
+    for participant in sorted(folder.eligible - {key[0] for key in named}):
+        yield Fault(PARTICIPANTS, None, "participant_id", f"{participant} without any segment", expected)
+
+
+def _nobody_faults(folder: Folder) -> Iterator[Fault]:
+    """A cohort whose exclusions leave nobody, or no segment."""
+    if not folder.eligible:
+        found = f"{len(folder.tables[PARTICIPANTS])} participants, all of them excluded"
+        yield Fault(PARTICIPANTS, None, None, found, "at least one who is not")
+        return
+    out = [key for key in folder.unusable if key[0] in folder.eligible]
+    if out and not any(key[0] in folder.eligible and key not in folder.unusable for key in folder.volumes):
+        found = f"{len(out)} segments, all of them excluded"
+        yield Fault(ANNOTATIONS, None, "quality", found, "at least one that is not")
+
+
+def _volume_faults(folder: Folder) -> Iterator[Fault]:
+    """Headers that cannot be used, and annotations that leave their volume; the headers are kept."""
+    for key, name in folder.volumes.items():
+        if key in folder.unusable:
+            continue
+        try:
+            header = folder.headers[key] = volumes.read_header(folder.root / name)
+        except FileError as error:
+            yield Fault(name, None, None, str(error), "a readable volume and sidecar")
+            continue
+        for found, expected in header.problems:
+            yield Fault(name, None, None, found, expected)
+        line, annotation = folder.annotations.get(key, (None, None))
+        if annotation is not None and len(header.shape) == 3:
+            for mark, axis in annotation.outside(header.shape):
+                yield Fault(ANNOTATIONS, line, *_left(annotation, mark, axis, header.shape[axis]))
+
+
+def _left(annotation: Annotation, name: str, axis: int, n: int) -> tuple[str, str, str]:
+    """Column, found and expected of a mark that leaves the ``n`` voxels of a volume along an axis."""
+    first, size = (place[axis] for place in annotation.boxes[name])
+    if name == "roi" and 0 <= first < n:
+        return f"roi_n{'ijk'[axis]}", f"ROI voxels {first} to {first + size - 1}", f"at most {n - 1}"
+    return f"{name}_{'ijk'[axis]}", str(first), f"0 to {n - 1}, inside the volume"
 
 
 def assemble(folder: Folder) -> Cohort:
     """The cohort in a folder without faults."""
-    frames = folder.tables
-    excluded, unusable = exclusions(frames), segment_exclusions(frames[ANNOTATIONS])
+    tables = folder.tables
     paths = pd.DataFrame([[*key, path] for key, path in folder.volumes.items()], columns=[*KEY, "path"])
-    grades = frames[GRADES].rename(columns={"grade_final": "grade"})[[*KEY, "grade"]]
-    annotations = frames[ANNOTATIONS][[*KEY, *cohort_tables.VOXELS]].dropna()
-    segments = grades.merge(paths, on=KEY).merge(annotations, on=KEY)
-    segments = _analysable(segments, excluded, unusable)
+    graded = _analysable(folder, tables[GRADES])
+    segments = graded.rename(columns={"grade_final": "grade"})[[*KEY, "grade"]].merge(paths, on=KEY)
+    segments = segments.merge(tables[ANNOTATIONS][[*KEY, *VOXELS]].dropna(), on=KEY)
     segments = segments.astype(dict.fromkeys(segments.select_dtypes("Int64"), int))
     segments.insert(4, "label", (segments["grade"] > 0).astype(int))
     order = pd.Categorical(segments["level"], LEVELS).codes
     segments = segments.assign(order=order).sort_values(["participant_id", "order", "lat"]).drop(columns="order")
-    people = frames[PARTICIPANTS].merge(frames[CLINICAL], on="participant_id", suffixes=("", "_clinical"))
+    people = tables[PARTICIPANTS].merge(tables[CLINICAL], on="participant_id", suffixes=("", "_clinical"))
     analysed = people["participant_id"].isin(segments["participant_id"])
     return Cohort(
         root=folder.root,
         name=folder.name,
         synthetic=folder.description.get("Synthetic") is True,
-        participants=frames[PARTICIPANTS].reset_index(drop=True),
-        clinical=frames[CLINICAL].reset_index(drop=True),
-        grades=_analysable(frames[GRADES], excluded, unusable).reset_index(drop=True),
-        annotations=frames[ANNOTATIONS].reset_index(drop=True),
+        participants=tables[PARTICIPANTS].reset_index(drop=True),
+        clinical=tables[CLINICAL].reset_index(drop=True),
+        grades=graded.reset_index(drop=True),
         patients=people[analysed].sort_values("participant_id").reset_index(drop=True),
         segments=segments.reset_index(drop=True),
-        flow=flow(list(people["participant_id"]), excluded, unusable, segments),
+        flow=_flow(folder, segments),
     )
 
 
-def _analysable(
-    table: pd.DataFrame, excluded: Mapping[str, str], unusable: Mapping[cohort_files.Key, str]
-) -> pd.DataFrame:
+def _analysable(folder: Folder, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a table of segments that neither their patient nor their quality excludes."""
-    out = pd.MultiIndex.from_frame(table[KEY]).isin(list(unusable)) if unusable else False
-    return table[~(table["participant_id"].isin(excluded) | out)]
+    out = cohort_tables.is_any_of(table, folder.unusable)
+    return table[~(table["participant_id"].isin(folder.excluded) | out)]
 
 
-MINIMUM_AGE, MAXIMUM_AGE, MAXIMUM_BMI = 18, 80, 28
-NOTHING_LEFT = "left without any segment (patients)"
+def _flow(folder: Folder, segments: pd.DataFrame) -> pd.DataFrame:
+    """From the screened to the analysed: ``stage``, ``participants``, ``segments`` (nullable), ``reason``.
 
-
-def exclusions(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    """Reason of exclusion by participant: age and BMI as the paper's criteria, then the screening's own words.
-
-    A missing age or BMI excludes nobody.
+    Where segments of eligible patients are excluded, a stage "eligible" stands between the exclusion of patients and
+    that of segments: the segments of each reason, and last the patients who have none left.
     """
-    reasons: dict[str, str] = {}
-    clinical = frames[CLINICAL].dropna(subset="participant_id")
-    if "screening" in clinical:
-        said = clinical.set_index("participant_id")["screening"].dropna()
-        reasons |= {str(participant): reason for participant, reason in said.items() if reason.lower() != "eligible"}
-    people = frames[PARTICIPANTS].dropna(subset="participant_id").set_index("participant_id")
-    criteria = {
-        f"BMI >= {MAXIMUM_BMI} kg/m2": people["bmi"] >= MAXIMUM_BMI,
-        f"older than {MAXIMUM_AGE} years": people["age"] > MAXIMUM_AGE,
-        f"younger than {MINIMUM_AGE} years": people["age"] < MINIMUM_AGE,
-    }
-    for reason, applies in criteria.items():
-        reasons |= dict.fromkeys(map(str, people.index[applies]), reason)
-    return reasons
-
-
-def segment_exclusions(annotations: pd.DataFrame) -> dict[Key, str]:
-    """Reason of exclusion by segment: whoever annotates may find a volume that cannot be used."""
-    if "quality" not in annotations:
-        return {}
-    out = annotations[annotations["quality"] == "exclude"].dropna(subset=KEY)
-    reasons = out["quality_reason"].fillna("no reason given")
-    keys = out[KEY].itertuples(index=False, name=None)
-    return dict(zip(keys, reasons, strict=True))
-
-
-def reason_faults(annotations: pd.DataFrame) -> list[Fault]:
-    """Segments that are excluded without a reason."""
-    if "quality" not in annotations:
-        return []
-    bare = annotations.index[(annotations["quality"] == "exclude") & annotations["quality_reason"].isna()]
-    return [Fault(ANNOTATIONS, int(row), "quality_reason", "n/a", "why the segment is excluded") for row in bare]
-
-
-def nobody_faults(
-    screened: pd.Series, eligible: Collection[str], unusable: Collection[Key], found: Collection[Key]
-) -> list[Fault]:
-    """A cohort whose exclusions leave nobody, or no segment.
-
-    Parameters
-    ----------
-    screened, eligible : participants, and those of them who are not excluded
-    unusable, found : excluded segments, and segments with a volume
-    """
-    if not eligible:
-        nobody = f"{len(screened)} participants, all of them excluded"
-        return [Fault(PARTICIPANTS, None, None, nobody, "at least one who is not")]
-    out = [key for key in unusable if key[0] in eligible]
-    if out and not any(key[0] in eligible and key not in unusable for key in found):
-        nothing = f"{len(out)} segments, all of them excluded"
-        return [Fault(ANNOTATIONS, None, "quality", nothing, "at least one that is not")]
-    return []
-
-
-def flow(
-    screened: Collection[str], excluded: Mapping[str, str], unusable: Mapping[Key, str], segments: pd.DataFrame
-) -> pd.DataFrame:
-    """From the screened to the analysed.
-
-    Parameters
-    ----------
-    screened : participants
-    excluded : reason by participant
-    unusable : reason by segment
-    segments : the analysed ones
-
-    Returns
-    -------
-    DataFrame
-        ``stage``, ``participants``, ``segments`` (nullable), ``reason``. Where segments of eligible patients are
-        excluded, a stage "eligible" stands between the exclusion of patients and that of segments: the segments of
-        each reason, and last the patients who have none left.
-    """
-    rows: list[tuple[str, int, int | None, str]] = [("screened", len(screened), None, "")]
-    rows += [("excluded", count, None, reason) for reason, count in _counts(excluded.values())]
-    out = {key: reason for key, reason in unusable.items() if key[0] in set(screened) - set(excluded)}
+    rows: list[tuple[str, int, int | None, str]] = [("screened", len(folder.tables[PARTICIPANTS]), None, "")]
+    rows += [("excluded", n, None, reason) for reason, n in sorted(Counter(folder.excluded.values()).items())]
+    out = {key: reason for key, reason in folder.unusable.items() if key[0] in folder.eligible}
     analysed = set(segments["participant_id"])
     if out:
         gone = {key[0] for key in out} - analysed
         rows += [("eligible", len(analysed) + len(gone), len(segments) + len(out), "")]
-        rows += [("excluded", 0, count, reason) for reason, count in _counts(out.values())]
-        rows += [("excluded", len(gone), 0, NOTHING_LEFT)] * bool(gone)
+        rows += [("excluded", 0, n, reason) for reason, n in sorted(Counter(out.values()).items())]
+        if gone:
+            rows += [("excluded", len(gone), 0, NOTHING_LEFT)]
     rows += [("analysed", len(analysed), len(segments), "")]
     table = pd.DataFrame(rows, columns=["stage", "participants", "segments", "reason"])
     return table.astype({"segments": "Int64"})
-
-
-def _counts(reasons: Collection[str]) -> list[tuple[str, int]]:
-    counts = pd.Series(list(reasons), dtype="str").value_counts(sort=False).sort_index()
-    return [(str(reason), int(count)) for reason, count in counts.items()]
-
-
-def with_bmi(people: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Participants with a BMI wherever height and weight are known (weight in kg / height in m squared).
-
-    Returns
-    -------
-    participants : DataFrame
-    notices : how many were computed
-    """
-    computed = people["weight_kg"] / (people["height_cm"] / 100) ** 2
-    new = people["bmi"].isna() & computed.notna()
-    if not new.any():
-        return people, []
-    notice = f"bmi computed from height and weight ({_number(int(new.sum()), 'patient')})"
-    return people.assign(bmi=people["bmi"].fillna(computed)), [notice]
-
-
-def with_final_grades(grades: pd.DataFrame, unusable: Collection[Key]) -> tuple[pd.DataFrame, list[str]]:
-    """Grades with a final one wherever it follows: the readers' where they agree, else the adjudicator's.
-
-    The grade of a single reader stands alone.
-
-    Parameters
-    ----------
-    grades : table of grades
-    unusable : excluded segments, which need no grade
-
-    Returns
-    -------
-    grades : DataFrame
-    notices : how many final grades were derived
-    """
-    first, second, third = (grades[f"grade_{who}"] for who in ("reader1", "reader2", "adjudicator"))
-    agreed = first.fillna(second).where((first == second) | first.isna() | second.isna())
-    derived = agreed.where((first == second), third.fillna(agreed))
-    wanted = ~pd.MultiIndex.from_frame(grades[KEY]).isin(list(unusable)) if unusable else True
-    new = grades["grade_final"].isna() & derived.notna() & wanted
-    if not new.any():
-        return grades, []
-    notice = f"grade_final derived from the readers' grades ({_number(int(new.sum()), 'segment')})"
-    return grades.assign(grade_final=grades["grade_final"].mask(new, derived)), [notice]
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"

@@ -1,13 +1,12 @@
-"""The tables of a cohort folder: what they must hold, and every cell that does not."""
+"""The tables of a cohort folder: what they must hold, every cell that does not, and what follows from the others."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
-import pandera.pandas as pa
 
 from mflib.base import tables
 from mflib.base.errors import FileError
@@ -29,6 +28,9 @@ WORDS = {
 YES_NO = {
     "yes": True, "no": False, "true": True, "false": False, "1": True, "0": False, "ja": True, "nein": False,
 }  # fmt: skip
+MINIMUM_AGE, MAXIMUM_AGE, MAXIMUM_BMI = 18, 80, 28
+GRADE_RULE = "0 to 3; both readers' grade where they agree, else the adjudicator's"
+Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -59,38 +61,47 @@ class Fault:
         return asdict(self)
 
 
-def _text(pattern: str, expected: str) -> pa.Column:
-    return pa.Column(str, pa.Check.str_matches(pattern, error=expected))
+@dataclass(frozen=True)
+class Column:
+    """What a column may hold.
+
+    Parameters
+    ----------
+    kind : of the values: text, number, whole or yes_no
+    expected : which values, in words
+    fits : whether each value is one of them
+    required : whether the table must have the column
+    filled : whether every row must have a value; voxels need one where the segment is to be used
+    """
+
+    kind: str = "text"
+    expected: str = ""
+    fits: Callable[[pd.Series], pd.Series] = pd.Series.notna
+    required: bool = False
+    filled: bool = False
 
 
-def _optional_number(low: float, high: float, unit: str, *, required: bool = False) -> pa.Column:
-    expected = f"{low:g} to {high:g} {unit}"
-    return pa.Column(float, pa.Check.in_range(low, high, error=expected), nullable=True, required=required)
+def _number(low: float, high: float, unit: str, *, required: bool = False) -> Column:
+    return Column("number", f"{low:g} to {high:g} {unit}", lambda values: values.between(low, high), required=required)
 
 
-def _optional_choice(choices: Sequence[str], *, required: bool = False) -> pa.Column:
-    expected = "one of " + ", ".join(choices) + " or n/a"
-    return pa.Column(str, pa.Check.isin(choices, error=expected), nullable=True, required=required)
+def _choice(choices: Collection[str], *, required: bool = False) -> Column:
+    return Column("text", f"one of {', '.join(choices)} or n/a", lambda cells: cells.isin(choices), required=required)
 
 
-def _yes_no() -> pa.Column:
-    return pa.Column("boolean", nullable=True, required=False)
+def _key(expected: str, fits: Callable[[pd.Series], pd.Series]) -> Column:
+    return Column("text", expected, fits, required=True, filled=True)
 
 
-def _grade() -> pa.Column:
-    return pa.Column("Int64", pa.Check.isin(range(4), error="0, 1, 2 or 3"), nullable=True)
-
-
-def _voxel(low: int) -> pa.Column:
-    return pa.Column("Int64", pa.Check.ge(low, error=f"a voxel count of at least {low}"))
-
-
-_PARTICIPANT = _text(r"^sub-[0-9A-Za-z]+$", "sub- and letters or digits")
+_PARTICIPANT = _key("sub- and letters or digits", lambda cells: cells.str.fullmatch("sub-[0-9A-Za-z]+"))
 _SEGMENT = {
     "participant_id": _PARTICIPANT,
-    "level": pa.Column(str, pa.Check.isin(LEVELS, error="one of " + ", ".join(LEVELS))),
-    "lat": pa.Column(str, pa.Check.isin(SIDES, error="L or R")),
+    "level": _key("one of " + ", ".join(LEVELS), lambda cells: cells.isin(LEVELS)),
+    "lat": _key("L or R", lambda cells: cells.isin(SIDES)),
 }
+_GRADE = Column("whole", "0, 1, 2 or 3", lambda values: values.between(0, 3), required=True)
+_INDEX = Column("whole", "a voxel count of at least 0", lambda values: values >= 0, required=True)
+_EXTENT = Column("whole", "a voxel count of at least 2", lambda values: values >= 2, required=True)
 VOXELS = {
     **{f"{point}_{axis}": 0 for point in ("bone", "shadow", "roi") for axis in "ijk"},
     **{f"roi_n{axis}": 2 for axis in "ijk"},
@@ -98,48 +109,34 @@ VOXELS = {
 """The least that each column of voxels in a table of annotations may hold."""
 ANNOTATION_COLUMNS = (*KEY, *VOXELS, "annotator", "annotated_at", "quality", "quality_reason")
 """The columns of a table of annotations as this package writes it."""
-SCHEMAS = {
-    PARTICIPANTS: pa.DataFrameSchema(
-        {
-            "participant_id": _PARTICIPANT,
-            "sex": _optional_choice(["M", "F"], required=True),
-            "age": _optional_number(0, 120, "years", required=True),
-            "height_cm": _optional_number(100, 230, "cm", required=True),
-            "weight_kg": _optional_number(25, 300, "kg", required=True),
-            "bmi": _optional_number(10, 80, "kg/m2", required=True),
-        }
-    ),
-    CLINICAL: pa.DataFrameSchema(
-        {
-            "participant_id": _PARTICIPANT,
-            "vas": _optional_number(0, 10, "points"),
-            "pain_months": _optional_number(0, 1200, "months"),
-            "bed_rest_months": _optional_number(0, 1200, "months"),
-            "sedentary": _yes_no(),
-            "labour": _yes_no(),
-            "night_shift": _yes_no(),
-            "exercise_hours": _optional_number(0, 100, "hours a week"),
-            "pain_side": _optional_choice(["L", "R", "both", "none"]),
-            "screening": pa.Column(str, nullable=True, required=False),
-        }
-    ),
-    GRADES: pa.DataFrameSchema(
-        {
-            **_SEGMENT,
-            "grade_reader1": _grade(),
-            "grade_reader2": _grade(),
-            "grade_adjudicator": _grade(),
-            "grade_final": _grade(),
-        }
-    ),
-    ANNOTATIONS: pa.DataFrameSchema(
-        {
-            **_SEGMENT,
-            **{column: _voxel(least) for column, least in VOXELS.items()},
-            "quality": _optional_choice(["ok", "exclude"]),
-            "quality_reason": pa.Column(str, nullable=True, required=False),
-        }
-    ),
+SCHEMAS: dict[str, dict[str, Column]] = {
+    PARTICIPANTS: {
+        "participant_id": _PARTICIPANT,
+        "sex": _choice(["M", "F"], required=True),
+        "age": _number(0, 120, "years", required=True),
+        "height_cm": _number(100, 230, "cm", required=True),
+        "weight_kg": _number(25, 300, "kg", required=True),
+        "bmi": _number(10, 80, "kg/m2", required=True),
+    },
+    CLINICAL: {
+        "participant_id": _PARTICIPANT,
+        "vas": _number(0, 10, "points"),
+        "pain_months": _number(0, 1200, "months"),
+        "bed_rest_months": _number(0, 1200, "months"),
+        "sedentary": Column("yes_no"),
+        "labour": Column("yes_no"),
+        "night_shift": Column("yes_no"),
+        "exercise_hours": _number(0, 100, "hours a week"),
+        "pain_side": _choice(["L", "R", "both", "none"]),
+        "screening": Column(),
+    },
+    GRADES: _SEGMENT | {f"grade_{whose}": _GRADE for whose in ("reader1", "reader2", "adjudicator", "final")},
+    ANNOTATIONS: {
+        **_SEGMENT,
+        **{column: _EXTENT if least else _INDEX for column, least in VOXELS.items()},
+        "quality": _choice(["ok", "exclude"]),
+        "quality_reason": Column(),
+    },
 }
 
 
@@ -148,37 +145,58 @@ def excludes(quality: str) -> bool:
     return WORDS["quality"].get(quality.lower()) == "exclude"
 
 
-def read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
-    """One table of the cohort folder with every faulty cell.
-
-    Parameters
-    ----------
-    root : cohort folder
-    name : one of the keys of ``SCHEMAS``
+def read_all(root: Path) -> tuple[dict[str, pd.DataFrame], list[Fault], list[str]]:
+    """The four tables of a cohort folder.
 
     Returns
     -------
-    table : DataFrame
-        Typed as its schema says, indexed by the line of the file. Faulty cells are missing.
+    tables : dict of DataFrame
+        By path, typed as ``SCHEMAS`` say, indexed by the line of the file. Faulty cells are missing; a BMI and a final
+        grade that follow from other columns are filled in.
     faults : list of Fault
+        All that is wrong in one table by itself.
+    notices : list of str
+        What was filled in.
     """
-    raw, faults, separator = _cells(root, name)
-    schema = SCHEMAS[name]
-    typed = {}
-    for column in raw.columns:
-        dtype = str(schema.columns[column].dtype) if column in schema.columns else "str"
-        typed[column], wrong = _typed(name, raw[column], dtype, separator)
+    frames, faults = {}, []
+    for name in SCHEMAS:
+        frames[name], wrong = _read(root, name)
         faults += wrong
+    faults += [fault for name, table in frames.items() for fault in _doubled_keys(name, table)]
+    unusable = segment_exclusions(frames[ANNOTATIONS])
+    frames[PARTICIPANTS], notices = _with_bmi(frames[PARTICIPANTS])
+    frames[GRADES], derived = _with_final_grades(frames[GRADES], unusable)
+    annotations = frames[ANNOTATIONS]
+    bare = annotations.index[(annotations["quality"] == "exclude") & annotations["quality_reason"].isna()]
+    faults += [Fault(ANNOTATIONS, row, "quality_reason", "n/a", "why the segment is excluded") for row in bare]
+    # A missing grade may be one that could not be read.
+    known = {(fault.file, fault.row, fault.column) for fault in faults}
+    wrong = _grade_faults(frames[GRADES], exclusions(frames), unusable)
+    faults += [fault for fault in wrong if (fault.file, fault.row, fault.column) not in known]
+    return frames, faults, notices + derived
+
+
+def blank(name: str) -> pd.DataFrame:
+    """A table of the cohort folder without rows."""
+    return pd.DataFrame(columns=list(SCHEMAS[name]))
+
+
+def _read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
+    """One table, and every faulty cell by itself."""
+    raw, faults, separator = _cells(root, name)
     # Without rows the columns are unknown or idle: the one fault that says why is enough.
     if raw.empty:
-        return pd.DataFrame(columns=list(schema.columns)), faults
+        return blank(name), faults
+    schema, typed = SCHEMAS[name], {}
+    # Only a segment that is to be used must have its voxels.
+    used = raw["quality"].str.lower().isin({"ok", *MISSING}) if "quality" in raw else True
+    for column in raw.columns:
+        definition = schema.get(column, Column())
+        wanted = used if name == ANNOTATIONS and column in VOXELS else definition.filled
+        typed[column], wrong = _column(name, raw[column], definition, separator, wanted)
+        faults += wrong
     table = pd.DataFrame(typed, index=raw.index)
-    seen = {(fault.row, fault.column) for fault in faults}
-    for fault in _schema_faults(name, schema, table):
-        if (fault.row, fault.column) not in seen:
-            faults.append(fault)
-            table.loc[fault.row, fault.column] = pd.NA
-    return table.reindex(columns=[*schema.columns, *(c for c in table if c not in schema.columns)]), faults
+    return table.reindex(columns=[*schema, *(column for column in table if column not in schema)]), faults
 
 
 def _cells(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], str]:
@@ -203,73 +221,136 @@ def _cells(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], str]:
 
 
 def _header_faults(name: str, header: list[str]) -> list[Fault]:
-    if len(header) == 1 and len(SCHEMAS[name].columns) > 1:
+    if len(header) == 1 and len(SCHEMAS[name]) > 1:
         return [Fault(name, 1, None, f"one column {header[0][:60]!r}", "columns separated by tabs")]
     faults = [
         Fault(name, 1, column, "no such column", "a column of this name")
-        for column, definition in SCHEMAS[name].columns.items()
+        for column, definition in SCHEMAS[name].items()
         if definition.required and column not in header
     ]
     doubled = sorted({column for column in header if header.count(column) > 1})
     return faults + [Fault(name, 1, column, "the column twice", "each column once") for column in doubled]
 
 
-def _typed(name: str, text: pd.Series, dtype: str, separator: str) -> tuple[pd.Series, list[Fault]]:
-    """One column in the schema's type; a cell that does not fit becomes missing and a fault."""
+def _column(
+    name: str, text: pd.Series, definition: Column, separator: str, wanted: pd.Series | bool
+) -> tuple[pd.Series, list[Fault]]:
+    """A column in its type, missing where a cell does not fit; and those cells, and the empty ones that are wanted."""
     column = str(text.name)
     text = text.mask(text.str.lower().isin(MISSING))
-    if dtype in ("float64", "Int64"):
-        if separator != ",":
-            text = text.str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
-        values = pd.to_numeric(text, errors="coerce")
-        values = values.mask(values.abs() == float("inf"))
-        if dtype == "Int64":
-            # Beyond 2^53 a float is no longer a certain whole number.
-            values = values.mask((values % 1 != 0) | (values.abs() > 2**53)).astype("Int64")
-        expected = "a whole number" if dtype == "Int64" else "a number"
-    elif dtype == "boolean":
-        values = text.str.lower().map(YES_NO).astype("boolean")
-        expected = "yes, no or n/a"
-    else:
-        words = WORDS.get(column, {})
-        return text.map(lambda cell: words.get(cell.lower(), cell), na_action="ignore").astype("str"), []
-    wrong = text[text.notna() & values.isna()]
-    return values, [Fault(name, int(row), column, repr(cell), f"{expected}") for row, cell in wrong.items()]
+    values, expected = _typed(text, definition.kind, separator)
+    unfit = values.notna() & ~definition.fits(values)
+    bare = text.isna() & wanted
+    strange = text[text.notna() & values.isna()]
+    faults = [Fault(name, row, column, repr(cell), expected) for row, cell in strange.items()]
+    for row, cell in text[unfit].items():
+        found = repr(cell) if definition.kind == "text" else cell
+        faults.append(Fault(name, row, column, found, definition.expected))
+    faults += [Fault(name, row, column, "n/a", "a value") for row in text.index[bare]]
+    return values.mask(unfit), faults
 
 
-def _schema_faults(name: str, schema: pa.DataFrameSchema, table: pd.DataFrame) -> list[Fault]:
-    try:
-        schema.validate(table, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        cases = error.failure_cases[error.failure_cases["index"].notna()]
-        return [_cell_fault(name, case) for case in cases.to_dict("records") if not _needless(case, table)]
-    return []
+def _typed(text: pd.Series, kind: str, separator: str) -> tuple[pd.Series, str]:
+    """Cells as values of a kind, missing where they are none, and what was expected of them."""
+    if kind == "text":
+        words = WORDS.get(str(text.name), {})
+        return text.map(lambda cell: words.get(cell.lower(), cell), na_action="ignore").astype("str"), ""
+    if kind == "yes_no":
+        return text.str.lower().map(YES_NO).astype("boolean"), "yes, no or n/a"
+    if separator != ",":
+        text = text.str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
+    numbers = pd.to_numeric(text, errors="coerce")
+    numbers = numbers.mask(numbers.abs() == float("inf"))
+    if kind == "number":
+        return numbers, "a number"
+    # Beyond 2^53 a float is no longer a certain whole number.
+    return numbers.mask((numbers % 1 != 0) | (numbers.abs() > 2**53)).astype("Int64"), "a whole number"
 
 
-def _needless(case: Mapping[Hashable, object], table: pd.DataFrame) -> bool:
-    """Whether a cell may be empty because its row of annotations does not say that the segment is to be used."""
-    if case["check"] != "not_nullable" or case["column"] not in VOXELS or "quality" not in table:
-        return False
-    quality = table["quality"][case["index"]]
-    return bool(pd.notna(quality)) and quality != "ok"
-
-
-def _cell_fault(name: str, case: dict[str, object]) -> Fault:
-    empty = case["check"] == "not_nullable"
-    found = "n/a" if empty else repr(case["failure_case"])
-    return Fault(name, int(str(case["index"])), str(case["column"]), found, "a value" if empty else str(case["check"]))
-
-
-def doubled_keys(name: str, table: pd.DataFrame) -> list[Fault]:
+def _doubled_keys(name: str, table: pd.DataFrame) -> list[Fault]:
     """A fault for each row whose key stands in an earlier row too."""
-    key = [column for column in KEY if column in SCHEMAS[name].columns]
-    complete = table.dropna(subset=key)
+    key = [column for column in KEY if column in SCHEMAS[name]]
     first: dict[tuple[str, ...], int] = {}
     faults = []
-    for row, values in zip(complete.index, complete[key].itertuples(index=False, name=None), strict=True):
-        if values in first:
-            words = f"{' '.join(values)} again, first in row {first[values]}"
-            faults.append(Fault(name, int(row), key[-1] if len(key) == 1 else "/".join(key), words, "each key once"))
-        else:
-            first[values] = int(row)
+    for row, *values in table.dropna(subset=key)[key].itertuples(name=None):
+        if (earlier := first.setdefault(tuple(values), row)) != row:
+            found = f"{' '.join(values)} again, first in row {earlier}"
+            faults.append(Fault(name, row, "/".join(key), found, "each key once"))
     return faults
+
+
+def _grade_faults(grades: pd.DataFrame, excluded: Collection[str], unusable: Collection[Key]) -> list[Fault]:
+    """Final grades that the readers and the adjudicator do not lead to; who or what is excluded needs none."""
+    faults = []
+    columns = ["grade_reader1", "grade_reader2", "grade_adjudicator", "grade_final"]
+    for row, *key, first, second, third, final in grades[[*KEY, *columns]].itertuples(name=None):
+        if pd.isna(final):
+            if key[0] not in excluded and tuple(key) not in unusable:
+                faults.append(Fault(GRADES, row, "grade_final", "n/a", GRADE_RULE))
+            continue
+        if pd.isna(first) or pd.isna(second):
+            continue
+        said = f"readers {first} and {second}, adjudicator {'n/a' if pd.isna(third) else third}, final {final}"
+        if first == second and final != first:
+            faults.append(Fault(GRADES, row, "grade_final", said, f"{first}, as both readers say"))
+        elif first != second and pd.isna(third):
+            faults.append(Fault(GRADES, row, "grade_adjudicator", said, "a grade, as the readers differ"))
+        elif first != second and final != third:
+            faults.append(Fault(GRADES, row, "grade_final", said, f"{third}, as the adjudicator says"))
+    return faults
+
+
+def exclusions(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Reason of exclusion by participant: age and BMI as the paper's criteria, then the screening's own words.
+
+    A missing age or BMI excludes nobody.
+    """
+    said = frames[CLINICAL].dropna(subset="participant_id").set_index("participant_id")["screening"].dropna()
+    reasons = {str(participant): reason for participant, reason in said.items() if reason.lower() != "eligible"}
+    people = frames[PARTICIPANTS].dropna(subset="participant_id").set_index("participant_id")
+    criteria = {
+        f"BMI >= {MAXIMUM_BMI} kg/m2": people["bmi"] >= MAXIMUM_BMI,
+        f"older than {MAXIMUM_AGE} years": people["age"] > MAXIMUM_AGE,
+        f"younger than {MINIMUM_AGE} years": people["age"] < MINIMUM_AGE,
+    }
+    for reason, applies in criteria.items():
+        reasons |= dict.fromkeys(map(str, people.index[applies]), reason)
+    return reasons
+
+
+def segment_exclusions(annotations: pd.DataFrame) -> dict[Key, str]:
+    """Reason of exclusion by segment: whoever annotates may find a volume that cannot be used."""
+    out = annotations[annotations["quality"] == "exclude"].dropna(subset=KEY)
+    keys = out[KEY].itertuples(index=False, name=None)
+    return dict(zip(keys, out["quality_reason"].fillna("no reason given"), strict=True))
+
+
+def _with_bmi(people: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Participants with a BMI wherever height and weight are known (kg / m squared), and how many were computed."""
+    computed = people["weight_kg"] / (people["height_cm"] / 100) ** 2
+    new = people["bmi"].isna() & computed.notna()
+    return people.assign(bmi=people["bmi"].fillna(computed)), _filled("bmi computed from height and weight", new)
+
+
+def _with_final_grades(grades: pd.DataFrame, unusable: Collection[Key]) -> tuple[pd.DataFrame, list[str]]:
+    """Grades with a final one wherever it follows, and how many were derived: as the readers agree, else adjudicated.
+
+    The grade of a single reader stands alone; excluded segments need none.
+    """
+    first, second, third = (grades[f"grade_{who}"] for who in ("reader1", "reader2", "adjudicator"))
+    agreed = first.fillna(second).where((first == second) | first.isna() | second.isna())
+    derived = agreed.where(first == second, third.fillna(agreed))
+    new = grades["grade_final"].isna() & derived.notna() & ~is_any_of(grades, unusable)
+    final = grades["grade_final"].mask(new, derived)
+    return grades.assign(grade_final=final), _filled("grade_final derived from the readers' grades", new, "segment")
+
+
+def is_any_of(table: pd.DataFrame, keys: Collection[Key]) -> pd.Series:
+    """Whether each row of a table is one of these segments."""
+    rows = table[KEY].itertuples(index=False, name=None)
+    return pd.Series([row in keys for row in rows], index=table.index, dtype=bool)
+
+
+def _filled(what: str, new: pd.Series, unit: str = "patient") -> list[str]:
+    count = int(new.sum())
+    return [f"{what} ({count} {unit if count == 1 else unit + 's'})"] if count else []

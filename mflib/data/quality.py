@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import stats
 
+from mflib.base import tables
 from mflib.base.errors import FileError, InputError
 from mflib.base.progress import Progress
 from mflib.base.words import KEY, LEVELS
-from mflib.data import cohort_files, preprocess
+from mflib.data import preprocess
 from mflib.data import volume as volumes
-from mflib.data.cohort import Folder, exclusions, segment_exclusions
-from mflib.data.cohort_tables import ANNOTATIONS, PARTICIPANTS
+from mflib.data.cohort import Folder
+from mflib.data.cohort_tables import MISSING, PARTICIPANTS, Key
 from mflib.data.preprocess import GainSettings, References
-from mflib.data.volume import Annotation, Index, Volume
+from mflib.data.volume import Annotation, Volume
 
 
 def acquisition_days(root: Path) -> tuple[dict[str, float], list[str]]:
@@ -43,30 +45,23 @@ def acquisition_days(root: Path) -> tuple[dict[str, float], list[str]]:
     for path in sorted(root.glob("sub-*/sub-*_scans.tsv")):
         name = path.relative_to(root).as_posix()
         try:
-            scans = pd.read_csv(path, sep="\t", dtype="str", keep_default_na=False, encoding="utf-8-sig")
-        except (OSError, ValueError) as error:
+            scans = tables.read(path)
+        except FileError as error:
             notes.append(f"{name}: cannot be read ({error})")
             continue
-        if not {"filename", "acq_time"} <= set(scans.columns):
+        if not {"filename", "acq_time"} <= set(scans.header):
             notes.append(f"{name}: no columns filename and acq_time")
             continue
-        stated = scans[~scans["acq_time"].str.lower().isin(["", "n/a"])]
-        moments = pd.to_datetime(stated["acq_time"], format="ISO8601", errors="coerce", utc=True)
-        for file, said, moment in zip(stated["filename"], stated["acq_time"], moments, strict=True):
-            if pd.isna(moment):
+        for row in scans.rows.values():
+            cells = dict(zip(scans.header, row, strict=False))
+            said = cells.get("acq_time", "")
+            moment = pd.to_datetime(said, format="ISO8601", errors="coerce", utc=True)
+            if not pd.isna(moment):
+                found[f"{path.parent.name}/{cells['filename']}"] = moment
+            elif said.lower() not in MISSING:
                 notes.append(f"{name}: {said!r} is no time such as 2026-03-01T09:30:00")
-            else:
-                found[f"{path.parent.name}/{file}"] = moment
     first = min(found.values(), default=None)
     return {path: (moment - first) / pd.Timedelta(days=1) for path, moment in found.items()}, notes
-
-
-def acquisition_sites(participants: pd.DataFrame) -> dict[str, str]:
-    """Site of each participant who has one."""
-    if "site" not in participants:
-        return {}
-    stated = participants.dropna(subset=["participant_id", "site"])
-    return dict(zip(stated["participant_id"], stated["site"], strict=True))
 
 
 # Depth of 4 to 7 cm moves the spacing by less; a wrong unit or axis by more.
@@ -74,24 +69,6 @@ SPACING_FACTOR = 1.5
 # Iglewicz B, Hoaglin DC. How to detect and handle outliers. ASQC Quality Press, 1993: 0.6745 (x - median) / MAD.
 FAR = 3.5
 FEWEST_TO_COMPARE = 8  # volumes that a median and its spread can be trusted with
-
-
-def compared(table: pd.DataFrame) -> pd.DataFrame:
-    """Set every volume of the table beside the others.
-
-    Parameters
-    ----------
-    table : one row for each volume; ``flags`` holds tuples of words
-
-    Returns
-    -------
-    DataFrame
-        ``gain_db`` relative to its median; ``flags`` as one text, with what only the comparison shows.
-    """
-    columns = (table["flags"], unusual_spacing(table), outliers(table["roi_mean"]))
-    flags = ["; ".join([*own, *filter(None, others)]) for own, *others in zip(*columns, strict=True)]
-    gain = table["gain_db"] - table["gain_db"].median()
-    return table.assign(gain_db=gain, flags=pd.Series(flags, index=table.index, dtype="str"))
 
 
 def unusual_spacing(table: pd.DataFrame) -> list[str]:
@@ -156,12 +133,8 @@ def thumbnail(volume: Volume, annotation: Annotation | None) -> Thumbnail:
     if annotation is None:
         return Thumbnail(pixels)
     (left, top, _), (wide, high, _) = annotation.roi_start, annotation.roi_size
-    roi = left / ni, top / nj, wide / ni, high / nj
-
-    def place(point: Index) -> Place:
-        return (point[0] + 0.5) / ni, (point[1] + 0.5) / nj
-
-    return Thumbnail(pixels, roi, place(annotation.bone), place(annotation.shadow))
+    bone, shadow = (((i + 0.5) / ni, (j + 0.5) / nj) for i, j, _ in (annotation.bone, annotation.shadow))
+    return Thumbnail(pixels, (left / ni, top / nj, wide / ni, high / nj), bone, shadow)
 
 
 # An 8-bit picture of a whole volume uses nearly all 256; half of them are what a squeezed or stretched one has left.
@@ -169,6 +142,7 @@ FEW_LEVELS = 128
 SATURATED_ROI_PCT = 1.0
 BLACK_ROI_PCT = 20.0  # holes that a reconstruction left, or a shadow
 GREYS = np.arange(256, dtype=np.uint8)
+STATED = {"dynamic_range_db": "DynamicRangeDB", "gain_percent": "GainPercent", "depth_mm": "DepthMM"}
 
 
 def of_volume(volume: Volume) -> dict[str, Any]:
@@ -184,10 +158,10 @@ def of_volume(volume: Volume) -> dict[str, Any]:
         "grey_levels": int((share > 0).sum()),
         "black_pct": 100 * float(share[0]),
         "saturated_pct": 100 * float(share[255]),
-        "dynamic_range_db": math.nan if volume.dynamic_range_db is None else volume.dynamic_range_db,
-        "gain_percent": _stated(volume, "GainPercent"),
-        "depth_mm": _stated(volume, "DepthMM"),
     }
+    for name, field in STATED.items():
+        value = volume.stated(field)
+        row[name] = math.nan if value is None else value
     for axis, step, n in zip("ijk", volume.spacing_mm, volume.voxels.shape, strict=True):
         row |= {f"spacing_{axis}_mm": step, f"field_{axis}_mm": step * n}
     few = row["grey_levels"] < FEW_LEVELS
@@ -212,6 +186,9 @@ def of_annotated(volume: Volume, annotation: Annotation, settings: GainSettings)
     references = preprocess.measure_references(volume, annotation, settings.patch_mm)
     share = _histogram(volume.voxels[annotation.roi])
     black, saturated = 100 * float(share[0]), 100 * float(share[255])
+    normalised = math.nan
+    if references.bone > references.shadow:  # else the flag of weak contrast says it
+        normalised = float(share @ preprocess.normalise_gain(GREYS, references, settings))
     flags = list(references.flags)
     if saturated > SATURATED_ROI_PCT:
         flags.append(f"saturated ROI ({saturated:.0f} % of its voxels are 255)")
@@ -223,7 +200,7 @@ def of_annotated(volume: Volume, annotation: Annotation, settings: GainSettings)
         "gain_db": (references.bone + references.shadow) / 2 * preprocess.recorded_range(volume, settings) / 255,
         "shadow_mm": shadow_depth(volume, annotation, references.shadow, settings.patch_mm),
         "roi_mean_raw": float(share @ GREYS),
-        "roi_mean": _normalised_mean(share, references, settings),
+        "roi_mean": normalised,
         "roi_black_pct": black,
         "roi_saturated_pct": saturated,
         "roi_grey_levels": int((share > 0).sum()),
@@ -254,21 +231,9 @@ def _column(volume: Volume, annotation: Annotation, patch_mm: float) -> NDArray[
     return np.convolve(padded, np.full(2 * reach_j + 1, 1 / (2 * reach_j + 1)), mode="valid")
 
 
-def _normalised_mean(share: NDArray[np.float64], references: References, settings: GainSettings) -> float:
-    """Mean of the normalised grey levels of voxels of which ``share`` (256,) have each level as recorded."""
-    if references.bone <= references.shadow:  # the flag of weak contrast says it
-        return math.nan
-    return float(share @ preprocess.normalise_gain(GREYS, references, settings))
-
-
 def _histogram(voxels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Share (256,) of the voxels that have each grey level."""
     return np.bincount(voxels.ravel(order="K"), minlength=256) / voxels.size
-
-
-def _stated(volume: Volume, field: str) -> float:
-    value = volume.stated(field)
-    return math.nan if value is None else value
 
 
 ANNOTATED, BARE, WRONG, EXCLUDED, UNREADABLE = (
@@ -310,8 +275,33 @@ class Quality:
         return self.flagged.sort_values("flags", key=lambda flags: -flags.str.count("; "), kind="stable").head(n)
 
 
+@dataclass(frozen=True)
+class Look:
+    """What one volume of a cohort folder shows.
+
+    Parameters
+    ----------
+    key, path : of the volume
+    row : in the table of ``Quality``, the flags not yet joined
+    thumbnail : None where the volume cannot be read
+    error : why it cannot
+    voxels_sha256 : of a volume that can
+    doubts : why its gain normalisation cannot be trusted
+    wrong : column, found and expected of reference points and ROI that cannot be what they are called
+    """
+
+    key: Key
+    path: str
+    row: dict[str, Any]
+    thumbnail: Thumbnail | None = None
+    error: str = ""
+    voxels_sha256: str = ""
+    doubts: tuple[str, ...] = ()
+    wrong: tuple[tuple[str, str, str], ...] = ()
+
+
 def measure(folder: Folder, settings: GainSettings | None = None, *, progress: bool = True) -> Quality:
-    """Measure the quality of every volume of a cohort folder, one volume per thread in memory.
+    """Measure the quality of every volume of a cohort folder.
 
     Parameters
     ----------
@@ -319,61 +309,79 @@ def measure(folder: Folder, settings: GainSettings | None = None, *, progress: b
     settings : of the gain normalisation
     progress : whether to print how far it is
     """
-    settings = settings or GainSettings()
-    rows, pictures = [], {}
-    counter = Progress("volumes measured", len(folder.volumes))
-    for row, picture in _measured(folder, settings):
-        rows.append(row)
-        if picture is not None:
-            pictures[row["path"]] = picture
-        if progress:
-            counter.advance()
-    days, notes = acquisition_days(folder.root)
-    places = acquisition_sites(folder.tables[PARTICIPANTS]) if folder.tables else {}
-    table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(_NUMBERS, "float64"))
-    table = table.assign(
-        day=table["path"].map(days).astype("float64"), site=table["participant_id"].map(places).astype("str")
-    )
-    return Quality(compared(table), pictures, notes)
+    return joined(folder, looks(folder, settings or GainSettings(), progress=progress))
 
 
-def _measured(folder: Folder, settings: GainSettings) -> Iterator[tuple[dict[str, Any], Thumbnail | None]]:
-    frames = folder.tables
-    annotations = cohort_files.complete_annotations(frames[ANNOTATIONS]) if frames else {}
-    out = segment_exclusions(frames[ANNOTATIONS]) if frames else {}
-    people = exclusions(frames) if frames else {}
-
-    def one(key: cohort_files.Key) -> tuple[dict[str, Any], Thumbnail | None]:
-        _, annotation = annotations.get(key, (None, None))
-        reason = people.get(key[0]) or out.get(key, "")
-        identity = dict(zip(KEY, key, strict=True)) | {"path": folder.volumes[key], "reason": reason}
-        row, picture = _one(folder, folder.volumes[key], annotation, settings)
-        status = EXCLUDED if reason and row["status"] != UNREADABLE else row["status"]
-        return row | identity | {"status": status}, picture
-
+def looks(folder: Folder, settings: GainSettings, *, progress: bool) -> list[Look]:
+    """Read every volume of a folder once, one per thread in memory."""
     keys = sorted(folder.volumes, key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
+    counter, found = Progress("volumes looked at", len(keys)), []
     # Threads are enough: reading, decompressing and counting happen outside the interpreter.
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        yield from pool.map(one, keys)
+        for look in pool.map(lambda key: _look(folder, key, settings), keys):
+            found.append(look)
+            if progress:
+                counter.advance()
+    return found
 
 
-def _one(
-    folder: Folder, path: str, annotation: Annotation | None, settings: GainSettings
-) -> tuple[dict[str, Any], Thumbnail | None]:
+def joined(folder: Folder, found: list[Look]) -> Quality:
+    """The volumes of a folder set beside each other, with the flags that only this shows."""
+    days, notes = acquisition_days(folder.root)
+    participants = folder.tables[PARTICIPANTS].reindex(columns=["participant_id", "site"]).dropna()
+    sites = dict(zip(participants["participant_id"], participants["site"], strict=True))
+    table = pd.DataFrame([look.row for look in found], columns=COLUMNS).astype(dict.fromkeys(_NUMBERS, "float64"))
+    columns = (table["flags"], unusual_spacing(table), outliers(table["roi_mean"]))
+    flags = ["; ".join([*own, *filter(None, others)]) for own, *others in zip(*columns, strict=True)]
+    table = table.assign(
+        gain_db=table["gain_db"] - table["gain_db"].median(),
+        day=table["path"].map(days).astype("float64"),
+        site=table["participant_id"].map(sites).astype("str"),
+        flags=pd.Series(flags, index=table.index, dtype="str"),
+    )
+    return Quality(table, {look.path: look.thumbnail for look in found if look.thumbnail is not None}, notes)
+
+
+def _look(folder: Folder, key: Key, settings: GainSettings) -> Look:
+    path, (_, annotation) = folder.volumes[key], folder.annotations.get(key, (None, None))
+    reason = folder.excluded.get(key[0]) or folder.unusable.get(key, "")
+    row: dict[str, Any] = {**dict(zip(KEY, key, strict=True)), "path": path, "reason": reason}
     try:
-        volume = volumes.read(folder.root / path)
+        volume = volumes.read(folder.root / path, folder.headers.get(key))
     except FileError as error:
-        return {"status": UNREADABLE, "flags": (str(error),)}, None
-    row: dict[str, Any] = {"status": BARE, **of_volume(volume)}
-    if annotation is None:
-        return row, thumbnail(volume, None)
-    try:
-        more = of_annotated(volume, annotation, settings)
-    except InputError as error:
-        flags = (str(error), *row["flags"])
-        return row | {"status": WRONG, "flags": flags}, thumbnail(volume, None)
-    flags = (*more["flags"], *row["flags"])
-    return row | more | {"status": ANNOTATED, "flags": flags}, thumbnail(volume, annotation)
+        return Look(key, path, row | {"status": UNREADABLE, "flags": (str(error),)}, error=str(error))
+    row |= {"status": BARE, **of_volume(volume)}
+    digest = hashlib.sha256(volume.voxels.tobytes()).hexdigest()
+    doubts: tuple[str, ...] = ()
+    wrong: tuple[tuple[str, str, str], ...] = ()
+    if annotation is not None:
+        try:
+            more = of_annotated(volume, annotation, settings)
+            references = References(more["bone"], more["shadow"])
+            doubts, wrong = references.flags, tuple(_wrong_marks(volume, annotation, references, path))
+            row |= more | {"status": ANNOTATED, "flags": (*more["flags"], *row["flags"])}
+        except InputError as error:
+            row |= {"status": WRONG, "flags": (str(error), *row["flags"])}
+    picture = thumbnail(volume, annotation if row["status"] == ANNOTATED else None)
+    if reason:
+        row["status"] = EXCLUDED
+    return Look(key, path, row, picture, "", digest, doubts, wrong)
+
+
+def _wrong_marks(
+    volume: Volume, annotation: Annotation, references: References, path: str
+) -> Iterator[tuple[str, str, str]]:
+    """Column, found and expected of reference points and ROI that cannot be what they are called."""
+    bone, shadow = volume.voxels[annotation.bone], volume.voxels[annotation.shadow]
+    weak = references.bone - references.shadow < preprocess.WEAK_CONTRAST
+    # One dark speckle at the bone is no fault where all around it is bright; without that contrast the voxel decides.
+    if references.bone <= references.shadow or (weak and bone <= shadow):
+        found = f"grey {bone} at the bone ({references.bone:.0f} around it)"
+        found += f" and {shadow} at the shadow ({references.shadow:.0f} around it) in {path}"
+        yield "bone_i/j/k", found, "bone brighter than shadow"
+    roi = volume.voxels[annotation.roi]
+    if roi.min() == roi.max():
+        yield "roi_i/j/k", f"a flat ROI (every voxel {roi.flat[0]}) in {path}", "more than one grey level"
 
 
 VOXELS = {"roi_mean_raw": "as recorded", "roi_mean": "gain-normalised"}
@@ -396,10 +404,16 @@ def drift(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         rho of the patients' means, P by permutation of patients. By site: Kruskal-Wallis over the patients' means.
         Where it cannot be computed, the note says why.
     """
-    used = table[table["status"] == "annotated"]
-    rows = [_row("order of acquisition", column, result) for column, result in _by_order(used, seed)]
-    rows += [_row("site", column, result) for column, result in _by_site(used)]
-    return pd.DataFrame(rows, columns=["by", "voxels", "statistic", "value", "p", "patients", "note"])
+    used = table[table["status"] == ANNOTATED]
+    rows = []
+    for column, voxels in VOXELS.items():
+        timed = patients(used, column).dropna(subset="day")
+        rows.append(["order of acquisition", voxels, "Spearman rho", len(timed), *_by_order(timed, seed)])
+    for column, voxels in VOXELS.items():
+        placed = patients(used, column).dropna(subset="site")
+        rows.append(["site", voxels, "Kruskal-Wallis H", len(placed), *_by_site(placed)])
+    table = pd.DataFrame(rows, columns=["by", "voxels", "statistic", "patients", "value", "p", "note"])
+    return table[["by", "voxels", "statistic", "value", "p", "patients", "note"]]
 
 
 def patients(used: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -408,25 +422,14 @@ def patients(used: pd.DataFrame, column: str) -> pd.DataFrame:
     return by.agg(mean=(column, "mean"), day=("day", "min"), site=("site", "first"))
 
 
-def _row(by: str, column: str, result: Mapping[str, Any]) -> dict[str, Any]:
-    return {"by": by, "voxels": VOXELS[column], "value": np.nan, "p": np.nan, "note": "", **result}
-
-
-def _by_order(used: pd.DataFrame, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    for column in VOXELS:
-        timed = patients(used, column).dropna(subset="day")
-        result: dict[str, Any] = {"statistic": "Spearman rho", "patients": len(timed)}
-        if used["day"].notna().sum() == 0:
-            yield column, result | {"note": "no acq_time in any sub-*/sub-*_scans.tsv"}
-        elif len(timed) < FEWEST_FOR_A_TREND:
-            yield column, result | {"note": f"{len(timed)} patients with a time, fewer than {FEWEST_FOR_A_TREND}"}
-        elif timed["mean"].nunique() == 1 or timed["day"].nunique() == 1:
-            yield column, result | {"note": "all times, or all means, are the same"}
-        else:
-            yield column, result | _spearman(timed, seed)
-
-
-def _spearman(timed: pd.DataFrame, seed: int) -> dict[str, float]:
+def _by_order(timed: pd.DataFrame, seed: int) -> tuple[float, float, str]:
+    """Rank correlation of the patients' means with their day, P by permutation, or why there is none."""
+    if timed.empty:
+        return math.nan, math.nan, "no acq_time in any sub-*/sub-*_scans.tsv"
+    if len(timed) < FEWEST_FOR_A_TREND:
+        return math.nan, math.nan, f"{len(timed)} patients with a time, fewer than {FEWEST_FOR_A_TREND}"
+    if timed["mean"].nunique() == 1 or timed["day"].nunique() == 1:
+        return math.nan, math.nan, "all times, or all means, are the same"
     order, mean = (stats.zscore(stats.rankdata(timed[name])) for name in ("day", "mean"))
     test = stats.permutation_test(
         (order,),
@@ -436,20 +439,17 @@ def _spearman(timed: pd.DataFrame, seed: int) -> dict[str, float]:
         n_resamples=RESAMPLES,
         rng=np.random.default_rng(seed),
     )
-    return {"value": float(test.statistic), "p": float(test.pvalue)}
+    return float(test.statistic), float(test.pvalue), ""
 
 
-def _by_site(used: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
-    for column in VOXELS:
-        placed = patients(used, column).dropna(subset="site")
-        groups = [group["mean"] for _, group in placed.groupby("site")]
-        result: dict[str, Any] = {"statistic": "Kruskal-Wallis H", "patients": len(placed)}
-        if placed.empty:
-            yield column, result | {"note": "no site in participants.tsv"}
-        elif len(groups) == 1:
-            yield column, result | {"note": f"one site, {placed['site'].iloc[0]}"}
-        elif len(placed) < FEWEST_FOR_A_TREND or placed["mean"].nunique() == 1:
-            yield column, result | {"note": f"{len(placed)} patients at {len(groups)} sites are too few"}
-        else:
-            h, p = stats.kruskal(*groups)
-            yield column, result | {"value": float(h), "p": float(p), "note": f"{len(groups)} sites"}
+def _by_site(placed: pd.DataFrame) -> tuple[float, float, str]:
+    """Kruskal-Wallis test of the patients' means over sites, or why there is none."""
+    groups = [group["mean"] for _, group in placed.groupby("site")]
+    if placed.empty:
+        return math.nan, math.nan, "no site in participants.tsv"
+    if len(groups) == 1:
+        return math.nan, math.nan, f"one site, {placed['site'].iloc[0]}"
+    if len(placed) < FEWEST_FOR_A_TREND or placed["mean"].nunique() == 1:
+        return math.nan, math.nan, f"{len(placed)} patients at {len(groups)} sites are too few"
+    test = stats.kruskal(*groups)
+    return float(test.statistic), float(test.pvalue), f"{len(groups)} sites"

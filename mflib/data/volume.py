@@ -14,7 +14,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -35,14 +34,34 @@ Index = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Header:
-    """What a volume file says of itself before its voxels are read."""
+    """What a volume file and its sidecar say before any voxel is read."""
 
     shape: tuple[int, ...]
     dtype: str
     components: int
     spacing_mm: tuple[float, ...]
-    spacing_stated: bool  # by the sidecar
-    spacing_fault: str = ""  # what makes the file's own unbelievable
+    layout: stored.Layout
+    sidecar: Mapping[str, Any]
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """What keeps the volume from being used, as (found, expected)."""
+        problems = []
+        if len(self.shape) != 3 or min(self.shape) < 2:
+            problems.append((f"size {' x '.join(map(str, self.shape))}", "three axes of at least 2 voxels"))
+        if self.components != 1 or self.dtype != "8-bit unsigned integer":
+            problems.append((f"voxels of {self.components} x {self.dtype}", "1 x 8-bit unsigned integer (uint8 grey)"))
+        # What the sidecar states was checked when it was read.
+        if self.sidecar.get("VoxelSpacing"):
+            return problems
+        if self.layout.spacing_fault:
+            problems.append((self.layout.spacing_fault, "one size along each axis, or VoxelSpacing in the sidecar"))
+        elif set(self.spacing_mm) == {1.0}:
+            expected = "voxel size in mm in the file, or VoxelSpacing in the sidecar"
+            problems.append(("spacing 1, 1, 1 (how a missing one reads)", expected))
+        elif not all(0 < step < 20 for step in self.spacing_mm):
+            problems.append((f"spacing {self.spacing_mm}", "voxel sizes between 0 and 20 mm"))
+        return problems
 
 
 @dataclass(frozen=True)
@@ -123,11 +142,10 @@ class Volume:
     spacing_mm: tuple[float, float, float]
     sidecar: Mapping[str, Any] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def dynamic_range_db(self) -> float | None:
         """Dynamic range of the log compression in dB as the sidecar says, None where it does not."""
-        value = self.sidecar.get("DynamicRangeDB")
-        return None if value is None else float(value)
+        return self.stated("DynamicRangeDB")
 
     def stated(self, field: str) -> float | None:
         """The finite number that the sidecar states in a field, None where it states none, or something else."""
@@ -158,14 +176,8 @@ def _suffix(path: Path) -> str:
     raise FileError(f"{path.name}: not a volume format; expected one of {', '.join(FORMATS)}")
 
 
-def read_sidecar(path: Path) -> dict[str, Any]:
-    """The JSON sidecar of the volume file at ``path``; empty where there is none.
-
-    Raises
-    ------
-    FileError
-        The sidecar is not a JSON object, or a field that changes numbers makes no sense.
-    """
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    """The JSON sidecar of the volume file at ``path``, sound in the fields that change numbers; empty without one."""
     sidecar = find_sidecar(path)
     if not sidecar.exists():
         return {}
@@ -206,12 +218,8 @@ def read_header(path: Path) -> Header:
         The file cannot be read, its voxels lie in another file, or its sidecar's ``VoxelSpacing`` is not three
         positive numbers.
     """
-    return _examine(path)[0]
-
-
-def _examine(path: Path) -> tuple[Header, stored.Layout]:
-    kind = KINDS[_suffix(path)]
-    stated = tuple(map(float, read_sidecar(path).get("VoxelSpacing") or ()))
+    kind, sidecar = KINDS[_suffix(path)], _read_sidecar(path)
+    stated = tuple(map(float, sidecar.get("VoxelSpacing") or ()))
     with _named(path):
         layout = stored.examine(path, kind)
     with _named(path), ITK:
@@ -219,19 +227,22 @@ def _examine(path: Path) -> tuple[Header, stored.Layout]:
         reader.SetFileName(os.fspath(path))
         reader.SetImageIO(stored.READERS[kind])
         reader.ReadImageInformation()
-        header = Header(
+        return Header(
             shape=tuple(reader.GetSize()),
             dtype=sitk.GetPixelIDValueAsString(reader.GetPixelID()),
             components=reader.GetNumberOfComponents(),
             spacing_mm=stated or tuple(round(s, 6) for s in reader.GetSpacing()),
-            spacing_stated=bool(stated),
-            spacing_fault="" if stated else layout.spacing_fault,
+            layout=layout,
+            sidecar=sidecar,
         )
-    return header, layout
 
 
-def read(path: Path) -> Volume:
+def read(path: Path, header: Header | None = None) -> Volume:
     """Read one NIfTI, NRRD or MHA volume with its sidecar.
+
+    Parameters
+    ----------
+    header : of this file, where somebody has read it already
 
     Returns
     -------
@@ -243,16 +254,15 @@ def read(path: Path) -> Volume:
     FileError
         Unreadable, truncated or too large file, voxels in another file, not 3D, not 8-bit grey, or without spacing.
     """
-    header, layout = _examine(path)
-    problems = [f"{found}, expected {expected}" for found, expected in header_problems(header)]
-    if problems:
+    header = header or read_header(path)
+    if problems := [f"{found}, expected {expected}" for found, expected in header.problems]:
         raise FileError(f"{path.name}: found " + "; ".join(problems))
     with _named(path):
-        content = bytearray(stored.voxels(path, layout, math.prod(header.shape)))
+        content = bytearray(stored.voxels(path, header.layout, math.prod(header.shape)))
     # One byte is one voxel, so what was found whole is what is used, and nothing is unpacked twice.
     voxels = np.frombuffer(content, np.uint8).reshape(header.shape, order="F")
     i, j, k = header.spacing_mm
-    return Volume(voxels, (i, j, k), read_sidecar(path))
+    return Volume(voxels, (i, j, k), header.sidecar)
 
 
 @contextmanager
@@ -268,27 +278,6 @@ def _named(path: Path) -> Iterator[None]:
         # The last line of an ITK error says what happened; the lines before say where in ITK.
         reason = str(error).strip().splitlines()[-1].strip()
         raise FileError(f"{path.name}: cannot be read as a volume ({reason})") from error
-
-
-def header_problems(header: Header) -> list[tuple[str, str]]:
-    """What in a header keeps the volume from being used, as (found, expected)."""
-    problems = []
-    if len(header.shape) != 3 or min(header.shape) < 2:
-        problems.append((f"size {' x '.join(map(str, header.shape))}", "three axes of at least 2 voxels"))
-    if header.components != 1 or header.dtype != "8-bit unsigned integer":
-        problems.append((f"voxels of {header.components} x {header.dtype}", "1 x 8-bit unsigned integer (uint8 grey)"))
-    if header.spacing_fault:
-        problems.append((header.spacing_fault, "one size along each axis, or VoxelSpacing in the sidecar"))
-    elif set(header.spacing_mm) == {1.0} and not header.spacing_stated:
-        problems.append(
-            (
-                "spacing 1, 1, 1 (how a missing one reads)",
-                "voxel size in mm in the file, or VoxelSpacing in the sidecar",
-            )
-        )
-    elif not all(0 < step < 20 for step in header.spacing_mm):
-        problems.append((f"spacing {header.spacing_mm}", "voxel sizes between 0 and 20 mm"))
-    return problems
 
 
 def write(volume: Volume, path: Path) -> None:

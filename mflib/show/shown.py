@@ -139,13 +139,12 @@ def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
 
 def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
     """What a study says of itself, and all its settings to be unfolded; those that were changed are marked."""
-    cells = {name: _listed(value) + " (changed)" * (name in changed) for name, value in settings.items()}
-    rows = [f'<tr><th scope="row">{escape(name)}</th><td>{escape(cell)}</td></tr>' for name, cell in cells.items()]
+    rows = []
+    for name, value in settings.items():
+        cell = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        mark = " (changed)" if name in changed else ""
+        rows.append(f'<tr><th scope="row">{escape(name)}</th><td>{escape(cell)}{mark}</td></tr>')
     return f"<p>{escape(told)}</p><details><summary>All settings</summary><table>{''.join(rows)}</table></details>"
-
-
-def _listed(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _text(cell: object) -> str:

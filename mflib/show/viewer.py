@@ -9,7 +9,9 @@ import base64
 import gzip
 import io
 import json
+from dataclasses import dataclass
 from html import escape
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -20,18 +22,19 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
+from mflib.base.errors import InputError
 from mflib.base.files import ASSETS
-from mflib.base.words import AXES, PLANES, Plane
-from mflib.data.volume import Annotation, Volume
-from mflib.show import planes
-from mflib.show.scene import MAX_VOXELS, Scene, prepare
+from mflib.base.words import AXES, LEVELS, PLANES, SIDE_NAMES, Plane
+from mflib.data.volume import Annotation, Index, Volume
+from mflib.show import planes, shown
 from mflib.show.shown import Shown
 
-__all__ = ["MAX_VOXELS", "view"]
+MAX_VOXELS = 8_000_000  # about 8 MB of a page; what is larger is averaged down
 NEAR_MM = 2.0  # a point is drawn in planes as near as this
 _WIDTH = 6.4  # inches, 640 pixels at 100 dpi
 _LEFT, _RIGHT, _TOP, _BELOW, _TALLEST = 0.56, 0.08, 0.3, 0.5, 2.6  # inches
 _LEAST = 0.9  # inches that a plane takes, however thin, so that its names have room
+Place = tuple[float, float, float]
 
 
 def view(
@@ -131,21 +134,19 @@ def describe(scene: Scene) -> str:
     """What the still picture shows, for somebody who cannot see it."""
     size = " x ".join(f"{extent:.1f}" for extent in scene.extent_mm)
     cut = ", ".join(f"{axis} {at:.1f}" for axis, at in zip(AXES, scene.middle_mm(scene.start), strict=True))
-    shown = f"Ultrasound volume{scene.name and ' ' + scene.name}, {size} mm ({' x '.join(AXES)}): "
+    volume = f"Ultrasound volume{scene.name and ' ' + scene.name}, {size} mm ({' x '.join(AXES)}): "
     marks = ["region of interest", "bone and shadow points"] if scene.annotation else []
     marks += ["saliency"] if scene.veil else []
     drawn = f" Overlay where a plane meets it: {', '.join(marks)}." if marks else ""
-    return f"{shown}transverse, sagittal and coronal plane through {cut} mm.{drawn}"
+    return f"{volume}transverse, sagittal and coronal plane through {cut} mm.{drawn}"
 
 
 def png(scene: Scene) -> bytes:
     """Three planes through the scene's start as a small PNG, 640 pixels wide on white."""
     with style.context(["default", {"font.size": 8.5}]):
-        figure = draw(scene)
-        content = io.BytesIO()
-        figure.savefig(content, dpi=125, format="png", facecolor="white")
+        content = shown.png(draw(scene), dpi=125)
     # A palette takes a third of the room.
-    picture = Image.open(content).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    picture = Image.open(io.BytesIO(content)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
     small = io.BytesIO()
     picture.save(small, format="PNG", optimize=True)
     return small.getvalue()
@@ -187,23 +188,198 @@ def _draw_plane(axes: Axes, scene: Scene, plane: Plane) -> None:
     if veil is not None:
         index = int((cut[through] - veil.origin_mm[through]) // veil.spacing_mm[through])
         if 0 <= index < veil.parts.shape[through]:
-            look: dict[str, Any] = {"cmap": planes.veil(), "aspect": "auto"}
-            planes.draw(axes, veil.parts, veil.spacing_mm, plane, index, veil.origin_mm, **look)
+            spacing_mm, origin_mm = veil.spacing_mm, veil.origin_mm
+            planes.draw(axes, veil.parts, spacing_mm, plane, index, origin_mm, cmap=planes.veil(), aspect="auto")
     planes.crosshair(axes, plane, cut)
     if roi is not None and roi[0][through] <= cut[through] <= roi[1][through]:
         planes.region(axes, plane, *roi)
     for point, place in scene.points_mm.items():
         if abs(place[through] - cut[through]) <= NEAR_MM:
             planes.point(axes, plane, point, place)
-            _name(axes, point, (place[right], place[down]), place[right] > scene.extent_mm[right] / 2)
+            # The name stands towards the middle of the plane.
+            side, shift = ("right", -7) if place[right] > scene.extent_mm[right] / 2 else ("left", 7)
+            look: dict[str, Any] = {
+                "ha": side,
+                "va": "center",
+                "color": planes.COLOURS[point],
+                "path_effects": planes.HALO,
+            }
+            axes.annotate(point, (place[right], place[down]), xytext=(shift, 0), textcoords="offset points", **look)
     axes.set(xlim=(0, scene.extent_mm[right]), ylim=(scene.extent_mm[down], 0))
     axes.set_xlabel(f"{AXES[right]} (mm)", loc="left")
     axes.set_ylabel(f"{AXES[down]} (mm)", loc="top")
     axes.set_title(name, loc="left", fontsize=8.5)
 
 
-def _name(axes: Axes, point: str, at: tuple[float, float], right_half: bool) -> None:
-    """Write a point's name beside it, towards the middle of the plane."""
-    look: dict[str, Any] = {"va": "center", "color": planes.COLOURS[point], "path_effects": planes.HALO}
-    side, shift = ("right", -7) if right_half else ("left", 7)
-    axes.annotate(point, at, xytext=(shift, 0), textcoords="offset points", ha=side, **look)
+@dataclass(frozen=True, eq=False)
+class Veil:
+    """A saliency map laid over a part of the volume.
+
+    Parameters
+    ----------
+    parts : (ni, nj, nk) uint8, 255 at the map's maximum and 0 where nothing is salient
+    highest : the map's maximum
+    origin_mm, spacing_mm : where it begins in the volume, and its voxels' size
+    """
+
+    parts: NDArray[np.uint8]
+    highest: float
+    origin_mm: Place
+    spacing_mm: Place
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One volume with its overlays, ready to be drawn.
+
+    Parameters
+    ----------
+    volume : as it was recorded
+    voxels : (ni, nj, nk) uint8, the volume or block means of it
+    spacing_mm : size of these voxels
+    factors : how many of the volume's voxels were averaged along each axis; 1, 1, 1 where it is shown as it is
+    annotation : in the volume's own voxels
+    veil : saliency
+    start : voxel where the three planes cut at first
+    """
+
+    volume: Volume
+    voxels: NDArray[np.uint8]
+    spacing_mm: Place
+    factors: Index
+    annotation: Annotation | None
+    veil: Veil | None
+    start: Index
+
+    @property
+    def name(self) -> str:
+        """Level and side where the sidecar says them in the study's own words; nothing else of it reaches a page."""
+        level, side = self.volume.sidecar.get("SpinalLevel"), self.volume.sidecar.get("Laterality")
+        return " ".join([level if level in LEVELS else "", SIDE_NAMES.get(str(side), "")]).strip()
+
+    @property
+    def extent_mm(self) -> Place:
+        """Size of the volume."""
+        return _times(self.volume.voxels.shape, self.volume.spacing_mm)
+
+    @property
+    def points_mm(self) -> dict[str, Place]:
+        """The two reference points, from the volume's corner to the middle of their voxels."""
+        if self.annotation is None:
+            return {}
+        places = {"bone": self.annotation.bone, "shadow": self.annotation.shadow}
+        return {name: _times(np.add(place, 0.5), self.volume.spacing_mm) for name, place in places.items()}
+
+    @property
+    def roi_mm(self) -> tuple[Place, Place] | None:
+        """First and last corner of the region of interest."""
+        if self.annotation is None:
+            return None
+        first = np.array(self.annotation.roi_start)
+        last = first + self.annotation.roi_size
+        return _times(first, self.volume.spacing_mm), _times(last, self.volume.spacing_mm)
+
+    def middle_mm(self, index: Index) -> Place:
+        """Middle of a drawn voxel, from the volume's corner."""
+        return _times(np.add(index, 0.5), self.spacing_mm)
+
+
+def prepare(volume: Volume, annotation: Annotation | None, saliency: Any) -> Scene:
+    """A volume with its overlays, checked and small enough for a page.
+
+    Parameters
+    ----------
+    volume : grey levels
+    annotation : reference points and region of interest
+    saliency : non-negative numbers of the region's shape or of the volume's
+
+    Raises
+    ------
+    InputError
+        Not a volume, an annotation that leaves it, a map of another shape or one that holds NaN or negative numbers.
+    """
+    _check_volume(volume)
+    if annotation is not None:
+        if not isinstance(annotation, Annotation):
+            raise InputError(f"found a {type(annotation).__name__}, expected an Annotation")
+        annotation.check_inside(volume.voxels.shape)
+    factors = _factors(volume.voxels.shape, volume.spacing_mm)
+    voxels, spacing = _block_means(volume.voxels, factors), _times(factors, volume.spacing_mm)
+    veil = None if saliency is None else _veil(_checked_map(saliency, volume, annotation), volume, annotation)
+    # The most salient voxel, else the middle of the region, else that of the volume.
+    if veil is not None and veil.highest > 0:
+        top = np.unravel_index(int(veil.parts.argmax()), veil.parts.shape)
+        place = np.array(veil.origin_mm) + (np.array(top) + 0.5) * veil.spacing_mm
+    elif annotation is not None:
+        place = (np.array(annotation.roi_start) + np.array(annotation.roi_size) / 2) * volume.spacing_mm
+    else:
+        place = np.array(volume.voxels.shape) / 2 * volume.spacing_mm
+    i, j, k = (int(at) for at in np.minimum(place / np.array(spacing), np.array(voxels.shape) - 1))
+    return Scene(volume, voxels, spacing, factors, annotation, veil, (i, j, k))
+
+
+def _check_volume(volume: Volume) -> None:
+    if not isinstance(volume, Volume):
+        raise InputError(f"found a {type(volume).__name__}, expected a volume; mflib.data.volume.read(path) gives one")
+    voxels, spacing = volume.voxels, volume.spacing_mm
+    if voxels.dtype != np.uint8 or voxels.ndim != 3 or voxels.size == 0:
+        raise InputError(f"found voxels {voxels.shape} of {voxels.dtype}, expected three axes of uint8")
+    if len(spacing) != 3 or not all(0 < step < np.inf for step in spacing):
+        raise InputError(f"found spacing {spacing}, expected three voxel sizes in mm")
+
+
+def _checked_map(saliency: Any, volume: Volume, annotation: Annotation | None) -> NDArray[np.float64]:
+    """A saliency map as numbers that can be shown: of the region's shape or the volume's, finite, not negative."""
+    values = np.asarray(saliency, dtype=np.float64)
+    wanted = {"the volume's": volume.voxels.shape}
+    if annotation is not None:
+        wanted = {"the ROI's": tuple(annotation.roi_size), **wanted}
+    if values.shape not in wanted.values():
+        sizes = " or ".join(f"{whose} {_size(shape)}" for whose, shape in wanted.items())
+        raise InputError(f"saliency: found shape {_size(values.shape)}, expected {sizes}")
+    if not np.isfinite(values).all():
+        raise InputError(f"saliency: found {np.sum(~np.isfinite(values))} values NaN or infinite, expected none")
+    if values.min() < 0:
+        raise InputError(f"saliency: found {values.min():.3g}, expected no negative value; clip the map at 0")
+    return values
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _veil(values: NDArray[np.float64], volume: Volume, annotation: Annotation | None) -> Veil:
+    inside = annotation is not None and values.shape == tuple(annotation.roi_size)
+    origin = annotation.roi_start if annotation is not None and inside else (0, 0, 0)
+    factors = _factors(values.shape, volume.spacing_mm)
+    highest = float(values.max())
+    parts = _block_means(np.rint(255 * values / (highest or 1)).astype(np.uint8), factors)
+    return Veil(parts, highest, _times(origin, volume.spacing_mm), _times(factors, volume.spacing_mm))
+
+
+def _factors(shape: tuple[int, ...], spacing_mm: tuple[float, ...]) -> Index:
+    """Whole factors that bring a volume under the limit; the axis with the finest voxels gives way first."""
+    factors = [1, 1, 1]
+    while prod(-(-n // f) for n, f in zip(shape, factors, strict=True)) > MAX_VOXELS:
+        steps = [f * step if n > f else np.inf for n, f, step in zip(shape, factors, spacing_mm, strict=True)]
+        factors[int(np.argmin(steps))] += 1
+    i, j, k = factors
+    return i, j, k
+
+
+def _block_means(voxels: NDArray[np.uint8], factors: Index) -> NDArray[np.uint8]:
+    """Rounded means of blocks; the last ones hold what is left."""
+    if factors == (1, 1, 1):
+        return voxels
+    sums, counts = voxels, np.ones((1, 1, 1))
+    for axis, (n, factor) in enumerate(zip(voxels.shape, factors, strict=True)):
+        starts = np.arange(0, n, factor)
+        sums = np.add.reduceat(sums, starts, axis=axis, dtype=np.uint32)
+        along = np.minimum(starts + factor, n) - starts
+        counts = counts * np.expand_dims(along, tuple({0, 1, 2} - {axis}))
+    return np.rint(sums / counts).astype(np.uint8)
+
+
+def _times(first: Any, second: Any) -> Place:
+    i, j, k = (float(product) for product in np.multiply(first, second))
+    return i, j, k

@@ -20,7 +20,6 @@ from mflib.base.files import ASSETS
 from mflib.base.words import KEY
 from mflib.data import quality
 from mflib.data.check import Inspection
-from mflib.data.preprocess import GainSettings
 from mflib.data.quality import Quality, Thumbnail
 from mflib.show import figures, shown
 
@@ -47,17 +46,9 @@ class Picture:
     thumbnail: Thumbnail | None
 
 
-def write(inspection: Inspection, path: Path, settings: GainSettings | None = None, *, progress: bool = True) -> None:
-    """Write the page of an inspected cohort folder; every readable volume is read once more.
-
-    Parameters
-    ----------
-    inspection : of ``check.inspect``
-    path : the HTML file, written whole or not at all
-    settings : of the gain normalisation
-    progress : whether to print how far it is
-    """
-    measured = quality.measure(inspection.folder, settings, progress=progress)
+def write(inspection: Inspection, path: Path) -> None:
+    """Write the page of an inspected cohort folder, whole or not at all."""
+    measured = inspection.quality
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True)
     page = environment.get_template("quality.html.j2").render(
         name=inspection.folder.name,

@@ -19,7 +19,7 @@ from mflib.data.annotation.tool import prepare
 from mflib.data.cohort_tables import ANNOTATIONS
 from mflib.data.phantom.anatomy import Parameters
 from mflib.data.phantom.folder import volume_path
-from mflib.data.phantom.tissue import simulate
+from mflib.data.phantom.simulation import simulate
 from mflib.data.volume import write
 
 TOKEN = "only-for-this-test"

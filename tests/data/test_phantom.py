@@ -19,14 +19,13 @@ from sklearn.metrics import cohen_kappa_score
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
 from mflib.data import volume
-from mflib.data.phantom import anatomy, patients, scanner
-from mflib.data.phantom.anatomy import Parameters
-from mflib.data.phantom.fields import Grid, normal
+from mflib.data.phantom import patients, simulation
+from mflib.data.phantom.anatomy import Grid, Parameters, normal
 from mflib.data.phantom.folder import make_plan, volume_path, write_cohort
-from mflib.data.phantom.tissue import simulate
+from mflib.data.phantom.simulation import simulate
 from mflib.data.volume import Annotation, Volume
 
-SETTINGS = scanner.ScannerSettings()
+SETTINGS = simulation.ScannerSettings()
 
 
 def speckle(level_db: float) -> NDArray[np.float64]:
@@ -35,9 +34,9 @@ def speckle(level_db: float) -> NDArray[np.float64]:
     grid = Grid((96, 96, 48), 0.2)
 
     def diffuse(first: int, last: int) -> NDArray[np.float32]:
-        return normal((last - first, 96, 2, 48), rng) * scanner.amplitude(level_db) * np.float32(np.sqrt(0.5))
+        return normal((last - first, 96, 2, 48), rng) * simulation.amplitude(level_db) * np.float32(np.sqrt(0.5))
 
-    slabs = [signal for _, signal in scanner.beamform(diffuse, grid, SETTINGS, widening=1.0)]
+    slabs = [signal for _, signal in simulation.beamform(diffuse, grid, SETTINGS, widening=1.0)]
     signal_rows = np.concatenate(slabs).astype(float)
     assert len(signal_rows) == grid.rows
     return np.hypot(signal_rows[:, :, 0], signal_rows[:, :, 1])[16:-16]
@@ -170,7 +169,7 @@ def test_every_drawn_anatomy_holds_its_region_of_interest(profile: str) -> None:
 def test_acquisitions_share_a_patient() -> None:
     people = patients.screened(300, np.random.default_rng(6)).head(300)
     table = patients.segments(people, patients.GradeSettings(), np.random.default_rng(7))
-    drawn = pd.DataFrame(map(vars, anatomy.acquisitions(people, table, np.random.default_rng(8))))
+    drawn = pd.DataFrame(map(vars, patients.acquisitions(people, table, np.random.default_rng(8))))
     between = drawn.groupby(table["patient"])[["echo_db", "subcutis_mm", "spacing_mm"]].mean().var()
     within = drawn.groupby(table["patient"])[["echo_db", "subcutis_mm", "spacing_mm"]].var().mean()
     assert (between > 2 * within).all()

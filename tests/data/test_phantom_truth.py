@@ -14,7 +14,7 @@ from mflib.base.errors import InputError
 from mflib.base.words import KEY
 from mflib.data.phantom.anatomy import Parameters
 from mflib.data.phantom.folder import Plan, make_plan, tissues
-from mflib.data.phantom.tissue import PROFILES, VERSION, Tissue, simulate
+from mflib.data.phantom.simulation import PROFILES, VERSION, Tissue, simulate
 
 WANTED = {"profile": "quick", "patients": 2, "seed": 11}
 MADE = {"Name": "mflib phantom", "Version": VERSION, "Parameters": WANTED}

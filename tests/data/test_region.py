@@ -11,7 +11,7 @@ from mflib.data import preprocess
 from mflib.data.annotation.marks import overlap
 from mflib.data.annotation.suggestion import ROI_MM, suggest_roi
 from mflib.data.phantom.folder import make_plan
-from mflib.data.phantom.tissue import simulate
+from mflib.data.phantom.simulation import simulate
 from mflib.data.volume import Annotation, Volume
 
 BONE = (20, 20, 20)

@@ -9,7 +9,7 @@ import pytest
 
 from mflib.data.annotation.suggestion import suggest
 from mflib.data.phantom.folder import make_plan
-from mflib.data.phantom.tissue import simulate
+from mflib.data.phantom.simulation import simulate
 from mflib.data.volume import Volume, read
 
 

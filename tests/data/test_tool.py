@@ -14,7 +14,7 @@ from mflib.data.annotation.tool import annotate
 from mflib.data.cohort_tables import ANNOTATIONS
 from mflib.data.phantom.anatomy import Parameters
 from mflib.data.phantom.folder import volume_path
-from mflib.data.phantom.tissue import simulate
+from mflib.data.phantom.simulation import simulate
 from mflib.data.volume import Volume, write
 from mflib.data.volume import read as read_volume
 from mflib.show import figures

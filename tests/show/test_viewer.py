@@ -22,7 +22,7 @@ from mflib.base.errors import InputError
 from mflib.base.files import ASSETS
 from mflib.base.words import AXES, PLANES
 from mflib.data.volume import Annotation, Volume
-from mflib.show import planes, scene, viewer
+from mflib.show import planes, viewer
 from mflib.show.shown import Shown
 from mflib.show.viewer import view
 from mflib.study.page import section
@@ -80,7 +80,7 @@ def test_the_same_volume_gives_the_same_page_of_a_fair_size() -> None:
 
 
 def test_what_is_too_large_is_averaged_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scene, "MAX_VOXELS", 2000)
+    monkeypatch.setattr(viewer, "MAX_VOXELS", 2000)
     volume = noise((31, 25, 17))
     shown = view(volume, MARKS)
     settings, (content,) = held(shown.html)
@@ -100,7 +100,7 @@ def test_the_still_picture_is_the_right_way_round() -> None:
     voxels = np.zeros(SHAPE, np.uint8)
     at = (22, 5, 13)
     voxels[tuple(slice(n - 2, n + 3) for n in at)] = 255
-    ready = replace(scene.prepare(Volume(voxels, SPACING), None, None), start=(21, 6, 14))
+    ready = replace(viewer.prepare(Volume(voxels, SPACING), None, None), start=(21, 6, 14))
     figure = viewer.draw(ready)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

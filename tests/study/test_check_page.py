@@ -37,7 +37,7 @@ def spoil(root: Path) -> None:
 
 
 def write(root: Path, path: Path) -> Path:
-    check_page.write(check.inspect(root, progress=False), path, progress=False)
+    check_page.write(check.inspect(root, progress=False), path)
     return path
 
 

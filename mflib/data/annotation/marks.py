@@ -18,9 +18,8 @@ from mflib.base.tables import Dialect
 from mflib.base.words import KEY
 from mflib.data import cohort_tables, preprocess
 from mflib.data import volume as volumes
-from mflib.data.cohort import Cohort
-from mflib.data.cohort_files import Key, find_volumes
-from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, VOXELS
+from mflib.data.cohort import Cohort, find_volumes
+from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, VOXELS, Key
 from mflib.data.volume import Annotation, Index, Volume
 from mflib.stats import reliability
 

@@ -14,10 +14,8 @@ from mflib.base import files
 from mflib.base.errors import BusyError, InputError
 from mflib.base.words import LEVELS
 from mflib.data import cohort as cohorts
-from mflib.data import cohort_files
 from mflib.data.annotation.marks import MISSING, SECOND, Marks, Roi, Row, from_cells, read_rows, to_cells, write_row
-from mflib.data.cohort_files import Key
-from mflib.data.cohort_tables import ANNOTATIONS
+from mflib.data.cohort_tables import ANNOTATIONS, Key
 from mflib.data.volume import Index
 
 INITIALS = re.compile(r"[A-Za-z]{2,8}", re.ASCII)
@@ -255,7 +253,7 @@ def open_session(root: Path, annotator: str, *, second: bool = False, seed: int 
         raise InputError(f"annotator: found {annotator!r}, expected initials of 2 to 8 letters, not a name")
     folder = cohorts.read_folder(root)
     if not folder.volumes:
-        faults = cohort_files.find_volumes(root)[1] or folder.faults[:1]
+        faults = cohorts.find_volumes(root)[1] or folder.faults[:1]
         raise InputError(f"no volume to annotate: {'; '.join(map(str, faults))}")
     if second:
         _check_blinded(root / ANNOTATIONS, annotator.upper())
@@ -283,10 +281,8 @@ def _check_blinded(first: Path, annotator: str) -> None:
 
 def _order(folder: cohorts.Folder, seed: int | None) -> list[Key]:
     """Segments of all patients who are not excluded, by patient, level and side, or shuffled."""
-    out = cohorts.exclusions(folder.tables)
-    keys = sorted(
-        (key for key in folder.volumes if key[0] not in out), key=lambda key: (key[0], LEVELS.index(key[1]), key[2])
-    )
+    wanted = [key for key in folder.volumes if key[0] not in folder.excluded]
+    keys = sorted(wanted, key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
     if not keys:
         raise InputError(f"no volume to annotate in {folder.root}: the patients of all of them are excluded")
     return keys if seed is None else [keys[n] for n in np.random.default_rng(seed).permutation(len(keys))]

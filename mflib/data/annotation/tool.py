@@ -27,8 +27,7 @@ from mflib.data.annotation.marks import GAIN, POINTS, REASONS, Marks, Roi
 from mflib.data.annotation.session import Session, open_session
 from mflib.data.annotation.suggestion import ROI_MM, Suggestion, suggest, suggest_roi
 from mflib.data.cohort import Cohort
-from mflib.data.cohort_files import Key
-from mflib.data.cohort_tables import ANNOTATIONS
+from mflib.data.cohort_tables import ANNOTATIONS, Key
 from mflib.data.preprocess import Region
 from mflib.data.volume import Index, Volume
 

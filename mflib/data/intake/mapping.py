@@ -11,8 +11,7 @@ from pathlib import Path
 from mflib.base.errors import CohortError, FileError
 from mflib.base.tables import read
 from mflib.base.words import KEY, LEVELS
-from mflib.data.cohort_files import Key
-from mflib.data.cohort_tables import Fault
+from mflib.data.cohort_tables import Fault, Key
 from mflib.data.intake import listing
 from mflib.data.intake.geometry import PLAUSIBLE_MM, Spacing, refuse_implausible
 from mflib.data.intake.listing import FORMULA, OPTIONAL, RANGE, REQUIRED, SPACING, Cells

@@ -17,8 +17,8 @@ from mflib.base.progress import Progress
 from mflib.base.tables import Cells
 from mflib.base.words import KEY, LEVELS
 from mflib.data import volume as volumes
-from mflib.data.cohort_files import DESCRIPTION, Key, read_description
-from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS
+from mflib.data.cohort import DESCRIPTION, read_description
+from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS, Key
 from mflib.data.intake.acquisition import acquire, spaced
 from mflib.data.intake.geometry import Spacing
 from mflib.data.intake.listing import keep_apart
@@ -73,7 +73,7 @@ def add_rows(cohort: Path, keys: Iterable[Key]) -> None:
 
 def _append(cohort: Path, name: str, keys: Sequence[tuple[str, ...]], **values: str) -> None:
     """Append a row for each key that has none."""
-    _write_new(cohort / name, "\t".join(SCHEMAS[name].columns) + "\n")
+    _write_new(cohort / name, "\t".join(SCHEMAS[name]) + "\n")
     table, columns = _table(cohort, name), _keys(name)
     places = [table.header.index(column) for column in columns]
     present = {tuple(row[place] for place in places) for row in table.rows.values() if len(row) > max(places)}
@@ -83,7 +83,7 @@ def _append(cohort: Path, name: str, keys: Sequence[tuple[str, ...]], **values: 
 
 
 def _keys(name: str) -> list[str]:
-    return [column for column in KEY if column in SCHEMAS[name].columns]
+    return [column for column in KEY if column in SCHEMAS[name]]
 
 
 def _table(cohort: Path, name: str) -> Cells:

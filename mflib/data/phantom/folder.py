@@ -19,12 +19,11 @@ from mflib.base.errors import InputError
 from mflib.base.progress import Progress
 from mflib.base.words import KEY
 from mflib.data import volume
+from mflib.data.cohort import DESCRIPTION
 from mflib.data.phantom import anatomy, patients
-from mflib.data.phantom.anatomy import Parameters, Surfaces, surfaces
-from mflib.data.phantom.fields import Grid
-from mflib.data.phantom.tissue import VERSION, find_profile, simulate
+from mflib.data.phantom.anatomy import Parameters, surfaces
+from mflib.data.phantom.simulation import VERSION, find_profile, simulate
 
-DESCRIPTION = "dataset_description.json"
 MARKER = ".mflib-phantom.json"
 NAME = "Synthetic lumbar multifidus ultrasound"
 README = f"""{NAME}
@@ -33,6 +32,7 @@ SYNTHETIC: simulated by mflib, no patient is in it. Volumes, annotations, grades
 seed (dataset_description.json holds it). The severity that was simulated is in each volume's sidecar as
 PhantomSeverity; it is the truth behind the picture and no input of a study.
 """
+_SEGMENT = {"participant_id": "patient", "level": "L23, L34, L45 or L5S1", "lat": "L or R"}
 COLUMNS: dict[str, dict[str, str]] = {
     "participants": {
         "participant_id": "patient",
@@ -56,18 +56,14 @@ COLUMNS: dict[str, dict[str, str]] = {
         "screening": "eligible, or the reason for exclusion; BMI and age are judged by the reader of the table",
     },
     "phenotype/mri_grades": {
-        "participant_id": "patient",
-        "level": "L23, L34, L45 or L5S1",
-        "lat": "L or R",
+        **_SEGMENT,
         "grade_reader1": "fatty infiltration on MRI: 0 none, 1 mild, 2 moderate, 3 severe",
         "grade_reader2": "the same by the second reader",
         "grade_adjudicator": "the same by a third, n/a where the readers agree",
         "grade_final": "the grade that counts",
     },
     "derivatives/annotations/refpoints_roi": {
-        "participant_id": "patient",
-        "level": "L23, L34, L45 or L5S1",
-        "lat": "L or R",
+        **_SEGMENT,
         **{f"bone_{a}": f"voxel on the spinous process, axis {a}, 0-based" for a in "ijk"},
         **{f"shadow_{a}": f"voxel in the acoustic shadow below it, axis {a}, 0-based" for a in "ijk"},
         **{f"roi_{a}": f"first voxel of the region of interest, axis {a}, 0-based" for a in "ijk"},
@@ -132,6 +128,8 @@ def write_cohort(
     (out / MARKER).unlink(missing_ok=True)
 
 
+# A plan of 46 patients takes a tenth of a second, and all volumes of a cohort ask for the same.
+@lru_cache(maxsize=4)
 def make_plan(profile: str, analysed: int, seed: int) -> Plan:
     """Draw patients, grades, readers and acquisition parameters of a cohort."""
     people_rng, grade_rng, reader_rng, scan_rng = (
@@ -140,7 +138,7 @@ def make_plan(profile: str, analysed: int, seed: int) -> Plan:
     people = patients.screened(analysed, people_rng)
     included = people.head(analysed)
     segments = patients.segments(included, patients.GradeSettings(), grade_rng)
-    parameters = anatomy.acquisitions(included, segments, scan_rng)
+    parameters = patients.acquisitions(included, segments, scan_rng)
     positions = zip(segments["patient"], segments["segment"], strict=True)
     segments["seed"] = [volume_seed(seed, patient, segment) for patient, segment in positions]
     tables = {
@@ -213,23 +211,18 @@ def _write_tables(out: Path, plan: Plan) -> None:
 
 def _write_volumes(out: Path, plan: Plan, workers: int | None) -> None:
     """Simulate the volumes that are not there yet."""
-    rows = zip(plan.segments.to_dict("records"), plan.parameters, strict=True)
-    missing = [
-        (out / path, str(row["level"]), int(row["seed"]), parameters, plan.profile)
-        for row, parameters in rows
-        if not _is_written(out / (path := volume_path(*(str(row[key]) for key in KEY))))
-    ]
+    missing = []
+    for row, parameters in zip(plan.segments.to_dict("records"), plan.parameters, strict=True):
+        path = out / volume_path(*(str(row[key]) for key in KEY))
+        # The sidecar is written after the voxels.
+        if not (path.exists() and volume.find_sidecar(path).exists()):
+            missing.append((path, str(row["level"]), int(row["seed"]), parameters, plan.profile))
     progress = Progress("phantom volumes", len(missing))
     jobs = joblib.Parallel(n_jobs=workers or -1, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
     for name in jobs(joblib.delayed(_write_volume)(*job) for job in missing):
         progress.advance(note=name)
     for leftover in out.glob("sub-*/us/partial-*"):
         leftover.unlink()
-
-
-def _is_written(path: Path) -> bool:
-    # The sidecar is written after the voxels.
-    return path.exists() and volume.find_sidecar(path).exists()
 
 
 def _write_volume(path: Path, level: str, seed: int, parameters: Parameters, profile: str) -> str:
@@ -276,11 +269,19 @@ def tissues(root: Path, segment: Mapping[str, Any]) -> dict[str, NDArray[np.bool
     plan = _plan_of(root)
     if plan is None:
         return None
-    parameters, seed = _drawn(plan, segment)
+    key = tuple(str(segment[column]) for column in KEY)
+    keys = list(plan.segments[KEY].itertuples(index=False, name=None))
+    if key not in keys:
+        raise InputError(f"segment is {' '.join(key)}, expected one of the {len(keys)} that were simulated")
+    parameters, seed = plan.parameters[keys.index(key)], plan.segments["seed"][keys.index(key)]
     grid = find_profile(plan.profile).grid(parameters)
     # Tissue draws the surfaces first, so a generator of the same seed gives the same ones without the rest.
-    drawn = surfaces(parameters, grid, np.random.Generator(np.random.SFC64(seed)))
-    masks = _masks(drawn, grid)
+    drawn = surfaces(parameters, grid, np.random.Generator(np.random.SFC64(int(seed))))
+    # By the depth of the voxels' centres, laid out as for a right side.
+    depth = ((np.arange(grid.shape[1]) + 0.5) * grid.voxel_mm)[None, :, None]
+    above = depth < drawn.fascia[1][:, None, :]
+    below = ~above & (depth >= drawn.lamina[:, None, :])
+    masks = {"fascia and above": above, "muscle": ~above & ~below, "lamina and below": below}
     return {name: mask[::-1] for name, mask in masks.items()} if parameters.side == "L" else masks
 
 
@@ -292,26 +293,4 @@ def _plan_of(root: Path) -> Plan | None:
         return None
     if made != ("mflib phantom", VERSION):
         return None
-    return _plan(wanted["profile"], wanted["patients"], wanted["seed"])
-
-
-# A plan of 46 patients takes a tenth of a second, and all volumes of a cohort ask for the same.
-_plan = lru_cache(maxsize=4)(make_plan)
-
-
-def _drawn(plan: Plan, segment: Mapping[str, Any]) -> tuple[Parameters, int]:
-    """Parameters and seed of one segment."""
-    key = tuple(str(segment[column]) for column in KEY)
-    rows = zip(plan.segments[[*KEY, "seed"]].itertuples(index=False), plan.parameters, strict=True)
-    for (*found, seed), parameters in rows:
-        if tuple(found) == key:
-            return parameters, int(seed)
-    raise InputError(f"segment is {' '.join(key)}, expected one of the {len(plan.parameters)} that were simulated")
-
-
-def _masks(drawn: Surfaces, grid: Grid) -> dict[str, NDArray[np.bool_]]:
-    """Parts by the depth of the voxels' centres, laid out as for a right side."""
-    depth = ((np.arange(grid.shape[1]) + 0.5) * grid.voxel_mm)[None, :, None]
-    above = depth < drawn.fascia[1][:, None, :]
-    below = ~above & (depth >= drawn.lamina[:, None, :])
-    return {"fascia and above": above, "muscle": ~above & ~below, "lamina and below": below}
+    return make_plan(wanted["profile"], wanted["patients"], wanted["seed"])

@@ -20,7 +20,7 @@ from mflib.show import planes, style
 from mflib.stats.clinical.correlation import Correlation
 from mflib.stats.clinical.precision import WANTED
 
-_GAP = 0.9  # between boxes of the flow diagram, in lines of text
+_BORDER, _GAP = 0.8, 0.9  # inside and between the boxes of the flow diagram, in lines of text
 
 
 @style.styled
@@ -34,21 +34,21 @@ def flow_of_patients(flow: pd.DataFrame) -> Figure:
         without participants counts segments.
     """
     boxes = _flow_boxes(flow)
-    total = sum(_box_height(lines) + _GAP for _, lines in boxes)
+    total = sum(len(lines) + _BORDER + _GAP for _, lines in boxes)
     figure, axes = style.single(max(1.2, 0.19 * total))
     top, above = total, None
     for excluded, lines in boxes:
-        height = _box_height(lines)
-        middle = top - height / 2
-        if excluded:
-            axes.annotate("", (0.5, middle), (0.24, middle), arrowprops={"arrowstyle": "-|>", "color": "black"})
-            _box(axes, 0.5, 0.98, middle, height, lines)
-        else:
-            if above is not None:
-                axes.annotate("", (0.24, top), (0.24, above), arrowprops={"arrowstyle": "-|>", "color": "black"})
-            _box(axes, 0.02, 0.46, middle, height, lines)
-            above = top - height
-        top -= height + _GAP
+        bottom = top - len(lines) - _BORDER
+        middle = (top + bottom) / 2
+        left, right, start = (0.5, 0.98, middle) if excluded else (0.02, 0.46, above)
+        end = (0.5, middle) if excluded else (0.24, top)
+        if start is not None:
+            axes.annotate("", end, (0.24, start), arrowprops={"arrowstyle": "-|>", "color": "black"})
+        edges = ([left, right, right, left, left], [bottom, bottom, top, top, bottom])
+        axes.fill(*edges, facecolor="white", edgecolor="black", linewidth=0.9, zorder=2)
+        axes.text(left + 0.015, middle, "\n".join(lines), va="center", zorder=3, linespacing=1.25)
+        above = above if excluded else bottom
+        top = bottom - _GAP
     axes.set(xlim=(0, 1), ylim=(0, total))
     axes.axis("off")
     return figure
@@ -148,16 +148,6 @@ def _flow_boxes(flow: pd.DataFrame) -> list[tuple[bool, list[str]]]:
     return boxes
 
 
-def _box_height(lines: list[str]) -> float:
-    return len(lines) + 0.8
-
-
-def _box(axes: Axes, left: float, right: float, middle: float, height: float, lines: list[str]) -> None:
-    corners = ([left, right, right, left, left], [middle + side * height / 2 for side in (-1, -1, 1, 1, -1)])
-    axes.fill(*corners, facecolor="white", edgecolor="black", linewidth=0.9, zorder=2)
-    axes.text(left + 0.015, middle, "\n".join(lines), va="center", zorder=3, linespacing=1.25)
-
-
 def _regression(axes: Axes, pairs: pd.DataFrame) -> None:
     """Least squares line and the 95 % band of its mean; seaborn's, by resampling, is too narrow for a few patients."""
     grid = np.linspace(pairs["bmi"].min(), pairs["bmi"].max(), 100)
@@ -214,7 +204,15 @@ def intensity_drift(table: pd.DataFrame) -> Figure:
     for row, by in zip(axes, rows, strict=True):
         for panel, (column, name) in zip(row, VOXELS.items(), strict=True):
             means = patients(used, column)
-            _over_time(panel, means) if by == "day" else _by_site(panel, means)
+            if by == "day":
+                panel.plot(means["day"], means["mean"], "o", color=style.BLUE, **_DOTS)
+                panel.set_xlabel("days since the first acquisition")
+            else:
+                groups = means.assign(site=means["site"].fillna("not stated")).groupby("site")["mean"]
+                style.box_and_points(
+                    panel, [group.to_numpy() for _, group in groups], [str(site) for site, _ in groups]
+                )
+                panel.set_xlabel("site")
             panel.set_title(name)
         row[0].set_ylabel("mean grey level of the ROI")
     return figure
@@ -261,17 +259,6 @@ def _shade(axes: Axes) -> None:
     axes.axvspan(0, BLACK_SHADOW, **shade)
     grey = np.array([0, 260])
     axes.fill_between(grey, 0, grey + WEAK_CONTRAST, **shade)
-
-
-def _over_time(axes: Axes, means: pd.DataFrame) -> None:
-    axes.plot(means["day"], means["mean"], "o", color=style.BLUE, **_DOTS)
-    axes.set_xlabel("days since the first acquisition")
-
-
-def _by_site(axes: Axes, means: pd.DataFrame) -> None:
-    groups = list(means.assign(site=means["site"].fillna("not stated")).groupby("site")["mean"])
-    style.box_and_points(axes, [group.to_numpy() for _, group in groups], [str(site) for site, _ in groups])
-    axes.set_xlabel("site")
 
 
 def _picture(axes: Axes, thumbnail: Thumbnail) -> None:

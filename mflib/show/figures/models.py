@@ -84,7 +84,10 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     import seaborn as sns
 
     if "C" in history:
-        return _penalties(history)
+        figure, panel = style.single(3.0)
+        _of_folds(panel, history, "C", "inner_auc")
+        panel.set(xscale="log", xlabel="C of the head (inverse penalty)", ylabel="AUC on inner folds", ylim=(0, 1.03))
+        return figure
     figure, axes = style.panels(1, 2, 3.0)
     losses, aucs = axes[0]
     _of_folds(aucs, history, "epoch", "validation_auc")
@@ -201,13 +204,6 @@ def score_by_grade(predictions: pd.DataFrame, segments: pd.DataFrame) -> Figure:
             panel.axhline(threshold, color=style.VERMILION, lw=0.7, ls="--")
         panel.set_ylabel(f"score, {style.model_look(model, position)['label']}")
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
-    return figure
-
-
-def _penalties(history: pd.DataFrame) -> Figure:
-    figure, axes = style.single(3.0)
-    _of_folds(axes, history, "C", "inner_auc")
-    axes.set(xscale="log", xlabel="C of the head (inverse penalty)", ylabel="AUC on inner folds", ylim=(0, 1.03))
     return figure
 
 

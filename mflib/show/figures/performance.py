@@ -96,7 +96,10 @@ def subgroup_forest(table: pd.DataFrame) -> Figure:
         shift = 0.6 * ((number + 0.5) / len(named) - 0.5)
         at = [place[key] + shift for key in rows[["variable", "group"]].itertuples(index=False, name=None)]
         style.intervals(axes, rows["auc"], at, rows, along="x", ms=4, elinewidth=1.2, **(look | {"linestyle": ""}))
-    _withheld(axes, table, place)
+    # Where a part is too small, its row says so.
+    small: dict[str, Any] = {"va": "center", "fontsize": 7.5, "color": style.GREY, "bbox": _OPAQUE}
+    for row in table[table["auc"].isna()].drop_duplicates(["variable", "group"]).itertuples():
+        axes.text(0.02, place[row.variable, row.group], row.note, **small)
     axes.axvline(0.5, color=style.GREY, lw=0.8)
     for edge in np.flatnonzero(groups["variable"].to_numpy()[1:] != groups["variable"].to_numpy()[:-1]):
         axes.axhline(edge + 0.5, color=style.GREY, lw=0.4)
@@ -128,13 +131,6 @@ def _left_out(table: pd.DataFrame, column: str) -> str | None:
     named = [model for model in models(table) if table.loc[table["model"] == model, column].isna().all()]
     labels = [str(style.model_look(model)["label"]) for model in named]
     return f"without probabilities: {', '.join(labels)}" if labels else None
-
-
-def _withheld(axes: Axes, table: pd.DataFrame, place: dict[Any, int]) -> None:
-    """Say where a part is too small to show."""
-    look: dict[str, Any] = {"va": "center", "fontsize": 7.5, "color": style.GREY, "bbox": _OPAQUE}
-    for row in table[table["auc"].isna()].drop_duplicates(["variable", "group"]).itertuples():
-        axes.text(0.02, place[row.variable, row.group], row.note, **look)
 
 
 # Colour and marker of each verdict, the same order from near to far.

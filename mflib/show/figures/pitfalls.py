@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -165,17 +164,31 @@ def fold_composition(found: pd.DataFrame, positives: int, negatives: int) -> Fig
     """
     groups = list(found.groupby("model", sort=False))
     figure, axes = style.panels(2, len(groups), 4.2, sharey="row", sharex="col")
+    line: dict[str, Any] = {"color": "black", "lw": 1.2, "ls": "--"}
     for column, (model, folds) in enumerate(groups):
-        _sizes(axes[0, column], folds, positives / len(folds), negatives / len(folds))
-        _prevalences(axes[1, column], folds, positives / (positives + negatives))
-        axes[0, column].set_title(model)
+        place, above, below = np.arange(len(folds)), *axes[:, column]
+        # Stacked bars of both classes; lines where a partition of the cohort would end them.
+        look: dict[str, Any] = {"width": 0.7, "lw": 0.6}
+        above.bar(place, folds["positives"], color=style.ORANGE, edgecolor="black", label="positives", **look)
+        look |= {"bottom": folds["positives"], "color": "white", "hatch": "///", "edgecolor": style.GREY}
+        above.bar(place, folds["n"] - folds["positives"], label="negatives", **look)
+        above.axhline(positives / len(folds), label="cohort in equal parts", **line)
+        above.axhline((positives + negatives) / len(folds), **line)
+        # Share of positives of each fold; a band of one case around the cohort's.
+        prevalence, case = 100 * positives / (positives + negatives), 100 / folds["n"].to_numpy(dtype=np.float64)
+        below.bar(place, 2 * case, bottom=prevalence - case, width=0.9, color="#BBBBBB", label="within one case")
+        shares = 100 * folds["positives"] / folds["n"]
+        below.plot(place, shares, "D", color=style.VERMILION, ms=6, label="found prevalence")
+        below.axhline(prevalence, **line)
+        below.margins(y=0.15)
+        above.set_title(model)
         names = [f"{fold.fold}" + ("" if fold.fits else "*") for fold in folds.itertuples()]
-        axes[1, column].set_xticks(range(len(names)), names)
+        below.set_xticks(range(len(names)), names)
     axes[0, 0].set_ylabel("cases")
     axes[1, 0].set_ylabel("positives (%)")
     figure.supxlabel("fold (* no matrix fits: the nearest)", fontsize=9)
-    above, below = (axes[row, 0].get_legend_handles_labels() for row in (0, 1))
-    figure.legend(above[0] + below[0], above[1] + below[1], loc="outside upper center", ncols=2)
+    named = [panel.get_legend_handles_labels() for panel in axes[:, 0]]
+    figure.legend(named[0][0] + named[1][0], named[0][1] + named[1][1], loc="outside upper center", ncols=2)
     return figure
 
 
@@ -199,28 +212,3 @@ def p_by_correlation(curves: pd.DataFrame, printed: Mapping[str, float]) -> Figu
     axes.set(xlabel="correlation of the two estimates", ylabel="two-sided P")
     axes.legend(loc="lower left")
     return figure
-
-
-def _sizes(axes: Axes, folds: pd.DataFrame, positives: float, negatives: float) -> None:
-    """Stacked bars of both classes; lines where a partition of the cohort would end them."""
-    place = np.arange(len(folds))
-    axes.bar(place, folds["positives"], width=0.7, color=style.ORANGE, edgecolor="black", lw=0.6, label="positives")
-    rest = folds["n"] - folds["positives"]
-    axes.bar(
-        place, rest, bottom=folds["positives"], width=0.7, color="white", hatch="///", edgecolor=style.GREY, lw=0.6,
-        label="negatives",
-    )  # fmt: skip
-    axes.axhline(positives, color="black", lw=1.2, ls="--", label="cohort in equal parts")
-    axes.axhline(positives + negatives, color="black", lw=1.2, ls="--")
-
-
-def _prevalences(axes: Axes, folds: pd.DataFrame, prevalence: float) -> None:
-    """Share of positives of each fold; a band of one case around the cohort's."""
-    place = np.arange(len(folds))
-    one_case = 100 / folds["n"].to_numpy(dtype=np.float64)
-    axes.bar(
-        place, 2 * one_case, bottom=100 * prevalence - one_case, width=0.9, color="#BBBBBB", label="within one case"
-    )
-    axes.plot(place, 100 * folds["positives"] / folds["n"], "D", color=style.VERMILION, ms=6, label="found prevalence")
-    axes.axhline(100 * prevalence, color="black", lw=1.2, ls="--")
-    axes.margins(y=0.15)

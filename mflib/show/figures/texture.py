@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.stats import gamma
 
-from mflib.base.words import GRADE_NAMES, KEY, PLANES, Plane
+from mflib.base.words import GRADE_NAMES, KEY, PLANES
 from mflib.data.volume import Annotation
 from mflib.models.texture.intensity import Fit, decompress
 from mflib.show import planes, style
@@ -35,11 +34,16 @@ def three_planes(
     annotation : the ROI is drawn as a box, the reference points as projections onto each plane
     """
     figure, axes = style.triplets(len(volumes), np.multiply(volumes[0][1].shape, spacing_mm), 0.95)
+    first = np.array(annotation.roi_start)
+    corners = first * spacing_mm, (first + annotation.roi_size) * spacing_mm
+    points = {"shadow": annotation.shadow, "bone": annotation.bone}
     for row, (label, voxels) in zip(axes, volumes, strict=True):
         for panel, plane in zip(row, PLANES, strict=True):
             cut = annotation.roi_start[plane[3]] + annotation.roi_size[plane[3]] // 2
             planes.draw(panel, voxels, spacing_mm, plane, cut)
-            _mark(panel, plane, np.array(spacing_mm), annotation)
+            planes.region(panel, plane, *map(tuple, corners))
+            for name, at in points.items():
+                planes.point(panel, plane, name, tuple(np.add(at, 0.5) * spacing_mm))
         row[0].set_title(label, loc="left")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=3)
     return figure
@@ -206,11 +210,3 @@ def feature_by_grade(texture: pd.DataFrame, segments: pd.DataFrame, columns: Seq
         panel.set_ylabel(column)
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
     return figure
-
-
-def _mark(axes: Axes, plane: Plane, step_mm: NDArray[np.float64], annotation: Annotation) -> None:
-    """The region and both points, whether they lie in the plane or are projected onto it."""
-    first = np.array(annotation.roi_start)
-    planes.region(axes, plane, tuple(first * step_mm), tuple((first + annotation.roi_size) * step_mm))
-    for name, at in (("shadow", annotation.shadow), ("bone", annotation.bone)):
-        planes.point(axes, plane, name, tuple(np.add(at, 0.5) * step_mm))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mflib.data.cohort_files import NAME
+from mflib.data.cohort import NAME
 from mflib.data.preprocess import Region
 from mflib.data.volume import Annotation, Volume
 

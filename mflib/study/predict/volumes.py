@@ -14,10 +14,10 @@ from mflib.base import files, tables
 from mflib.base.errors import FileError
 from mflib.base.progress import Progress
 from mflib.base.words import KEY, LABELS
-from mflib.data import cohort_files, cohort_tables
+from mflib.data import cohort, cohort_tables
 from mflib.data import volume as volumes
-from mflib.data.cohort_files import NAME, SEGMENT_FILE
-from mflib.data.cohort_tables import ANNOTATIONS, MISSING, VOXELS, Fault
+from mflib.data.cohort import NAME, SEGMENT_FILE
+from mflib.data.cohort_tables import ANNOTATIONS, MISSING, VOXELS, Fault, Key
 from mflib.data.volume import Annotation, stem
 from mflib.study.predict.models import Models
 from mflib.study.predict.page import cropped
@@ -165,7 +165,7 @@ class Table:
     """A table of annotations: its file name, and its rows by name of the volume and by key."""
 
     name: str
-    rows: dict[str | cohort_files.Key, list[Row]]
+    rows: dict[str | Key, list[Row]]
 
 
 def find(paths: Sequence[Path], annotations: Path | None = None) -> Asked:
@@ -217,7 +217,7 @@ def read_table(path: Path) -> Table:
     if any(header.count(name) != 1 for name in VOXELS) or not ("volume" in header or set(KEY) <= set(header)):
         expected = f"columns {', '.join(KEY)} (or volume), and {', '.join(VOXELS)}, each once"
         raise FileError(f"{path.name}: found the columns {', '.join(header)[:300] or 'none'}, expected {expected}")
-    rows: dict[str | cohort_files.Key, list[Row]] = defaultdict(list)
+    rows: dict[str | Key, list[Row]] = defaultdict(list)
     for number, line in found.rows.items():
         row = Row(path.name, number, dict(zip(header, line, strict=False)))
         participant, level, side = (row.cells.get(name, "") for name in KEY)
@@ -257,7 +257,7 @@ def _row(path: Path, table: Table) -> Row:
 
 def _inside(folder: Path) -> list[Path]:
     """The volumes of a cohort."""
-    found = [folder / name for name in cohort_files.find_volumes(folder)[0].values()]
+    found = [folder / name for name in cohort.find_volumes(folder)[0].values()]
     if not found:
         raise FileError(f"{folder}: found no volume, expected a cohort folder with names like {SEGMENT_FILE}")
     return found
