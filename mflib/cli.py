@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,12 +14,23 @@ from rich.console import Console
 
 from mflib.base.errors import BusyError, InputError, RunError
 
-SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
-SET = "A setting that is to be otherwise, such as forest.trees=100 or split=segment; as often as wanted."
 STEP = (
     "Its number or its name: 01 cohort, 02 texture, 03 random_forest, 04 dcnn, 05 comparison, 06 external, "
     "07 pitfalls, 08 published_figures."
 )
+
+# Options that commands share.
+Profile = Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")]
+SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
+Scheduler = Annotated[str, typer.Option(help=SCHEDULER)]
+Changes = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        help="A setting that is to be otherwise, such as forest.trees=100 or split=segment; as often as wanted.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON.")]
 
 app = typer.Typer(
     help="The multifidus study: a cohort simulated or imported, annotated and checked; the report; new patients.",
@@ -36,6 +49,15 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+@contextmanager
+def told(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn errors of these kinds into one message and exit 1."""
+    try:
+        yield
+    except kinds as error:
+        fail(str(error))
+
+
 @app.command()
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write the cohort to; goes on where an earlier call stopped.")],
@@ -46,10 +68,8 @@ def phantom(
     """Simulate a synthetic cohort with known truth."""
     from mflib.data import phantom as simulator
 
-    try:
+    with told(InputError):
         simulator.write_cohort(out, profile=profile, patients=patients, seed=seed)
-    except InputError as error:
-        fail(str(error))
     console.print(str(out))
 
 
@@ -78,7 +98,7 @@ def import_(
     options = {"--map": table, "--spacing": spacing, "--dynamic-range": dynamic_range}
     given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
     command = shlex.join(["mflib", "import", str(source), str(cohort), *given])
-    try:
+    with told(InputError):
         stated = intake.spacing(spacing) if spacing else None
         path = table or intake.beside(source)
         if path.exists():
@@ -89,8 +109,6 @@ def import_(
             lines, failed = intake.template(source, path, cohort, stated).lines(), False
         else:
             fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
-    except InputError as error:
-        fail(str(error))
     for line in lines:
         console.print(line, markup=False)
     if dry_run:
@@ -109,10 +127,8 @@ def annotate(
     """Mark reference points, region and quality of each volume in JupyterLab."""
     from mflib.data.annotation.opening import launch
 
-    try:
+    with told(InputError):
         launch(cohort, annotator, second=second)
-    except InputError as error:
-        fail(str(error))
 
 
 @app.command()
@@ -122,16 +138,17 @@ def check(
         Path | None,
         typer.Option(help="Write one offline page: faults, notices, and the quality of every volume with a thumbnail."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Faults, notices and summary as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print every fault of a cohort folder and exit 1, or its summary and exit 0."""
     from mflib.data import check as checks
-    from mflib.study import check_page
 
     inspection = checks.inspect(cohort, progress=not as_json)
     if report is not None:
+        from mflib.study.page import write_check
+
         try:
-            check_page.write(inspection, report, progress=not as_json)
+            write_check(inspection, report, progress=not as_json)
         except OSError as error:
             fail(f"{report}: the page cannot be written ({error.strerror})")
     if as_json:
@@ -160,33 +177,23 @@ def report(
     external: Annotated[
         Path | None, typer.Option(help="A second cohort that the models only predict and never learn from.")
     ] = None,
-    profile: Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")] = "quick",
-    run: Annotated[
-        Path | None,
-        typer.Option(help="Run folder. By default reports/COHORT-PROFILE."),
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", help=f"Run this notebook and those after it again. {STEP}")
-    ] = None,
-    only: Annotated[
-        str | None, typer.Option(help="Run this notebook again and leave the others. Named as for --from.")
-    ] = None,
+    profile: Profile = "quick",
+    run: Annotated[Path | None, typer.Option(help="Run folder. By default reports/COHORT-PROFILE.")] = None,
+    start: Annotated[str, typer.Option("--from", help=f"Run this notebook and those after it again. {STEP}")] = "",
+    only: Annotated[str, typer.Option(help="Run this notebook again and leave the others. Named as for --from.")] = "",
     force: Annotated[bool, typer.Option(help="Run every notebook again.")] = False,
-    scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
-    setting: Annotated[list[str] | None, typer.Option("--set", help=SET)] = None,
+    scheduler: Scheduler = "",
+    setting: Changes = [],  # noqa: B006  typer copies it
     timeout: Annotated[float, typer.Option(min=0.1, help="Minutes that one cell may take.")] = 1440.0,
 ) -> None:
     """Run the notebooks on a cohort and join them into one offline HTML report; prints its path last."""
     from mflib.study import report as reports
     from mflib.study.pipeline import Selection, find_step
 
-    try:
-        changes = _changes(setting) | ({"external": str(external.resolve())} if external else {})
-        changes |= {"scheduler": scheduler} if scheduler else {}
+    with told(InputError, BusyError, RunError):
+        changes = _changes(setting, external=_path(external), scheduler=scheduler)
         selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
         outcome = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
-    except (InputError, BusyError, RunError) as error:
-        fail(str(error))
     if not outcome.succeeded:
         errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")
     typer.echo(str(outcome.path))
@@ -205,10 +212,10 @@ def texture(
     roi: Annotated[str | None, typer.Option(help="Region of a volume in voxels from 0: i,j,k,ni,nj,nk.")] = None,
     bone: Annotated[str | None, typer.Option(help="Voxel on the spinous process of a volume: i,j,k.")] = None,
     shadow: Annotated[str | None, typer.Option(help="Voxel in its shadow; both points normalise the gain.")] = None,
-    profile: Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")] = "quick",
+    profile: Profile = "quick",
     run: Annotated[Path | None, typer.Option(help="Run folder that keeps a cohort's numbers; as for report.")] = None,
-    scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
-    setting: Annotated[list[str] | None, typer.Option("--set", help=SET)] = None,
+    scheduler: Scheduler = "",
+    setting: Changes = [],  # noqa: B006  typer copies it
 ) -> None:
     """Measure the texture of a cohort, or of one volume: as recorded, or gain-normalised with two points."""
     from mflib.base.files import locked
@@ -225,8 +232,8 @@ def texture(
         names = ", ".join(name for name, value in misplaced.items() if value)
         fail(f"found {names}, which is for {'one volume' if whole else 'a cohort'}, and {target.name}, which is not")
     path: Path | None
-    try:
-        changes = _changes(setting) | ({"scheduler": scheduler} if scheduler else {})
+    with told(BusyError, RunError, ValueError, OSError):
+        changes = _changes(setting, scheduler=scheduler)
         study = Study.open(_profile(profile), _path(target) if whole else "", _path(run), changes)
         if whole:
             with locked(study.folder):
@@ -238,8 +245,6 @@ def texture(
             table, path = bank.measure_file(target, study.profile.preprocessing, study.profile.texture, **given), out
             if path is not None:
                 write_table(table, path)
-    except (BusyError, RunError, ValueError, OSError) as error:
-        fail(str(error))
     if path is None:
         for name, value in table.iloc[0].items():
             typer.echo(f"{name}\t{value}")
@@ -270,35 +275,33 @@ def predict(
 
     A volume that cannot be assessed is named at the end, and the others are done all the same; the command then fails.
     """
+    from mflib.study import patient, volumes
     from mflib.study import predict as predicting
-    from mflib.study.predict import page
 
     if out is not None and out.suffix not in (".csv", ".json"):
         fail(f"--out is {out.name}, expected a name that ends in .csv or .json")
-    try:
+    with told(InputError, OSError):
         models = predicting.load(run)
-        assessments, failures = predicting.assess_all(models, volume, annotations)
-        pages = page.write(models, assessments, html) if html else []
+        assessments, failures = volumes.assess_all(models, volume, annotations)
+        pages = patient.write(models, assessments, html) if html else []
         if out is not None and assessments:
-            predicting.write(predicting.table(assessments), out)
-    except (InputError, OSError) as error:
-        fail(str(error))
+            volumes.write(volumes.table(assessments), out)
     if out is None and html is None and assessments:
-        typer.echo(predicting.text(assessments))
+        typer.echo(volumes.text(assessments))
     for path in [*pages, *([out] if out and assessments else [])]:
         typer.echo(str(path))
     if failures:
-        fail(predicting.failed(failures, len(failures) + len(assessments)))
+        fail(volumes.failed(failures, len(failures) + len(assessments)))
 
 
-def _changes(given: list[str] | None) -> dict[str, Any]:
-    """Settings from texts such as ``forest.trees=100``, nested; values are written as in YAML."""
+def _changes(given: list[str], **named: str) -> dict[str, Any]:
+    """Settings from texts such as ``forest.trees=100``, nested and with values as in YAML, and from other options."""
     import yaml
 
     from mflib.base.settings import merged
 
     changes: dict[str, Any] = {}
-    for text in given or []:
+    for text in given:
         name, equals, value = text.partition("=")
         if not equals or not all(name.split(".")):
             fail(f"--set is {text!r}, expected NAME=VALUE such as forest.trees=100")
@@ -306,7 +309,7 @@ def _changes(given: list[str] | None) -> dict[str, Any]:
         for part in reversed(name.split(".")):
             nested = {part: nested}
         changes = merged(changes, nested)
-    return changes
+    return changes | {name: value for name, value in named.items() if value}
 
 
 def _path(path: Path | None) -> str:
@@ -336,16 +339,14 @@ def compare(
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="Folder for every table (CSV) and figure (SVG, PNG).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Every table as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare anybody's models on the same segments: areas, decisions, calibration, with patients as clusters."""
     from mflib.study import compare as comparing
 
-    try:
+    with told(InputError, OSError):
         comparison = comparing.run(comparing.read(predictions))
         written = comparing.write(comparison, out) if out else []
-    except (InputError, OSError) as error:
-        fail(str(error))
     if as_json:
         typer.echo(comparing.as_json(comparison))
     elif out is None:
@@ -372,19 +373,17 @@ def audit(
     summary: Annotated[
         Path | None, typer.Option(help="CSV: metric, mean, sd, the printed values over the folds.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what follows from a published table of folds and what cannot be; findings are no failure, so it exits 0."""
     from mflib.stats import published
 
-    try:
+    with told(InputError):
         table = published.read_folds(folds)
         printed = published.read_summary(summary, table) if summary else None
         found = published.examine(
             table, positives, negatives, segments_per_patient=segments_per_patient, summary=printed
         )
-    except InputError as error:
-        fail(str(error))
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:
@@ -399,9 +398,7 @@ def exercises(
     """Write the pitfalls laboratory for students: without the solutions of its exercises, and with them beside."""
     from mflib.study.page import write_exercises
 
-    try:
+    with told(InputError, OSError):
         written = write_exercises(folder, force=force)
-    except (InputError, OSError) as error:
-        fail(str(error))
     for path in written:
         typer.echo(str(path))

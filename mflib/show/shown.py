@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
@@ -14,9 +14,12 @@ from typing import Any
 
 import pandas as pd
 from IPython.display import DisplayHandle, display
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from mflib.base import files
+from mflib.base.files import ASSETS
 
 # A column of nothing but these is aligned to the right.
 NUMBER = r"[-\u2212+]?[\d.,]+(e-?\d+)?( ± [\d.,]+)?|n/a"
@@ -135,6 +138,14 @@ def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
         f'<div class="table" tabindex="0" role="region" aria-label="{escape(caption)}"><table id="table-{name}">'
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def page(template: str, styles: Sequence[str], script: str = "", **context: Any) -> str:
+    """An HTML page that needs nothing else: a template, its styles and its script by their names in ``_assets``."""
+    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    style = "".join((ASSETS / name).read_text(encoding="utf-8") for name in styles)
+    running = (ASSETS / script).read_text(encoding="utf-8") if script else ""
+    return environment.get_template(template).render(style=Markup(style), script=Markup(running), **context)
 
 
 def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
