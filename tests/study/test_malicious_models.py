@@ -402,10 +402,8 @@ def test_a_manifest_leads_to_no_other_folder(copied: Copied, file: object) -> No
     run = copied()
     (run / "secret.safetensors").write_bytes((run / "artifacts" / FOREST).read_bytes())
     change(run, "random_forest", folds__0__file=file)
-    with pytest.raises(
-        FileError,
-        match=r"(?s)model_random_forest\.json: .*(found the file .*expected a name like|file: found 7, expected a text)",
-    ):
+    said = "found the file .*expected a name like|file: found 7, expected a text"
+    with pytest.raises(FileError, match=rf"(?s)model_random_forest\.json: .*({said})"):
         predict.load(run)
 
 
