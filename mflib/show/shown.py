@@ -149,10 +149,10 @@ def page(template: str, styles: Sequence[str], script: str = "", **context: Any)
 
 
 def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
-    """What a study says of itself, and all its settings to be unfolded; those that were changed are marked."""
-    cells = {name: _listed(value) + " (changed)" * (name in changed) for name, value in settings.items()}
+    """What a study says of itself, and its settings to be unfolded; those that were changed are marked."""
+    cells = {name: _listed(value) + (" (changed)" if name in changed else "") for name, value in settings.items()}
     rows = [f'<tr><th scope="row">{escape(name)}</th><td>{escape(cell)}</td></tr>' for name, cell in cells.items()]
-    return f"<p>{escape(told)}</p><details><summary>All settings</summary><table>{''.join(rows)}</table></details>"
+    return f"<p>{escape(told)}</p><details><summary>Settings</summary><table>{''.join(rows)}</table></details>"
 
 
 def _listed(value: object) -> str:

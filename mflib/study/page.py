@@ -89,7 +89,7 @@ class _Renderer(IPythonRenderer):
         return latex2mathml.converter.convert(body)
 
 
-def write_page(folder: Path, records: Mapping[str, Record], context: Mapping[str, Any]) -> Path:
+def write_page(folder: Path, records: Mapping[str, Record], **context: Any) -> Path:
     """Join the executed notebooks of a run folder into ``report.html``.
 
     Parameters

@@ -95,8 +95,9 @@ class Study:
         return cls(chosen, name, folder.resolve(), changes)
 
     def _repr_html_(self) -> str:
-        """The settings of this study, what is otherwise in them, and where its results go."""
-        return shown.settings_html(self._told, flat(profiles.made_from(self.profile)), flat(self.changes))
+        """The settings that this notebook uses, what is otherwise in them, and where its results go."""
+        used = profiles.made_from(self.profile, profiles.notebook())
+        return shown.settings_html(self._told, flat(used), flat(self.changes))
 
     def __str__(self) -> str:
         """The same in one line."""
