@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from mflib.base.errors import BusyError, InputError, RunError
 
@@ -32,7 +31,22 @@ Changes = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON.")]
 
+
+class Group(TyperGroup):
+    """All commands; what is expected to go wrong in one of them is one message and exit 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that is named."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except (InputError, BusyError, RunError, OSError) as error:
+            fail(str(error))
+
+
 app = typer.Typer(
+    cls=Group,
     help="The multifidus study: a cohort simulated or imported, annotated and checked; the report; new patients.",
     no_args_is_help=True,
     add_completion=False,
@@ -49,15 +63,6 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-@contextmanager
-def told(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn errors of these kinds into one message and exit 1."""
-    try:
-        yield
-    except kinds as error:
-        fail(str(error))
-
-
 @app.command()
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write the cohort to; goes on where an earlier call stopped.")],
@@ -68,8 +73,7 @@ def phantom(
     """Simulate a synthetic cohort with known truth."""
     from mflib.data import phantom as simulator
 
-    with told(InputError):
-        simulator.write_cohort(out, profile=profile, patients=patients, seed=seed)
+    simulator.write_cohort(out, profile=profile, patients=patients, seed=seed)
     console.print(str(out))
 
 
@@ -98,17 +102,16 @@ def import_(
     options = {"--map": table, "--spacing": spacing, "--dynamic-range": dynamic_range}
     given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
     command = shlex.join(["mflib", "import", str(source), str(cohort), *given])
-    with told(InputError):
-        stated = intake.spacing(spacing) if spacing else None
-        path = table or intake.beside(source)
-        if path.exists():
-            plan = intake.plan(source, path, stated, dynamic_range)
-            outcome = intake.run(plan, cohort, dry=dry_run)
-            lines, failed = outcome.lines(), bool(outcome.failures)
-        elif dry_run:
-            lines, failed = intake.template(source, path, cohort, stated).lines(), False
-        else:
-            fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
+    stated = intake.spacing(spacing) if spacing else None
+    path = table or intake.beside(source)
+    if path.exists():
+        plan = intake.plan(source, path, stated, dynamic_range)
+        outcome = intake.run(plan, cohort, dry=dry_run)
+        lines, failed = outcome.lines(), bool(outcome.failures)
+    elif dry_run:
+        lines, failed = intake.template(source, path, cohort, stated).lines(), False
+    else:
+        fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
     for line in lines:
         console.print(line, markup=False)
     if dry_run:
@@ -127,8 +130,7 @@ def annotate(
     """Mark reference points, region and quality of each volume in JupyterLab."""
     from mflib.data.annotation.opening import launch
 
-    with told(InputError):
-        launch(cohort, annotator, second=second)
+    launch(cohort, annotator, second=second)
 
 
 @app.command()
@@ -147,10 +149,7 @@ def check(
     if report is not None:
         from mflib.study.page import write_check
 
-        try:
-            write_check(inspection, report, progress=not as_json)
-        except OSError as error:
-            fail(f"{report}: the page cannot be written ({error.strerror})")
+        write_check(inspection, report, progress=not as_json)
     if as_json:
         content = {
             "ok": not inspection.faults,
@@ -160,12 +159,9 @@ def check(
         }
         typer.echo(json.dumps(content, indent=2))
     else:
-        for fault in inspection.faults:
-            console.print(str(fault), markup=False)
-        for notice in inspection.notices:
-            console.print(f"notice: {notice}", markup=False)
-        for name, value in inspection.summary().items():
-            console.print(f"{name}: {value}", markup=False)
+        told = [*map(str, inspection.faults), *(f"notice: {notice}" for notice in inspection.notices)]
+        for line in [*told, *(f"{name}: {value}" for name, value in inspection.summary().items())]:
+            console.print(line, markup=False)
         count = len(inspection.faults)
         console.print(f"{count} fault{'s' * (count != 1)}", style="red" if count else "green")
     raise typer.Exit(1 if inspection.faults else 0)
@@ -190,10 +186,9 @@ def report(
     from mflib.study import report as reports
     from mflib.study.pipeline import Selection, find_step
 
-    with told(InputError, BusyError, RunError):
-        changes = _changes(setting, external=_path(external), scheduler=scheduler)
-        selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
-        outcome = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
+    changes = _changes(setting, external=_path(external), scheduler=scheduler)
+    selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
+    outcome = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
     if not outcome.succeeded:
         errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")
     typer.echo(str(outcome.path))
@@ -232,19 +227,18 @@ def texture(
         names = ", ".join(name for name, value in misplaced.items() if value)
         fail(f"found {names}, which is for {'one volume' if whole else 'a cohort'}, and {target.name}, which is not")
     path: Path | None
-    with told(BusyError, RunError, ValueError, OSError):
-        changes = _changes(setting, scheduler=scheduler)
-        study = Study.open(_profile(profile), _path(target) if whole else "", _path(run), changes)
-        if whole:
-            with locked(study.folder):
-                table, path = study.texture, out or study.artifacts / "texture.parquet"
-                write_table(table, path)
-        else:
-            marks = {"roi": (roi, 6), "bone": (bone, 3), "shadow": (shadow, 3)}
-            given = {name: _voxels(name, text, count) for name, (text, count) in marks.items() if text}
-            table, path = bank.measure_file(target, study.profile.preprocessing, study.profile.texture, **given), out
-            if path is not None:
-                write_table(table, path)
+    changes = _changes(setting, scheduler=scheduler)
+    study = Study.open(_profile(profile), _path(target) if whole else "", _path(run), changes)
+    if whole:
+        with locked(study.folder):
+            table, path = study.texture, out or study.artifacts / "texture.parquet"
+            write_table(table, path)
+    else:
+        marks = {"roi": (roi, 6), "bone": (bone, 3), "shadow": (shadow, 3)}
+        given = {name: _voxels(name, text, count) for name, (text, count) in marks.items() if text}
+        table, path = bank.measure_file(target, study.profile.preprocessing, study.profile.texture, **given), out
+        if path is not None:
+            write_table(table, path)
     if path is None:
         for name, value in table.iloc[0].items():
             typer.echo(f"{name}\t{value}")
@@ -280,12 +274,11 @@ def predict(
 
     if out is not None and out.suffix not in (".csv", ".json"):
         fail(f"--out is {out.name}, expected a name that ends in .csv or .json")
-    with told(InputError, OSError):
-        models = predicting.load(run)
-        assessments, failures = volumes.assess_all(models, volume, annotations)
-        pages = patient.write(models, assessments, html) if html else []
-        if out is not None and assessments:
-            volumes.write(volumes.table(assessments), out)
+    models = predicting.load(run)
+    assessments, failures = volumes.assess_all(models, volume, annotations)
+    pages = patient.write(models, assessments, html) if html else []
+    if out is not None and assessments:
+        volumes.write(volumes.table(assessments), out)
     if out is None and html is None and assessments:
         typer.echo(volumes.text(assessments))
     for path in [*pages, *([out] if out and assessments else [])]:
@@ -344,9 +337,8 @@ def compare(
     """Compare anybody's models on the same segments: areas, decisions, calibration, with patients as clusters."""
     from mflib.study import compare as comparing
 
-    with told(InputError, OSError):
-        comparison = comparing.run(comparing.read(predictions))
-        written = comparing.write(comparison, out) if out else []
+    comparison = comparing.run(comparing.read(predictions))
+    written = comparing.write(comparison, out) if out else []
     if as_json:
         typer.echo(comparing.as_json(comparison))
     elif out is None:
@@ -378,12 +370,9 @@ def audit(
     """Say what follows from a published table of folds and what cannot be; findings are no failure, so it exits 0."""
     from mflib.stats import published
 
-    with told(InputError):
-        table = published.read_folds(folds)
-        printed = published.read_summary(summary, table) if summary else None
-        found = published.examine(
-            table, positives, negatives, segments_per_patient=segments_per_patient, summary=printed
-        )
+    table = published.read_folds(folds)
+    printed = published.read_summary(summary, table) if summary else None
+    found = published.examine(table, positives, negatives, segments_per_patient=segments_per_patient, summary=printed)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:
@@ -398,7 +387,6 @@ def exercises(
     """Write the pitfalls laboratory for students: without the solutions of its exercises, and with them beside."""
     from mflib.study.page import write_exercises
 
-    with told(InputError, OSError):
-        written = write_exercises(folder, force=force)
+    written = write_exercises(folder, force=force)
     for path in written:
         typer.echo(str(path))
