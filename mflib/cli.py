@@ -85,9 +85,7 @@ def import_(
         Path | None,
         typer.Option("--map", help="CSV that says which file is which; by default import_map.csv beside SOURCE."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option(help="Without a map: write one to fill in. With one: say what would be imported.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="Write a map to fill in; with one, say what it would import.")] = False,
     spacing: Annotated[
         str | None,
         typer.Option(help="x,y,z: voxel size in mm (lateral, depth, elevation) of files that state none."),
@@ -136,10 +134,7 @@ def annotate(
 @app.command()
 def check(
     cohort: Annotated[Path, typer.Argument(help="The cohort folder; data/README.md says how it is laid out.")],
-    report: Annotated[
-        Path | None,
-        typer.Option(help="Write one offline page: faults, notices, and the quality of every volume with a thumbnail."),
-    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write one offline page, with a picture of each volume.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print every fault of a cohort folder and exit 1, or its summary and exit 0."""
@@ -198,12 +193,7 @@ def report(
 @app.command()
 def texture(
     target: Annotated[Path, typer.Argument(help="A cohort folder, or one NIfTI, NRRD or MHA volume.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="FILE.csv or FILE.parquet; for a cohort its run folder, for a volume the terminal, by default."
-        ),
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="FILE.csv or .parquet; else the run folder or the terminal.")] = None,
     roi: Annotated[str | None, typer.Option(help="Region of a volume in voxels from 0: i,j,k,ni,nj,nk.")] = None,
     bone: Annotated[str | None, typer.Option(help="Voxel on the spinous process of a volume: i,j,k.")] = None,
     shadow: Annotated[str | None, typer.Option(help="Voxel in its shadow; both points normalise the gain.")] = None,

@@ -180,19 +180,14 @@ def outcomes(found: External) -> pd.DataFrame:
 
 def verdicts(found: External) -> pd.DataFrame:
     """How many segments, and of how many patients, lie inside, at the edge and outside; one row for each verdict."""
-    table, total = found.applicability, len(found.applicability)
-    rows = []
-    for verdict in VERDICTS:
-        those = table[table["verdict"] == verdict]
-        share = f"{100 * len(those) / total:.0f} %" if total else "n/a"
-        row = {
-            "verdict": verdict,
-            "segments": len(those),
-            "share": share,
-            "patients": those["participant_id"].nunique(),
-        }
-        rows.append({**row, "median percentile": those["percentile"].median() if len(those) else np.nan})
-    return pd.DataFrame(rows)
+    verdict = pd.Categorical(found.applicability["verdict"], list(VERDICTS))
+    of_verdict = found.applicability.groupby(verdict, observed=False)
+    table = of_verdict.agg(segments=("verdict", "size"), patients=("participant_id", "nunique"))
+    total = len(found.applicability)
+    table["share"] = [f"{100 * n / total:.0f} %" if total else "n/a" for n in table["segments"]]
+    table["median percentile"] = of_verdict["percentile"].median()
+    names = ["verdict", "segments", "share", "patients", "median percentile"]
+    return table.assign(verdict=list(VERDICTS)).reset_index(drop=True)[names]
 
 
 def frequent(features: pd.DataFrame, most: int = 20) -> pd.DataFrame:

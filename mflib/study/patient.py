@@ -47,59 +47,41 @@ def run(models: Models) -> dict[str, Any]:
 
 
 def volume(assessment: Assessment, models: Models, anchor: str) -> dict[str, Any]:
-    """One volume as plain values; ``anchor`` is its id on the page."""
-    found = assessment.applicability
-    key = assessment.key
+    """What the page says of one volume; ``anchor`` is its id."""
+    found, key, results = assessment.applicability, assessment.key, assessment.results.values()
     areas = models.performance.set_index("model")
-    rows = [_result(result, areas) for result in assessment.results.values()]
+    outside = found.features[found.features["outside"].astype(bool)]
+    farthest = outside.sort_values("beyond", ascending=False, kind="stable").to_dict("records")
     return {
         "id": anchor,
         "title": f"{key[1]} {SIDE_NAMES[key[2]]}" if key else assessment.name,
-        "file": assessment.name,
+        "assessment": assessment,
         "verdict": found.verdict,
         "sign": SIGNS[found.verdict],
         "words": VERDICTS[found.verdict],
         "withheld": found.verdict == "outside",
-        "reasons": found.reasons,
-        "distance": f"{found.distance:.3g}",
-        "percentile": f"{found.percentile:.0f}",
-        "results": rows,
-        "disagree": len({result.called for result in assessment.results.values()}) > 1,
-        "notes": list(dict.fromkeys(result.note for result in assessment.results.values() if result.note)),
-        "notices": assessment.notices,
-        "features": _features(found.features),
-        "feature_count": len(found.features),
+        "results": [_result(result, areas) for result in results],
+        "disagree": len({result.called for result in results}) > 1,
+        "notes": list(dict.fromkeys(result.note for result in results if result.note)),
+        "features": [
+            row
+            | {"name": _feature_name(str(row["feature"])), "far": _beyond(row["value"] > row["high"], row["beyond"])}
+            for row in farthest
+        ],
         "acquisition": _acquisition(assessment),
         "viewer": Markup(_viewer(assessment)),
     }
 
 
-def _result(result: ModelResult, areas: pd.DataFrame) -> dict[str, str]:
+def _result(result: ModelResult, areas: pd.DataFrame) -> dict[str, Any]:
     probable = {"p": result.probability, "low": result.low, "high": result.high}
-    known = result.model in areas.index
     return {
         "model": LABELS.get(result.model, result.model),
-        "score": f"{result.score:.3f}",
-        "threshold": f"{result.threshold:.3f}",
         "call": CALLS[result.called],
-        "votes": f"{result.votes} of {result.folds}",
+        "said": result,
         "probability": "n/a" if result.probability is None else estimate(pd.Series(probable, dtype=float), "p"),
-        "auc": estimate(areas.loc[result.model], "auc") if known else "n/a",
+        "auc": estimate(areas.loc[result.model], "auc") if result.model in areas.index else "n/a",
     }
-
-
-def _features(features: pd.DataFrame) -> list[dict[str, str]]:
-    """The features that are out of range, the farthest first."""
-    outside = features[features["outside"].astype(bool)].sort_values("beyond", ascending=False, kind="stable")
-    return [
-        {
-            "name": _feature_name(str(row["feature"])),
-            "value": f"{row['value']:.4g}",
-            "range": f"{row['low']:.4g} to {row['high']:.4g}",
-            "beyond": _beyond(row["value"] > row["high"], row["beyond"]),
-        }
-        for row in outside.to_dict("records")
-    ]
 
 
 def _beyond(above: bool, share: float) -> str:

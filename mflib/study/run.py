@@ -97,14 +97,10 @@ class Study:
     def _repr_html_(self) -> str:
         """The settings that this notebook uses, what is otherwise in them, and where its results go."""
         used = profiles.made_from(self.profile, profiles.notebook())
-        return shown.settings_html(self._told, flat(used), flat(self.changes))
+        return shown.settings_html(str(self), flat(used), flat(self.changes))
 
     def __str__(self) -> str:
-        """The same in one line."""
-        return self._told
-
-    @property
-    def _told(self) -> str:
+        """What it is in one line: profile, cohort, what is otherwise, and where its results go."""
         profile, where = self.profile, self.folder
         where = where.relative_to(ROOT) if where.is_relative_to(ROOT) else where
         who = f"Profile {self.name} on {profile.cohort_folder.name}: folds by {profile.split}, seed {profile.seed}"

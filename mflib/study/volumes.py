@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -135,23 +135,15 @@ def find(paths: Sequence[Path], annotations: Path | None = None) -> Asked:
     folders = [path for path in paths if path.is_dir()]
     for path in paths:
         if path not in folders:
-            try:
-                if not path.is_file():
-                    raise FileError(f"{path}: no such file, expected a NIfTI, NRRD or MHA volume, or a cohort folder")
-                _sort(asked, path, read(annotations or _around(path)), named=True)
-            except FileError as error:
-                asked.failures[path] = str(error)
+            _sort(asked, path, annotations, read, named=True)
     for folder in folders:
         inside = [folder / name for name in cohort_files.find_volumes(folder)[0].values()]
         if not inside:
             raise FileError(f"{folder}: found no volume, expected a cohort folder with names like {SEGMENT_FILE}")
-        table = read(annotations or _around(inside[0]))
+        read(annotations or _around(inside[0]))
         for path in inside:
             if path not in asked.annotated and path not in asked.failures:
-                try:
-                    _sort(asked, path, table, named=False)
-                except FileError as error:
-                    asked.failures[path] = str(error)
+                _sort(asked, path, annotations, read, named=False)
     return asked
 
 
@@ -180,23 +172,33 @@ def read_table(path: Path) -> Table:
     return Table(path.name, dict(rows))
 
 
-def _sort(asked: Asked, path: Path, table: Table, *, named: bool) -> None:
+def _sort(asked: Asked, path: Path, annotations: Path | None, read: Callable[[Path], Table], *, named: bool) -> None:
     """Put a volume where it belongs; one that is excluded is refused where somebody has named it."""
-    number, cells = _row(path, table)
-    if not cohort_tables.excludes(cells.get("quality", "")):
-        for name, least in VOXELS.items():
-            cell = cells.get(name, "")
-            if not (cell.isascii() and cell.isdigit() and len(cell) < 10 and int(cell) >= least):
-                fault = Fault(table.name, number, name, repr(cell), f"a whole number of at least {least}")
-                raise FileError(f"{path.name}: {fault}")
-        asked.annotated[path] = Annotation.from_row(cells)
-        return
-    given = cells.get("quality_reason", "")
-    reason = "no reason given" if given.lower() in MISSING else given
-    if named:
-        found = f"excluded in {table.name}, row {number} ({reason})"
-        raise FileError(f"{path.name}: found it {found}, expected a volume that is to be used")
-    asked.excluded[path] = reason
+    try:
+        if not path.is_file():
+            raise FileError(f"{path}: no such file, expected a NIfTI, NRRD or MHA volume, or a cohort folder")
+        table = read(annotations or _around(path))
+        number, cells = _row(path, table)
+        if not cohort_tables.excludes(cells.get("quality", "")):
+            asked.annotated[path] = _annotation(path.name, table.name, number, cells)
+            return
+        given = cells.get("quality_reason", "")
+        reason = "no reason given" if given.lower() in MISSING else given
+        if named:
+            found = f"excluded in {table.name}, row {number} ({reason})"
+            raise FileError(f"{path.name}: found it {found}, expected a volume that is to be used")
+        asked.excluded[path] = reason
+    except FileError as error:
+        asked.failures[path] = str(error)
+
+
+def _annotation(volume: str, table: str, number: int, cells: dict[str, str]) -> Annotation:
+    for name, least in VOXELS.items():
+        cell = cells.get(name, "")
+        if not (cell.isascii() and cell.isdigit() and len(cell) < 10 and int(cell) >= least):
+            fault = Fault(table, number, name, repr(cell), f"a whole number of at least {least}")
+            raise FileError(f"{volume}: {fault}")
+    return Annotation.from_row(cells)
 
 
 def _row(path: Path, table: Table) -> tuple[int, dict[str, str]]:
