@@ -142,6 +142,7 @@ def check(
 
     inspection = checks.inspect(cohort, progress=not as_json)
     if report is not None:
+        from mflib.base import lean as lean
         from mflib.study.page import write_check
 
         write_check(inspection, report, progress=not as_json)

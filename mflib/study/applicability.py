@@ -120,7 +120,7 @@ def judge(
     ----------
     known : of `seen`
     texture : every texture feature of the volume, and its number of grey levels
-    acquisition : of `study.models.acquisition`
+    acquisition : of `kept.acquisition`
     doubts : sentences on what cannot be trusted in this volume
     """
     distance = float(known.cloud.distances(texture[known.names].to_numpy(float)[None])[0])
@@ -221,15 +221,16 @@ def fit_calibration(predictions: pd.DataFrame) -> Calibration:
     margins = (predictions["score"] - predictions["threshold"]).to_numpy()
     patients = predictions["participant_id"]
     reason = _unfit(labels, margins, patients)
-    if reason:
-        return _none(reason)
-    fitted = probability.fit_clustered(probability.logistic_regression(margins, labels, slope=True), patients)
-    coefficients, covariance = np.asarray(fitted.params), np.asarray(fitted.cov_params())
-    if not (np.isfinite(coefficients).all() and np.isfinite(covariance).all()):
-        return _none("No probability: the fit of the run's own margins has no finite solution.")
-    if coefficients[1] <= 0:
-        return _none("No probability: in the run's own patients a higher score does not mean infiltration more often.")
-    return Calibration(coefficients, covariance, SINGLE)
+    if not reason:
+        fitted = probability.fit_clustered(probability.logistic_regression(margins, labels, slope=True), patients)
+        coefficients, covariance = np.asarray(fitted.params), np.asarray(fitted.cov_params())
+        if not (np.isfinite(coefficients).all() and np.isfinite(covariance).all()):
+            reason = "No probability: the fit of the run's own margins has no finite solution."
+        elif coefficients[1] <= 0:
+            reason = "No probability: in the run's own patients a higher score does not mean infiltration more often."
+        else:
+            return Calibration(coefficients, covariance, SINGLE)
+    return Calibration(np.empty(0), np.empty((0, 0)), reason)
 
 
 def _unfit(labels: NDArray[np.int64], margins: NDArray[np.float64], patients: pd.Series) -> str:
@@ -241,7 +242,3 @@ def _unfit(labels: NDArray[np.int64], margins: NDArray[np.float64], patients: pd
     if probability.separated(margins, labels):
         return "No probability: one margin parts the classes of the run, so no finite slope fits."
     return ""
-
-
-def _none(note: str) -> Calibration:
-    return Calibration(np.empty(0), np.empty((0, 0)), note)

@@ -109,7 +109,7 @@ def _lines(path: Path) -> pd.DataFrame:
         if len(cells) != len(header):
             expected = f"{len(header)} as in the header line"
             raise InputError(f"{path}, line {line}: found {len(cells)} fields, expected {expected}")
-        if stray := [cell for cell in cells if cell.startswith('"')]:
+        if stray := [cell for cell in cells if cell.startswith('"') and cell.count('"') % 2]:
             raise InputError(f"{path}, line {line}: found {stray[0]!r}, expected quotes in pairs")
     return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=object)
 

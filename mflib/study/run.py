@@ -246,11 +246,11 @@ class Study:
         return training.out_of_fold(*common, place=place, scheduler=profile.scheduler, **options)
 
     def keep_forest(self) -> None:
-        """Keep the forests of the first repeat for new volumes; see ``models.keep_forest``."""
+        """Keep the forests of the first repeat for new volumes; see ``kept.keep_forest``."""
         kept.keep_forest(self.forest, self.texture, self.cohort, self.profile, self.artifacts)
 
     def keep_network(self, result: training.NetworkResult) -> None:
-        """Keep the networks of all folds for new volumes; see ``models.keep_network``."""
+        """Keep the networks of all folds for new volumes; see ``kept.keep_network``."""
         kept.keep_network(result, self.cohort, self.profile, self.artifacts)
 
     def network_comparisons(self, own: pd.DataFrame) -> comparisons.ComparisonsResult:
