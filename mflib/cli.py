@@ -9,17 +9,44 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from mflib.base.errors import BusyError, InputError, RunError
 
-SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
-SET = "A setting that is to be otherwise, such as forest.trees=100 or split=segment; as often as wanted."
 STEP = (
     "Its number or its name: 01 cohort, 02 texture, 03 random_forest, 04 dcnn, 05 comparison, 06 external, "
     "07 pitfalls, 08 published_figures."
 )
 
+# Options that commands share.
+Profile = Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")]
+SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
+Scheduler = Annotated[str, typer.Option(help=SCHEDULER)]
+Changes = Annotated[
+    list[str],
+    typer.Option(
+        "--set",
+        help="A setting that is to be otherwise, such as forest.trees=100 or split=segment; as often as wanted.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON.")]
+
+
+class Group(TyperGroup):
+    """All commands; what is expected to go wrong in one of them is one message and exit 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that is named."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except (InputError, BusyError, RunError, OSError) as error:
+            fail(str(error))
+
+
 app = typer.Typer(
+    cls=Group,
     help="The multifidus study: a cohort simulated or imported, annotated and checked; the report; new patients.",
     no_args_is_help=True,
     add_completion=False,
@@ -46,10 +73,7 @@ def phantom(
     """Simulate a synthetic cohort with known truth."""
     from mflib.data import phantom as simulator
 
-    try:
-        simulator.write_cohort(out, profile=profile, patients=patients, seed=seed)
-    except InputError as error:
-        fail(str(error))
+    simulator.write_cohort(out, profile=profile, patients=patients, seed=seed)
     console.print(str(out))
 
 
@@ -61,9 +85,7 @@ def import_(
         Path | None,
         typer.Option("--map", help="CSV that says which file is which; by default import_map.csv beside SOURCE."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option(help="Without a map: write one to fill in. With one: say what would be imported.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="Write a map to fill in; with one, say what it would import.")] = False,
     spacing: Annotated[
         str | None,
         typer.Option(help="x,y,z: voxel size in mm (lateral, depth, elevation) of files that state none."),
@@ -78,19 +100,16 @@ def import_(
     options = {"--map": table, "--spacing": spacing, "--dynamic-range": dynamic_range}
     given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
     command = shlex.join(["mflib", "import", str(source), str(cohort), *given])
-    try:
-        stated = intake.spacing(spacing) if spacing else None
-        path = table or intake.beside(source)
-        if path.exists():
-            plan = intake.plan(source, path, stated, dynamic_range)
-            outcome = intake.run(plan, cohort, dry=dry_run)
-            lines, failed = outcome.lines(), bool(outcome.failures)
-        elif dry_run:
-            lines, failed = intake.template(source, path, cohort, stated).lines(), False
-        else:
-            fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
-    except InputError as error:
-        fail(str(error))
+    stated = intake.spacing(spacing) if spacing else None
+    path = table or intake.beside(source)
+    if path.exists():
+        plan = intake.plan(source, path, stated, dynamic_range)
+        outcome = intake.run(plan, cohort, dry=dry_run)
+        lines, failed = outcome.lines(), bool(outcome.failures)
+    elif dry_run:
+        lines, failed = intake.template(source, path, cohort, stated).lines(), False
+    else:
+        fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
     for line in lines:
         console.print(line, markup=False)
     if dry_run:
@@ -109,31 +128,23 @@ def annotate(
     """Mark reference points, region and quality of each volume in JupyterLab."""
     from mflib.data.annotation import launch
 
-    try:
-        launch(cohort, annotator, second=second)
-    except InputError as error:
-        fail(str(error))
+    launch(cohort, annotator, second=second)
 
 
 @app.command()
 def check(
     cohort: Annotated[Path, typer.Argument(help="The cohort folder; data/README.md says how it is laid out.")],
-    report: Annotated[
-        Path | None,
-        typer.Option(help="Write one offline page: faults, notices, and the quality of every volume with a thumbnail."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Faults, notices and summary as JSON.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write one offline page, with a picture of each volume.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print every fault of a cohort folder and exit 1, or its summary and exit 0."""
     from mflib.data import check as checks
-    from mflib.study import check_page
 
     inspection = checks.inspect(cohort, progress=not as_json)
     if report is not None:
-        try:
-            check_page.write(inspection, report)
-        except OSError as error:
-            fail(f"{report}: the page cannot be written ({error.strerror})")
+        from mflib.study.page import write_check
+
+        write_check(inspection, report)
     if as_json:
         content = {
             "ok": not inspection.faults,
@@ -143,12 +154,9 @@ def check(
         }
         typer.echo(json.dumps(content, indent=2))
     else:
-        for fault in inspection.faults:
-            console.print(str(fault), markup=False)
-        for notice in inspection.notices:
-            console.print(f"notice: {notice}", markup=False)
-        for name, value in inspection.summary().items():
-            console.print(f"{name}: {value}", markup=False)
+        told = [*map(str, inspection.faults), *(f"notice: {notice}" for notice in inspection.notices)]
+        for line in [*told, *(f"{name}: {value}" for name, value in inspection.summary().items())]:
+            console.print(line, markup=False)
         count = len(inspection.faults)
         console.print(f"{count} fault{'s' * (count != 1)}", style="red" if count else "green")
     raise typer.Exit(1 if inspection.faults else 0)
@@ -160,33 +168,22 @@ def report(
     external: Annotated[
         Path | None, typer.Option(help="A second cohort that the models only predict and never learn from.")
     ] = None,
-    profile: Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")] = "quick",
-    run: Annotated[
-        Path | None,
-        typer.Option(help="Run folder. By default reports/COHORT-PROFILE."),
-    ] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", help=f"Run this notebook and those after it again. {STEP}")
-    ] = None,
-    only: Annotated[
-        str | None, typer.Option(help="Run this notebook again and leave the others. Named as for --from.")
-    ] = None,
+    profile: Profile = "quick",
+    run: Annotated[Path | None, typer.Option(help="Run folder. By default reports/COHORT-PROFILE.")] = None,
+    start: Annotated[str, typer.Option("--from", help=f"Run this notebook and those after it again. {STEP}")] = "",
+    only: Annotated[str, typer.Option(help="Run this notebook again and leave the others. Named as for --from.")] = "",
     force: Annotated[bool, typer.Option(help="Run every notebook again.")] = False,
-    scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
-    setting: Annotated[list[str] | None, typer.Option("--set", help=SET)] = None,
+    scheduler: Scheduler = "",
+    setting: Changes = [],  # noqa: B006  typer copies it
     timeout: Annotated[float, typer.Option(min=0.1, help="Minutes that one cell may take.")] = 1440.0,
 ) -> None:
     """Run the notebooks on a cohort and join them into one offline HTML report; prints its path last."""
     from mflib.study import report as reports
     from mflib.study.pipeline import Selection, find_step
 
-    try:
-        changes = _changes(setting) | ({"external": str(external.resolve())} if external else {})
-        changes |= {"scheduler": scheduler} if scheduler else {}
-        selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
-        outcome = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
-    except (InputError, BusyError, RunError) as error:
-        fail(str(error))
+    changes = _changes(setting, external=_path(external), scheduler=scheduler)
+    selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
+    outcome = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
     if not outcome.succeeded:
         errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")
     typer.echo(str(outcome.path))
@@ -196,19 +193,14 @@ def report(
 @app.command()
 def texture(
     target: Annotated[Path, typer.Argument(help="A cohort folder, or one NIfTI, NRRD or MHA volume.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="FILE.csv or FILE.parquet; for a cohort its run folder, for a volume the terminal, by default."
-        ),
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="FILE.csv or .parquet; else the run folder or the terminal.")] = None,
     roi: Annotated[str | None, typer.Option(help="Region of a volume in voxels from 0: i,j,k,ni,nj,nk.")] = None,
     bone: Annotated[str | None, typer.Option(help="Voxel on the spinous process of a volume: i,j,k.")] = None,
     shadow: Annotated[str | None, typer.Option(help="Voxel in its shadow; both points normalise the gain.")] = None,
-    profile: Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")] = "quick",
+    profile: Profile = "quick",
     run: Annotated[Path | None, typer.Option(help="Run folder that keeps a cohort's numbers; as for report.")] = None,
-    scheduler: Annotated[str, typer.Option(help=SCHEDULER)] = "",
-    setting: Annotated[list[str] | None, typer.Option("--set", help=SET)] = None,
+    scheduler: Scheduler = "",
+    setting: Changes = [],  # noqa: B006  typer copies it
 ) -> None:
     """Measure the texture of a cohort, or of one volume: as recorded, or gain-normalised with two points."""
     from mflib.base.files import locked
@@ -225,21 +217,18 @@ def texture(
         names = ", ".join(name for name, value in misplaced.items() if value)
         fail(f"found {names}, which is for {'one volume' if whole else 'a cohort'}, and {target.name}, which is not")
     path: Path | None
-    try:
-        changes = _changes(setting) | ({"scheduler": scheduler} if scheduler else {})
-        study = Study.open(_profile(profile), _path(target) if whole else "", _path(run), changes)
-        if whole:
-            with locked(study.folder):
-                table, path = study.texture, out or study.artifacts / "texture.parquet"
-                write_table(table, path)
-        else:
-            marks = {"roi": (roi, 6), "bone": (bone, 3), "shadow": (shadow, 3)}
-            given = {name: _voxels(name, text, count) for name, (text, count) in marks.items() if text}
-            table, path = bank.measure_file(target, study.profile.preprocessing, study.profile.texture, **given), out
-            if path is not None:
-                write_table(table, path)
-    except (BusyError, RunError, ValueError, OSError) as error:
-        fail(str(error))
+    changes = _changes(setting, scheduler=scheduler)
+    study = Study.open(_profile(profile), _path(target) if whole else "", _path(run), changes)
+    if whole:
+        with locked(study.folder):
+            table, path = study.texture, out or study.artifacts / "texture.parquet"
+            write_table(table, path)
+    else:
+        marks = {"roi": (roi, 6), "bone": (bone, 3), "shadow": (shadow, 3)}
+        given = {name: _voxels(name, text, count) for name, (text, count) in marks.items() if text}
+        table, path = bank.measure_file(target, study.profile.preprocessing, study.profile.texture, **given), out
+        if path is not None:
+            write_table(table, path)
     if path is None:
         for name, value in table.iloc[0].items():
             typer.echo(f"{name}\t{value}")
@@ -270,35 +259,32 @@ def predict(
 
     A volume that cannot be assessed is named at the end, and the others are done all the same; the command then fails.
     """
+    from mflib.study import patient, volumes
     from mflib.study import predict as predicting
-    from mflib.study.predict import page
 
     if out is not None and out.suffix not in (".csv", ".json"):
         fail(f"--out is {out.name}, expected a name that ends in .csv or .json")
-    try:
-        models = predicting.load(run)
-        assessments, failures = predicting.assess_all(models, volume, annotations)
-        pages = page.write(models, assessments, html) if html else []
-        if out is not None and assessments:
-            predicting.write(predicting.table(assessments), out)
-    except (InputError, OSError) as error:
-        fail(str(error))
+    models = predicting.load(run)
+    assessments, failures = volumes.assess_all(models, volume, annotations)
+    pages = patient.write(models, assessments, html) if html else []
+    if out is not None and assessments:
+        volumes.write(volumes.table(assessments), out)
     if out is None and html is None and assessments:
-        typer.echo(predicting.text(assessments))
+        typer.echo(volumes.text(assessments))
     for path in [*pages, *([out] if out and assessments else [])]:
         typer.echo(str(path))
     if failures:
-        fail(predicting.failed(failures, len(failures) + len(assessments)))
+        fail(volumes.failed(failures, len(failures) + len(assessments)))
 
 
-def _changes(given: list[str] | None) -> dict[str, Any]:
-    """Settings from texts such as ``forest.trees=100``, nested; values are written as in YAML."""
+def _changes(given: list[str], **named: str) -> dict[str, Any]:
+    """Settings from texts such as ``forest.trees=100``, nested and with values as in YAML, and from other options."""
     import yaml
 
     from mflib.base.settings import merged
 
     changes: dict[str, Any] = {}
-    for text in given or []:
+    for text in given:
         name, equals, value = text.partition("=")
         if not equals or not all(name.split(".")):
             fail(f"--set is {text!r}, expected NAME=VALUE such as forest.trees=100")
@@ -306,7 +292,7 @@ def _changes(given: list[str] | None) -> dict[str, Any]:
         for part in reversed(name.split(".")):
             nested = {part: nested}
         changes = merged(changes, nested)
-    return changes
+    return changes | {name: value for name, value in named.items() if value}
 
 
 def _path(path: Path | None) -> str:
@@ -336,16 +322,13 @@ def compare(
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="Folder for every table (CSV) and figure (SVG, PNG).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Every table as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare anybody's models on the same segments: areas, decisions, calibration, with patients as clusters."""
     from mflib.study import compare as comparing
 
-    try:
-        comparison = comparing.run(comparing.read(predictions))
-        written = comparing.write(comparison, out) if out else []
-    except (InputError, OSError) as error:
-        fail(str(error))
+    comparison = comparing.run(comparing.read(predictions))
+    written = comparing.write(comparison, out) if out else []
     if as_json:
         typer.echo(comparing.as_json(comparison))
     elif out is None:
@@ -372,19 +355,14 @@ def audit(
     summary: Annotated[
         Path | None, typer.Option(help="CSV: metric, mean, sd, the printed values over the folds.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The findings as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say what follows from a published table of folds and what cannot be; findings are no failure, so it exits 0."""
     from mflib.stats import published
 
-    try:
-        table = published.read_folds(folds)
-        printed = published.read_summary(summary, table) if summary else None
-        found = published.examine(
-            table, positives, negatives, segments_per_patient=segments_per_patient, summary=printed
-        )
-    except InputError as error:
-        fail(str(error))
+    table = published.read_folds(folds)
+    printed = published.read_summary(summary, table) if summary else None
+    found = published.examine(table, positives, negatives, segments_per_patient=segments_per_patient, summary=printed)
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:
@@ -399,9 +377,6 @@ def exercises(
     """Write the pitfalls laboratory for students: without the solutions of its exercises, and with them beside."""
     from mflib.study.page import write_exercises
 
-    try:
-        written = write_exercises(folder, force=force)
-    except (InputError, OSError) as error:
-        fail(str(error))
+    written = write_exercises(folder, force=force)
     for path in written:
         typer.echo(str(path))

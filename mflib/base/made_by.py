@@ -19,6 +19,11 @@ from mflib.base.files import ROOT, sha256
 PACKAGE = Path(__file__).parents[1]
 # Distributions whose modules have another name; standard modules have no distribution at all.
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+# They lock, carry, check or lay out what others compute: another version of them changes no number. Any other counts.
+CARRIERS = {
+    "IPython", "distributed", "filelock", "huggingface_hub", "jinja2", "joblib", "markupsafe", "pandera", "pydantic",
+    "pydantic_core", "rich", "typer",
+}  # fmt: skip
 
 
 @functools.cache
@@ -26,14 +31,16 @@ def digest(*modules: str) -> str:
     """SHA-256 of everything that what these modules compute passes through.
 
     That is the closure of their imports inside mflib, those inside functions too, and the versions of the packages
-    that the closure imports. So a number is made again when any file on its way changes, and no list is kept by hand.
+    that the closure imports, but for ``CARRIERS``. So a number is made again when any file on its way changes, and no
+    list is kept by hand.
 
     Parameters
     ----------
     modules : dotted names, such as ``mflib.models.texture.bank``; a package stands for all that is in it
     """
     sources, packages = closure(*modules)
-    total = hashlib.sha256("\n".join(f"{name} {found}" for name, found in versions(*packages).items()).encode())
+    computing = versions(*(name for name in packages if name not in CARRIERS))
+    total = hashlib.sha256("\n".join(f"{name} {found}" for name, found in computing.items()).encode())
     for path in sources:
         total.update(f"{path.relative_to(PACKAGE).as_posix()} {sha256(path)}\n".encode())
     return total.hexdigest()

@@ -82,7 +82,7 @@ def _said(fault: ErrorDetails, kind: type) -> str:
     expected = fault["msg"].removeprefix("Input should be ")
     for theirs, ours in WORDS.items():
         expected = expected.replace(theirs, ours)
-    return f"{name}: found {fault['input']!r}, expected {expected}"
+    return f"{name}: found {fault['input']!r:.200}, expected {expected}"
 
 
 def _nearest(name: str, kind: type) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
@@ -14,9 +14,12 @@ from typing import Any
 
 import pandas as pd
 from IPython.display import DisplayHandle, display
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from mflib.base import files
+from mflib.base.files import ASSETS
 
 # A column of nothing but these is aligned to the right.
 NUMBER = r"[-\u2212+]?[\d.,]+(e-?\d+)?( ± [\d.,]+)?|n/a"
@@ -137,14 +140,22 @@ def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
     )
 
 
+def page(template: str, styles: Sequence[str], script: str = "", **context: Any) -> str:
+    """An HTML page that needs nothing else: a template, its styles and its script by their names in ``_assets``."""
+    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    style = "".join((ASSETS / name).read_text(encoding="utf-8") for name in styles)
+    running = (ASSETS / script).read_text(encoding="utf-8") if script else ""
+    return environment.get_template(template).render(style=Markup(style), script=Markup(running), **context)
+
+
 def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, Any]) -> str:
-    """What a study says of itself, and all its settings to be unfolded; those that were changed are marked."""
+    """What a study says of itself, and its settings to be unfolded; those that were changed are marked."""
     rows = []
     for name, value in settings.items():
         cell = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         mark = " (changed)" if name in changed else ""
         rows.append(f'<tr><th scope="row">{escape(name)}</th><td>{escape(cell)}{mark}</td></tr>')
-    return f"<p>{escape(told)}</p><details><summary>All settings</summary><table>{''.join(rows)}</table></details>"
+    return f"<p>{escape(told)}</p><details><summary>Settings</summary><table>{''.join(rows)}</table></details>"
 
 
 def _text(cell: object) -> str:

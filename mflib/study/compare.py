@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from itertools import combinations
 from pathlib import Path
 
@@ -18,7 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from mflib.base import files
-from mflib.base.errors import InputError
+from mflib.base import tables as texts
+from mflib.base.errors import FileError, InputError
 from mflib.base.words import LABELS
 from mflib.show import figures
 from mflib.stats import performance
@@ -39,8 +38,8 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
 
     Parameters
     ----------
-    paths : CSV files (UTF-8, commas, a header line) with ``predictions.COLUMNS``; other columns are left out. No text
-        stands for a missing value, so a model may be called NA; spaces around a field are no part of it
+    paths : tables as ``base.tables`` reads them, with ``predictions.COLUMNS`` in the header line; other columns are
+        left out. No text stands for a missing value, so a model may be called NA
 
     Returns
     -------
@@ -94,54 +93,25 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _lines(path: Path) -> pd.DataFrame:
     """The rows of a file as text, indexed by line; blank ones are left out."""
-    (first, header), *rows = _fields(path) or [(1, [])]
+    try:
+        found = texts.read(path)
+    except FileError as error:
+        raise InputError(f"{path}: found {error.found}, expected a CSV file of predictions") from error
+    header, rows = found.header, found.rows
     if not header:
         raise InputError(f"{path}: found an empty file, expected a header line and rows")
-    absent = [column for column in COLUMNS if column not in header]
-    if absent:
-        raise InputError(f"{path}, line {first}: found the columns {header} without {absent}, expected {COLUMNS}")
-    doubled = [column for column in COLUMNS if header.count(column) > 1]
-    if doubled:
-        raise InputError(f"{path}, line {first}: found the columns {doubled} twice, expected each once")
+    wrong = [column for column in COLUMNS if header.count(column) != 1]
+    if wrong:
+        raise InputError(f"{path}, line 1: found the columns {header} without {wrong}, expected {COLUMNS}, each once")
     if not rows:
         raise InputError(f"{path}: found a header and no rows, expected a row per segment and model")
-    for line, fields in rows:
-        if len(fields) != len(header):
+    for line, cells in rows.items():
+        if len(cells) != len(header):
             expected = f"{len(header)} as in the header line"
-            raise InputError(f"{path}, line {line}: found {len(fields)} fields, expected {expected}")
-    return pd.DataFrame([fields for _, fields in rows], columns=header, index=[line for line, _ in rows])
-
-
-def _fields(path: Path) -> list[tuple[int, list[str]]]:
-    """Number and fields of each line that is not blank; a field that holds line breaks counts for its first line."""
-    reader = csv.reader(StringIO(_text(path)), skipinitialspace=True, strict=True)
-    found, line = [], 1
-    try:
-        for row in reader:
-            fields = [field.strip() for field in row]
-            if any(fields):
-                found.append((line, fields))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"{path}, line {line}: not readable as CSV ({error}), expected quotes in pairs") from error
-    return found
-
-
-def _text(path: Path) -> str:
-    """A file's text, which does not look like a table of another kind."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: found no such file, expected a CSV file of predictions") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not readable as CSV in UTF-8: {error}") from error
-    header = text.lstrip("\n").partition("\n")[0]
-    if header.startswith("#"):
-        raise InputError(f"{path}: found a comment before the header line, expected the columns {COLUMNS} first")
-    for sign in ";\t":
-        if sign in header and "," not in header:
-            raise InputError(f"{path}: found {sign!r} between the columns, expected commas")
-    return text
+            raise InputError(f"{path}, line {line}: found {len(cells)} fields, expected {expected}")
+        if stray := [cell for cell in cells if cell.startswith('"') and cell.count('"') % 2]:
+            raise InputError(f"{path}, line {line}: found {stray[0]!r}, expected quotes in pairs")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=object)
 
 
 FEW_PATIENTS = 20
@@ -301,9 +271,8 @@ def show(comparison: Comparison, console: Console) -> None:
     console : where to; widened where it is too narrow for the tables
     """
     console.width = max(console.width, _NARROWEST)
-    for run, _ in comparison.predictions.groupby(["split", "repeat"], sort=True):
-        tables = {name: _of_run(table, run) for name, table in comparison.tables.items()}
-        console.print(_models(tables, f"split by {run[0]}, repeat {run[1]}"))
+    for (split, repeat), _, tables in _runs(comparison):
+        console.print(_models(tables, f"split by {split}, repeat {repeat}"))
         if len(tables.get("comparison", ())):
             console.print(_told_differences(tables["comparison"], "AUC, a minus b"))
         if len(tables.get("mcnemar", ())):
@@ -339,9 +308,8 @@ def _told_differences(rows: pd.DataFrame, title: str) -> Table:
 
 
 def _figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
-    for run, rows in comparison.predictions.groupby(["split", "repeat"], sort=True):
-        tables = {name: _of_run(table, run) for name, table in comparison.tables.items()}
-        end = f"{run[0]}_{run[1]}"
+    for (split, repeat), rows, tables in _runs(comparison):
+        end = f"{split}_{repeat}"
         yield f"roc_{end}", figures.roc_curves(rows, performance.models(rows))
         yield f"subgroups_{end}", figures.subgroup_forest(tables["subgroups"])
         if tables["calibration_curve"]["observed"].notna().any():
@@ -367,8 +335,11 @@ def _records(table: pd.DataFrame) -> list[dict[str, object]]:
     return finite.where(finite.notna(), None).to_dict("records")
 
 
-def _of_run(table: pd.DataFrame, run: tuple[str, int]) -> pd.DataFrame:
-    return table[(table["split"] == run[0]) & (table["repeat"] == run[1])]
+def _runs(comparison: Comparison) -> Iterator[tuple[tuple[str, int], pd.DataFrame, dict[str, pd.DataFrame]]]:
+    """Split and repeat, predictions and tables of each."""
+    for run, rows in comparison.predictions.groupby(["split", "repeat"], sort=True):
+        tables = comparison.tables.items()
+        yield run, rows, {name: t[(t["split"] == run[0]) & (t["repeat"] == run[1])] for name, t in tables}
 
 
 def _name(model: str) -> str:

@@ -1,10 +1,12 @@
-"""The executed notebooks as one HTML file that needs nothing else, and the pitfalls as notebooks for teaching."""
+"""The report and the page of a checked cohort as HTML files that need nothing else; the pitfalls for teaching."""
 
 from __future__ import annotations
 
+import base64
 import copy
+import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,24 @@ from typing import Any
 import latex2mathml.converter
 import nbformat
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
+from PIL import Image
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
 from mflib.base import files
 from mflib.base.errors import InputError
 from mflib.base.files import ASSETS
-from mflib.show import shown
+from mflib.base.words import KEY
+from mflib.data import quality
+from mflib.data.check import Inspection
+from mflib.data.quality import Quality, Thumbnail
+from mflib.show import figures, shown
 from mflib.study.pipeline import NOTEBOOKS, Record, chosen
 
 # Cells that set a notebook up say nothing that the page's provenance does not.
@@ -81,7 +88,7 @@ class _Renderer(IPythonRenderer):
         return latex2mathml.converter.convert(body)
 
 
-def write_page(folder: Path, records: Mapping[str, Record], context: Mapping[str, Any]) -> Path:
+def write_page(folder: Path, records: Mapping[str, Record], **context: Any) -> Path:
     """Join the executed notebooks of a run folder into ``report.html``.
 
     Parameters
@@ -95,14 +102,15 @@ def write_page(folder: Path, records: Mapping[str, Record], context: Mapping[str
     Path
         The written file.
     """
-    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True)
     sections = {step: section(folder, step, records.get(step)) for step in chosen(bool(context["external"]))}
-    page = environment.get_template("page.html.j2").render(
+    page = shown.page(
+        "page.html.j2",
+        ["page.css"],
+        "page.js",
         title=TITLE,
         sections=list(sections.values()),
         key_results=_key_results(folder, records.get(COMPARISON), sections[COMPARISON]),
-        style=Markup((ASSETS / "page.css").read_text() + _highlighting()),
-        script=Markup((ASSETS / "page.js").read_text()),
+        highlighting=Markup(_highlighting()),
         **context,
     )
     path = folder / "report.html"
@@ -203,3 +211,97 @@ def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
     for path, notebook in zip(paths, (without_solutions(whole), whole), strict=True):
         files.write_text(path, nbformat.writes(notebook) + "\n")
     return paths
+
+
+JPEG_QUALITY = 38
+SHOWN = {
+    "volume": "volume", "status": "status", "bone": "bone", "shadow": "shadow", "gain_db": "gain (dB)",
+    "roi_mean_raw": "ROI mean, recorded", "roi_mean": "ROI mean, normalised", "roi_black_pct": "ROI black (%)",
+    "roi_saturated_pct": "ROI saturated (%)", "grey_levels": "grey levels", "shadow_mm": "shadow depth (mm)",
+    "spacing": "spacing (mm)", "field": "field of view (mm)", "dynamic_range_db": "dynamic range (dB)",
+    "gain_percent": "gain stated (%)", "depth_mm": "depth stated (mm)", "day": "day", "site": "site", "flags": "flags",
+}  # fmt: skip
+DRIFT = (
+    "Brightness by order of acquisition and by site. The patient is the unit: means over a patient's segments, P by "
+    "permutation of patients or Kruskal-Wallis. What only the recorded means show is the machine's gain; what the "
+    "normalised ones still show may be the machine or the patients."
+)
+OVERVIEW = (
+    "Left: grey levels of both reference points; shaded is what a normalisation cannot be trusted with. Right: the "
+    "ROI's mean by gain. As recorded it follows the gain; normalised it should not."
+)
+
+
+def write_check(inspection: Inspection, path: Path) -> None:
+    """Write what ``mflib check`` found in a cohort folder, sound or not: whole or not at all."""
+    measured = inspection.quality
+    frame = measured.table
+    page = shown.page(
+        "quality.html.j2",
+        ["page.css", "quality.css"],
+        "quality.js",
+        name=inspection.folder.name,
+        synthetic=inspection.folder.description.get("Synthetic") is True,
+        faults=inspection.faults,
+        notices=inspection.notices + measured.notes,
+        summary=_summary(inspection.summary()),
+        volumes=len(frame),
+        flagged=len(measured.flagged),
+        figures=[
+            Markup(shown.figure_html(plot, shown.png(plot, dpi=140), name, caption))
+            for name, plot, caption in _figures(inspection, measured)
+        ],
+        drift=Markup(shown.table_html(quality.drift(frame), "drift", DRIFT)),
+        table=Markup(
+            shown.table_html(_quality_table(measured), "quality", "Quality of each volume.") if len(frame) else ""
+        ),
+        csv=base64.b64encode(frame.to_csv(index=False).encode()).decode(),
+        patients=[(name, rows.to_dict("records")) for name, rows in frame.groupby("participant_id", sort=False)],
+        thumbnails=measured.thumbnails,
+        jpeg=_jpeg,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(path, page)
+
+
+def _summary(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """The summary of an inspection as pairs of name and text."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, dict):
+            return ", ".join(f"{name}: {count}" for name, count in value.items()) or "none"
+        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+    return [(name.replace("_", " "), text(value)) for name, value in summary.items() if name != "name"]
+
+
+def _quality_table(measured: Quality) -> pd.DataFrame:
+    """The table of quality as it is shown: one column for the key, one for all three axes."""
+    frame = measured.table
+    names = [" ".join(key) for key in frame[KEY].itertuples(index=False, name=None)]
+    lengths = {
+        name: [_lengths(row) for row in frame[[f"{name}_{axis}_mm" for axis in "ijk"]].to_numpy()]
+        for name in ("spacing", "field")
+    }
+    return frame.round(2).assign(volume=names, **lengths)[list(SHOWN)].rename(columns=SHOWN)
+
+
+def _lengths(row: Any) -> str:
+    return "n/a" if pd.isna(row).any() else " x ".join(f"{length:.3g}" for length in row)
+
+
+def _figures(inspection: Inspection, measured: Quality) -> Iterator[tuple[str, Figure, str]]:
+    if inspection.cohort is not None:
+        caption = "From the screened to the analysed, with the reasons of those who left."
+        yield "flow", figures.flow_of_patients(inspection.cohort.flow), caption
+    if measured.table["bone"].notna().any():
+        yield "overview", figures.quality_overview(measured.table), OVERVIEW
+    if (measured.table["status"] == "annotated").any():
+        caption = "Mean grey level of each patient's regions by day, where the cohort says it, and by site."
+        yield "drift", figures.intensity_drift(measured.table), caption
+
+
+def _jpeg(thumbnail: Thumbnail) -> str:
+    content = io.BytesIO()
+    Image.fromarray(thumbnail.pixels).save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 import tempfile
@@ -124,8 +125,8 @@ def run(
     records: dict[str, Record] = {}
     steps = chosen(bool(external_digest))
     for number, (step, needs) in enumerate(steps.items(), 1):
-        made_from = [*(records[need].key for need in needs if need in records)]
-        key = _key(folder, step, base, made_from + [external_digest] * (step == EXTERNAL))
+        made_from = [records[need].key for need in needs if need in records]
+        key = _key(folder, step, base, [*made_from, external_digest] if step == EXTERNAL else made_from)
         label = f"[{number}/{len(steps)}] {step}"
         kept = read_record(folder, step)
         current = up_to_date(folder, kept, key)
@@ -177,6 +178,8 @@ def execute(folder: Path, step: str, parameters: Mapping[str, Any], key: str, ti
 
 
 def _papermill(folder: Path, step: str, parameters: Mapping[str, Any], timeout_s: int) -> None:
+    # As a Jupyter server tells its kernels; see `profile.notebook`.
+    os.environ["JPY_SESSION_NAME"] = f"{step}.ipynb"
     # Over sockets of its own: a TCP port that is chosen before the kernel binds it can be taken by then.
     with tempfile.TemporaryDirectory() as sockets:
         papermill.execute_notebook(

@@ -37,11 +37,20 @@ WRITER = "MFLIB_REPORT"
 LAB_COHORT = "MFLIB_COHORT"
 # What lies in the artifacts under names that follow from all that made it, so that other settings leave it alone.
 CACHES = ("cache", "dcnn")
-# The groups of settings that the predictions of each model follow from, besides seed, split and folds.
+# The groups of settings that the predictions of each model, and what each notebook shows, follow from, besides seed,
+# split and folds.
 GROUPS = {
     "random_forest": ("preprocessing", "texture", "robustness", "forest"),
     "dcnn": ("preprocessing", "network"),
     "baselines": ("preprocessing",),
+    "01_cohort": ("preprocessing",),
+    "02_texture": ("preprocessing", "texture", "robustness"),
+    "03_random_forest": ("preprocessing", "texture", "robustness", "forest"),
+    "04_dcnn": ("preprocessing", "network", "comparisons"),
+    "05_comparison": ("preprocessing", "texture", "robustness", "forest", "network"),
+    "06_external": ("preprocessing", "texture", "robustness", "forest", "network"),
+    "07_pitfalls": ("preprocessing", "texture", "pitfalls"),
+    "08_published_figures": (),
 }
 
 
@@ -161,8 +170,8 @@ def playground(report: Path) -> Path:
     return report.with_name(f"{report.name}-playground")
 
 
-def variant(folder: Path, changes: Mapping[str, Any]) -> Path:
-    """A folder for results with changes, beside those without: readable, and another one for any other changes.
+def variant(folder: Path, changes: Mapping[str, Any], *, beside: bool = False) -> Path:
+    """A folder for results with changes, in the one for those without or beside it: another one for any other changes.
 
     Who computes, and on what a finished model is tried, changes nothing about a study's own numbers.
     """
@@ -171,7 +180,8 @@ def variant(folder: Path, changes: Mapping[str, Any]) -> Path:
         return folder
     words = "_".join(f"{name}-{value}" for name, value in sorted(named.items()))
     digest = sha256(repr(sorted(named.items())).encode()).hexdigest()[:6]
-    return folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', words)[:60].strip('_')}_{digest}"
+    name = f"{re.sub(r'[^A-Za-z0-9.-]+', '_', words)[:60].strip('_')}_{digest}"
+    return folder.with_name(f"{folder.name}-{name}") if beside else folder / name
 
 
 def claim(folder: Path) -> None:
@@ -201,10 +211,18 @@ def refuse_report(folder: Path) -> None:
         )
 
 
-def made_from(profile: Profile, model: str = "") -> dict[str, Any]:
-    """The settings that a model's predictions follow from, or all of them; where anything lies is not among them."""
+def notebook() -> str:
+    """The notebook whose kernel this process is, as a Jupyter server or the pipeline says; empty where nobody does."""
+    return Path(os.environ.get("JPY_SESSION_NAME", "")).stem
+
+
+def made_from(profile: Profile, of: str = "") -> dict[str, Any]:
+    """The settings that a model's predictions or a notebook follow from (see ``GROUPS``), or all of them.
+
+    Where anything lies is not among them.
+    """
     values = asdict(profile)
-    groups = GROUPS.get(model, tuple(values))
+    groups = GROUPS.get(of, tuple(values))
     wanted = [name for name in values if name in ("seed", "split", "n_folds", *groups)]
     return {name: values[name] for name in wanted if name not in ("cohort", "external", "scheduler")}
 

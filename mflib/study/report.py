@@ -150,97 +150,68 @@ def make(
     BusyError
         Another process is writing to the same run folder.
     """
-    folder = _folder(profile, cohort, run, changes)
-    parameters = {"profile": profile, "cohort": cohort, "run": str(folder), "changes": dict(changes)}
-    chosen = choose(profile, cohort, changes)
+    chosen, name = choose(profile, cohort, changes), Path(profile).stem
+    folder = (ROOT / run).resolve() if run else variant(report_folder(name, chosen), changes, beside=True)
     check_distinct(chosen.cohort_folder, chosen.external_folder)
+    start = weights.digest(chosen.network)  # where they are required and cannot be had, before any work
     if chosen.scheduler:
         parallel.check_scheduler(chosen.scheduler)
-    start = weights.digest(chosen.network)  # where they are required and cannot be had, before any work
-    if not chosen.scheduler:
+    else:
         compute.check_device(chosen.network)
     with locked(folder):
         claim(folder)
-        study = Study.open(profile, cohort, str(folder), changes)
+        study = Study(chosen, name, folder, dict(changes))
         started = time.monotonic()
         # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
         with suppress(CohortError):
             study.check_folds()
-        own, external = look(study, chosen.cohort_folder), _external(study)
+        own = look(study, chosen.cohort_folder)
+        external = look(study, chosen.external_folder, "checked_external.json") if chosen.external_folder else None
         if external:
             check_apart(own, external)
+        parameters = {"profile": profile, "cohort": cohort, "run": str(folder), "changes": dict(changes)}
         data = (f"{own.digest} {start}", external.digest if external else "")
         records = pipeline.run(folder, parameters, made_from(chosen), data[0], selection, timeout_s, data[1])
-        record = describe(study, own.digest, records, time.monotonic() - started)
-        record |= {"external_cohort_sha256": external.digest} if external else {}
-        pipeline.write_json(folder / "provenance.json", record)
-        context = {
-            **shown_cohorts(own, external),
-            "profile": study.name,
-            "split": chosen.split,
-            "network_weights": network_weights(study),
-            "provenance": readable(record),
+        record = describe(study, own, external, records) | {
+            "seconds_of_this_call": round(time.monotonic() - started, 1)
         }
-        return Outcome(page.write_page(folder, records, context), records)
+        pipeline.write_json(folder / "provenance.json", record)
+        noticed = [f"{external.cohort.name}, {notice}" for notice in external.notices] if external else []
+        made = study.artifacts / "dcnn_made.csv"
+        path = page.write_page(
+            folder,
+            records,
+            cohort=own.cohort,
+            external=external and external.cohort,
+            synthetic=own.cohort.synthetic or bool(external and external.cohort.synthetic),
+            notices=own.notices + noticed,
+            profile=name,
+            split=chosen.split,
+            network_weights="; ".join(pd.read_csv(made)["weights"].unique()) if made.exists() else "",
+            provenance=readable(record),
+        )
+        return Outcome(path, records)
 
 
-def _folder(profile: str, cohort: str, run: str, changes: Mapping[str, Any]) -> Path:
-    """The run's folder: the one that is asked for, or the report's own."""
-    if run:
-        return (ROOT / run).resolve()
-    own = report_folder(Path(profile).stem, choose(profile, cohort, changes))
-    varied = variant(own, changes)
-    return own if varied == own else own.with_name(f"{own.name}-{varied.name}")
-
-
-def _external(study: Study) -> Checked | None:
-    """The second cohort of a run that has one."""
-    folder = study.profile.external_folder
-    return None if folder is None else look(study, folder, "checked_external.json")
-
-
-def shown_cohorts(own: Checked, external: Checked | None) -> dict[str, Any]:
-    """What the page says of the cohorts: their sizes, what was noticed, and whether anything in them is simulated."""
-    cohorts = [own, external] if external else [own]
-    noticed = [f"{external.cohort.name}, {notice}" for notice in external.notices] if external else []
-    return {
-        "synthetic": any(checked.cohort.synthetic for checked in cohorts),
-        "cohort": summary(own.cohort),
-        "external": summary(external.cohort) if external else None,
-        "notices": own.notices + noticed,
-    }
-
-
-def summary(cohort: Cohort) -> dict[str, Any]:
-    """Name and size of a cohort."""
-    return {"name": cohort.name, "patients": len(cohort.patients), "segments": len(cohort.segments)}
-
-
-def network_weights(study: Study) -> str:
-    """What the network of the report started from; empty where it has not run to its end."""
-    kept = study.artifacts / "dcnn_made.csv"
-    return "; ".join(pd.read_csv(kept)["weights"].unique()) if kept.exists() else ""
-
-
-def describe(study: Study, digest: str, records: Mapping[str, Record], seconds: float) -> dict[str, Any]:
+def describe(study: Study, own: Checked, external: Checked | None, records: Mapping[str, Record]) -> dict[str, Any]:
     """The provenance of a run as plain values; folders by their last name only, and no address of a scheduler."""
     profile = study.profile
-    shown = json.loads(json.dumps(made_from(profile)))
-    shown["network"]["weights"] = Path(profile.network.weights).name
+    settings = json.loads(json.dumps(made_from(profile)))
+    settings["network"]["weights"] = Path(profile.network.weights).name
     places = {"cohort": profile.cohort_folder.name, "external": Path(profile.external).name, "run": study.folder.name}
     places["scheduler"] = "a Dask cluster" if profile.scheduler else "none"
-    return {
+    record = {
         "profile": study.name,
-        "parameters": places | shown,
+        "parameters": places | settings,
         "changes": dict(study.changes),
-        "cohort_sha256": digest,
+        "cohort_sha256": own.digest,
         "mflib_sha256": made_by.digest("mflib.study.report"),
         "commit": made_by.commit(),
         "machine": made_by.machine(),
         "packages": made_by.versions("mflib", *made_by.closure("mflib.study.report")[1]),
         "steps": {step: {k: getattr(r, k) for k in ("status", "seconds", "finished")} for step, r in records.items()},
-        "seconds_of_this_call": round(seconds, 1),
     }
+    return record | ({"external_cohort_sha256": external.digest} if external else {})
 
 
 def readable(record: Mapping[str, Any]) -> list[tuple[str, str]]:

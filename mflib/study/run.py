@@ -95,15 +95,12 @@ class Study:
         return cls(chosen, name, folder.resolve(), changes)
 
     def _repr_html_(self) -> str:
-        """The settings of this study, what is otherwise in them, and where its results go."""
-        return shown.settings_html(self._told, flat(profiles.made_from(self.profile)), flat(self.changes))
+        """The settings that this notebook uses, what is otherwise in them, and where its results go."""
+        used = profiles.made_from(self.profile, profiles.notebook())
+        return shown.settings_html(str(self), flat(used), flat(self.changes))
 
     def __str__(self) -> str:
-        """The same in one line."""
-        return self._told
-
-    @property
-    def _told(self) -> str:
+        """What it is in one line: profile, cohort, what is otherwise, and where its results go."""
         profile, where = self.profile, self.folder
         where = where.relative_to(ROOT) if where.is_relative_to(ROOT) else where
         who = f"Profile {self.name} on {profile.cohort_folder.name}: folds by {profile.split}, seed {profile.seed}"
@@ -249,11 +246,11 @@ class Study:
         return training.out_of_fold(*common, place=place, scheduler=profile.scheduler, **options)
 
     def keep_forest(self) -> None:
-        """Keep the forests of the first repeat for new volumes; see ``models.keep_forest``."""
+        """Keep the forests of the first repeat for new volumes; see ``kept.keep_forest``."""
         kept.keep_forest(self.forest, self.texture, self.cohort, self.profile, self.artifacts)
 
     def keep_network(self, result: training.NetworkResult) -> None:
-        """Keep the networks of all folds for new volumes; see ``models.keep_network``."""
+        """Keep the networks of all folds for new volumes; see ``kept.keep_network``."""
         kept.keep_network(result, self.cohort, self.profile, self.artifacts)
 
     def network_comparisons(self, own: pd.DataFrame) -> comparisons.ComparisonsResult:

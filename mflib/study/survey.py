@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from mflib.base.words import KEY
 from mflib.data import phantom
 from mflib.data import volume as volumes
 from mflib.models.dcnn import compute, saliency
+from mflib.models.dcnn.compute import NetworkSettings
 from mflib.models.dcnn.fold import load_network
 from mflib.models.dcnn.training import NetworkResult
 from mflib.show.figures.saliency import Case
@@ -66,39 +67,21 @@ class Checks:
 
 @dataclass(frozen=True, eq=False)
 class Survey:
-    """Grad-CAM of every segment towards what its network called it.
+    """Grad-CAM of every segment towards what its network called it; see `look`.
 
     Parameters
     ----------
-    study : the run
-    result : its networks
+    study, result : the run and its networks
+    models : the folds' networks
     maps : by position in the segments, on the grid of the network's last map
     calls : KEY, fold, y_true, score, threshold, called; in the order of the segments
     """
 
     study: Study
     result: NetworkResult
-    maps: list[saliency.Map] = field(init=False)
-    calls: pd.DataFrame = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Look at every segment once."""
-        calls = self.study.cohort.segments[KEY].merge(self.result.predictions, on=KEY, validate="one_to_one")
-        calls["called"] = (calls["score"] >= calls["threshold"]).astype(int)
-        networks = {fold.number: model for fold, model in zip(self.study.folds, self.models, strict=True)}
-        with compute.reproducible(torch.get_num_threads()), compute.rounding(self.study.profile.network):
-            maps = [
-                saliency.grad_cam(networks[row.fold], self.result.inputs[position], row.called)
-                for position, row in enumerate(calls.itertuples())
-            ]
-        object.__setattr__(self, "calls", calls)
-        object.__setattr__(self, "maps", maps)
-
-    @cached_property
-    def models(self) -> list[nn.Module]:
-        """The folds' networks."""
-        settings = self.study.profile.network
-        return [compute.placed(load_network(folder, settings), settings) for folder in self.result.folders]
+    models: list[nn.Module]
+    maps: list[saliency.Map]
+    calls: pd.DataFrame
 
     def gallery(self) -> list[Case]:
         """The most confident call of each kind: right and wrong, infiltrated and healthy."""
@@ -120,9 +103,13 @@ class Survey:
             name: [m for position, m in found.items() if self.calls["called"].iloc[position] == called]
             for name, called in kinds.items()
         }
-        depth_mm = float(np.mean([self._extent_mm(segment) for segment in self._segments]))
+        cohort = self.study.cohort
+        extents_mm = [
+            cohort.annotation(segment).roi_size[1] * volumes.read_header(cohort.root / segment["path"]).spacing_mm[1]
+            for segment in self._segments
+        ]
         profiles = {name: saliency.by_depth(maps) for name, maps in groups.items() if maps}
-        return saliency.by_depth(found.values()), depth_mm, profiles
+        return saliency.by_depth(found.values()), float(np.mean(extents_mm)), profiles
 
     def tissues(self) -> pd.DataFrame:
         """Tissue, share of the saliency and of the region (mean, percent); no rows where tissues are not known."""
@@ -149,23 +136,21 @@ class Survey:
 
     def checks(self) -> Checks:
         """Forget the weights, shuffle the labels, ask the other folds, hide parts of the volume."""
-        with compute.reproducible(torch.get_num_threads()), compute.rounding(self.study.profile.network):
-            return self._checks()
-
-    def _checks(self) -> Checks:
         fold, profile = self.study.folds[0], self.study.profile
         chosen = fold.test[np.linspace(0, len(fold.test) - 1, min(CHECKED, len(fold.test))).astype(int)]
         volumes = [self.result.inputs[int(position)] for position in chosen]
-        weights = saliency.weight_check(self.models[0], volumes, seed=profile.seed)
-        shuffled = self.study.network_on_shuffled_labels(fold)
-        pair = [self.models[0], compute.placed(load_network(shuffled.folders[0], profile.network), profile.network)]
-        likeness = {
-            OTHERS: float(saliency.stability(self.models, volumes)["similarity"].mean()),
-            SHUFFLED: float(saliency.stability(pair, volumes)["similarity"].mean()),
-        }
-        if torch.cuda.is_available() or np.prod(profile.network.size) <= LARGEST:
-            return Checks(weights, likeness | {OCCLUSION: self._occlusion(volumes[:OCCLUDED])})
-        return Checks(weights, likeness, "Occlusion was left out: at this size it wants a GPU.")
+        small = torch.cuda.is_available() or np.prod(profile.network.size) <= LARGEST
+        with compute.reproducible(torch.get_num_threads()), compute.rounding(profile.network):
+            weights = saliency.weight_check(self.models[0], volumes, seed=profile.seed)
+            shuffled = self.study.network_on_shuffled_labels(fold)
+            pair = [self.models[0], _network(shuffled.folders[0], profile.network)]
+            likeness = {
+                OTHERS: float(saliency.stability(self.models, volumes)["similarity"].mean()),
+                SHUFFLED: float(saliency.stability(pair, volumes)["similarity"].mean()),
+            }
+            if small:
+                likeness[OCCLUSION] = self._occlusion(volumes[:OCCLUDED])
+        return Checks(weights, likeness, "" if small else "Occlusion was left out: at this size it wants a GPU.")
 
     @cached_property
     def _segments(self) -> list[dict[str, Any]]:
@@ -193,8 +178,20 @@ class Survey:
         map = saliency.to_shape(self.maps[position], size, region.voxels.shape)
         return Case(label, region.voxels, map, self.study.cohort.volume(segment).spacing_mm)
 
-    def _extent_mm(self, segment: Mapping[str, Any]) -> float:
-        """Extent of the region in depth."""
-        cohort = self.study.cohort
-        spacing_mm = volumes.read_header(cohort.root / segment["path"]).spacing_mm
-        return cohort.annotation(segment).roi_size[1] * spacing_mm[1]
+
+def look(study: Study, result: NetworkResult) -> Survey:
+    """Look at every segment once, with the network that had not seen it, towards what that network called it."""
+    calls = study.cohort.segments[KEY].merge(result.predictions, on=KEY, validate="one_to_one")
+    calls["called"] = (calls["score"] >= calls["threshold"]).astype(int)
+    models = [_network(folder, study.profile.network) for folder in result.folders]
+    networks = {fold.number: model for fold, model in zip(study.folds, models, strict=True)}
+    with compute.reproducible(torch.get_num_threads()), compute.rounding(study.profile.network):
+        maps = [
+            saliency.grad_cam(networks[row.fold], result.inputs[position], row.called)
+            for position, row in enumerate(calls.itertuples())
+        ]
+    return Survey(study, result, models, maps, calls)
+
+
+def _network(folder: Path, settings: NetworkSettings) -> nn.Module:
+    return compute.placed(load_network(folder, settings), settings)

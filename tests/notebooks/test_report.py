@@ -26,7 +26,7 @@ from mflib.models.dcnn.fold import load_network
 from mflib.stats.performance.predictions import COLUMNS
 from mflib.study.pipeline import NOTEBOOKS, chosen
 from mflib.study.run import Study
-from mflib.study.survey import Survey
+from mflib.study.survey import look
 from tests import processes
 from tests.cluster import running
 from tests.notebooks.runs import SMALL, command, mflib, refused, write_profile
@@ -218,7 +218,7 @@ def test_the_survey_looks_at_every_segment_with_the_network_that_had_not_seen_it
     monkeypatch.setenv("MFLIB_REPORT", str(finished))
     study = Study.open(str(finished.parent / "small.yaml"), str(small_phantom), str(finished))
     result = study.network(lambda history: pytest.fail("a finished fold was trained again"))
-    survey = Survey(study, result)
+    survey = look(study, result)
     segments, size = study.cohort.segments, study.profile.network.size
     for fold, folder in zip(study.folds, result.folders, strict=True):
         model = load_network(folder, study.profile.network)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mflib.study import predict
-from mflib.study.predict.models import Models
+from mflib.study.predict import Models
 from mflib.study.run import Study
 from tests.conftest import write_cohort
 from tests.notebooks.runs import SMALL

@@ -12,9 +12,9 @@ from sklearn.covariance import LedoitWolf
 
 from mflib.data import preprocess
 from mflib.data.volume import Volume
-from mflib.study.predict import applicability
-from mflib.study.predict.manifest import Reference
-from mflib.study.predict.models import Models
+from mflib.study import applicability
+from mflib.study.learnt import Reference
+from mflib.study.predict import Models
 from mflib.study.run import Study
 
 NAMES = ["a", "b", "c", "constant"]

@@ -15,8 +15,8 @@ from mflib.base.errors import RunError
 from mflib.base.words import KEY
 from mflib.data import cohort as cohorts
 from mflib.stats import performance
-from mflib.study.predict import external as external_tables
-from mflib.study.predict.results import External
+from mflib.study import external as external_tables
+from mflib.study.external import External
 from mflib.study.run import Study
 from tests.stats.toy import predictions, probabilities
 

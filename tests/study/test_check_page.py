@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from mflib.base import files
 from mflib.data import check, cohort, phantom, quality
 from mflib.data import volume as volumes
-from mflib.study import check_page
+from mflib.study import page as pages
 
 MakeCohort = Callable[..., Path]
 POINTS = "derivatives/annotations/refpoints_roi.tsv"
@@ -37,7 +37,7 @@ def spoil(root: Path) -> None:
 
 
 def write(root: Path, path: Path) -> Path:
-    check_page.write(check.inspect(root, progress=False), path)
+    pages.write_check(check.inspect(root, progress=False), path)
     return path
 
 

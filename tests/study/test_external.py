@@ -19,9 +19,9 @@ from mflib.data import cohort as cohorts
 from mflib.data.cohort import Cohort
 from mflib.data.volume import find_sidecar, read, write
 from mflib.stats import performance
-from mflib.study import predict
-from mflib.study.predict.models import Models
-from mflib.study.predict.results import External
+from mflib.study import external
+from mflib.study.external import External
+from mflib.study.predict import Models
 from mflib.study.run import Study
 from tests.conftest import write_cohort
 
@@ -40,7 +40,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 @pytest.fixture(scope="module")
 def found(models: Models, other: Cohort) -> External:
-    return predict.score_cohort(models, other, workers=1)
+    return external.score_cohort(models, other, workers=1)
 
 
 def stored(models: Models) -> dict[str, str]:
@@ -49,14 +49,14 @@ def stored(models: Models) -> dict[str, str]:
 
 def test_nothing_that_is_stored_changes(models: Models, other: Cohort) -> None:
     before = stored(models)
-    predict.score_cohort(models, other, workers=1)
+    external.score_cohort(models, other, workers=1)
     assert stored(models) == before
 
 
 def test_what_takes_long_is_handed_to_others_who_read_the_models_themselves(
     models: Models, other: Cohort, found: External, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = sys.modules["mflib.study.predict.external"]
+    place = sys.modules["mflib.study.external"]
     monkeypatch.setattr(place, "LOOK", 0.0)
     monkeypatch.setattr(place, "START", 0.0)
     outcomes, handed = parallel.outcomes, []
@@ -66,7 +66,7 @@ def test_what_takes_long_is_handed_to_others_who_read_the_models_themselves(
         return outcomes(function, shared, items, workers=1)
 
     monkeypatch.setattr(parallel, "outcomes", here)
-    again = predict.score_cohort(models, other, workers=2)
+    again = external.score_cohort(models, other, workers=2)
     assert handed == [(models, 8, 1), (models.run, 7, 2)]
     pd.testing.assert_frame_equal(again.predictions, found.predictions)
 
@@ -96,7 +96,7 @@ def test_scores_do_not_depend_on_the_other_segments_or_on_labels(
     models: Models, other: Cohort, found: External
 ) -> None:
     few = other.segments.iloc[3:5].reset_index(drop=True)
-    part = predict.score_cohort(models, replace(other, segments=few.assign(label=1 - few["label"])), workers=1)
+    part = external.score_cohort(models, replace(other, segments=few.assign(label=1 - few["label"])), workers=1)
     both = part.predictions.merge(found.predictions, on=[*KEY, "model"], suffixes=("", "_all"))
     assert len(both) == 4
     np.testing.assert_array_equal(both["score"], both["score_all"])
@@ -117,7 +117,7 @@ def test_what_the_models_learnt_from_and_what_cannot_be_measured_is_named(
             volume = study.cohort.volume(study.cohort.segments.to_dict("records")[7])
         write(volume, root / segment["path"])
     assert find_sidecar(root / broken["path"]).exists()
-    found = predict.score_cohort(models, replace(other, root=root), workers=1)
+    found = external.score_cohort(models, replace(other, root=root), workers=1)
     reasons = dict(zip(map(tuple, found.failures[KEY].to_numpy()), found.failures["reason"], strict=True))
     assert "expected a brighter bone" in reasons.pop(tuple(broken[key] for key in KEY))
     assert "learnt from this very volume" in reasons.pop(tuple(learnt[key] for key in KEY))
@@ -126,4 +126,4 @@ def test_what_the_models_learnt_from_and_what_cannot_be_measured_is_named(
 
     none = replace(other, root=root, segments=other.segments.iloc[:1])
     with pytest.raises(FileError, match=r"no segment of Test clinic .* the first: .*brighter bone"):
-        predict.score_cohort(models, none, workers=1)
+        external.score_cohort(models, none, workers=1)

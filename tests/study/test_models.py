@@ -19,10 +19,10 @@ from mflib.data import preprocess
 from mflib.data.volume import Annotation
 from mflib.models.dcnn import inputs, network, saliency
 from mflib.models.texture import bank
+from mflib.study import learnt, predict
 from mflib.study.kept import arrays
-from mflib.study.predict import learnt, manifest
-from mflib.study.predict.learnt import Trees
-from mflib.study.predict.models import Models
+from mflib.study.learnt import Trees
+from mflib.study.predict import Models
 from mflib.study.run import Study
 from tests.models.test_transfer import released
 
@@ -40,7 +40,7 @@ def test_stored_forests_repeat_the_runs_predictions_to_the_last_digit(
     for fold, (stored, trees) in zip(study.folds, models.scorers.forests, strict=True):
         rows = study.texture.iloc[fold.test]
         own = rows[KEY].merge(predictions[predictions["model"] == "random_forest"], on=KEY, how="left")
-        assert (own["fold"] == stored.number).all()
+        assert (own["fold"] == stored.fold).all()
         np.testing.assert_array_equal(trees.scores(rows[list(stored.features)].to_numpy(float)), own["score"])
         np.testing.assert_array_equal(own["threshold"], stored.threshold)
 
@@ -146,15 +146,15 @@ def test_a_frozen_network_is_kept_whole_and_without_the_place_of_its_weights(stu
     frozen = Study(profile, "frozen", tmp_path / "run", {})
     result = frozen.network()
     frozen.keep_network(result)
-    kept = manifest.read(frozen.artifacts, "dcnn")
+    kept = learnt.read(frozen.artifacts, "dcnn")
     assert str(tmp_path) not in (frozen.artifacts / "model_dcnn.json").read_text()
     own = result.predictions.set_index(KEY)["score"]
     for fold, stored in zip(frozen.folds, kept.folds, strict=True):
-        content = manifest.read_stored(frozen.artifacts, stored.file, stored.sha256)
+        content = learnt.read_stored(frozen.artifacts, stored.file, stored.sha256)
         model = learnt.read_network(stored.file, content, profile.network)
         for position in fold.test[:5]:
             key = tuple(frozen.cohort.segments.loc[position, KEY])
-            (score,) = learnt.network_scores([model], result.inputs[int(position)], profile.network)
+            (score,) = predict.network_scores([model], result.inputs[int(position)], profile.network)
             # The head was fitted in float64 and is stored in float32.
             assert score == pytest.approx(own[key], abs=1e-4)
 

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from mflib.study.predict import learnt
+from mflib.study import applicability
 
 
 def predictions(rng: np.random.Generator, slope: float = 6.0, patients: int = 40, segments: int = 8) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def test_probability_and_interval_are_those_of_a_sandwich_by_hand() -> None:
     correction = clusters / (clusters - 1) * (n - 1) / (n - 2)
     covariance = correction * bread @ (by_patient.T @ by_patient) @ bread
 
-    calibration = learnt.fit_calibration(table)
+    calibration = applicability.fit_calibration(table)
     for at in (-0.3, 0.0, 0.2):
         point = np.array([1, at])
         reach = 1.959963985 * np.sqrt(point @ covariance @ point)
@@ -50,6 +50,6 @@ def test_probability_and_interval_are_those_of_a_sandwich_by_hand() -> None:
     ],
 )
 def test_where_margins_say_nothing_there_is_no_probability_but_a_reason(changes: dict[str, object], said: str) -> None:
-    calibration = learnt.fit_calibration(predictions(np.random.default_rng(3)).assign(**changes))
+    calibration = applicability.fit_calibration(predictions(np.random.default_rng(3)).assign(**changes))
     assert calibration(0.1) is None
     assert said in calibration.note

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from nbclient import NotebookClient
 from mflib.base.errors import InputError, RunError
 from mflib.base.settings import flat, merged
 from mflib.study import profile as profiles
+from mflib.study.pipeline import NOTEBOOKS, STEPS
 from mflib.study.profile import choose, read
 from mflib.study.run import Study
 from tests.conftest import write_cohort
@@ -161,7 +163,41 @@ def test_a_wrong_setting_is_two_lines_in_a_notebook() -> None:
     assert "the nearest is forest.trees" in error.traceback[-1]
 
 
-def test_a_study_says_what_it_is() -> None:
+def test_a_study_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     study = Study.open(changes={"forest": {"trees": 9}})
     assert str(study) in study._repr_html_().replace("&#x27;", "'")
     assert "forest.trees</th><td>9 (changed)</td>" in study._repr_html_()
+
+
+def test_a_study_shows_the_settings_that_its_notebook_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    study = Study.open()
+    assert "forest.trees" in study._repr_html_() and "pitfalls.trees" in study._repr_html_()
+    monkeypatch.setenv("JPY_SESSION_NAME", "/home/somebody/notebooks/07_pitfalls.ipynb")
+    assert "pitfalls.trees" in study._repr_html_() and "forest.trees" not in study._repr_html_()
+    monkeypatch.setenv("JPY_SESSION_NAME", "08_published_figures.ipynb")
+    assert "preprocessing.bright" not in study._repr_html_() and '<th scope="row">seed</th>' in study._repr_html_()
+
+
+# What a notebook asks its study for, and the settings that this follows from.
+ASKED = {
+    r"study\.(region|quality|pictures)\b": {"preprocessing"},
+    r"study\.texture\b": {"preprocessing", "texture"},
+    r"study\.perturbed\b": {"robustness"},
+    r"study\.(keep_)?forest\b": {"forest"},
+    r"study\.(keep_)?network\b": {"network"},
+    r"study\.network_comparisons\b": {"comparisons"},
+    r"study\.predictions\b|predict\.load\b": {"preprocessing", "texture", "robustness", "forest", "network"},
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_the_groups_of_a_notebook_are_those_that_it_asks_for(step: str) -> None:
+    cells = nbformat.read(NOTEBOOKS / f"{step}.ipynb", as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    named = set(re.findall(r"study\.profile\.(\w+)", code)) - {"seed", "split", "n_folds", "scheduler"}
+    asked = named.union(*(groups for pattern, groups in ASKED.items() if re.search(pattern, code)))
+    if "forest" in asked:
+        asked.add("robustness")  # features that do not repeat may be left out of a forest
+    assert asked == set(profiles.GROUPS[step])

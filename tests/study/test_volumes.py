@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from mflib.base.errors import FileError
 from mflib.cli import app
 from mflib.data.volume import find_sidecar, read
-from mflib.study import predict
-from mflib.study.predict.models import Models
-from mflib.study.predict.volumes import find
+from mflib.study import volumes
+from mflib.study.predict import Models
 from mflib.study.run import Study
+from mflib.study.volumes import find
 from tests.conftest import BONE, ROI_SIZE
 
 TABLE = "derivatives/annotations/refpoints_roi.tsv"
@@ -127,7 +127,7 @@ def test_one_volume_that_fails_keeps_no_other_from_being_assessed(
 ) -> None:
     cut, missing = tmp_path / volume.name.replace("L34", "L45"), tmp_path / "no\x1b[2J.mha"
     cut.write_bytes(volume.read_bytes()[:200])
-    assessments, failures = predict.assess_all(models, [missing, cut, volume], study.cohort.root / TABLE)
+    assessments, failures = volumes.assess_all(models, [missing, cut, volume], study.cohort.root / TABLE)
     (found,) = assessments
     alone = models.assess(read(volume), find([volume]).annotated[volume])
     assert found.results == alone.results
@@ -135,7 +135,7 @@ def test_one_volume_that_fails_keeps_no_other_from_being_assessed(
     assert found.volume.voxels.size <= alone.volume.voxels.size
     np.testing.assert_array_equal(found.volume.voxels[found.annotation.roi], alone.volume.voxels[alone.annotation.roi])
     assert list(failures) == [missing, cut]
-    lines = predict.failed(failures, 3).splitlines()
+    lines = volumes.failed(failures, 3).splitlines()
     assert lines[0] == "2 of 3 volumes could not be assessed:" and cut.name in lines[2]
     assert all(line.isprintable() for line in lines)
     assert "left out" not in capsys.readouterr().out
@@ -157,20 +157,20 @@ def test_the_table_and_the_text_say_the_same(models: Models, volume: Path, tmp_p
     named, hostile = (
         models.assess(read(volume), annotation, name) for name in ("sub-002_level-L34_lat-R_bmode", "x\x1b[2J")
     )
-    table = predict.table([named, hostile])
+    table = volumes.table([named, hostile])
     assert table["participant_id"].tolist()[:2] == ["sub-002"] * 2
     assert table["participant_id"].isna().tolist() == [False, False, True, True]
-    predict.write(table, tmp_path / "out.csv")
+    volumes.write(table, tmp_path / "out.csv")
     kept = pd.read_csv(tmp_path / "out.csv")
-    predict.write(table, tmp_path / "out.json")
+    volumes.write(table, tmp_path / "out.json")
     records = json.loads((tmp_path / "out.json").read_text())
     for row, (_, own) in enumerate(named.results.items()):
         assert kept["score"].iloc[row] == own.score
         assert records[row]["score"] == pytest.approx(own.score)
         assert records[row]["verdict"] == named.applicability.verdict
-    lines = predict.text([named, hostile]).splitlines()
+    lines = volumes.text([named, hostile]).splitlines()
     assert lines[0].startswith("Research use only")
     assert all(line.isprintable() for line in lines)
     assert lines.index("x?[2J") > lines.index("sub-002_level-L34_lat-R_bmode")
     with pytest.raises(FileError, match=r"expected \.csv or \.json"):
-        predict.write(table, tmp_path / "out.xlsx")
+        volumes.write(table, tmp_path / "out.xlsx")

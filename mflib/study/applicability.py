@@ -1,20 +1,24 @@
-"""Whether a volume looks like those that the models have learnt from: a model answers every question, asked or not."""
+"""What may be read from a score: whether the volume looks like those of the training, and how probable fat is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
 
 from mflib.models.texture import bank
-from mflib.study.predict.manifest import Reference
-from mflib.study.predict.results import Applicability, Verdict
+from mflib.stats.performance import probability
+from mflib.study.learnt import Reference
 
 Values = NDArray[np.float64]
+Verdict = Literal["inside", "at the edge", "outside"]
 # How far beyond the training range a value may lie, in widths of that range: it is named, and it decides.
 NAMED, DECIDES = 0.1, 1.0
 # Where all training values are nearly the same, a range is as wide as this share of them.
@@ -23,6 +27,27 @@ LEAST_WIDTH = 0.1
 FARTHEST = 3
 # Percentile of the training segments' own distances from which on a distance is out of the ordinary.
 EDGE = 95.0
+
+
+@dataclass(frozen=True)
+class Applicability:
+    """Whether a volume looks like those that the models have learnt from.
+
+    Parameters
+    ----------
+    verdict : "inside", "at the edge", or "outside" what the models have seen
+    distance : Mahalanobis distance of the texture to the training segments
+    percentile : share of training segments, in percent, that lie nearer when their own patient is left out
+    reasons : one sentence for each thing that is out of the ordinary
+    features : feature, value, low, high (of the training segments), beyond (how many widths of that range the value
+        lies beyond it, 0 inside), outside (True or False)
+    """
+
+    verdict: Verdict
+    distance: float
+    percentile: float
+    reasons: tuple[str, ...]
+    features: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +120,7 @@ def judge(
     ----------
     known : of `seen`
     texture : every texture feature of the volume, and its number of grey levels
-    acquisition : of `study.models.acquisition`
+    acquisition : of `kept.acquisition`
     doubts : sentences on what cannot be trusted in this volume
     """
     distance = float(known.cloud.distances(texture[known.names].to_numpy(float)[None])[0])
@@ -144,3 +169,76 @@ def _beyond(reference: Reference, features: pd.DataFrame) -> list[str]:
         count = f"{len(texture)} of {reference.texture.shape[1]} texture features are beyond their training range"
         sentences.append(f"{count}; these are the farthest.")
     return sentences
+
+
+LEVEL = 0.95
+SINGLE = (
+    "The probability is fitted on the margins of single models; those of their mean spread less, so it is rather too "
+    "near to the share of infiltrated segments in training."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """P = expit(a + b margin), with the covariance of a and b.
+
+    Parameters
+    ----------
+    coefficients, covariance : (2,) and (2, 2); empty where there is no fit
+    note : why there is none, or what to know of it
+    """
+
+    coefficients: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    note: str
+
+    def __call__(self, margin: float) -> tuple[float, float, float] | None:
+        """Probability of infiltration with the 95 % interval of the fit, None where there is none.
+
+        The interval says how sure the fit is, not how sure this patient's label is.
+        """
+        if not self.coefficients.size:
+            return None
+        point = np.array([1.0, margin])
+        centre = float(point @ self.coefficients)
+        reach = float(norm.ppf(0.5 + LEVEL / 2) * np.sqrt(point @ self.covariance @ point))
+        probability, low, high = (float(expit(value)) for value in (centre, centre - reach, centre + reach))
+        return probability, low, high
+
+
+def fit_calibration(predictions: pd.DataFrame) -> Calibration:
+    """Calibrate by the run's out-of-fold predictions, each at the margin to the threshold of its own fold.
+
+    Every margin is of one fold's model, and the mean over the folds' models that a new patient is scored by spreads
+    less. So probabilities of an ensemble are rather too near to the run's share of infiltrated segments than too far
+    from it. Patients are clusters (sandwich covariance), as in ``performance.calibration``.
+
+    Parameters
+    ----------
+    predictions : one model's predictions table
+    """
+    labels = predictions["y_true"].to_numpy()
+    margins = (predictions["score"] - predictions["threshold"]).to_numpy()
+    patients = predictions["participant_id"]
+    reason = _unfit(labels, margins, patients)
+    if not reason:
+        fitted = probability.fit_clustered(probability.logistic_regression(margins, labels, slope=True), patients)
+        coefficients, covariance = np.asarray(fitted.params), np.asarray(fitted.cov_params())
+        if not (np.isfinite(coefficients).all() and np.isfinite(covariance).all()):
+            reason = "No probability: the fit of the run's own margins has no finite solution."
+        elif coefficients[1] <= 0:
+            reason = "No probability: in the run's own patients a higher score does not mean infiltration more often."
+        else:
+            return Calibration(coefficients, covariance, SINGLE)
+    return Calibration(np.empty(0), np.empty((0, 0)), reason)
+
+
+def _unfit(labels: NDArray[np.int64], margins: NDArray[np.float64], patients: pd.Series) -> str:
+    """Why a logistic regression has no finite maximum, or no variance; empty where it has both."""
+    if len(np.unique(labels)) < 2:
+        return f"No probability: the run has segments of label {labels[0]} only."
+    if patients.nunique() < 2:
+        return "No probability: the run has one patient only."
+    if probability.separated(margins, labels):
+        return "No probability: one margin parts the classes of the run, so no finite slope fits."
+    return ""

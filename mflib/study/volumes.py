@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mflib.base import files, tables
@@ -18,10 +19,14 @@ from mflib.data import cohort, cohort_tables
 from mflib.data import volume as volumes
 from mflib.data.cohort import NAME, SEGMENT_FILE
 from mflib.data.cohort_tables import ANNOTATIONS, MISSING, VOXELS, Fault, Key
-from mflib.data.volume import Annotation, stem
-from mflib.study.predict.models import Models
-from mflib.study.predict.page import cropped
-from mflib.study.predict.results import CALLS, INTERVAL, NOT_READ, RESEARCH, VERDICTS, Assessment, ModelResult
+from mflib.data.volume import Annotation, Volume
+from mflib.study.predict import CALLS, INTERVAL, NOT_READ, RESEARCH, VERDICTS, Assessment, ModelResult, Models
+
+COLUMNS = [
+    "volume", *KEY, "verdict", "model", "score", "threshold", "called", "votes", "folds", "probability", "low", "high",
+    "distance", "percentile", "reasons", "notices", "note",
+]  # fmt: skip
+MARGIN_MM = 3.0  # around what a page shows of a volume
 
 
 def table(assessments: Sequence[Assessment]) -> pd.DataFrame:
@@ -34,9 +39,14 @@ def table(assessments: Sequence[Assessment]) -> pd.DataFrame:
         ``called`` (1 infiltration), ``votes``, ``folds``, ``probability``, ``low``, ``high``, ``distance``,
         ``percentile``, ``reasons``, ``notices`` (sentences), ``note`` (on the probability).
     """
-    return pd.DataFrame(
-        [_result_row(assessment, result) for assessment in assessments for result in assessment.results.values()]
-    )
+    rows = []
+    for one in assessments:
+        found, key = one.applicability, dict(zip(KEY, one.key or (None, None, None), strict=True))
+        sentences = {"reasons": " ".join(found.reasons), "notices": " ".join(one.notices)}
+        of_volume = {"volume": one.name, **key, "verdict": found.verdict, "distance": found.distance, **sentences}
+        of_volume["percentile"] = found.percentile
+        rows += [of_volume | asdict(result) for result in one.results.values()]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
@@ -64,29 +74,6 @@ def text(assessments: Sequence[Assessment]) -> str:
         lines += [f"  {unread}{_line(result)}" for result in one.results.values()]
         lines += [f"  {printable(notice)}" for notice in one.notices]
     return "\n".join(lines)
-
-
-def _result_row(assessment: Assessment, result: ModelResult) -> dict[str, object]:
-    applicable = assessment.applicability
-    return {
-        "volume": assessment.name,
-        **dict(zip(KEY, assessment.key or (None, None, None), strict=True)),
-        "verdict": applicable.verdict,
-        "model": result.model,
-        "score": result.score,
-        "threshold": result.threshold,
-        "called": result.called,
-        "votes": result.votes,
-        "folds": result.folds,
-        "probability": result.probability,
-        "low": result.low,
-        "high": result.high,
-        "distance": applicable.distance,
-        "percentile": applicable.percentile,
-        "reasons": " ".join(applicable.reasons),
-        "notices": " ".join(assessment.notices),
-        "note": result.note,
-    }
 
 
 def _line(result: ModelResult) -> str:
@@ -122,50 +109,11 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A row of an annotations table, its cells as they stand there; only what is asked for is looked at.
-
-    Parameters
-    ----------
-    table : name of the file
-    number : line in it
-    cells : by column
-    """
-
-    table: str
-    number: int
-    cells: dict[str, str]
-
-    @property
-    def excluded(self) -> str:
-        """Why the volume is not to be used; empty where it is."""
-        if not cohort_tables.excludes(self.cells.get("quality", "")):
-            return ""
-        reason = self.cells.get("quality_reason", "")
-        return "no reason given" if reason.lower() in MISSING else reason
-
-    def annotation(self, volume: str) -> Annotation:
-        """The row's points and region, of a volume that is named in messages.
-
-        Raises
-        ------
-        FileError
-            A cell that is no voxel.
-        """
-        for name, least in VOXELS.items():
-            cell = self.cells.get(name, "")
-            if not (cell.isascii() and cell.isdigit() and len(cell) < 10 and int(cell) >= least):
-                expected = f"a whole number of at least {least}"
-                raise FileError(f"{volume}: {Fault(self.table, self.number, name, repr(cell), expected)}")
-        return Annotation.from_row(self.cells)
-
-
-@dataclass(frozen=True)
 class Table:
-    """A table of annotations: its file name, and its rows by name of the volume and by key."""
+    """A table of annotations: its file name, and line and cells of its rows by name of the volume and by key."""
 
     name: str
-    rows: dict[str | Key, list[Row]]
+    rows: Mapping[str | Key, list[tuple[int, dict[str, str]]]]
 
 
 def find(paths: Sequence[Path], annotations: Path | None = None) -> Asked:
@@ -187,22 +135,20 @@ def find(paths: Sequence[Path], annotations: Path | None = None) -> Asked:
     folders = [path for path in paths if path.is_dir()]
     for path in paths:
         if path not in folders:
-            try:
-                _check_file(path)
-                _sort(asked, path, read(annotations or _around(path)), named=True)
-            except FileError as error:
-                asked.failures[path] = str(error)
+            _sort(asked, path, annotations, read, named=True)
     for folder in folders:
-        inside = _inside(folder)
-        table = read(annotations or _around(inside[0]))
+        inside = [folder / name for name in cohort.find_volumes(folder)[0].values()]
+        if not inside:
+            raise FileError(f"{folder}: found no volume, expected a cohort folder with names like {SEGMENT_FILE}")
+        read(annotations or _around(inside[0]))
         for path in inside:
             if path not in asked.annotated and path not in asked.failures:
-                _sort(asked, path, table, named=False)
+                _sort(asked, path, annotations, read, named=False)
     return asked
 
 
 def read_table(path: Path) -> Table:
-    """A table of annotations.
+    """A table of annotations, its cells as they stand there; only what is asked for is looked at.
 
     Raises
     ------
@@ -217,32 +163,46 @@ def read_table(path: Path) -> Table:
     if any(header.count(name) != 1 for name in VOXELS) or not ("volume" in header or set(KEY) <= set(header)):
         expected = f"columns {', '.join(KEY)} (or volume), and {', '.join(VOXELS)}, each once"
         raise FileError(f"{path.name}: found the columns {', '.join(header)[:300] or 'none'}, expected {expected}")
-    rows: dict[str | Key, list[Row]] = defaultdict(list)
+    rows: dict[str | Key, list[tuple[int, dict[str, str]]]] = defaultdict(list)
     for number, line in found.rows.items():
-        row = Row(path.name, number, dict(zip(header, line, strict=False)))
-        participant, level, side = (row.cells.get(name, "") for name in KEY)
-        rows[participant, level, side].append(row)
-        rows[row.cells.get("volume", "")].append(row)
+        cells = dict(zip(header, line, strict=False))
+        participant, level, side = (cells.get(name, "") for name in KEY)
+        rows[participant, level, side].append((number, cells))
+        rows[cells.get("volume", "")].append((number, cells))
     return Table(path.name, dict(rows))
 
 
-def _sort(asked: Asked, path: Path, table: Table, *, named: bool) -> None:
+def _sort(asked: Asked, path: Path, annotations: Path | None, read: Callable[[Path], Table], *, named: bool) -> None:
     """Put a volume where it belongs; one that is excluded is refused where somebody has named it."""
     try:
-        row = _row(path, table)
-        if not row.excluded:
-            asked.annotated[path] = row.annotation(path.name)
-        elif not named:
-            asked.excluded[path] = row.excluded
-        else:
-            found = f"excluded in {table.name}, row {row.number} ({row.excluded})"
+        if not path.is_file():
+            raise FileError(f"{path}: no such file, expected a NIfTI, NRRD or MHA volume, or a cohort folder")
+        table = read(annotations or _around(path))
+        number, cells = _row(path, table)
+        if not cohort_tables.excludes(cells.get("quality", "")):
+            asked.annotated[path] = _annotation(path.name, table.name, number, cells)
+            return
+        given = cells.get("quality_reason", "")
+        reason = "no reason given" if given.lower() in MISSING else given
+        if named:
+            found = f"excluded in {table.name}, row {number} ({reason})"
             raise FileError(f"{path.name}: found it {found}, expected a volume that is to be used")
+        asked.excluded[path] = reason
     except FileError as error:
         asked.failures[path] = str(error)
 
 
-def _row(path: Path, table: Table) -> Row:
-    match = NAME.fullmatch(_stem(path))
+def _annotation(volume: str, table: str, number: int, cells: dict[str, str]) -> Annotation:
+    for name, least in VOXELS.items():
+        cell = cells.get(name, "")
+        if not (cell.isascii() and cell.isdigit() and len(cell) < 10 and int(cell) >= least):
+            fault = Fault(table, number, name, repr(cell), f"a whole number of at least {least}")
+            raise FileError(f"{volume}: {fault}")
+    return Annotation.from_row(cells)
+
+
+def _row(path: Path, table: Table) -> tuple[int, dict[str, str]]:
+    match = NAME.fullmatch(volumes.stem(path))
     key = (match[1], match[2], match[3]) if match else None
     found = table.rows.get(path.name) or (table.rows.get(key) if key else None)
     name = " ".join(key) if key else f"volume {path.name}"
@@ -250,22 +210,8 @@ def _row(path: Path, table: Table) -> Row:
         sought = f"{name}, or volume {path.name}" if key else name
         raise FileError(f"{path.name}: found no annotation in {table.name}, expected a row of {sought}")
     if len(found) > 1:
-        again = Fault(table.name, found[1].number, None, f"{name} again", "each volume once")
-        raise FileError(f"{path.name}: {again}")
+        raise FileError(f"{path.name}: {Fault(table.name, found[1][0], None, f'{name} again', 'each volume once')}")
     return found[0]
-
-
-def _inside(folder: Path) -> list[Path]:
-    """The volumes of a cohort."""
-    found = [folder / name for name in cohort.find_volumes(folder)[0].values()]
-    if not found:
-        raise FileError(f"{folder}: found no volume, expected a cohort folder with names like {SEGMENT_FILE}")
-    return found
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise FileError(f"{path}: no such file, expected a NIfTI, NRRD or MHA volume, or a cohort folder")
 
 
 def _around(path: Path) -> Path:
@@ -274,13 +220,6 @@ def _around(path: Path) -> Path:
         if (folder / ANNOTATIONS).is_file():
             return folder / ANNOTATIONS
     raise FileError(f"{path.name}: found no {ANNOTATIONS} in a folder around it, expected it there or --annotations")
-
-
-def _stem(path: Path) -> str:
-    try:
-        return volumes.stem(path)
-    except FileError as error:
-        raise FileError(str(error)) from error
 
 
 def assess_all(
@@ -312,7 +251,9 @@ def assess_all(
     progress, assessments, failures = Progress("volumes", len(asked.annotated)), [], dict(asked.failures)
     for path, annotation in asked.annotated.items():
         try:
-            assessments.append(_assessed(models, path, annotation))
+            found = models.assess(volumes.read(path), annotation, volumes.stem(path))
+            part, moved = cropped(found.volume, annotation)
+            assessments.append(replace(found, volume=part, annotation=moved))
         except FileError as error:
             failures[path] = str(error)
         progress.advance(note=f"{len(failures)} failed" if failures else "")
@@ -325,7 +266,17 @@ def failed(failures: Mapping[Path, str], total: int) -> str:
     return "\n".join([*lines, *(printable(f"  {reason}") for reason in failures.values())])
 
 
-def _assessed(models: Models, path: Path, annotation: Annotation) -> Assessment:
-    found = models.assess(volumes.read(path), annotation, stem(path))
-    part, moved = cropped(found.volume, annotation)
-    return replace(found, volume=part, annotation=moved)
+def cropped(recorded: Volume, annotation: Annotation) -> tuple[Volume, Annotation]:
+    """The part of a volume around its annotation, and the annotation in it; the whole where little can be left out."""
+    margin = np.ceil(MARGIN_MM / np.array(recorded.spacing_mm)).astype(int)
+    start = np.array(annotation.roi_start)
+    places = np.array([annotation.bone, annotation.shadow, start, start + annotation.roi_size - 1])
+    first = np.maximum(places.min(axis=0) - margin, 0)
+    last = np.minimum(places.max(axis=0) + margin + 1, recorded.voxels.shape)
+    box = tuple(slice(begin, end) for begin, end in zip(first, last, strict=True))
+    part = recorded.voxels[box]
+    if part.size > 0.8 * recorded.voxels.size:
+        return recorded, annotation
+    bone, shadow, roi = (tuple(int(n) for n in place - first) for place in places[:3])
+    moved = Annotation(bone, shadow, roi, annotation.roi_size)  # type: ignore[arg-type]
+    return replace(recorded, voxels=np.ascontiguousarray(part)), moved

@@ -1,33 +1,101 @@
-"""The models of a run: read from its folder, and asked about one volume."""
+"""The trained models of a run, held against new volumes: for research only, and never learning from them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import nn
 
-from mflib.base.errors import FileError, InputError
-from mflib.base.settings import build
+from mflib.base.errors import FileError
 from mflib.base.words import KEY
 from mflib.data import preprocess
+from mflib.data.cohort import NAME
 from mflib.data.preprocess import Region
 from mflib.data.volume import Annotation, Volume
 from mflib.models import forest
-from mflib.models.dcnn import inputs, training
+from mflib.models.dcnn import compute, fold, inputs, saliency, training
 from mflib.models.dcnn.compute import NetworkSettings
 from mflib.models.texture import bank
 from mflib.stats import performance
-from mflib.study import kept as stored
-from mflib.study.predict import applicability, learnt, manifest
-from mflib.study.predict.applicability import Seen
-from mflib.study.predict.learnt import Calibration, Input, Trees
-from mflib.study.predict.manifest import GLCM, Manifest, StoredFold
-from mflib.study.predict.results import Applicability, Assessment, ModelResult
+from mflib.study import applicability, kept, learnt
+from mflib.study.applicability import Applicability, Calibration, Seen, Verdict
+from mflib.study.learnt import Manifest, StoredFold, Trees
+
+Input = NDArray[np.float32]
+RESEARCH = "Research use only. Not a medical device; not for diagnosis."
+CALLS = {0: "no infiltration", 1: "infiltration"}
+VERDICTS: dict[Verdict, str] = {
+    "inside": "Inside what the models have seen",
+    "at the edge": "At the edge of what the models have seen",
+    "outside": "Outside what the models have seen",
+}
+NOT_READ = "The scores below are not to be read."
+INTERVAL = "95 % interval of the fit"
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One model on one volume.
+
+    Parameters
+    ----------
+    model : its name in the predictions table
+    score : mean over the folds' models
+    threshold : mean over the folds' frozen thresholds
+    votes : how many of the folds' models call the volume as the ensemble does
+    folds : how many there are
+    called : 1 where ``score >= threshold``
+    probability, low, high : of infiltration with its 95 % interval, None where it cannot be said
+    note : why it cannot be said, or what to know of it
+    """
+
+    model: str
+    score: float
+    threshold: float
+    votes: int
+    folds: int
+    called: int
+    probability: float | None
+    low: float | None
+    high: float | None
+    note: str
+
+
+@dataclass(frozen=True, eq=False)
+class Assessment:
+    """All that is said of one volume.
+
+    Parameters
+    ----------
+    name : of the volume: its file name without the format, as ``sub-001_level-L45_lat-L_bmode``
+    volume, annotation : what was looked at
+    region : its region of interest, gain-normalised
+    results : by the name of the model
+    applicability : whether the models may be asked at all
+    saliency : (ni, nj, nk) float32 of the region: mean of the folds' Grad-CAMs towards what the network called;
+        all zero where nothing speaks for it
+    notices : sentences that a reader must see: doubtful reference points, an assumed dynamic range
+    """
+
+    name: str
+    volume: Volume
+    annotation: Annotation
+    region: Region
+    results: dict[str, ModelResult]
+    applicability: Applicability
+    saliency: NDArray[np.float32]
+    notices: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, str, str] | None:
+        """Participant, level and side, None where the name does not say them."""
+        match = NAME.fullmatch(self.name)
+        return (match[1], match[2], match[3]) if match else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,30 +136,22 @@ class Ensemble:
         return asked
 
     def results(self, texture: pd.Series, voxels: Input) -> dict[str, ModelResult]:
-        """What both ensembles say of one region.
-
-        Parameters
-        ----------
-        texture : of `complete`
-        voxels : the network's input, see `input`
-        """
-        by_forest = [
-            float(trees.scores(texture[list(fold.features)].to_numpy(float)[None])[0]) for fold, trees in self.forests
-        ]
-        by_network = learnt.network_scores([model for _, model in self.networks], voxels, self.network)
-        return {
-            forest.NAME: self._together(forest.NAME, by_forest, [fold for fold, _ in self.forests]),
-            training.MODEL: self._together(training.MODEL, by_network, [fold for fold, _ in self.networks]),
+        """What both ensembles say of one region: of `complete`, and of the network's input."""
+        scores = {
+            forest.NAME: [
+                float(trees.scores(texture[list(fold.features)].to_numpy(float)[None])[0])
+                for fold, trees in self.forests
+            ],
+            training.MODEL: network_scores([model for _, model in self.networks], voxels, self.network),
         }
-
-    def input(self, region: Region) -> Input:
-        """The network's input from a region."""
-        return inputs.of_region(region, self.preprocessing, self.network)
+        folds = {forest.NAME: [fold for fold, _ in self.forests], training.MODEL: [fold for fold, _ in self.networks]}
+        return {name: self._together(name, found, folds[name]) for name, found in scores.items()}
 
     def saliency(self, voxels: Input, towards: int, region: Region) -> Input:
-        """Mean of the networks' Grad-CAMs, on the voxels of the region."""
-        models = [model for _, model in self.networks]
-        return learnt.network_saliency(models, voxels, towards, region, self.network)
+        """Mean of the networks' Grad-CAMs towards a call, on the voxels of the region."""
+        with compute.reproducible(), compute.rounding(self.network):
+            maps = [saliency.grad_cam(model, voxels, towards) for _, model in self.networks]
+        return saliency.to_shape(np.mean(maps, axis=0), self.network.size, region.voxels.shape)
 
     def _together(self, model: str, scores: Sequence[float], folds: Sequence[StoredFold]) -> ModelResult:
         """Mean score against mean threshold, which is the mean margin against zero."""
@@ -105,21 +165,11 @@ class Ensemble:
         return ModelResult(model, score, threshold, votes, len(folds), called, probability, low, high, calibration.note)
 
 
-def texture_settings(values: Mapping[str, Any], folds: Sequence[StoredFold]) -> bank.TextureSettings:
-    """What of the run's texture the forests ask for: a few of many combinations, each with the same numbers.
-
-    Raises
-    ------
-    FileError
-        A setting or combination that does not exist.
-    """
-    found = {match.groups() for fold in folds for name in fold.features if (match := GLCM.fullmatch(name))}
-    levels, steps = ({int(combination[part]) for combination in found} for part in (0, 1))
-    grid = {"levels": tuple(sorted(levels)), "steps": tuple(sorted(steps))}
-    try:
-        return bank.TextureSettings(**{**values, **grid})
-    except (TypeError, ValueError) as error:
-        raise FileError(f"texture settings: {error}") from error
+def network_scores(models: list[nn.Module], voxels: Input, settings: NetworkSettings) -> list[float]:
+    """Score of each network, in [0, 1]."""
+    position = np.zeros(1, dtype=np.intp)
+    with compute.reproducible():
+        return [float(fold.logits(model, voxels[None], position, settings).sigmoid()[0]) for model in models]
 
 
 LEARNT = "The models have learnt from this very volume, so what they say of it is no test."
@@ -203,7 +253,7 @@ def look(asked: Ensemble, volume: Volume, annotation: Annotation) -> Look:
     try:
         region = preprocess.region(volume, annotation, asked.preprocessing)
         texture = asked.complete(bank.measure(region.voxels, region.dynamic_range_db, asked.texture))
-        voxels = asked.input(region)
+        voxels = inputs.of_region(region, asked.preprocessing, asked.network)
     except ValueError as error:
         raise FileError(str(error)) from error
     applicable = held_against(asked.seen, volume, annotation, region, texture)
@@ -219,38 +269,27 @@ def load(run: Path) -> Models:
         They are missing, damaged, exchanged, made by another version, or not of one run.
     """
     artifacts = run / "artifacts"
-    of_forest, of_network = (manifest.read(artifacts, name) for name in (forest.NAME, training.MODEL))
+    of_forest, of_network = (learnt.read(artifacts, name) for name in (forest.NAME, training.MODEL))
     _check_same_run(of_forest, of_network)
-    assert of_forest.reference is not None, "a forest's manifest has one"
-    preprocessing, settings = _preprocessing(of_forest), _network_settings(of_network)
+    both, settings = (of_forest, of_network), learnt.network_settings(of_network)
+    files = {one.file: learnt.read_stored(artifacts, one.file, one.sha256) for of in both for one in of.folds}
     scorers = Ensemble(
-        forests=[
-            (
-                fold,
-                learnt.read_trees(
-                    fold.file, manifest.read_stored(artifacts, fold.file, fold.sha256), len(fold.features)
-                ),
-            )
-            for fold in of_forest.folds
-        ],
-        networks=[
-            (fold, learnt.read_network(fold.file, manifest.read_stored(artifacts, fold.file, fold.sha256), settings))
-            for fold in of_network.folds
-        ],
-        preprocessing=preprocessing,
-        texture=texture_settings(of_forest.settings, of_forest.folds),
+        forests=[(one, learnt.read_trees(one.file, files[one.file], len(one.features))) for one in of_forest.folds],
+        networks=[(one, learnt.read_network(one.file, files[one.file], settings)) for one in of_network.folds],
+        preprocessing=of_forest.preprocessing,
+        texture=learnt.texture_settings(of_forest),
         network=settings,
-        calibrations={one.model: learnt.fit_calibration(one.predictions) for one in (of_forest, of_network)},
-        seen=applicability.seen(of_forest.reference),
+        calibrations={one.model: applicability.fit_calibration(one.table) for one in both},
+        seen=applicability.seen(learnt.reference(of_forest)),
     )
     return Models(
-        cohort_name=of_forest.cohort_name,
-        synthetic=of_forest.synthetic,
+        cohort_name=of_forest.cohort.name,
+        synthetic=of_forest.cohort.synthetic,
         profile=_profile(of_forest),
         commit=of_forest.made_with.get("commit", "unknown"),
-        performance=pd.DataFrame([_performance(one) for one in (of_forest, of_network)]),
+        performance=pd.DataFrame([_performance(one) for one in both]),
         versions={"mflib": of_forest.made_with.get("mflib", "unknown")} | of_forest.versions,
-        files={fold.file: fold.sha256 for one in (of_forest, of_network) for fold in one.folds},
+        files={one.file: one.sha256 for of in both for one in of.folds},
         run=run,
         scorers=scorers,
     )
@@ -261,15 +300,15 @@ def held_against(
 ) -> Applicability:
     """Whether the models may be asked about this volume."""
     doubts = tuple(f"The reference points are not to be trusted: {flag}." for flag in region.references.flags)
-    stated = seen.reference.acquisition[stored.STATED_RANGE].notna().all()
+    stated = seen.reference.acquisition[kept.STATED_RANGE].notna().all()
     if stated and volume.dynamic_range_db is None:
         doubts += ("The sidecar does not state the dynamic range, as those of all training volumes do.",)
-    return applicability.judge(seen, texture, stored.acquisition(volume, annotation, region), doubts)
+    return applicability.judge(seen, texture, kept.acquisition(volume, annotation, region), doubts)
 
 
 def remarks(seen: Seen, volume: Volume) -> tuple[str, ...]:
     """What the sidecar says of the machine that no training volume's does, and whether the volume is one of them."""
-    learnt = (LEARNT,) if stored.voxels_digest(volume) in seen.reference.voxels else ()
+    learnt = (LEARNT,) if kept.voxels_digest(volume) in seen.reference.voxels else ()
     return learnt + tuple(
         f"{name} is {str(volume.sidecar[name])[:WORD]!r}, in training {', '.join(map(repr, known))}."
         for name, known in seen.reference.words.items()
@@ -279,7 +318,7 @@ def remarks(seen: Seen, volume: Volume) -> tuple[str, ...]:
 
 def _check_same_run(one: Manifest, other: Manifest) -> None:
     """Forest and network must have learnt from the same segments with the same labels."""
-    segments = [set(m.predictions[[*KEY, "y_true"]].itertuples(index=False, name=None)) for m in (one, other)]
+    segments = [set(m.table[[*KEY, "y_true"]].itertuples(index=False, name=None)) for m in (one, other)]
     if segments[0] != segments[1] or one.preprocessing != other.preprocessing or one.run != other.run:
         raise FileError(
             f"{one.model} and {other.model} were not made from the same segments with the same settings; expected the "
@@ -287,30 +326,8 @@ def _check_same_run(one: Manifest, other: Manifest) -> None:
         )
 
 
-def _preprocessing(of_forest: Manifest) -> preprocess.GainSettings:
-    values = of_forest.preprocessing
-    wrong = [f"{name} {v!r}" for name, v in values.items() if isinstance(v, bool) or not isinstance(v, int | float)]
-    if wrong:
-        raise FileError(f"preprocessing: found {', '.join(wrong)}, expected numbers")
-    return _built(preprocess.GainSettings, "preprocessing", values)
-
-
-def _network_settings(of_network: Manifest) -> NetworkSettings:
-    settings: NetworkSettings = _built(NetworkSettings, "network settings", of_network.settings)
-    learnt.check_network(settings)
-    # Batches of one, and no gradients that rounding could spoil: only precision and architecture matter here.
-    return replace(settings, batch=1)
-
-
-def _built(kind: Any, name: str, values: dict[str, Any]) -> Any:
-    try:
-        return build(kind, values, f"the {name} of a stored model")
-    except InputError as error:
-        raise FileError(str(error)) from error
-
-
 def _profile(of_forest: Manifest) -> dict[str, str]:
-    predictions, run = of_forest.predictions, of_forest.run
+    predictions, run = of_forest.table, of_forest.run
     return {
         "Split": f"by {run.get('split')}",
         "Folds": str(run.get("n_folds")),
@@ -323,8 +340,7 @@ def _profile(of_forest: Manifest) -> dict[str, str]:
 
 def _performance(one: Manifest) -> dict[str, object]:
     """How good the model was in its own cross-validation."""
-    pooled = performance.summary(one.predictions).set_index("metric")
-    found: dict[str, object] = {"model": one.model, "auc": pooled.loc["auc", "pooled"]}
+    pooled = performance.summary(one.table).set_index("metric")
+    found: dict[str, object] = {name: pooled.loc[name, "pooled"] for name in ("auc", "sensitivity", "specificity")}
     found |= {end: pooled.loc["auc", end] for end in ("low", "high")}
-    found |= {name: pooled.loc[name, "pooled"] for name in ("sensitivity", "specificity")}
-    return found | {"segments": len(one.predictions), "patients": one.predictions["participant_id"].nunique()}
+    return {"model": one.model, "segments": len(one.table), "patients": one.table["participant_id"].nunique(), **found}

@@ -13,9 +13,9 @@ from bs4 import BeautifulSoup
 
 from mflib.data import preprocess
 from mflib.data.volume import Annotation, Volume
-from mflib.study.predict import page, results
-from mflib.study.predict.models import Models
-from mflib.study.predict.results import Applicability, Assessment, ModelResult
+from mflib.study import patient, predict, volumes
+from mflib.study.applicability import Applicability
+from mflib.study.predict import Assessment, ModelResult, Models
 
 ANNOTATION = Annotation((5, 6, 9), (5, 22, 9), (14, 10, 4), (20, 16, 10))
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -75,9 +75,9 @@ def names(participant: str) -> list[str]:
 
 def test_a_patient_has_a_page_and_the_same_bytes_every_time(tmp_path: Path) -> None:
     found = [assessment(name) for name in [*names("sub-002")[:1], *names("sub-001")]]
-    paths = page.write(models(), found, tmp_path / "one")
+    paths = patient.write(models(), found, tmp_path / "one")
     assert [path.name for path in paths] == ["sub-001.html", "sub-002.html"]
-    again = page.write(models(), found[::-1], tmp_path / "two")
+    again = patient.write(models(), found[::-1], tmp_path / "two")
     assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again]
     soup = BeautifulSoup(paths[0].read_text(), "html.parser")
     assert [h.get_text() for h in soup.select("section.volume h2")] == [
@@ -94,7 +94,7 @@ def test_a_patient_has_a_page_and_the_same_bytes_every_time(tmp_path: Path) -> N
 
 
 def test_a_page_says_what_the_models_say(tmp_path: Path) -> None:
-    (path,) = page.write(models(), [assessment("sub-001_level-L45_lat-L_bmode")], tmp_path)
+    (path,) = patient.write(models(), [assessment("sub-001_level-L45_lat-L_bmode")], tmp_path)
     soup = BeautifulSoup(path.read_text(), "html.parser")
     assert not soup.select(".grid")  # one volume needs no summary
     rows = [[cell.get_text() for cell in row.select("th, td")] for row in soup.select("section.volume table tr")[1:3]]
@@ -104,17 +104,17 @@ def test_a_page_says_what_the_models_say(tmp_path: Path) -> None:
     ]
     text = soup.get_text()
     assert "they disagree" in text and "No probability: a reason." in text
-    assert results.RESEARCH in text and results.INTERVAL in text and "SYNTHETIC" in text and "XL14-3" in text
+    assert predict.RESEARCH in text and predict.INTERVAL in text and "SYNTHETIC" in text and "XL14-3" in text
     assert "The dynamic range is assumed." in text
     # Of a sidecar nothing but technical fields.
     assert "Rossi" not in path.read_text() and "PatientName" not in path.read_text()
-    (real,) = page.write(models(synthetic=False), [assessment("sub-001_level-L45_lat-L_bmode")], tmp_path)
+    (real,) = patient.write(models(synthetic=False), [assessment("sub-001_level-L45_lat-L_bmode")], tmp_path)
     assert "SYNTHETIC" not in real.read_text()
 
 
 def test_outside_is_said_first_and_strikes_the_results(tmp_path: Path) -> None:
     found = [assessment(names("sub-001")[0], "outside"), assessment(names("sub-001")[1], "at the edge")]
-    (path,) = page.write(models(), found, tmp_path)
+    (path,) = patient.write(models(), found, tmp_path)
     soup = BeautifulSoup(path.read_text(), "html.parser")
     edge, outside = soup.select("section.volume")
     text = outside.get_text()
@@ -130,8 +130,8 @@ def test_outside_is_said_first_and_strikes_the_results(tmp_path: Path) -> None:
 def test_hostile_names_stay_text_and_stay_in_the_folder(tmp_path: Path) -> None:
     hostile = ["../../up", HOSTILE, ".hidden", "a b", "a_b", "A_B", "\u75c5\u4eba"]
     found = [assessment(name) for name in hostile]
-    plain = page.write(models(), [assessment("plain")], tmp_path / "plain")[0].read_text().count("<script")
-    paths = page.write(models(cohort_name=HOSTILE, profile={HOSTILE: HOSTILE}), found, tmp_path / "pages")
+    plain = patient.write(models(), [assessment("plain")], tmp_path / "plain")[0].read_text().count("<script")
+    paths = patient.write(models(cohort_name=HOSTILE, profile={HOSTILE: HOSTILE}), found, tmp_path / "pages")
     assert sorted(tmp_path.rglob("*.html")) == sorted([*paths, tmp_path / "plain" / "plain.html"])
     assert len({path.name.casefold() for path in paths}) == len(hostile)
     assert all(re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]*\.html", path.name) for path in paths)
@@ -141,14 +141,14 @@ def test_hostile_names_stay_text_and_stay_in_the_folder(tmp_path: Path) -> None:
 
 def test_the_viewer_gets_the_part_around_the_annotation() -> None:
     large = assessment("x", size=(140, 90, 60))
-    part, moved = page.cropped(large.volume, large.annotation)
+    part, moved = volumes.cropped(large.volume, large.annotation)
     assert part.voxels.size < 0.2 * large.volume.voxels.size
     assert np.array_equal(part.voxels[moved.roi], large.volume.voxels[large.annotation.roi])
     for own, of_part in ((large.annotation.bone, moved.bone), (large.annotation.shadow, moved.shadow)):
         assert part.voxels[of_part] == large.volume.voxels[own]
         assert np.subtract(own, of_part).tolist() == np.subtract(large.annotation.roi_start, moved.roi_start).tolist()
     small = Volume(large.volume.voxels[:36, :28, :16], large.volume.spacing_mm)
-    assert page.cropped(small, ANNOTATION) == (small, ANNOTATION)
+    assert volumes.cropped(small, ANNOTATION) == (small, ANNOTATION)
 
 
 @pytest.mark.browser
@@ -156,7 +156,7 @@ def test_the_viewer_gets_the_part_around_the_annotation() -> None:
 def test_the_page_opens_offline(chromium: Any, tmp_path: Path, width: int, scheme: str) -> None:
     verdicts = ["inside", "outside", "at the edge", "inside"]
     found = [assessment(name, verdict) for name, verdict in zip(names("sub-001"), verdicts, strict=True)]
-    (path,) = page.write(models(), found, tmp_path)
+    (path,) = patient.write(models(), found, tmp_path)
     context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
     tab, seen = context.new_page(), []
     tab.on("request", lambda request: seen.append(request.url))

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from mflib.base import files
-from mflib.base.files import ASSETS
 from mflib.base.words import LABELS, LEVELS, SIDE_NAMES, SIDES
-from mflib.data.volume import Annotation, Volume
+from mflib.show import shown
 from mflib.show.viewer import view
 from mflib.stats.performance.predictions import estimate
-from mflib.study.predict import results
-from mflib.study.predict.models import Models
-from mflib.study.predict.results import CALLS, VERDICTS, Applicability, Assessment, ModelResult, Verdict
+from mflib.study import predict
+from mflib.study.applicability import Verdict
+from mflib.study.predict import CALLS, VERDICTS, Assessment, ModelResult, Models
+from mflib.study.volumes import cropped
 
 # A sign beside the word, so that nothing hangs on colour.
 SIGNS: dict[Verdict, str] = {"inside": "\u2713", "at the edge": "!", "outside": "\u2715"}
-MARGIN_MM = 3.0
 # The fields of a sidecar that reach the page: technical ones, and no others.
 _SIDECAR = {
     "Manufacturer": "make", "ManufacturersModelName": "model", "ProbeModel": "probe",
@@ -50,63 +47,41 @@ def run(models: Models) -> dict[str, Any]:
 
 
 def volume(assessment: Assessment, models: Models, anchor: str) -> dict[str, Any]:
-    """One volume as plain values; ``anchor`` is its id on the page."""
-    found = assessment.applicability
-    key = assessment.key
+    """What the page says of one volume; ``anchor`` is its id."""
+    found, key, results = assessment.applicability, assessment.key, assessment.results.values()
     areas = models.performance.set_index("model")
-    rows = [_result(result, areas) for result in assessment.results.values()]
+    outside = found.features[found.features["outside"].astype(bool)]
+    farthest = outside.sort_values("beyond", ascending=False, kind="stable").to_dict("records")
     return {
         "id": anchor,
         "title": f"{key[1]} {SIDE_NAMES[key[2]]}" if key else assessment.name,
-        "file": assessment.name,
+        "assessment": assessment,
         "verdict": found.verdict,
         "sign": SIGNS[found.verdict],
         "words": VERDICTS[found.verdict],
         "withheld": found.verdict == "outside",
-        "reasons": found.reasons,
-        "distance": _distance(found),
-        "results": rows,
-        "disagree": len({result.called for result in assessment.results.values()}) > 1,
-        "notes": list(dict.fromkeys(result.note for result in assessment.results.values() if result.note)),
-        "notices": assessment.notices,
-        "features": _features(found.features),
-        "feature_count": len(found.features),
+        "results": [_result(result, areas) for result in results],
+        "disagree": len({result.called for result in results}) > 1,
+        "notes": list(dict.fromkeys(result.note for result in results if result.note)),
+        "features": [
+            row
+            | {"name": _feature_name(str(row["feature"])), "far": _beyond(row["value"] > row["high"], row["beyond"])}
+            for row in farthest
+        ],
         "acquisition": _acquisition(assessment),
         "viewer": Markup(_viewer(assessment)),
     }
 
 
-def _result(result: ModelResult, areas: pd.DataFrame) -> dict[str, str]:
+def _result(result: ModelResult, areas: pd.DataFrame) -> dict[str, Any]:
     probable = {"p": result.probability, "low": result.low, "high": result.high}
-    known = result.model in areas.index
     return {
         "model": LABELS.get(result.model, result.model),
-        "score": f"{result.score:.3f}",
-        "threshold": f"{result.threshold:.3f}",
         "call": CALLS[result.called],
-        "votes": f"{result.votes} of {result.folds}",
+        "said": result,
         "probability": "n/a" if result.probability is None else estimate(pd.Series(probable, dtype=float), "p"),
-        "auc": estimate(areas.loc[result.model], "auc") if known else "n/a",
+        "auc": estimate(areas.loc[result.model], "auc") if result.model in areas.index else "n/a",
     }
-
-
-def _distance(found: Applicability) -> str:
-    nearer = f"{found.percentile:.0f} % of them lie nearer to those of the other patients"
-    return f"Distance of the texture to the training segments: {found.distance:.3g}; {nearer}."
-
-
-def _features(features: pd.DataFrame) -> list[dict[str, str]]:
-    """The features that are out of range, the farthest first."""
-    outside = features[features["outside"].astype(bool)].sort_values("beyond", ascending=False, kind="stable")
-    return [
-        {
-            "name": _feature_name(str(row["feature"])),
-            "value": f"{row['value']:.4g}",
-            "range": f"{row['low']:.4g} to {row['high']:.4g}",
-            "beyond": _beyond(row["value"] > row["high"], row["beyond"]),
-        }
-        for row in outside.to_dict("records")
-    ]
 
 
 def _beyond(above: bool, share: float) -> str:
@@ -151,22 +126,6 @@ def _viewer(assessment: Assessment) -> str:
     return str(view(shown, annotation, saliency, caption=" ".join(caption)).html)
 
 
-def cropped(recorded: Volume, annotation: Annotation) -> tuple[Volume, Annotation]:
-    """The part of a volume around its annotation, and the annotation in it; the whole where little can be left out."""
-    margin = np.ceil(MARGIN_MM / np.array(recorded.spacing_mm)).astype(int)
-    start = np.array(annotation.roi_start)
-    places = np.array([annotation.bone, annotation.shadow, start, start + annotation.roi_size - 1])
-    first = np.maximum(places.min(axis=0) - margin, 0)
-    last = np.minimum(places.max(axis=0) + margin + 1, recorded.voxels.shape)
-    box = tuple(slice(begin, end) for begin, end in zip(first, last, strict=True))
-    part = recorded.voxels[box]
-    if part.size > 0.8 * recorded.voxels.size:
-        return recorded, annotation
-    bone, shadow, roi = (tuple(int(n) for n in place - first) for place in places[:3])
-    moved = Annotation(bone, shadow, roi, annotation.roi_size)  # type: ignore[arg-type]
-    return replace(recorded, voxels=np.ascontiguousarray(part)), moved
-
-
 def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> list[Path]:
     """Write a page for each patient, and for each volume whose name does not say whose it is.
 
@@ -183,16 +142,27 @@ def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> li
     list of Path
         ``sub-001.html`` for a patient, else the name of the volume, made safe for a file system.
     """
-    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.get_template("predict.html.j2")
-    style = Markup("".join((ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "predict.css")))
-    common = {"style": style, "models": models, "words": results, **run(models)}
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for subject, own in _subjects(assessments).items():
-        path = _free(folder, subject, written)
-        files.write_text(path, template.render(**common, **_patient(subject, own, models)))
-        written.append(path)
+        volumes = [volume(assessment, models, f"volume-{n}") for n, assessment in enumerate(own, 1)]
+        keyed = [(assessment.key, volume) for assessment, volume in zip(own, volumes, strict=True) if assessment.key]
+        levels = [level for level in LEVELS if any(key[1] == level for key, _ in keyed)]
+        grid = {
+            level: {side: [v for key, v in keyed if key[1:] == (level, side)] for side in SIDES} for level in levels
+        }
+        page = shown.page(
+            "predict.html.j2",
+            ["page.css", "predict.css"],
+            subject=subject,
+            volumes=volumes,
+            grid=grid if len(keyed) > 1 else {},
+            models=models,
+            words=predict,
+            **run(models),
+        )
+        written.append(_free(folder, subject, written))
+        files.write_text(written[-1], page)
     return written
 
 
@@ -219,12 +189,3 @@ def _free(folder: Path, subject: str, taken: Sequence[Path]) -> Path:
     while name.casefold() in names:
         number, name = number + 1, f"{safe}-{number + 1}.html"
     return folder / name
-
-
-def _patient(subject: str, own: Sequence[Assessment], models: Models) -> dict[str, Any]:
-    """What the template needs of one patient."""
-    volumes = [volume(assessment, models, f"volume-{n}") for n, assessment in enumerate(own, 1)]
-    keyed = [(assessment.key, volume) for assessment, volume in zip(own, volumes, strict=True) if assessment.key]
-    levels = [level for level in LEVELS if any(key[1] == level for key, _ in keyed)]
-    grid = {level: {side: [v for key, v in keyed if key[1:] == (level, side)] for side in SIDES} for level in levels}
-    return {"subject": subject, "volumes": volumes, "grid": grid if len(keyed) > 1 else {}}

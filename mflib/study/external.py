@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mflib.base import parallel
 from mflib.base.errors import FileError
@@ -21,9 +23,9 @@ from mflib.data.volume import Annotation
 from mflib.models.dcnn import compute
 from mflib.stats import clinical, performance
 from mflib.stats.performance.predictions import with_interval
-from mflib.study import kept as stored
-from mflib.study.predict.models import LEARNT, Models, load, look
-from mflib.study.predict.results import VERDICTS, Applicability, External, ModelResult
+from mflib.study import kept
+from mflib.study.applicability import Applicability
+from mflib.study.predict import LEARNT, VERDICTS, ModelResult, Models, load, look
 
 Item = tuple[Path, Annotation]
 Outcome = tuple[dict[str, ModelResult], Applicability]
@@ -31,6 +33,28 @@ Outcome = tuple[dict[str, ModelResult], Applicability]
 LOOK, START = 10.0, 60.0
 # A worker reads the models of a run once.
 _models = lru_cache(maxsize=1)(load)
+
+
+@dataclass(frozen=True, eq=False)
+class External:
+    """A second cohort as the models of a run see it.
+
+    Parameters
+    ----------
+    predictions : the predictions table with split "patient", repeat 0, fold 0
+    probabilities : KEY, model, probability, low, high; missing where a model has none
+    applicability : KEY, verdict, distance, percentile, reasons (sentences joined by a blank)
+    features : KEY, feature, value, low, high, outside; the rows that are outside only
+    failures : KEY, reason; segments that could not be assessed
+    own_distances : distance of each training segment with its patient left out, to hold the others against
+    """
+
+    predictions: pd.DataFrame
+    probabilities: pd.DataFrame
+    applicability: pd.DataFrame
+    features: pd.DataFrame
+    failures: pd.DataFrame
+    own_distances: NDArray[np.float64]
 
 
 def score_cohort(models: Models, cohort: Cohort, *, workers: int, scheduler: str = "") -> External:
@@ -56,7 +80,7 @@ def score_cohort(models: Models, cohort: Cohort, *, workers: int, scheduler: str
     for n, outcome in _outcomes(models, items, workers, scheduler):
         if not isinstance(outcome, Exception):
             done[n] = outcome
-        elif isinstance(outcome, FileError | FileError):
+        elif isinstance(outcome, FileError):
             failures[n] = str(outcome)
         else:
             failures[n] = f"{type(outcome).__name__}: {outcome}"
@@ -85,7 +109,7 @@ def _outcomes(
 def _assessed(models: Models, item: Item) -> Outcome:
     path, annotation = item
     volume = volumes.read(path)
-    if stored.voxels_digest(volume) in models.scorers.seen.reference.voxels:
+    if kept.voxels_digest(volume) in models.scorers.seen.reference.voxels:
         raise FileError(LEARNT)
     found = look(models.scorers, volume, annotation)
     return found.results, found.applicability
@@ -156,19 +180,14 @@ def outcomes(found: External) -> pd.DataFrame:
 
 def verdicts(found: External) -> pd.DataFrame:
     """How many segments, and of how many patients, lie inside, at the edge and outside; one row for each verdict."""
-    table, total = found.applicability, len(found.applicability)
-    rows = []
-    for verdict in VERDICTS:
-        those = table[table["verdict"] == verdict]
-        share = f"{100 * len(those) / total:.0f} %" if total else "n/a"
-        row = {
-            "verdict": verdict,
-            "segments": len(those),
-            "share": share,
-            "patients": those["participant_id"].nunique(),
-        }
-        rows.append({**row, "median percentile": those["percentile"].median() if len(those) else np.nan})
-    return pd.DataFrame(rows)
+    verdict = pd.Categorical(found.applicability["verdict"], list(VERDICTS))
+    of_verdict = found.applicability.groupby(verdict, observed=False)
+    table = of_verdict.agg(segments=("verdict", "size"), patients=("participant_id", "nunique"))
+    total = len(found.applicability)
+    table["share"] = [f"{100 * n / total:.0f} %" if total else "n/a" for n in table["segments"]]
+    table["median percentile"] = of_verdict["percentile"].median()
+    names = ["verdict", "segments", "share", "patients", "median percentile"]
+    return table.assign(verdict=list(VERDICTS)).reset_index(drop=True)[names]
 
 
 def frequent(features: pd.DataFrame, most: int = 20) -> pd.DataFrame:

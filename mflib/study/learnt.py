@@ -1,0 +1,445 @@
+"""What a run has learnt, as stored: its manifests, forests and networks, looked at before any of it is believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic.dataclasses import dataclass as entry
+from safetensors import SafetensorError
+from safetensors.numpy import load
+from torch import Tensor, nn
+
+from mflib.base.errors import FileError, InputError
+from mflib.base.settings import STRICT, build
+from mflib.data.preprocess import GainSettings
+from mflib.models import forest
+from mflib.models.dcnn import compute, network
+from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.selection import OTHER_FEATURES
+from mflib.models.texture import bank
+from mflib.stats import performance
+from mflib.study import kept
+
+Values = NDArray[np.float64]
+Columns = dict[str, list[float | None]]
+# Bytes: of a manifest, of which 368 segments take a tenth; of a model file, several times a ResNet-50 in float32; of
+# what six arrays say of themselves, which takes a tenth of it.
+LARGEST_MANIFEST, LARGEST_FILE, LARGEST_HEADER = 8 * 2**20, 2**30, 4096
+# No feature comes near it, and its square is still a number.
+LARGEST_VALUE = 1e30
+# Larger inputs and wider networks than any study's are a mistake, or meant to fill the memory.
+LARGEST_INPUT, WIDEST = 512, 1024
+# Parts of an archive; a ResNet-50 has a tenth of it.
+ENTRIES = 4096
+GLCM = re.compile(r"glcm_(\d{1,3})_(\d{1,2})_-?[01]\.-?[01]\.-?[01]_[A-Za-z]+", re.ASCII)
+
+
+@entry(frozen=True, config=STRICT)
+class StoredFold:
+    """The model of one fold: file, SHA-256 of its content, threshold, and the features that a forest is asked with."""
+
+    fold: int
+    file: str
+    sha256: str
+    threshold: float
+    features: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no digest, and features that nobody measures."""
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise ValueError(f"found the SHA-256 {self.sha256!r:.100}, expected 64 hexadecimal digits")
+        if not all(name in OTHER_FEATURES or GLCM.fullmatch(name) for name in self.features):
+            raise ValueError(f"found the features {self.features!r:.200}, expected names of texture features")
+
+
+@entry(frozen=True, config=STRICT)
+class StoredReference:
+    """What the training segments looked like, as it stands in a forest's manifest; see `Reference`."""
+
+    participant_id: tuple[str, ...]
+    texture: Columns
+    acquisition: Columns
+    words: dict[str, list[str]]
+    voxels: frozenset[str]
+
+
+@entry(frozen=True, config=STRICT)
+class Trained:
+    """The training cohort."""
+
+    name: str
+    synthetic: bool
+
+
+@entry(frozen=True, config=STRICT)
+class Manifest:
+    """One stored model.
+
+    Parameters
+    ----------
+    format, model : of the file; the model's name in the predictions table
+    made_with, versions, run : mflib's version and commit; of packages; split, n_folds and seed
+    cohort : the training cohort
+    preprocessing, settings : of the gain normalisation; of the texture or the network
+    folds : in their order
+    predictions : columns of the run's own out-of-fold predictions; see `table`
+    reference : of a forest
+    """
+
+    format: int
+    model: str
+    made_with: dict[str, str]
+    versions: dict[str, str]
+    cohort: Trained
+    run: dict[str, str | int]
+    preprocessing: GainSettings
+    settings: dict[str, Any]
+    folds: tuple[StoredFold, ...]
+    predictions: dict[str, list[Any]]
+    reference: StoredReference | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse files elsewhere, and a forest that does not say what it is asked with."""
+        is_forest = self.model == forest.NAME
+        suffix = "safetensors" if is_forest else "pt"
+        for one in self.folds:
+            # A plain name beside the manifest and nothing else: no folder, no way up.
+            if not re.fullmatch(rf"{self.model}_fold-[0-9]{{1,4}}\.{suffix}", one.file):
+                raise ValueError(f"found the file {one.file!r:.100}, expected a name like {self.model}_fold-1.{suffix}")
+        if not self.folds:
+            raise ValueError("found no folds, expected one at least")
+        if is_forest and not (self.reference and all(one.features for one in self.folds)):
+            raise ValueError("found no reference or no features, expected both in the manifest of a forest")
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The run's own predictions of this model; raises ``FileError`` where they are none."""
+        split = {"model": self.model, "split": self.run.get("split"), "repeat": 0}
+        try:
+            return performance.validate(pd.DataFrame(self.predictions).assign(**split))
+        except (ValueError, TypeError) as error:
+            raise FileError(f"predictions: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the training segments looked like.
+
+    Parameters
+    ----------
+    patients : (n,) of the segments
+    texture : (n, features) of the segments, and their number of grey levels
+    acquisition : (n, quantities), see `kept.acquisition`; NaN where a sidecar does not say
+    words : what the sidecars say of the machine
+    voxels : by what the volumes are known again, see `kept.voxels_digest`
+    """
+
+    patients: NDArray[np.object_]
+    texture: pd.DataFrame
+    acquisition: pd.DataFrame
+    words: dict[str, list[str]]
+    voxels: frozenset[str]
+
+
+def read(artifacts: Path, model: str) -> Manifest:
+    """The manifest of one model of a run.
+
+    Raises
+    ------
+    FileError
+        There is none, it is not what this version writes, or other versions of mflib or its packages made the model.
+    """
+    name = kept.MANIFESTS[model]
+    content = _content(artifacts / name)
+    try:
+        if content.get("format") != kept.FORMAT or content.get("model") != model:
+            found = f"format {content.get('format')!r:.50} of model {content.get('model')!r:.50}"
+            raise FileError(f"found {found}, expected format {kept.FORMAT} of {model}; make the report again")
+        manifest = build(Manifest, content, "a stored model")
+        _check_versions(manifest)
+        _ = manifest.table, manifest.reference and reference(manifest)
+    except (ValueError, TypeError, ArithmeticError) as error:  # what numbers beyond all bounds lead to
+        # It may repeat what somebody has written to move the cursor of a terminal, at any length.
+        said = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(error)[:2000])
+        raise FileError(f"{name}: {said}") from error
+    return manifest
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > LARGEST_MANIFEST:
+            raise FileError(f"{path.name}: found {path.stat().st_size:,} bytes, expected at most {LARGEST_MANIFEST:,}")
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+    except FileNotFoundError:
+        found = f"found no {path.name} in {path.parent}"
+        raise FileError(f"{found}, expected the folder of a run that mflib report has made") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(f"{path.name}: cannot be read as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise FileError(f"{path.name}: found a {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"found {constant}, expected finite numbers")
+
+
+def _check_versions(manifest: Manifest) -> None:
+    """Refuse what another mflib or other packages have made, and say what to do."""
+    commit = manifest.made_with.get("commit")
+    made, here = manifest.versions, kept.versions()
+    other = [
+        f"{name} {made.get(name)}, found {version} here"
+        for name, version in here.items()
+        if str(made.get(name)).split(".")[:2] != version.split(".")[:2]
+    ]
+    if other:
+        again = "make the report again with this environment, or install requirements.lock of that commit"
+        raise FileError(f"made with {'; '.join(other)} ({again}: {commit})")
+    if manifest.made_with.get("sources") != kept.sources(manifest.model):
+        found = f"made by another version of mflib (commit {commit}), which turns volumes into scores otherwise"
+        raise FileError(f"{found}; make the report again, or predict with that commit")
+
+
+def reference(manifest: Manifest) -> Reference:
+    """What the training segments of a forest looked like.
+
+    Raises
+    ------
+    FileError
+        A feature is missing, or there are too few segments to hold anything against.
+    """
+    stored = manifest.reference
+    assert stored is not None, "a forest's manifest has one"
+    try:
+        texture, acquisition = (pd.DataFrame(columns, dtype=float) for columns in (stored.texture, stored.acquisition))
+    except ValueError as error:
+        raise FileError(f"reference: {error}") from error
+    needed = {name for fold in manifest.folds for name in fold.features} | {bank.GREY_LEVELS, *OTHER_FEATURES}
+    missing = sorted(needed - set(texture))
+    patients = np.array(stored.participant_id, dtype=object)
+    sizes = {len(texture), len(acquisition), len(patients)}
+    moderate = all((values.abs() < LARGEST_VALUE).all(axis=None) for values in (texture, acquisition.fillna(0)))
+    if missing or len(sizes) > 1 or len(set(patients)) < 2 or not moderate:
+        found = f"found {sorted(sizes)} segments without {', '.join(missing) or 'finite, moderate values'}"
+        raise FileError(f"reference: {found}, expected every feature of each segment, of two patients at least")
+    return Reference(patients, texture, acquisition, stored.words, stored.voxels)
+
+
+def read_stored(artifacts: Path, name: str, sha256: str) -> bytes:
+    """Content of a model file.
+
+    Raises
+    ------
+    FileError
+        The file is missing, too large or changed.
+    """
+    path = artifacts / name
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise FileError(f"{name}: found {size:,} bytes, expected at most {LARGEST_FILE:,}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise FileError(f"{name}: cannot be read ({error.strerror}), expected it beside its manifest") from error
+    # Of the very bytes that are used, not of a file that may be another one by then.
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise FileError(f"{name}: found the SHA-256 {found}, expected {sha256}: the file is damaged or was exchanged")
+    return content
+
+
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """A forest of two classes; see `kept.arrays` for what the arrays hold.
+
+    Parameters
+    ----------
+    feature, threshold, left, right, positive : (nodes,)
+    starts : (trees + 1,)
+    """
+
+    feature: NDArray[np.int32]
+    threshold: Values
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    positive: Values
+    starts: NDArray[np.int32]
+
+    def scores(self, values: Values) -> Values:
+        """Mean over the trees of the share of label 1 in the leaf, to the last digit as scikit-learn's forest.
+
+        Parameters
+        ----------
+        values : (n, features) finite
+
+        Returns
+        -------
+        (n,)
+        """
+        narrow = values.astype(np.float32)  # as scikit-learn does before it compares
+        first = self.starts[:-1, None]
+        node = np.repeat(first, len(values), axis=1)
+        row = np.arange(len(values))[None]
+        while (inner := self.left[node] >= 0).any():
+            goes_left = narrow[row, np.where(inner, self.feature[node], 0)] <= self.threshold[node]
+            node = np.where(inner, first + np.where(goes_left, self.left[node], self.right[node]), node)
+        # One tree after the other: another order of the sum has other last digits.
+        return np.asarray(self.positive[node].cumsum(axis=0)[-1] / len(first))
+
+
+def read_trees(name: str, content: bytes, features: int) -> Trees:
+    """The forest in the bytes of a safetensors file.
+
+    Parameters
+    ----------
+    name : of the file, for messages
+    content : of the file; see `read_stored`
+    features : how many numbers the forest is asked with
+
+    Raises
+    ------
+    FileError
+        The file holds anything but the six arrays of a forest, or a tree that leads nowhere.
+    """
+    _check_header(name, content)
+    try:
+        # It refuses arrays that overlap, leave holes, or do not end where the file does.
+        trees = Trees(**load(content))
+    except SafetensorError as error:
+        raise FileError(f"{name}: cannot be read as arrays ({error})") from error
+    wrong = _fault(trees, features)
+    if wrong:
+        raise FileError(f"{name}: found {wrong}; not a forest that mflib has kept")
+    return trees
+
+
+def _check_header(name: str, content: bytes) -> None:
+    """Refuse a file that announces anything but a forest's arrays, before any of them is made."""
+    size = int.from_bytes(content[:8], "little")
+    if size > LARGEST_HEADER:
+        raise FileError(f"{name}: found a header of {size:,} bytes, expected at most {LARGEST_HEADER:,}")
+    try:
+        # Pairs, since a dictionary would hide a name that stands twice.
+        header = json.loads(content[8 : 8 + size].decode(), object_pairs_hook=list)
+        entries = [(key, dict(entry)) for key, entry in header]
+        found = sorted((key, entry["dtype"], len(entry["shape"])) for key, entry in entries)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise FileError(f"{name}: not a safetensors file of arrays ({type(error).__name__}: {error})") from error
+    if found != sorted((key, kind, 1) for key, kind in kept.ARRAYS.items()):
+        raise FileError(f"{name}: found {found!r:.400}, expected {kept.ARRAYS}, each once and of one axis")
+
+
+def _fault(trees: Trees, features: int) -> str:
+    """What would lead out of the arrays, round in a circle, or to a score that is none; empty where nothing does."""
+    # Wide enough for differences that cannot turn round.
+    nodes, starts = len(trees.feature), trees.starts.astype(np.int64)
+    if any(len(part) != nodes for part in (trees.threshold, trees.left, trees.right, trees.positive)):
+        return "arrays of different lengths"
+    if len(starts) < 2 or starts[0] != 0 or starts[-1] != nodes or (np.diff(starts) < 1).any():
+        return "trees that do not follow each other"
+    size = np.repeat(np.diff(starts), np.diff(starts))
+    own = np.arange(nodes) - np.repeat(starts[:-1], np.diff(starts))
+    leaf = (trees.left == -1) & (trees.right == -1)
+    for child in (trees.left, trees.right):
+        # A child stands behind its parent, so every way ends.
+        if not (leaf | ((child > own) & (child < size))).all():
+            return "a node whose child is outside its tree, or before it"
+    if not (leaf | ((trees.feature >= 0) & (trees.feature < features))).all():
+        return f"a node that asks for a feature outside 0 to {features - 1}"
+    if not (np.isfinite(trees.threshold).all() and (trees.positive >= 0).all() and (trees.positive <= 1).all()):
+        return "thresholds or shares that are no numbers from 0 to 1"
+    return ""
+
+
+def texture_settings(manifest: Manifest) -> bank.TextureSettings:
+    """What of the run's texture the forests ask for: a few of many combinations, each with the same numbers."""
+    names = [name for fold in manifest.folds for name in fold.features]
+    levels, steps = zip(*(match.groups() for name in names if (match := GLCM.fullmatch(name))), strict=True)
+    grid = {"levels": sorted(set(map(int, levels))), "steps": sorted(set(map(int, steps)))}
+    settings: bank.TextureSettings = _built(bank.TextureSettings, manifest.settings | grid, "texture")
+    return settings
+
+
+def network_settings(manifest: Manifest) -> NetworkSettings:
+    """The network's settings; one that would fill the memory is refused before its weights are even looked at."""
+    settings: NetworkSettings = _built(NetworkSettings, manifest.settings, "network")
+    if max(settings.size) > LARGEST_INPUT or (settings.width or 1) > WIDEST:
+        found = f"an input of {settings.size} voxels and width {settings.width}"
+        raise FileError(f"found {found}, expected at most {LARGEST_INPUT} along each axis and width {WIDEST}")
+    # Batches of one, and no gradients that rounding could spoil: only precision and architecture matter here.
+    return replace(settings, batch=1)
+
+
+def _built(kind: Any, values: dict[str, Any], of: str) -> Any:
+    try:
+        return build(kind, values, f"the stored {of}")
+    except InputError as error:
+        raise FileError(str(error)) from error
+
+
+def read_network(name: str, content: bytes, settings: NetworkSettings) -> nn.Module:
+    """The network in the bytes of a file of tensors, in evaluation, on the device.
+
+    Raises
+    ------
+    FileError
+        The file holds anything but finite tensors, or those of another network.
+    """
+    _check_parts(name, content)
+    try:
+        state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the bytes of a foreign file lead to
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise FileError(f"{name}: cannot be read as plain tensors ({reason})") from error
+    if not isinstance(state, dict) or not all(isinstance(key, str) and type(v) is Tensor for key, v in state.items()):
+        raise FileError(f"{name}: found a {type(state).__name__}, expected tensors by name")
+    model: nn.Module = network.build(settings.depth, settings.width, settings.dilated)
+    _check_kinds(name, state, model.state_dict())
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise FileError(f"{name}: not the weights of this network ({error})") from error
+    if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+        raise FileError(f"{name}: found weights that are not finite")
+    return compute.placed(model.eval(), settings)
+
+
+def _check_parts(name: str, content: bytes) -> None:
+    """Refuse compressed parts: a few kilobytes of them can fill the memory."""
+    try:
+        with ZipFile(BytesIO(content)) as archive:
+            parts = archive.infolist()
+    except (BadZipFile, ValueError, NotImplementedError) as error:
+        raise FileError(f"{name}: not an archive of tensors ({error})") from error
+    packed = [part.filename for part in parts if part.compress_type != ZIP_STORED or part.flag_bits & 1]
+    declared = sum(part.file_size for part in parts)
+    if packed or declared > len(content) or len(parts) > ENTRIES:
+        found = f"{len(parts)} parts of {declared:,} bytes in {len(content):,}, {len(packed)} of them compressed"
+        raise FileError(f"{name}: found {found}, expected at most {ENTRIES} parts that are stored as they are")
+
+
+def _check_kinds(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are no plain numbers in memory: of no device, sparse, nested, quantised, or wider ones.
+
+    Raises
+    ------
+    FileError
+        With the first of them.
+    """
+    for key, value in state.items():
+        plain = not value.is_nested and value.layout is torch.strided and value.device.type == "cpu"
+        if not plain or value.is_quantized or value.dtype is not own.get(key, value).dtype:
+            raise FileError(f"{name}: found another kind of tensor for {key[:80]!r}, expected the run's own")
