@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from statistics import median
 
@@ -102,6 +104,34 @@ def test_conda_and_pip_ask_for_the_same(repository: Path) -> None:
     conda = yaml.safe_load((repository / "environment.yml").read_text())["dependencies"]
     renamed = [re.sub(r"^torch\b", "pytorch", need) for need in project["dependencies"]]
     assert conda == [f"python{project['requires-python']}", "pip", *renamed, {"pip": ["-e . --no-deps"]}]
+
+
+def test_every_import_is_asked_for(repository: Path) -> None:
+    # A few are part of what another package gives to its users; that it brings them is checked too.
+    through = {
+        "markupsafe": "jinja2",
+        "pydantic_core": "pydantic",
+        "pygments": "nbconvert",
+        "threadpoolctl": "scikit-learn",
+    }
+    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    asked = {re.split(r"[=<>]", need)[0] for need in project["dependencies"] + extras["cluster"] + extras["weights"]}
+    imported = {
+        name.partition(".")[0]
+        for path in (repository / "mflib").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+    }
+    distributions = metadata.packages_distributions()
+    for name in imported - set(sys.stdlib_module_names) - {"mflib"}:
+        (needed,) = {found.lower().replace("_", "-") for found in distributions[name]}
+        if name in through:
+            brought = {re.split(r"[^\w-]", need)[0].lower() for need in metadata.requires(through[name]) or []}
+            assert through[name] in asked and needed in brought, needed
+        else:
+            assert needed in asked
 
 
 def test_the_lock_pins_every_direct_dependency(repository: Path) -> None:

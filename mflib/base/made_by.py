@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[1]
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 # They lock, carry, check or lay out what others compute: another version of them changes no number. Any other counts.
 CARRIERS = {
-    "IPython", "distributed", "filelock", "huggingface_hub", "jinja2", "joblib", "markupsafe", "pandera", "pydantic",
+    "IPython", "distributed", "filelock", "huggingface_hub", "jinja2", "joblib", "markupsafe", "pydantic",
     "pydantic_core", "rich", "typer",
 }  # fmt: skip
 
