@@ -6,5 +6,3 @@ JupyterLab with all of it.
 
 from mflib.data.annotation.marks import compare
 from mflib.data.annotation.tool import annotate, launch
-
-__all__ = ["annotate", "compare", "launch"]

@@ -3,5 +3,3 @@
 from mflib.data.intake.listing import Listing, beside, template
 from mflib.data.intake.mapping import Plan, plan, spacing
 from mflib.data.intake.writing import Outcome, run
-
-__all__ = ["Listing", "Outcome", "Plan", "beside", "plan", "run", "spacing", "template"]

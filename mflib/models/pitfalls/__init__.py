@@ -17,28 +17,3 @@ from mflib.models.pitfalls.reference import (
     tests_under_null,
 )
 from mflib.models.pitfalls.voxels import gain, shuffle, shuffled
-
-__all__ = [
-    "SCREENING",
-    "PitfallsSettings",
-    "attenuated",
-    "ceiling",
-    "ceiling_in_words",
-    "differences",
-    "gain",
-    "in_words",
-    "overview",
-    "permutation_p",
-    "permuted",
-    "permuted_in_words",
-    "prevalence",
-    "reader_error",
-    "readers_kappa",
-    "selection",
-    "shuffle",
-    "shuffled",
-    "split_by",
-    "summary",
-    "tests_under_null",
-    "threshold",
-]

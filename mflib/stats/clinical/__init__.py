@@ -17,22 +17,3 @@ from mflib.stats.clinical.precision import (
     sample_size,
 )
 from mflib.stats.clinical.table_one import missing, table_one, table_one_by
-
-__all__ = [
-    "agreement_by_level",
-    "auc_design_effects",
-    "bmi_vas",
-    "bmi_vas_by_rank",
-    "bmi_vas_given_age_and_sex",
-    "bmi_vas_influence",
-    "clustering",
-    "correlations",
-    "design_effects",
-    "detectable",
-    "missing",
-    "power_by_patients",
-    "reader_agreement",
-    "sample_size",
-    "table_one",
-    "table_one_by",
-]

@@ -19,34 +19,3 @@ from mflib.stats.performance.metrics import comparison_table, fold_mean_auc, met
 from mflib.stats.performance.predictions import by_model, estimate, models, p_value, side_by_side, validate
 from mflib.stats.performance.probability import UPDATES, calibration, calibration_curve, recalibrate
 from mflib.stats.performance.subgroups import by_grade, mistakes, subgroups
-
-__all__ = [
-    "UPDATES",
-    "both_ways",
-    "by_grade",
-    "by_model",
-    "calibration",
-    "calibration_curve",
-    "comparison",
-    "comparison_table",
-    "decision_curve",
-    "estimate",
-    "fold_mean_auc",
-    "in_words",
-    "mcnemar",
-    "metrics_per_fold",
-    "mistakes",
-    "models",
-    "operating_points",
-    "p_value",
-    "paired_areas",
-    "paper_table",
-    "predictive_values",
-    "recalibrate",
-    "several",
-    "side_by_side",
-    "subgroups",
-    "summary",
-    "transport",
-    "validate",
-]
