@@ -170,7 +170,7 @@ def read(artifacts: Path, model: str) -> Manifest:
         manifest = build(Manifest, content, "a stored model")
         _check_versions(manifest)
         _ = manifest.table, manifest.reference and reference(manifest)
-    except (ValueError, TypeError, ArithmeticError) as error:  # what numbers beyond all bounds lead to
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:  # what nobody has bounded leads to
         # It may repeat what somebody has written to move the cursor of a terminal, at any length.
         said = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(error)[:2000])
         raise FileError(f"{name}: {said}") from error
@@ -367,8 +367,8 @@ def _fault(trees: Trees, features: int) -> str:
 def texture_settings(manifest: Manifest) -> bank.TextureSettings:
     """What of the run's texture the forests ask for: a few of many combinations, each with the same numbers."""
     names = [name for fold in manifest.folds for name in fold.features]
-    levels, steps = zip(*(match.groups() for name in names if (match := GLCM.fullmatch(name))), strict=True)
-    grid = {"levels": sorted(set(map(int, levels))), "steps": sorted(set(map(int, steps)))}
+    found = [(int(match[1]), int(match[2])) for name in names if (match := GLCM.fullmatch(name))]
+    grid = {"levels": sorted({levels for levels, _ in found}), "steps": sorted({step for _, step in found})}
     settings: bank.TextureSettings = _built(bank.TextureSettings, manifest.settings | grid, "texture")
     return settings
 

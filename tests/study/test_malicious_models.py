@@ -457,6 +457,7 @@ def test_a_manifest_that_cannot_be_believed_is_refused_with_the_reason(
         ('{"format": NaN}', "found NaN, expected finite numbers"),
         ("[" * 100_000, "cannot be read as JSON"),
         (" " * (8 * 2**20 + 1), "expected at most"),
+        ('{"format": 2, "model": "dcnn", "run": ' + '{"a":' * 600 + "1" + "}" * 601, "cannot be used"),
     ],
 )
 def test_what_is_no_manifest_is_refused(copied: Copied, text: str, said: str) -> None:
