@@ -20,7 +20,7 @@ from mflib.data import check
 from mflib.data import cohort as cohorts
 from mflib.data.cohort import Cohort, faulty
 from mflib.data.cohort_tables import Fault
-from mflib.models.dcnn import compute, weights
+from mflib.models.dcnn.settings import check_device, weights_sha256
 from mflib.study import page, pipeline
 from mflib.study.pipeline import Record, Selection
 from mflib.study.profile import Profile, choose, claim, made_from, report_folder, variant
@@ -157,9 +157,9 @@ def make(
     check_distinct(chosen.cohort_folder, chosen.external_folder)
     if chosen.scheduler:
         parallel.check_scheduler(chosen.scheduler)
-    start = weights.digest(chosen.network)  # where they are required and cannot be had, before any work
+    start = weights_sha256(chosen.network)  # where they are required and cannot be had, before any work
     if not chosen.scheduler:
-        compute.check_device(chosen.network)
+        check_device(chosen.network)
     with locked(folder):
         claim(folder)
         study = Study.open(profile, cohort, str(folder), changes)

@@ -64,7 +64,7 @@ def cohort_with_volumes() -> Cohort:
 
 
 COHORT = cohort_with_volumes()
-STUDY = (COHORT, preprocess.GainSettings(), bank.TextureSettings(), SIZES, 1)
+STUDY = (pitfalls.Volumes(COHORT, preprocess.GainSettings(), bank.TextureSettings()), SIZES, 1)
 
 
 def test_only_leakage_finds_something_where_there_is_nothing() -> None:
@@ -155,9 +155,7 @@ def test_gain_that_follows_the_disease_flatters_until_it_is_normalised() -> None
     # The echo of these volumes is the class, and their references are the same: a gain can only hurt.
     assert same["wrong"] > 0.95 and min(same["right"], half["right"], fatty["right"]) > 0.95
     assert half["wrong"] < same["wrong"] - 0.05
-    louder = voxels._louder(
-        voxels._Data(np.zeros((96, 1)), COHORT.segments, 1, 3), voxels.FATTY, np.random.default_rng(0)
-    )
+    louder = voxels._louder(COHORT.segments, voxels.FATTY, np.random.default_rng(0))
     share = COHORT.segments.groupby("participant_id")["label"].mean()
     chosen = COHORT.segments["participant_id"][louder].unique()
     assert len(chosen) == 6 and share[chosen].min() >= share.drop(chosen).max()

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from mflib.base.files import sha256
-from mflib.models.dcnn.compute import Depth
+from mflib.models.dcnn.settings import Depth
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,11 +16,12 @@ from mflib.models.pitfalls.reference import (
     readers_kappa,
     tests_under_null,
 )
-from mflib.models.pitfalls.voxels import gain, shuffle, shuffled
+from mflib.models.pitfalls.voxels import Volumes, gain, shuffle, shuffled
 
 __all__ = [
     "SCREENING",
     "PitfallsSettings",
+    "Volumes",
     "attenuated",
     "ceiling",
     "ceiling_in_words",

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mflib.base.errors import FileError
 from mflib.data.preprocess import Region
 from mflib.models.dcnn import compute, fold, network, saliency
-from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn.settings import NetworkSettings
 from mflib.stats.performance import probability
 from mflib.study.kept import ARRAYS
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mflib.base.errors import FileError, InputError
 from mflib.models import forest
-from mflib.models.selection import OTHER_FEATURES
+from mflib.models.forest import OTHER_FEATURES
 from mflib.models.texture import bank
 from mflib.stats import performance
 from mflib.study import kept as stored

@@ -18,8 +18,8 @@ from mflib.data import preprocess
 from mflib.data.preprocess import Region
 from mflib.data.volume import Annotation, Volume
 from mflib.models import forest
-from mflib.models.dcnn import inputs, training
-from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn import inputs
+from mflib.models.dcnn.settings import MODEL, NetworkSettings
 from mflib.models.texture import bank
 from mflib.stats import performance
 from mflib.study import kept as stored
@@ -81,7 +81,7 @@ class Ensemble:
         by_network = learnt.network_scores([model for _, model in self.networks], voxels, self.network)
         return {
             forest.NAME: self._together(forest.NAME, by_forest, [fold for fold, _ in self.forests]),
-            training.MODEL: self._together(training.MODEL, by_network, [fold for fold, _ in self.networks]),
+            MODEL: self._together(MODEL, by_network, [fold for fold, _ in self.networks]),
         }
 
     def input(self, region: Region) -> Input:
@@ -171,7 +171,7 @@ class Models:
             found = look(self.scorers, volume, annotation)
         except FileError as error:
             raise FileError(f"{name}: {error}" if name else str(error)) from error
-        saliency = self.scorers.saliency(found.voxels, found.results[training.MODEL].called, found.region)
+        saliency = self.scorers.saliency(found.voxels, found.results[MODEL].called, found.region)
         notices = (*remarks(self.scorers.seen, volume), *self._warnings())
         return Assessment(name, volume, annotation, found.region, found.results, found.applicability, saliency, notices)
 
@@ -219,7 +219,7 @@ def load(run: Path) -> Models:
         They are missing, damaged, exchanged, made by another version, or not of one run.
     """
     artifacts = run / "artifacts"
-    of_forest, of_network = (manifest.read(artifacts, name) for name in (forest.NAME, training.MODEL))
+    of_forest, of_network = (manifest.read(artifacts, name) for name in (forest.NAME, MODEL))
     _check_same_run(of_forest, of_network)
     assert of_forest.reference is not None, "a forest's manifest has one"
     preprocessing, settings = _preprocessing(of_forest), _network_settings(of_network)
