@@ -140,31 +140,27 @@ def _variants(settings: NetworkSettings, split: Split) -> dict[str, list[Variant
     """Every comparison that needs no weights, by its name."""
     dilated, normalised, scored = settings.dilated, settings.gain == "normalised", settings.scale == "zscore"
     other: Split = "segment" if split == "patient" else "patient"
-
-    def otherwise(name: str, label: str, **changes: Any) -> list[Variant]:
-        return [Variant(name, label, replace(settings, **changes), split)]
-
-    return {
-        "seed": otherwise("seed", "another seed", seed=settings.seed + 1),
-        "dilation": otherwise(
-            "dilation", "strided instead of dilated" if dilated else "dilated instead of strided", dilated=not dilated
+    otherwise: dict[str, tuple[str, dict[str, Any]]] = {
+        "seed": ("another seed", {"seed": settings.seed + 1}),
+        "dilation": (
+            "strided instead of dilated" if dilated else "dilated instead of strided",
+            {"dilated": not dilated},
         ),
-        "split": [Variant("split", f"split by {other}", settings, other)],
-        "gain": otherwise(
-            "gain",
+        "gain": (
             "gain as recorded" if normalised else "gain normalised",
-            gain="recorded" if normalised else "normalised",
+            {"gain": "recorded" if normalised else "normalised"},
         ),
-        "brightness": otherwise(
-            "brightness",
+        "brightness": (
             "no z-score" if scored else "z-score of each volume",
-            scale="fixed" if scored else "zscore",
+            {"scale": "fixed" if scored else "zscore"},
         ),
-        "patients": [
-            Variant(f"patients-{share:g}", f"{100 * share:.0f} % of the patients", settings, split, share)
-            for share in SHARES
-        ],
     }
+    variants = {
+        name: [Variant(name, label, replace(settings, **changes), split)]
+        for name, (label, changes) in otherwise.items()
+    }
+    fewer = [Variant(f"patients-{s:g}", f"{100 * s:.0f} % of the patients", settings, split, s) for s in SHARES]
+    return variants | {"split": [Variant("split", f"split by {other}", settings, other)], "patients": fewer}
 
 
 def _pretraining(settings: NetworkSettings, split: Split) -> Variant | str:

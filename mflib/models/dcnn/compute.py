@@ -16,7 +16,7 @@ from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from mflib.base.errors import RunError
 from mflib.models.dcnn.inputs import Labels, Volumes, volume_of
-from mflib.models.dcnn.settings import NetworkSettings, check_device
+from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.folds import Indices
 
 Axes = tuple[int, ...]
@@ -88,24 +88,19 @@ def rounding(settings: NetworkSettings, *, enabled: bool = True) -> torch.autoca
     return torch.autocast(device().type, dtype=torch.bfloat16, enabled=enabled and settings.precision == "bfloat16")
 
 
-def check_precision(model: nn.Module, volumes: Tensor, truth: Tensor, settings: NetworkSettings) -> None:
+def compare_gradients(model: nn.Module, volumes: Tensor, truth: Tensor, settings: NetworkSettings) -> None:
     """Hold the gradient of one batch in ``settings.precision`` against that in float32; the model stays as it is.
 
     Some releases of cuDNN have computed 3D convolutions in bfloat16 wrongly (pytorch issue 163539), so every kernel is
-    looked at. On CPUs no batch can tell: in torch 2.13 the weight gradient of a 3 x 3 x 3 convolution of a map of
-    2 x 2 x 1 or 2 x 2 x 2 voxels is sometimes right and sometimes what happened to be in memory.
+    looked at. On CPUs no batch can tell, see `settings.check_device`: in torch 2.13 the weight gradient of a 3 x 3 x 3
+    convolution of a map of 2 x 2 x 1 or 2 x 2 x 2 voxels is sometimes right and sometimes what happened to be in
+    memory.
 
     Raises
     ------
     RunError
-        The gradients point in different directions, or this is a CPU.
+        The gradients point in different directions, as a whole or of one kernel.
     """
-    check_device(settings)
-    compare_gradients(model, volumes, truth, settings)
-
-
-def compare_gradients(model: nn.Module, volumes: Tensor, truth: Tensor, settings: NetworkSettings) -> None:
-    """Raise ``RunError`` where the rounded gradient of one batch is another, as a whole or of one kernel."""
     exact, rounded = (_gradient(model, volumes, truth, settings, exact) for exact in (True, False))
     for name in exact:
         if exact[name].ndim == 5 and exact[name].any():

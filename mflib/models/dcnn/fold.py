@@ -262,14 +262,9 @@ def _train_epoch(state: State, task: Task) -> None:
     # A second of imports, which neither the first step nor those who only score with a network need wait for.
     from sklearn.metrics import roc_auc_score
 
+    auc = float(roc_auc_score(truth, scores.numpy()))
     state.history.append(
-        Epoch(
-            epoch=number,
-            learning_rate=rate,
-            train_loss=train_loss,
-            validation_loss=loss,
-            validation_auc=float(roc_auc_score(truth, scores.numpy())),
-        )
+        Epoch(epoch=number, learning_rate=rate, train_loss=train_loss, validation_loss=loss, validation_auc=auc)
     )
     if max(state.history, key=merit)["epoch"] == number:
         state.best = weights_of(state.network)

@@ -157,8 +157,9 @@ def find_weights(settings: NetworkSettings) -> Path | None:
             )
         return path if path.is_file() else None
     found = _cached(name) or (_download(name) if settings.pretrained == "required" else None)
-    if found is not None:
-        _check(found, releases()[name].sha256)
+    if found is not None and (digest := sha256(found)) != releases()[name].sha256:
+        said = f"{found} has SHA-256 {digest}, expected {releases()[name].sha256}"
+        raise RunError(f"{said}: it is damaged or not the released file; remove it")
     return found
 
 
@@ -205,11 +206,3 @@ def _download(name: str) -> Path:
             "file elsewhere and give its path (network.weights in the profile); or start from random weights "
             "(pretrained: none)"
         ) from error
-
-
-def _check(path: Path, expected: str) -> None:
-    found = sha256(path)
-    if found != expected:
-        raise RunError(
-            f"{path} has SHA-256 {found}, expected {expected}: it is damaged or not the released file; remove it"
-        )

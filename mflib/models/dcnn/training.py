@@ -31,17 +31,7 @@ from mflib.base.files import replacing
 from mflib.base.progress import Progress
 from mflib.models import folds as division
 from mflib.models.dcnn.fold import merit
-from mflib.models.dcnn.inputs import (
-    RESULT,
-    WEIGHTS,
-    Epoch,
-    FoldResult,
-    Source,
-    StoredVolumes,
-    Task,
-    prepare,
-    read_result,
-)
+from mflib.models.dcnn.inputs import RESULT, WEIGHTS, Epoch, FoldResult, Source, Task, Volumes, prepare, read_result
 from mflib.models.dcnn.settings import MODEL, NetworkSettings, describe_weights, find_weights
 from mflib.models.folds import Fold
 from mflib.stats.performance.metrics import youden_threshold
@@ -69,7 +59,7 @@ class NetworkResult:
     predictions: pd.DataFrame
     history: pd.DataFrame
     folders: list[Path]
-    inputs: StoredVolumes
+    inputs: Volumes
     made: pd.DataFrame
 
 
@@ -121,7 +111,7 @@ def made(folds: Sequence[Fold], results: Sequence[FoldResult], settings: Network
 
 
 def tasks(
-    source: Source, inputs: StoredVolumes, folds: Sequence[Fold], settings: NetworkSettings, folder: Path
+    source: Source, inputs: Volumes, folds: Sequence[Fold], settings: NetworkSettings, folder: Path
 ) -> list[Task]:
     """What is to be trained, each fold in a folder of its own; the labels of its test part are not in it."""
     planned = []

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from mflib.base import files
 from mflib.base.errors import RunError
+from mflib.base.files import sha256
 from mflib.base.made_by import digest
 from mflib.base.progress import Progress
 from mflib.models import folds as division
@@ -65,9 +66,9 @@ def out_of_fold(
     InputError
         A training part is too small for inner folds.
     """
-    backbone, sha256 = _backbone(settings)
+    backbone, made_from = _backbone(settings)
     inputs = prepare(source, settings)
-    values = features(backbone, sha256, inputs, settings, source.folder / "features")
+    values = features(backbone, made_from, inputs, settings, source.folder / "features")
     labels, patients = source.labels, source.patients
     folders = [source.folder / (place or f.split) / f"frozen-{f.repeat}-{f.number}" for f in folds]
     results, histories = [], []
@@ -82,26 +83,25 @@ def out_of_fold(
         choice["kept"] = choice.index == search.best_index_
         histories.append(choice.assign(split=fold.split, repeat=fold.repeat, fold=fold.number))
         if place is not None:
-            keep(results[-1], _joined(backbone, head), own, key=sha256)
+            keep(results[-1], _joined(backbone, head), own, key=made_from)
     table, history = predictions(source, folds, results), pd.concat(histories, ignore_index=True)
     return NetworkResult(table, history, folders, inputs, made(folds, results, settings))
 
 
 def features(
-    backbone: nn.Module, sha256: str, inputs: StoredVolumes, settings: NetworkSettings, folder: Path
+    backbone: nn.Module, made_from: str, inputs: StoredVolumes, settings: NetworkSettings, folder: Path
 ) -> Features:
     """Pooled features (n, channels) of every volume; those that are in ``folder`` already are read.
 
     Parameters
     ----------
     backbone : network without its fully connected layer, in evaluation
-    sha256 : of the file that its weights came from
+    made_from : digest of what decides the features of a volume, besides the volume
     inputs : the volumes
     settings : architecture, batch and precision
     folder : keeps one ``.npy`` per volume
     """
-    digest = _digest(sha256, settings)
-    paths = [folder / f"{path.stem}-{digest}.npy" for path in inputs.paths]
+    paths = [folder / f"{path.stem}-{made_from[:16]}.npy" for path in inputs.paths]
     missing = np.flatnonzero([not path.exists() for path in paths])
     if missing.size:
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,21 +119,16 @@ def features(
 
 
 def _backbone(settings: NetworkSettings) -> tuple[nn.Module, str]:
-    """The network with released weights and no head, and the digest of their file."""
+    """The network with released weights and no head, and what decides its features of a volume."""
     path = find_weights(settings)
     if path is None:
         raise RunError("frozen features need released weights (pretrained: required)")
     model: nn.Module = network.build(settings.depth, settings.width, settings.dilated)
-    loaded = network.load_medicalnet(model, path)
+    network.load_medicalnet(model, path)
     model.fc = nn.Identity()
-    return model.eval(), loaded.sha256
-
-
-def _digest(sha256: str, settings: NetworkSettings) -> str:
-    """What the features of a volume follow from, besides the volume."""
-    made_from = [sha256, settings.depth, settings.width, settings.dilated, settings.precision]
+    made_from = [sha256(path), settings.depth, settings.width, settings.dilated, settings.precision]
     made_from += [compute.device().type, digest(__name__)]
-    return hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]
+    return model.eval(), hashlib.sha256(repr(made_from).encode()).hexdigest()
 
 
 def _check_precision(model: nn.Module, inputs: StoredVolumes, first: Indices, settings: NetworkSettings) -> None:

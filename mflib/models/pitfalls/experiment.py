@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -176,6 +176,7 @@ def thirteen(texture: pd.DataFrame) -> Floats:
 COHORT, PERMUTED, SIMULATED = "cohort", "cohort, permuted labels", "simulated"
 COLUMNS = ["data", "case", "way", "right", "repetition", "value", "note"]
 Shared = TypeVar("Shared")
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -200,8 +201,14 @@ class Job:
         values = (self.data, self.case, way, right, self.repetition, value, note)
         return dict(zip(COLUMNS, values, strict=True))
 
+    def rows(self, ways: Sequence[str], values: Iterable[float], note: str = "") -> Rows:
+        """A row for the wrong way and one for the right one."""
+        return [
+            self.row(way, float(value), right=way == ways[1], note=note)
+            for way, value in zip(ways, values, strict=True)
+        ]
 
-Rows = list[dict[str, Any]]
+
 UNDIVIDED = "labels that cannot be divided"
 
 
@@ -274,14 +281,13 @@ def collected(
 
 
 def _attempted(shared: tuple[Callable[[Any, Job], Rows], Any, Sequence[str]], job: Job) -> Rows:
-    function, of_all, (wrong, right) = shared
+    function, of_all, ways = shared
     try:
         return function(of_all, job)
     except InputError as error:
         if UNDIVIDED not in getattr(error, "__notes__", ()):
             raise
-        why = str(error)
-        return [job.row(wrong, np.nan, right=False, note=why), job.row(right, np.nan, right=True, note=why)]
+        return job.rows(ways, (np.nan, np.nan), note=str(error))
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,22 +13,9 @@ from numpy.typing import NDArray
 from mflib.base.errors import InputError
 from mflib.models import forest
 from mflib.models.folds import Split
-from mflib.models.forest import COMBINATION, glcm_columns, univariate_auc
+from mflib.models.forest import COMBINATION, Labels, Values, glcm_columns, univariate_auc
 from mflib.models.pitfalls import experiment
-from mflib.models.pitfalls.experiment import (
-    COHORT,
-    PERMUTED,
-    SIMULATED,
-    Data,
-    Floats,
-    Job,
-    Labels,
-    PitfallsSettings,
-    Rows,
-    Segments,
-    collected,
-    differences,
-)
+from mflib.models.pitfalls.experiment import COHORT, PERMUTED, SIMULATED, Data, Job, PitfallsSettings, Rows, Segments
 from mflib.stats.performance.metrics import metrics_per_fold, youden_threshold
 
 FEATURES = 13
@@ -73,19 +60,20 @@ def split_by(
     data = Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
     jobs = [Job(COHORT, "true labels", n) for n in range(settings.repetitions)]
     jobs += [Job(SIMULATED, f"nothing to find, ICC {i:g}", n, i) for i in iccs for n in range(settings.repetitions)]
-    return collected(_split_by, data, jobs, workers, [way for way, _ in SPLITS], "cross-validations of both splits")
+    return experiment.collected(
+        _split_by, data, jobs, workers, [way for way, _ in SPLITS], "cross-validations of both splits"
+    )
 
 
 def _split_by(shared: Data, job: Job) -> Rows:
     found = shared.own
     if job.data == SIMULATED:
         found = experiment.simulated_cohort(job.detail, 1.0, shared.rng(job), features=FEATURES)
-    rows = []
-    for way, split in SPLITS:
-        model = experiment.forest_model(shared.settings.trees, shared.seed + job.repetition)
-        auc = experiment.mean_auc(model, found.values, found.labels, shared.folds(found, job, split))
-        rows.append(job.row(way, auc, right=split == "patient"))
-    return rows
+    model = experiment.forest_model(shared.settings.trees, shared.seed + job.repetition)
+    areas = [
+        experiment.mean_auc(model, found.values, found.labels, shared.folds(found, job, split)) for _, split in SPLITS
+    ]
+    return job.rows([way for way, _ in SPLITS], areas)
 
 
 def selection(
@@ -117,7 +105,7 @@ def selection(
         (SIMULATED, f"noise, {place.max() + 1} combinations"),
     )
     jobs = [Job(kind, case, n) for kind, case in cases for n in range(settings.repetitions)]
-    return collected(_selection, (data, place), jobs, workers, CHOSEN, "choices outside and inside")
+    return experiment.collected(_selection, (data, place), jobs, workers, CHOSEN, "choices outside and inside")
 
 
 def _selection(shared: tuple[Data, NDArray[np.intp]], job: Job) -> Rows:
@@ -133,11 +121,10 @@ def _selection(shared: tuple[Data, NDArray[np.intp]], job: Job) -> Rows:
         areas.append(
             [experiment.mean_auc(experiment.logistic_model(), values[:, c], labels, [fold]) for c in (outside, inside)]
         )
-    means = np.mean(areas, axis=0)
-    return [job.row(way, float(auc), right=way == CHOSEN[1]) for way, auc in zip(CHOSEN, means, strict=True)]
+    return job.rows(CHOSEN, np.mean(areas, axis=0))
 
 
-def _best(values: Floats, labels: Labels, place: NDArray[np.intp]) -> NDArray[np.intp]:
+def _best(values: Values, labels: Labels, place: NDArray[np.intp]) -> NDArray[np.intp]:
     """Columns of the combination whose columns have the highest mean of max(AUC, 1 - AUC)."""
     apart = np.abs(univariate_auc(values, labels) - 0.5)
     return np.flatnonzero(place == np.argmax(np.bincount(place, apart) / np.bincount(place)))
@@ -165,7 +152,7 @@ def threshold(
     data = Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
     cases = ((COHORT, "forest"), (SIMULATED, "noise as score"))
     jobs = [Job(kind, case, n) for kind, case in cases for n in range(settings.repetitions)]
-    return collected(_threshold, data, jobs, workers, TUNED, "thresholds tuned and frozen")
+    return experiment.collected(_threshold, data, jobs, workers, TUNED, "thresholds tuned and frozen")
 
 
 def _threshold(shared: Data, job: Job) -> Rows:
@@ -181,11 +168,10 @@ def _threshold(shared: Data, job: Job) -> Rows:
         y, test = found.labels[fold.test], score[fold.test]
         frozen = youden_threshold(found.labels[fold.validation], score[fold.validation])
         youden.append([_youden(y, test, youden_threshold(y, test)), _youden(y, test, frozen)])
-    means = np.mean(youden, axis=0)
-    return [job.row(way, float(value), right=way == TUNED[1]) for way, value in zip(TUNED, means, strict=True)]
+    return job.rows(TUNED, np.mean(youden, axis=0))
 
 
-def _youden(labels: Labels, score: Floats, limit: float) -> float:
+def _youden(labels: Labels, score: Values, limit: float) -> float:
     """Sensitivity + specificity - 1."""
     called = score >= limit
     return float(called[labels == 1].mean() - called[labels == 0].mean())
@@ -218,7 +204,7 @@ def permuted(
     forest.check(texture, labels)
     data = Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
     jobs = [Job(COHORT, CASE, 0), *(Job(PERMUTED, CASE, n) for n in range(settings.permutations))]
-    found = collected(_permuted, data, jobs, workers, WAYS, "forests on permuted labels")
+    found = experiment.collected(_permuted, data, jobs, workers, WAYS, "forests on permuted labels")
     # A job has one way; where it failed it has left a row for both.
     return found[found["right"] == (found["data"] == COHORT)].reset_index(drop=True)
 
@@ -274,7 +260,7 @@ def permuted_in_words(table: pd.DataFrame) -> str:
         p, n = permutation_p(table)
     except InputError as error:
         return f"Not made: {error}"
-    row = differences(table).iloc[0]
+    row = experiment.differences(table).iloc[0]
     return (
         f"The forest reaches an AUC of **{row['right']:.2f}** with the true labels, and {row['wrong']:.2f} on average "
         f"over {n} permutations of them. P = (1 + b) / (1 + n) is **{p:.3f}**; with {n} permutations it cannot be less "

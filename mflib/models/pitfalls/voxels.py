@@ -102,8 +102,7 @@ def _gain(data: Data, job: Job) -> Rows:
 def _rows(data: Data, job: Job, ways: tuple[str, str], values: Floats) -> Rows:
     """The AUC of both ways, of a logistic regression on the same folds; values (n, way, feature)."""
     folds, model = data.folds(data.own, job), experiment.logistic_model()
-    areas = [experiment.mean_auc(model, values[:, n], data.labels, folds) for n in range(len(ways))]
-    return [job.row(way, auc, right=way == ways[1]) for way, auc in zip(ways, areas, strict=True)]
+    return job.rows(ways, [experiment.mean_auc(model, values[:, n], data.labels, folds) for n in range(len(ways))])
 
 
 def _louder(segments: pd.DataFrame, who: str, rng: np.random.Generator) -> NDArray[np.bool_]:
