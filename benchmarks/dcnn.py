@@ -23,8 +23,8 @@ import torch
 from torch.nn import functional as F
 
 from mflib.models.dcnn import compute, fold, network
-from mflib.models.dcnn.compute import NetworkSettings
-from mflib.models.dcnn.inputs import StoredVolumes
+from mflib.models.dcnn.inputs import StoredVolumes, Task
+from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.folds import Fold
 from mflib.study.profile import choose
 
@@ -85,9 +85,10 @@ def compared(settings: NetworkSettings, folder: Path) -> None:
     volumes = stored(folder, settings)
     labels = np.arange(len(volumes)) % 2
     whole = Fold(0, 1, np.arange(len(volumes)), np.arange(0), np.arange(0))
-    state = fold._started(whole, settings)
-    loop, weight = bare(state, settings), torch.tensor(1.0, device=compute.device())
-    ways = {"fold": lambda: fold._descend(state, volumes, labels, whole, settings, weight), "bare loop": loop}
+    task = Task(volumes, labels, whole, settings, folder)
+    state = fold._started(task)
+    loop = bare(state, settings)
+    ways = {"fold": lambda: fold._descend(state, task), "bare loop": loop}
     for way in ways.values():
         way()
     found: dict[str, list[float]] = {name: [] for name in ways}
@@ -114,7 +115,7 @@ def by_batch(settings: NetworkSettings) -> None:
     for batch in (1, 2, 4, 8, 16, 32):
         larger = replace(settings, batch=batch)
         torch.cuda.reset_peak_memory_stats()
-        loop = bare(fold._started(nobody, larger), larger)
+        loop = bare(fold._started(Task([], np.arange(0), nobody, larger, Path())), larger)
         loop()
         rate = STEPS * batch / min(seconds(loop) for _ in range(3))
         memory = torch.cuda.max_memory_allocated() / 2**30

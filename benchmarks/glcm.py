@@ -177,7 +177,6 @@ def main() -> None:
     logging.disable()  # MIRP would say much
     contestants = {
         "mflib, one thread": timed(lambda: glcm.features(voxels)),
-        "mflib, two threads": timed(lambda: glcm.features(voxels, threads=2)),
         "numpy bincount + graycoprops": timed(lambda: numpy_and_scikit_image(voxels)),
     }
     slow = {"numpy bincount + graycoprops"}

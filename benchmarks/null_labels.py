@@ -6,8 +6,7 @@
 Each patient gets the labels of another one, so that segments of a patient stay alike and labels say nothing about the
 patient's volumes. One thing they still say: the lower levels are more often infiltrated, in every patient. Where
 texture tells the levels apart, an honest AUC lies a little above 0.5; so the same once more with the labels shuffled
-within patients too. Beside it: the choice of the combination outside the folds, and the split by segments. In the last
-lines the same with the true labels, for comparison.
+within patients too. Beside it: the split by segments. In the last lines the same with the true labels, for comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from sklearn.metrics import roc_auc_score
 from mflib.data import cohort as cohorts
 from mflib.models import folds, forest
 from mflib.models.folds import Split
-from mflib.models.forest import Selection
 
 PERMUTATIONS = 10
 
@@ -42,12 +40,11 @@ def permuted_by_patient(segments: pd.DataFrame, seed: int, *, within: bool = Fal
     return np.array([shuffled.loc[patient, (level, lat)] for patient, level, lat in keys])
 
 
-def pooled_auc(texture: pd.DataFrame, labels: np.ndarray, split: Split, selection: Selection, seed: int) -> float:
+def pooled_auc(texture: pd.DataFrame, labels: np.ndarray, split: Split, seed: int) -> float:
     """AUC of the out-of-fold scores of one whole cross-validation."""
     made = folds.make(labels, texture["participant_id"], split=split, seed=seed)
     settings = forest.ForestSettings(seed=seed)
-    workers = joblib.cpu_count()
-    result = forest.out_of_fold(texture, labels, made, settings, split, selection=selection, workers=workers)
+    result = forest.out_of_fold(texture, labels, made, settings, workers=joblib.cpu_count())
     return float(roc_auc_score(result.predictions["y_true"], result.predictions["score"]))
 
 
@@ -60,23 +57,20 @@ def described(areas: list[float]) -> str:
 def main(cohort_folder: Path, texture_file: Path) -> None:
     """Print a line for each way of doing it."""
     segments, texture = cohorts.load(cohort_folder).segments, pd.read_parquet(texture_file)
-    ways = [(split, selection) for split in get_args(Split) for selection in get_args(Selection)]
-    found: dict[tuple[Split, Selection], list[float]] = {way: [] for way in ways}
+    found: dict[Split, list[float]] = {split: [] for split in get_args(Split)}
+    levelled = []
     for seed in range(PERMUTATIONS):
         labels = permuted_by_patient(segments, seed)
-        for way in ways:
-            found[way].append(pooled_auc(texture, labels, *way, seed))
-    levelled = [
-        pooled_auc(texture, permuted_by_patient(segments, seed, within=True), "patient", "nested", seed)
-        for seed in range(PERMUTATIONS)
-    ]
+        for split, areas in found.items():
+            areas.append(pooled_auc(texture, labels, split, seed))
+        levelled.append(pooled_auc(texture, permuted_by_patient(segments, seed, within=True), "patient", seed))
     print(f"labels permuted by patient, {PERMUTATIONS} times: pooled AUC, mean, standard error of the mean, all values")
-    for way, areas in found.items():
-        print(f"split by {way[0]}, selection {way[1]}: {described(areas)}")
-    print(f"split by patient, selection nested, labels shuffled within patients too: {described(levelled)}")
-    for way in ways:
-        area = pooled_auc(texture, segments["label"].to_numpy(), *way, 20)
-        print(f"true labels, split by {way[0]}, selection {way[1]}: {area:.3f}")
+    for split, areas in found.items():
+        print(f"split by {split}: {described(areas)}")
+    print(f"split by patient, labels shuffled within patients too: {described(levelled)}")
+    for split in found:
+        area = pooled_auc(texture, segments["label"].to_numpy(), split, 20)
+        print(f"true labels, split by {split}: {area:.3f}")
 
 
 if __name__ == "__main__":

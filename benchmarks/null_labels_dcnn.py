@@ -22,6 +22,7 @@ from mflib.data import cohort as cohorts
 from mflib.data.cohort import Cohort
 from mflib.models import folds
 from mflib.models.dcnn import training
+from mflib.models.dcnn.inputs import Source
 from mflib.models.folds import Split
 from mflib.study.profile import choose
 
@@ -33,7 +34,9 @@ def pooled_auc(cohort: Cohort, split: Split, seed: int, folder: Path) -> float:
     profile, segments = choose("quick"), cohort.segments
     made = folds.make(segments["label"], segments["participant_id"], n_folds=5, split=split, seed=seed)
     settings = replace(profile.network, seed=seed)
-    result = training.out_of_fold(cohort, made, profile.preprocessing, settings, folder, split, place=f"{split}-{seed}")
+    result = training.out_of_fold(
+        Source(cohort, profile.preprocessing, folder), made, settings, place=f"{split}-{seed}"
+    )
     return float(roc_auc_score(result.predictions["y_true"], result.predictions["score"]))
 
 

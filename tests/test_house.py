@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -165,6 +167,24 @@ def test_notebooks_keep_the_house_style(name: str) -> None:
     for word in ("**Question.**", "**Inputs.**", "**Outputs.**", "**In the paper.**"):
         assert word in text[0]
     assert "## What we saw" in text
+
+
+def test_a_notebook_without_a_network_imports_neither_torch_nor_numba(tmp_path: Path) -> None:
+    sources = [
+        cell.source
+        for name in STEPS
+        if not name.startswith(("04", "06"))  # train or read networks
+        for cell in nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
+        if cell.cell_type == "code" and "import " in cell.source
+    ]
+    code = "\n".join([
+        *sources,
+        "import json, sys, mflib.study.report",
+        f"Study.open('quick', run={str(tmp_path)!r})._repr_html_()",
+        "print(json.dumps(sorted(sys.modules)))",
+    ])  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert {"torch", "numba"} & set(json.loads(done.stdout)) == set()
 
 
 def test_every_notebook_has_the_same_four_parameters() -> None:

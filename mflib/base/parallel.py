@@ -14,6 +14,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from mflib.base.errors import RunError
 from mflib.base.made_by import digest
+from mflib.base.progress import Progress
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -52,6 +53,30 @@ def outcomes(
         yield from _on_cluster(attempt, shared, items, scheduler)
     elif items:
         yield from _here(attempt, shared, items, workers)
+
+
+def in_order(
+    function: Callable[[Shared, Item], Result],
+    shared: Shared,
+    items: Sequence[Item],
+    label: str,
+    *,
+    workers: int,
+    scheduler: str = "",
+) -> list[Result]:
+    """The results in the order of the items, with a line of progress that counts them by ``label``; see `outcomes`.
+
+    The first item that fails ends it: its exception is raised, with a note that names the item.
+    """
+    found: dict[int, Result] = {}
+    progress = Progress(label, len(items))
+    for position, outcome in outcomes(function, shared, items, workers=workers, scheduler=scheduler):
+        if isinstance(outcome, Exception):
+            outcome.add_note(f"in {items[position]}")
+            raise outcome
+        found[position] = outcome
+        progress.advance()
+    return [found[position] for position in range(len(items))]
 
 
 def fingerprint() -> str:

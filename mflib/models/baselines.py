@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mflib.base.errors import InputError
@@ -31,7 +31,7 @@ class BaselineResult:
     left_out: str
 
 
-def echo_intensity(texture: pd.DataFrame, labels: NDArray[np.integer], folds: list[Fold], split: str) -> pd.DataFrame:
+def echo_intensity(texture: pd.DataFrame, labels: NDArray[np.integer], folds: Sequence[Fold]) -> pd.DataFrame:
     """Mean grey level after gain normalisation, standardised by the training part, as the score.
 
     Whether bright means positive is also decided in the training part.
@@ -41,7 +41,6 @@ def echo_intensity(texture: pd.DataFrame, labels: NDArray[np.integer], folds: li
     texture : (n, ...) with KEY and ``first_order_mean``
     labels : (n,) 0 or 1
     folds : positions in the rows of ``texture``
-    split : how the folds were made
 
     Returns
     -------
@@ -65,12 +64,10 @@ def echo_intensity(texture: pd.DataFrame, labels: NDArray[np.integer], folds: li
         sign = 1 if mean[train][positive].mean() >= mean[train][~positive].mean() else -1
         return lambda rows: sign * (mean[rows] - mean[train].mean()) / spread
 
-    return _out_of_fold("echo_intensity", texture, labels, folds, split, fit)
+    return _out_of_fold("echo_intensity", texture, labels, folds, fit)
 
 
-def clinical(
-    segments_with_patients: pd.DataFrame, labels: NDArray[np.integer], folds: list[Fold], split: str
-) -> pd.DataFrame:
+def clinical(segments_with_patients: pd.DataFrame, labels: NDArray[np.integer], folds: Sequence[Fold]) -> pd.DataFrame:
     """Logistic regression on age, sex and BMI, the score being the predicted probability.
 
     Missing values take the median of the training part; values are standardised by the training part; the weights
@@ -80,7 +77,7 @@ def clinical(
     Parameters
     ----------
     segments_with_patients : (n, ...) one row per segment, with KEY, ``age`` in years, ``sex`` M or F, ``bmi`` in kg/m2
-    labels, folds, split : as in `echo_intensity`
+    labels, folds : as in `echo_intensity`
 
     Returns
     -------
@@ -97,32 +94,24 @@ def clinical(
     def fit(train: Indices) -> Score:
         if np.isnan(values[train]).all():
             raise InputError(f"{', '.join(CLINICAL)}: all values of a training part are missing")
-        model = _clinical_model().fit(values[train], labels[train])
+        imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+        model = make_pipeline(imputer, StandardScaler(), LogisticRegression()).fit(values[train], labels[train])
         return lambda rows: np.asarray(model.predict_proba(values[rows])[:, 1])
 
-    return _out_of_fold("clinical", segments_with_patients, labels, folds, split, fit)
+    return _out_of_fold("clinical", segments_with_patients, labels, folds, fit)
 
 
 def out_of_fold(
-    texture: pd.DataFrame,
-    segments_with_patients: pd.DataFrame,
-    labels: NDArray[np.integer],
-    folds: list[Fold],
-    split: str,
+    texture: pd.DataFrame, segments_with_patients: pd.DataFrame, labels: NDArray[np.integer], folds: Sequence[Fold]
 ) -> BaselineResult:
     """Both baselines; the clinical one is left out, and said, where a cohort has no age, sex and BMI to fit it on."""
-    predictions = [echo_intensity(texture, labels, folds, split)]
+    predictions = [echo_intensity(texture, labels, folds)]
     left_out = ""
     try:
-        predictions.append(clinical(segments_with_patients, labels, folds, split))
+        predictions.append(clinical(segments_with_patients, labels, folds))
     except InputError as error:
         left_out = f"The clinical baseline is left out: {error}."
     return BaselineResult(pd.concat(predictions, ignore_index=True), left_out)
-
-
-def _clinical_model() -> Pipeline:
-    imputer = SimpleImputer(strategy="median", keep_empty_features=True)
-    return make_pipeline(imputer, StandardScaler(), LogisticRegression())
 
 
 def _clinical_values(table: pd.DataFrame) -> NDArray[np.float64]:
@@ -140,8 +129,7 @@ def _out_of_fold(
     name: str,
     keys: pd.DataFrame,
     labels: NDArray[np.integer],
-    folds: list[Fold],
-    split: str,
+    folds: Sequence[Fold],
     fit: Callable[[Indices], Score],
 ) -> pd.DataFrame:
     """Fit on train, threshold from validation, score test once; ``fit`` gives a function from positions to scores."""
@@ -151,7 +139,5 @@ def _out_of_fold(
     for fold in folds:
         score = fit(fold.train)
         threshold = youden_threshold(labels[fold.validation], score(fold.validation))
-        blocks.append(
-            division.predictions(fold, keys, labels, score(fold.test), model=name, split=split, threshold=threshold)
-        )
+        blocks.append(division.predictions(fold, keys, labels, score(fold.test), name, threshold))
     return pd.concat(blocks, ignore_index=True)

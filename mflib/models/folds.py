@@ -39,6 +39,7 @@ class Fold:
     repeat : which repetition of the whole cross-validation, from 0
     number : which fold of it, from 1
     train, validation, test : positions in the segments table, each sorted, without overlap, together all of them
+    split : what it keeps together
     """
 
     repeat: int
@@ -46,6 +47,11 @@ class Fold:
     train: Indices
     validation: Indices
     test: Indices
+    split: Split = "patient"
+
+    def __str__(self) -> str:
+        """How messages call it."""
+        return f"fold {self.number} of repeat {self.repeat}"
 
 
 def make(
@@ -81,14 +87,14 @@ def make(
     """
     y, patients = _checked(labels, groups, n_folds, split)
     units = patients if split == "patient" else np.arange(y.size)
-    _check_enough(y, units, n_folds, split)
+    if min(_holders(y, units)) < _needed(n_folds):
+        raise InputError(_found(y, units, n_folds, split))
     for needed, shuffle in product((ROOM, 1), range(SHUFFLES)):
         seeds = np.random.SeedSequence([seed, repeat, shuffle])
         splitter = _splitter(split, stratified=shuffle < SHUFFLES // 2)
-        folds = _attempt(y, units, n_folds, splitter, seeds, repeat, needed)
+        folds = _attempt(y, units, n_folds, splitter, seeds, needed)
         if folds is not None:
-            _check_disjoint(folds, units)
-            return folds
+            return [replace(fold, repeat=repeat, split=split) for fold in folds]
     raise InputError(f"{_found(y, units, n_folds, split)} None of {SHUFFLES} shuffles gave both to every part.")
 
 
@@ -165,7 +171,12 @@ def table(folds: Sequence[Fold], keys: pd.DataFrame) -> pd.DataFrame:
 
 
 def predictions(
-    fold: Fold, keys: pd.DataFrame, labels: NDArray[np.integer], scores: NDArray[np.float64], **columns: object
+    fold: Fold,
+    keys: pd.DataFrame,
+    labels: NDArray[np.integer],
+    scores: NDArray[np.float64],
+    model: str,
+    threshold: float,
 ) -> pd.DataFrame:
     """One fold's test segments as rows of the predictions table.
 
@@ -175,11 +186,11 @@ def predictions(
     keys : (n, ...) with the columns of KEY
     labels : (n,) 0 or 1, of all segments
     scores : (n_test,) of the test part, in its order
-    **columns : ``model``, ``split`` and ``threshold``
+    model, threshold : the columns of these names
     """
     rows = keys[KEY].iloc[fold.test].reset_index(drop=True)
-    rows = rows.assign(model=columns["model"], split=columns["split"], repeat=fold.repeat, fold=fold.number)
-    return rows.assign(y_true=labels[fold.test], score=scores, threshold=columns["threshold"])
+    rows = rows.assign(model=model, split=fold.split, repeat=fold.repeat, fold=fold.number)
+    return rows.assign(y_true=labels[fold.test], score=scores, threshold=threshold)
 
 
 def _checked(
@@ -224,18 +235,12 @@ def _found(y: NDArray[np.int64], units: NDArray[np.int64], n_folds: int, split: 
     )
 
 
-def _check_enough(y: NDArray[np.int64], units: NDArray[np.int64], n_folds: int, split: str) -> None:
-    if min(_holders(y, units)) < _needed(n_folds):
-        raise InputError(_found(y, units, n_folds, split))
-
-
 def _attempt(
     y: NDArray[np.int64],
     units: NDArray[np.int64],
     n_folds: int,
     splitter: Splitter,
     seeds: np.random.SeedSequence,
-    repeat: int,
     needed: int,
 ) -> list[Fold] | None:
     """The folds of one shuffle, None where a part lacks a class or a training part has too few patients of one."""
@@ -245,7 +250,7 @@ def _attempt(
         parts = _validation(y, units, rest, splitter, inner[number - 1], needed)
         if parts is None or not _both(y[test]):
             return None
-        folds.append(Fold(repeat, number, *parts, test))
+        folds.append(Fold(0, number, *parts, test))
     return folds
 
 
@@ -274,13 +279,3 @@ def _splitter(split: str, *, stratified: bool) -> Splitter:
 
 def _both(y: NDArray[np.int64]) -> bool:
     return bool(0 < y.sum() < y.size)
-
-
-def _check_disjoint(folds: Sequence[Fold], units: NDArray[np.int64]) -> None:
-    """Rule 1 of the study, looked at rather than taken for granted."""
-    for fold in folds:
-        parts = [set(units[positions].tolist()) for positions in (fold.train, fold.validation, fold.test)]
-        if sum(map(len, parts)) != len(set.union(*parts)):
-            raise InputError(
-                f"fold {fold.number} of repeat {fold.repeat} has a patient in two parts; report this as a bug"
-            )

@@ -7,34 +7,228 @@ size. The threshold comes from ``fold.validation``; ``fold.test`` is scored once
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
+from scipy.stats import rankdata
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import cross_val_score
 
 from mflib.base import parallel
 from mflib.base.errors import InputError
-from mflib.base.progress import Progress
-from mflib.base.words import KEY
+from mflib.base.settings import STRICT
+from mflib.base.words import KEY, WHOLE_FAMILY
 from mflib.models import folds as division
-from mflib.models import selection as inside
 from mflib.models.folds import Fold, Indices
-from mflib.models.selection import OTHER_FEATURES, Choice, ForestSettings, check, glcm_columns, univariate_auc
+from mflib.models.texture import glcm, intensity
 from mflib.stats import reliability
 from mflib.stats.performance.metrics import youden_threshold
 
+NAME = "random_forest"
+COMBINATION = ["levels", "step", "direction"]
+OTHER_FEATURES = ("nakagami_m", "nakagami_omega", *intensity.NAMES)
 FAMILIES = {"glcm": "GLCM", "nakagami": "Nakagami", "first": "First-order"}
-WHOLE_FAMILY = "all of it"
+Labels = NDArray[np.integer]
+Values = NDArray[np.float64]
+Inner = Sequence[tuple[Indices, Indices]]
+
+
+@settings(frozen=True, config=STRICT)
+class ForestSettings:
+    """The forest, how its combination and its leaves are chosen, and what is told about it.
+
+    Parameters
+    ----------
+    trees : number of trees
+    leaf_sizes : least numbers of segments in a leaf, of which the inner folds choose one
+    inner_folds : folds inside each training part, grouped by patient; fewer where fewer patients have a class
+    inner_trees : trees of the forests that only choose
+    minimum_icc : features whose ICC(2,1) under perturbation is lower in the training patients are not offered: a
+        combination has only its other properties; 0 offers all, see `reliability`
+    permutations : how often each feature is shuffled for its importance
+    repeats : how often the whole cross-validation is repeated with other folds
+    seed : of trees, inner folds and shuffles; each fold derives its own from it
+    """
+
+    trees: Annotated[int, Field(ge=1)] = 500
+    leaf_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 5, 15)
+    inner_folds: Annotated[int, Field(ge=2)] = 5
+    inner_trees: Annotated[int, Field(ge=1)] = 50
+    minimum_icc: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    permutations: Annotated[int, Field(ge=1)] = 10
+    repeats: Annotated[int, Field(ge=1)] = 1
+    seed: int = 0
+
+
+def glcm_columns(texture: pd.DataFrame) -> pd.DataFrame:
+    """Combination and property of each GLCM column of a texture table, indexed by its name.
+
+    Raises
+    ------
+    InputError
+        A combination without its six properties in order.
+    """
+    names = pd.Series(texture.columns[texture.columns.str.startswith("glcm_")], dtype="str")
+    parts = names.str.split("_", expand=True).set_axis(["family", *COMBINATION, "property"], axis=1)
+    grid = parts.astype({"levels": int, "step": int}).set_index(names)
+    whole = grid.groupby(COMBINATION, sort=False)["property"].agg(tuple) == glcm.PROPERTIES
+    if not whole.all():
+        raise InputError(f"combination {whole.idxmin()} has not the six properties {glcm.PROPERTIES} in order")
+    return grid
+
+
+def check(texture: pd.DataFrame, labels: Labels) -> None:
+    """Refuse a texture table that lacks a column, holds a value that is not finite, or has not a row per label.
+
+    Raises
+    ------
+    InputError
+        The first such fault, with its row and column.
+    """
+    if len(texture) != len(labels):
+        raise InputError(f"found {len(texture)} rows of texture and {len(labels)} labels, expected one label per row")
+    missing = [name for name in OTHER_FEATURES if name not in texture]
+    if missing or not texture.columns.str.startswith("glcm_").any():
+        raise InputError(f"the texture table lacks {', '.join(missing) or 'every glcm_ column'}")
+    numbers = texture.loc[:, [*texture.columns[texture.columns.str.startswith("glcm_")], *OTHER_FEATURES]]
+    wrong = ~np.isfinite(numbers.to_numpy(float))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise InputError(f"{wrong.sum()} values are not finite, first in row {row}, column {numbers.columns[column]}")
+
+
+def univariate_auc(values: Values, labels: Labels) -> Values:
+    """AUC of each column by its ranks (Mann-Whitney); ties count one half.
+
+    Parameters
+    ----------
+    values : (n, features)
+    labels : (n,) 0 or 1, both present
+    """
+    positives = int(labels.sum())
+    rank_sum = rankdata(values, axis=0)[labels == 1].sum(axis=0)
+    return np.asarray((rank_sum - positives * (positives + 1) / 2) / (positives * (labels.size - positives)))
+
+
+def univariate_auc_map(texture: pd.DataFrame, labels: Labels, rows: Indices) -> pd.DataFrame:
+    """How well single GLCM features separate the classes, over the grid.
+
+    Parameters
+    ----------
+    texture : (n, ...) the texture table
+    labels : (n,) 0 or 1
+    rows : positions of the segments to look at; a training part, unless the map is only shown
+
+    Returns
+    -------
+    (levels, steps) DataFrame
+        Mean of max(AUC, 1 - AUC) over the properties and over those directions that the texture table has.
+
+    Raises
+    ------
+    InputError
+        As `check` and `glcm_columns`.
+    """
+    check(texture, labels)
+    grid = glcm_columns(texture)
+    auc = univariate_auc(texture[grid.index].to_numpy(float)[rows], labels[rows])
+    return grid.assign(auc=np.maximum(auc, 1 - auc)).groupby(["levels", "step"])["auc"].mean().unstack("step")
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The winner of the inner folds.
+
+    Parameters
+    ----------
+    features : columns of the texture table that the forest gets
+    leaf_size : least number of segments in a leaf
+    described : levels, step, direction and leaf_size of the winner; univariate_auc and inner_auc: the mean AUC over the
+        held-out parts of the inner folds, of its six properties each alone and of its forest; offered: how many
+        combinations there were to choose from
+    """
+
+    features: list[str]
+    leaf_size: int
+    described: dict[str, Any]
+
+
+def choose(
+    texture: pd.DataFrame,
+    grid: pd.DataFrame,
+    others: Sequence[str],
+    labels: Labels,
+    inner: Inner,
+    settings: ForestSettings,
+    seed: int,
+) -> Choice:
+    """The best combination of each grey-level count goes on to the forests, with every leaf size; the best one wins.
+
+    Single features are judged first because 1170 forests in every inner fold would take hours. Neighbouring
+    combinations are nearly the same feature, so one of each grey-level count goes on. Of equals the first is taken.
+
+    Parameters
+    ----------
+    texture : (n, ...) rows to learn from
+    grid : combination and property of the columns to choose from, as `grid.columns`
+    others : columns that go into every forest
+    labels : (n,) 0 or 1
+    inner : positions to learn from and held out, of each inner fold
+    settings : leaf sizes, trees of the inner forests, class weights
+    seed : of the inner forests
+    """
+    separation = held_out_separation(texture, grid, labels, inner)
+    finalists = separation.groupby("levels", sort=False).idxmax()
+    best: Choice | None = None
+    for combination in finalists:
+        own = grid.index[(grid[COMBINATION] == list(combination)).all(axis=1)]
+        features = [*own, *others]
+        values = texture[features].to_numpy(float)
+        for leaf_size in settings.leaf_sizes:
+            model = grown(settings.inner_trees, leaf_size, seed)
+            auc = float(cross_val_score(model, values, labels, scoring="roc_auc", cv=inner).mean())
+            if best is None or auc > best.described["inner_auc"]:
+                found = {"univariate_auc": float(separation[combination]), "inner_auc": auc, "offered": len(separation)}
+                described = dict(zip(COMBINATION, combination, strict=True)) | {"leaf_size": leaf_size} | found
+                best = Choice(features, leaf_size, described)
+    assert best is not None, "a grid has at least one combination"
+    return best
+
+
+def held_out_separation(texture: pd.DataFrame, grid: pd.DataFrame, labels: Labels, inner: Inner) -> pd.Series:
+    """How well the properties of each combination separate classes in segments that they were not looked at in.
+
+    Whether high means positive is read off the learning part of each inner fold, the AUC off its held-out part.
+
+    Returns
+    -------
+    Series
+        Mean AUC over properties and inner folds by levels, step, direction, in the order of the grid.
+    """
+    values = texture[grid.index].to_numpy(float)
+    total = np.zeros(len(grid))
+    for learn, held_out in inner:
+        upward = univariate_auc(values[learn], labels[learn]) >= 0.5
+        auc = univariate_auc(values[held_out], labels[held_out])
+        total += np.where(upward, auc, 1 - auc)
+    return grid.assign(auc=total / len(inner)).groupby(COMBINATION, sort=False)["auc"].mean()
+
+
+def grown(trees: int, leaf_size: int, seed: int) -> RandomForestClassifier:
+    """A forest that is still to be fitted; one thread, so that scores are the same to the last digit every time."""
+    return RandomForestClassifier(trees, min_samples_leaf=leaf_size, random_state=seed, n_jobs=1)
 
 
 def permutation_importance(
     model: RandomForestClassifier,
     features: Sequence[str],
-    values: NDArray[np.float64],
-    labels: NDArray[np.integer],
+    values: Values,
+    labels: Labels,
     repeats: int,
     seed: int,
 ) -> pd.DataFrame:
@@ -74,13 +268,6 @@ def permutation_importance(
     return table.assign(importance=falls.mean(axis=1), sd=falls.std(axis=1))
 
 
-NAME = "random_forest"
-OUTSIDE = "random_forest_selected_outside"
-Labels = NDArray[np.integer]
-_Tables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
-Selection = Literal["nested", "outside"]
-
-
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """The forest of one fold: what it was fitted to, and from which score on a segment is called infiltrated."""
@@ -98,8 +285,8 @@ class ForestResult:
     Parameters
     ----------
     predictions : the predictions table
-    choices : repeat, fold, then `selection.Choice.described`: the combination, and how it did in the inner folds
-    importance : repeat, fold, family, feature, importance, sd, as `importance.permutation_importance` on the test part
+    choices : repeat, fold, then `Choice.described`: the combination, and how it did in the inner folds
+    importance : repeat, fold, family, feature, importance, sd, as `permutation_importance` on the test part
     models : the forests of the folds of repeat 0, in their order
     """
 
@@ -116,9 +303,7 @@ class _Data:
     texture: pd.DataFrame
     labels: Labels
     settings: ForestSettings
-    split: str
     perturbed: pd.DataFrame | None
-    outside: Choice | None = None
 
 
 def out_of_fold(
@@ -126,9 +311,7 @@ def out_of_fold(
     labels: Labels,
     folds: Sequence[Fold],
     settings: ForestSettings,
-    split: str,
     *,
-    selection: Selection = "nested",
     perturbed: pd.DataFrame | None = None,
     workers: int = 1,
     scheduler: str = "",
@@ -140,9 +323,6 @@ def out_of_fold(
     texture : (n, ...) the texture table: KEY, then one column per feature
     labels : (n,) 0 or 1
     folds : positions in the rows of ``texture``; of one repeat or several
-    split : how the folds were made, for the predictions table
-    selection : ``"nested"`` chooses inside each training part. ``"outside"`` chooses once, with all segments and their
-        labels, those of the test parts included: the wrong way, for teaching; its model is called ``OUTSIDE``
     perturbed : the table of `texture.robustness.measure`, needed where ``settings.minimum_icc`` is not 0
     workers, scheduler : where folds are computed, see `parallel.outcomes`; the numbers do not depend on it
 
@@ -154,45 +334,30 @@ def out_of_fold(
     InputError
         A training part with fewer than two patients of a class, which inner folds cannot divide.
     """
-    if selection not in get_args(Selection):
-        raise InputError(f"selection is {selection!r}, expected one of {', '.join(get_args(Selection))}")
     if settings.minimum_icc and perturbed is None:
         raise InputError(f"minimum_icc is {settings.minimum_icc}, but no perturbed texture was given to take ICCs from")
     check(texture, labels)
     glcm_columns(texture)
-    data = _Data(texture, labels, settings, split, perturbed)
-    if selection == "outside":
-        data = replace(data, outside=_choose(data, folds[0], np.arange(len(labels))))
-    results = _in_order(data, folds, workers, scheduler)
-    tables, models = zip(*results, strict=True)
-    predictions, choices, importance = (pd.concat(part, ignore_index=True) for part in zip(*tables, strict=True))
-    kept = [fitted for fold, fitted in zip(folds, models, strict=True) if fold.repeat == 0]
+    data = _Data(texture, labels, settings, perturbed)
+    results = parallel.in_order(_fold, data, folds, "forest folds", workers=workers, scheduler=scheduler)
+    predictions, choices, importance = (
+        pd.concat([tables[n] for tables, _ in results], ignore_index=True) for n in range(3)
+    )
+    kept = [fitted for fold, (_, fitted) in zip(folds, results, strict=True) if fold.repeat == 0]
     return ForestResult(predictions, choices, importance, kept)
 
 
-def _in_order(data: _Data, folds: Sequence[Fold], workers: int, scheduler: str) -> list[tuple[_Tables, Fitted]]:
-    progress = Progress("forest folds", len(folds))
-    done: dict[int, tuple[_Tables, Fitted]] = {}
-    for n, outcome in parallel.outcomes(_fold, data, folds, workers=workers, scheduler=scheduler):
-        if isinstance(outcome, Exception):
-            outcome.add_note(f"in fold {folds[n].number} of repeat {folds[n].repeat}")
-            raise outcome
-        done[n] = outcome
-        progress.advance()
-    return [done[n] for n in range(len(folds))]
-
-
-def _fold(data: _Data, fold: Fold) -> tuple[_Tables, Fitted]:
+def _fold(data: _Data, fold: Fold) -> tuple[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], Fitted]:
     """Predictions, choice and importance of one fold, and its forest."""
     labels, settings = data.labels, data.settings
-    choice = data.outside or _choose(data, fold, fold.train)
+    state = np.random.SeedSequence([settings.seed, fold.repeat, fold.number]).generate_state(3)
+    trees, shuffles, choosing = (int(seed) for seed in state)
+    choice = _choose(data, fold.train, choosing)
     values = data.texture[choice.features].to_numpy(float)
-    trees, shuffles, _ = _seeds(settings, fold)
-    model = inside.forest(settings, settings.trees, choice.leaf_size, trees).fit(values[fold.train], labels[fold.train])
+    model = grown(settings.trees, choice.leaf_size, trees).fit(values[fold.train], labels[fold.train])
     threshold = youden_threshold(labels[fold.validation], model.predict_proba(values[fold.validation])[:, 1])
     scores = model.predict_proba(values[fold.test])[:, 1]
-    run = {"model": OUTSIDE if data.outside else NAME, "split": data.split}
-    predictions = division.predictions(fold, data.texture, labels, scores, **run, threshold=threshold)
+    predictions = division.predictions(fold, data.texture, labels, scores, NAME, threshold)
     names = [name if name in OTHER_FEATURES else f"glcm_{name.rsplit('_', 1)[1]}" for name in choice.features]
     importance = permutation_importance(
         model, names, values[fold.test], labels[fold.test], settings.permutations, shuffles
@@ -201,15 +366,14 @@ def _fold(data: _Data, fold: Fold) -> tuple[_Tables, Fitted]:
     return tables, Fitted(fold.number, choice.features, threshold, model)
 
 
-def _choose(data: _Data, fold: Fold, rows: Indices) -> Choice:
+def _choose(data: _Data, rows: Indices, seed: int) -> Choice:
     """The best combination and leaf size for the segments at ``rows``."""
     texture, labels, settings = data.texture.iloc[rows], data.labels[rows], data.settings
-    seed = _seeds(settings, fold)[2]
     inner = division.inner(labels, texture["participant_id"], settings.inner_folds, seed)
     grid, others = glcm_columns(texture), list(OTHER_FEATURES)
     if data.perturbed is not None and settings.minimum_icc:
         grid, others = _repeatable(grid, others, data.perturbed, texture[KEY], settings.minimum_icc)
-    return inside.choose(texture, grid, others, labels, inner, settings, seed)
+    return choose(texture, grid, others, labels, inner, settings, seed)
 
 
 def _repeatable(
@@ -224,12 +388,6 @@ def _repeatable(
         best = f"the best has {of_grid.max():.2f}"
         raise InputError(f"no GLCM feature has an ICC of at least {minimum} (minimum_icc); {best}")
     return kept, [name for name in others if icc[name] >= minimum]
-
-
-def _seeds(settings: ForestSettings, fold: Fold) -> tuple[int, int, int]:
-    """Seeds of trees, shuffles and choice."""
-    state = np.random.SeedSequence([settings.seed, fold.repeat, fold.number]).generate_state(3)
-    return int(state[0]), int(state[1]), int(state[2])
 
 
 def _of_fold(fold: Fold, table: pd.DataFrame) -> pd.DataFrame:

@@ -14,12 +14,11 @@ from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save
 from sklearn.ensemble import RandomForestClassifier
@@ -31,18 +30,22 @@ from mflib.data import preprocess
 from mflib.data.cohort import Cohort
 from mflib.data.volume import Annotation, Volume
 from mflib.models import forest
-from mflib.models.dcnn import fold, inputs, network, training
 from mflib.models.dcnn.inputs import WEIGHTS
-from mflib.models.selection import OTHER_FEATURES
+from mflib.models.dcnn.settings import MODEL
+from mflib.models.forest import OTHER_FEATURES
 from mflib.models.texture import bank
 from mflib.study.profile import Profile
 
+if TYPE_CHECKING:
+    from mflib.models.dcnn.training import NetworkResult
+
 FORMAT = 2
-MANIFESTS = {forest.NAME: "model_random_forest.json", training.MODEL: "model_dcnn.json"}
+MANIFESTS = {forest.NAME: "model_random_forest.json", MODEL: "model_dcnn.json"}
 # The arrays of a forest, each of one axis, and their types as safetensors calls them; see `arrays`.
 ARRAYS = {"feature": "I32", "threshold": "F64", "left": "I32", "right": "I32", "positive": "F64", "starts": "I32"}
 # A score follows from these sources and packages.
-SOURCES = {forest.NAME: bank.__name__, training.MODEL: inputs.__name__}
+NETWORK = tuple(f"mflib.models.dcnn.{name}" for name in ("inputs", "compute", "network"))
+SOURCES = {forest.NAME: (bank.__name__,), MODEL: NETWORK}
 PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "numba", "torch", "SimpleITK")
 # What sidecars say of the machine, in words and in numbers.
 WORDS = ("Manufacturer", "ManufacturersModelName", "ProbeModel")
@@ -86,16 +89,20 @@ def keep_forest(
     _write(manifest, content)
 
 
-def keep_network(result: training.NetworkResult, cohort: Cohort, profile: Profile, folder: Path) -> None:
+def keep_network(result: NetworkResult, cohort: Cohort, profile: Profile, folder: Path) -> None:
     """Keep the network of every fold, ``dcnn_fold-{n}.pt``, trained or frozen, and their manifest."""
-    manifest = folder / MANIFESTS[training.MODEL]
+    import torch
+
+    from mflib.models.dcnn import fold
+
+    manifest = folder / MANIFESTS[MODEL]
     manifest.unlink(missing_ok=True)
     folds = []
     for trained, (number, of_fold) in zip(result.folders, result.predictions.groupby("fold"), strict=True):
-        path = folder / f"{training.MODEL}_fold-{number}.pt"
+        path = folder / f"{MODEL}_fold-{number}.pt"
         fold.write_tensors(torch.load(trained / WEIGHTS, map_location="cpu", weights_only=True), path)
         folds.append(_fold(int(str(number)), path, float(of_fold["threshold"].iloc[0])))
-    content = _common(training.MODEL, result.predictions, cohort, profile, folds)
+    content = _common(MODEL, result.predictions, cohort, profile, folds)
     settings = {name: value for name, value in asdict(profile.network).items() if name != "weights"}
     _write(manifest, content | {"settings": settings | {"pretrained": "none", "frozen": False}})
 
@@ -140,7 +147,7 @@ def voxels_digest(volume: Volume) -> str:
 
 def sources(model: str) -> str:
     """SHA-256 of the sources that turn a volume into this model's score."""
-    return made_by.digest(SOURCES[model], *([network.__name__] if model == training.MODEL else []))
+    return made_by.digest(*SOURCES[model])
 
 
 def versions() -> dict[str, str]:

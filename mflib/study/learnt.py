@@ -26,8 +26,8 @@ from mflib.base.settings import STRICT, build
 from mflib.data.preprocess import GainSettings
 from mflib.models import forest
 from mflib.models.dcnn import compute, network
-from mflib.models.dcnn.compute import NetworkSettings
-from mflib.models.selection import OTHER_FEATURES
+from mflib.models.dcnn.settings import NetworkSettings
+from mflib.models.forest import OTHER_FEATURES
 from mflib.models.texture import bank
 from mflib.stats import performance
 from mflib.study import kept

@@ -18,8 +18,8 @@ from mflib.data.cohort import NAME
 from mflib.data.preprocess import Region
 from mflib.data.volume import Annotation, Volume
 from mflib.models import forest
-from mflib.models.dcnn import compute, fold, inputs, saliency, training
-from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn import compute, fold, inputs, saliency
+from mflib.models.dcnn.settings import MODEL, NetworkSettings
 from mflib.models.texture import bank
 from mflib.stats import performance
 from mflib.study import applicability, kept, learnt
@@ -142,9 +142,9 @@ class Ensemble:
                 float(trees.scores(texture[list(fold.features)].to_numpy(float)[None])[0])
                 for fold, trees in self.forests
             ],
-            training.MODEL: network_scores([model for _, model in self.networks], voxels, self.network),
+            MODEL: network_scores([model for _, model in self.networks], voxels, self.network),
         }
-        folds = {forest.NAME: [fold for fold, _ in self.forests], training.MODEL: [fold for fold, _ in self.networks]}
+        folds = {forest.NAME: [fold for fold, _ in self.forests], MODEL: [fold for fold, _ in self.networks]}
         return {name: self._together(name, found, folds[name]) for name, found in scores.items()}
 
     def saliency(self, voxels: Input, towards: int, region: Region) -> Input:
@@ -221,7 +221,7 @@ class Models:
             found = look(self.scorers, volume, annotation)
         except FileError as error:
             raise FileError(f"{name}: {error}" if name else str(error)) from error
-        saliency = self.scorers.saliency(found.voxels, found.results[training.MODEL].called, found.region)
+        saliency = self.scorers.saliency(found.voxels, found.results[MODEL].called, found.region)
         notices = (*remarks(self.scorers.seen, volume), *self._warnings())
         return Assessment(name, volume, annotation, found.region, found.results, found.applicability, saliency, notices)
 
@@ -269,7 +269,7 @@ def load(run: Path) -> Models:
         They are missing, damaged, exchanged, made by another version, or not of one run.
     """
     artifacts = run / "artifacts"
-    of_forest, of_network = (learnt.read(artifacts, name) for name in (forest.NAME, training.MODEL))
+    of_forest, of_network = (learnt.read(artifacts, name) for name in (forest.NAME, MODEL))
     _check_same_run(of_forest, of_network)
     both, settings = (of_forest, of_network), learnt.network_settings(of_network)
     files = {one.file: learnt.read_stored(artifacts, one.file, one.sha256) for of in both for one in of.folds}

@@ -19,12 +19,10 @@ from mflib.base.errors import InputError
 from mflib.base.files import ROOT
 from mflib.base.settings import STRICT, build, flat, merged
 from mflib.data.preprocess import GainSettings
-from mflib.models.dcnn import weights
-from mflib.models.dcnn.comparisons import COMPARISONS
-from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn.settings import COMPARISONS, NetworkSettings, releases
 from mflib.models.folds import Split
+from mflib.models.forest import ForestSettings
 from mflib.models.pitfalls.experiment import PitfallsSettings
-from mflib.models.selection import ForestSettings
 from mflib.models.texture.bank import TextureSettings
 from mflib.models.texture.robustness import RobustnessSettings
 
@@ -67,7 +65,7 @@ class Profile:
     split : "patient", or "segment" for the paper's split, which lets segments of one patient leak into the test part
     n_folds : number of cross-validation folds
     preprocessing, texture, robustness, forest, network, pitfalls : the settings of each room
-    comparisons : which of ``dcnn.comparisons.COMPARISONS`` are made
+    comparisons : which of ``dcnn.settings.COMPARISONS`` are made
     """
 
     cohort: str = "data/phantom-quick"
@@ -123,7 +121,7 @@ def choose(name: str, cohort: str = "", changes: Mapping[str, Any] | None = None
             raise InputError(f"The settings of {_of(name)} cannot be used:\n{said}")
     chosen = build(Profile, values, _of(name))
     forest, network = replace(chosen.forest, seed=chosen.seed), replace(chosen.network, seed=chosen.seed)
-    if network.weights and network.weights not in weights.RELEASES:
+    if network.weights and network.weights not in releases():
         network = replace(network, weights=str(ROOT / network.weights))
     return replace(chosen, forest=forest, network=network)
 

@@ -19,7 +19,7 @@ from mflib.data import check
 from mflib.data import cohort as cohorts
 from mflib.data.cohort import Cohort, faulty
 from mflib.data.cohort_tables import Fault
-from mflib.models.dcnn import compute, weights
+from mflib.models.dcnn.settings import check_device, weights_sha256
 from mflib.study import page, pipeline
 from mflib.study.pipeline import Record, Selection
 from mflib.study.profile import Profile, choose, claim, made_from, report_folder, variant
@@ -153,11 +153,11 @@ def make(
     chosen, name = choose(profile, cohort, changes), Path(profile).stem
     folder = (ROOT / run).resolve() if run else variant(report_folder(name, chosen), changes, beside=True)
     check_distinct(chosen.cohort_folder, chosen.external_folder)
-    start = weights.digest(chosen.network)  # where they are required and cannot be had, before any work
+    start = weights_sha256(chosen.network)  # where they are required and cannot be had, before any work
     if chosen.scheduler:
         parallel.check_scheduler(chosen.scheduler)
     else:
-        compute.check_device(chosen.network)
+        check_device(chosen.network)
     with locked(folder):
         claim(folder)
         study = Study(chosen, name, folder, dict(changes))

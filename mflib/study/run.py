@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import joblib
 import numpy as np
@@ -27,7 +27,7 @@ from mflib.data.preprocess import Region
 from mflib.data.quality import Quality
 from mflib.models import folds as splits
 from mflib.models import forest
-from mflib.models.dcnn import comparisons, training, transfer
+from mflib.models.dcnn.inputs import Source
 from mflib.models.folds import Fold, Split
 from mflib.models.texture import bank, robustness
 from mflib.show import shown
@@ -36,6 +36,10 @@ from mflib.stats import performance
 from mflib.study import kept
 from mflib.study import profile as profiles
 from mflib.study.profile import Profile, chosen_by_hand
+
+if TYPE_CHECKING:
+    from mflib.models.dcnn.comparisons import ComparisonsResult
+    from mflib.models.dcnn.training import NetworkResult, Watch
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -213,12 +217,11 @@ class Study:
             self.labels.to_numpy(),
             self.repeated_folds,
             self.profile.forest,
-            self.profile.split,
             perturbed=self.perturbed.table if self.profile.forest.minimum_icc else None,
             **self._computed_by,
         )
 
-    def network(self, watch: training.Watch = lambda history: None) -> training.NetworkResult:
+    def network(self, watch: Watch = lambda history: None) -> NetworkResult:
         """The network of every fold: trained, or frozen with a fitted head, as the profile says.
 
         Parameters
@@ -227,7 +230,7 @@ class Study:
         """
         return self._network(self.cohort, self.folds, watch=watch)
 
-    def network_on_shuffled_labels(self, fold: Fold) -> training.NetworkResult:
+    def network_on_shuffled_labels(self, fold: Fold) -> NetworkResult:
         """The network of one fold, trained on labels that were shuffled inside its training and its validation part."""
         segments, rng = self.cohort.segments, np.random.default_rng(self.profile.seed)
         labels = segments["label"].to_numpy().copy()
@@ -236,37 +239,34 @@ class Study:
         cohort = replace(self.cohort, segments=segments.assign(label=labels))
         return self._network(cohort, [fold], place="shuffled-labels")
 
-    def _network(
-        self, cohort: Cohort, folds: Sequence[Fold], place: str = "", **options: Any
-    ) -> training.NetworkResult:
-        profile = self.profile
-        common = (cohort, folds, profile.preprocessing, profile.network, self.artifacts / "dcnn", profile.split)
-        if profile.network.frozen:
-            return transfer.out_of_fold(*common, place=place)
-        return training.out_of_fold(*common, place=place, scheduler=profile.scheduler, **options)
+    def _network(self, cohort: Cohort, folds: Sequence[Fold], place: str = "", **options: Any) -> NetworkResult:
+        # Importing torch takes seconds, which a notebook without a network need not wait; so below.
+        from mflib.models.dcnn import training, transfer
+
+        source, settings = self._source(cohort), self.profile.network
+        if settings.frozen:
+            return transfer.out_of_fold(source, folds, settings, place=place)
+        scheduler = self.profile.scheduler
+        return training.out_of_fold(source, folds, settings, place=place, scheduler=scheduler, **options)
+
+    def _source(self, cohort: Cohort) -> Source:
+        return Source(cohort, self.profile.preprocessing, self.artifacts / "dcnn")
 
     def keep_forest(self) -> None:
         """Keep the forests of the first repeat for new volumes; see ``kept.keep_forest``."""
         kept.keep_forest(self.forest, self.texture, self.cohort, self.profile, self.artifacts)
 
-    def keep_network(self, result: training.NetworkResult) -> None:
+    def keep_network(self, result: NetworkResult) -> None:
         """Keep the networks of all folds for new volumes; see ``kept.keep_network``."""
         kept.keep_network(result, self.cohort, self.profile, self.artifacts)
 
-    def network_comparisons(self, own: pd.DataFrame) -> comparisons.ComparisonsResult:
+    def network_comparisons(self, own: pd.DataFrame) -> ComparisonsResult:
         """The network with one thing done otherwise at a time, beside the study's own predictions."""
-        profile = self.profile
-        return comparisons.run(
-            self.cohort,
-            self.folds_by,
-            profile.preprocessing,
-            profile.network,
-            profile.split,
-            profile.comparisons,
-            own,
-            self.artifacts / "dcnn",
-            scheduler=profile.scheduler,
-        )
+        from mflib.models.dcnn import comparisons
+
+        profile, source = self.profile, self._source(self.cohort)
+        asked, scheduler = profile.comparisons, profile.scheduler
+        return comparisons.run(source, self.folds_by, profile.network, profile.split, asked, own, scheduler=scheduler)
 
     @property
     def _computed_by(self) -> dict[str, Any]:

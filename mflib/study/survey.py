@@ -17,8 +17,8 @@ from mflib.base.words import KEY
 from mflib.data import phantom
 from mflib.data import volume as volumes
 from mflib.models.dcnn import compute, saliency
-from mflib.models.dcnn.compute import NetworkSettings
 from mflib.models.dcnn.fold import load_network
+from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.dcnn.training import NetworkResult
 from mflib.show.figures.saliency import Case
 from mflib.study.run import Study

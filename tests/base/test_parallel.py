@@ -21,7 +21,8 @@ from mflib.data import preprocess
 from mflib.data.cohort import Cohort
 from mflib.models import folds, forest
 from mflib.models.dcnn import training
-from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn.inputs import Source
+from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.dcnn.training import NetworkResult
 from mflib.models.texture import bank
 from tests.cluster import Cluster, running
@@ -66,8 +67,7 @@ def test_the_forest_of_a_cluster_is_that_of_this_machine(cluster: Cluster) -> No
     made = folds.make(labels, table["participant_id"], n_folds=2, seed=1)
     settings = forest.ForestSettings(trees=20, leaf_sizes=(1, 8), inner_trees=5, permutations=2)
     here, there = (
-        forest.out_of_fold(table, labels, made, settings, "patient", scheduler=scheduler)
-        for scheduler in ("", cluster.address)
+        forest.out_of_fold(table, labels, made, settings, scheduler=scheduler) for scheduler in ("", cluster.address)
     )
     for name in ("predictions", "choices", "importance"):
         pd.testing.assert_frame_equal(getattr(here, name), getattr(there, name), check_exact=True)
@@ -76,7 +76,8 @@ def test_the_forest_of_a_cluster_is_that_of_this_machine(cluster: Cluster) -> No
 def network_folds(cohort: Cohort, folder: Path, **options: str) -> NetworkResult:
     made = folds.make(cohort.segments["label"], cohort.segments["participant_id"], n_folds=2, seed=1)
     settings = NetworkSettings(width=4, size=(16, 16, 8), epochs=6, workers=1)
-    return training.out_of_fold(cohort, made, preprocess.GainSettings(), settings, folder, "patient", **options)
+    source = Source(cohort, preprocess.GainSettings(), folder)
+    return training.out_of_fold(source, made, settings, **options)
 
 
 @pytest.mark.slow

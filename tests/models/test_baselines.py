@@ -34,7 +34,7 @@ MODELS = [baselines.echo_intensity, baselines.clinical]
 @pytest.mark.parametrize("model", MODELS)
 def test_predictions_are_complete_and_better_than_chance(model):
     table, labels, made = study()
-    predictions = model(table, labels, made, "patient")
+    predictions = model(table, labels, made)
     assert list(predictions) == [*KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold"]
     assert set(predictions["model"]) == {model.__name__}
     merged = table[KEY].assign(label=labels).merge(predictions, on=KEY)
@@ -49,7 +49,7 @@ def test_test_labels_change_nothing(model):
     changed = labels.copy()
     changed[made[0].test] = 1 - changed[made[0].test]
     columns = ["score", "threshold"]
-    whole, other = (model(table, y, made[:1], "patient")[columns] for y in (labels, changed))
+    whole, other = (model(table, y, made[:1])[columns] for y in (labels, changed))
     pd.testing.assert_frame_equal(whole, other, check_exact=True)
 
 
@@ -58,10 +58,10 @@ def test_echo_intensity_is_the_standardised_mean_with_the_sign_of_training():
     fold = made[1]
     mean = table["first_order_mean"].to_numpy()
     expected = (mean - mean[fold.train].mean()) / mean[fold.train].std()
-    bright = baselines.echo_intensity(table, labels, [fold], "patient")
+    bright = baselines.echo_intensity(table, labels, [fold])
     np.testing.assert_allclose(bright["score"], expected[fold.test], rtol=1e-12)
     assert (bright["threshold"] == youden_threshold(labels[fold.validation], expected[fold.validation])).all()
-    dark = baselines.echo_intensity(table.assign(first_order_mean=255 - mean), labels, [fold], "patient")
+    dark = baselines.echo_intensity(table.assign(first_order_mean=255 - mean), labels, [fold])
     np.testing.assert_allclose(dark["score"], bright["score"], rtol=1e-10)
 
 
@@ -75,7 +75,7 @@ def test_clinical_imputes_and_scales_by_training_alone():
     filled = values.fillna(train.median())
     scaled = (filled - filled.iloc[fold.train].mean()) / filled.iloc[fold.train].std(ddof=0)
     model = LogisticRegression().fit(scaled.iloc[fold.train], labels[fold.train])
-    found = baselines.clinical(table, labels, [fold], "patient")
+    found = baselines.clinical(table, labels, [fold])
     np.testing.assert_allclose(found["score"], model.predict_proba(scaled.iloc[fold.test])[:, 1], rtol=1e-9)
 
 
@@ -85,33 +85,33 @@ def test_column_without_training_values_carries_nothing():
     empty = table.assign(bmi=table["bmi"].where(table.index.isin(fold.test)))
     constant = table.assign(bmi=23.0)
     np.testing.assert_allclose(
-        baselines.clinical(empty, labels, [fold], "patient")["score"],
-        baselines.clinical(constant, labels, [fold], "patient")["score"],
+        baselines.clinical(empty, labels, [fold])["score"],
+        baselines.clinical(constant, labels, [fold])["score"],
     )
 
 
 def test_tables_that_cannot_be_used_are_refused():
     table, labels, made = study()
     with pytest.raises(InputError, match="no column bmi"):
-        baselines.clinical(table.drop(columns="bmi"), labels, made, "patient")
+        baselines.clinical(table.drop(columns="bmi"), labels, made)
     with pytest.raises(InputError, match=r"sex: found \['male'\]"):
-        baselines.clinical(table.assign(sex="male"), labels, made, "patient")
+        baselines.clinical(table.assign(sex="male"), labels, made)
     nothing = table.assign(age=np.nan, sex=None, bmi=np.nan)
     with pytest.raises(InputError, match="age, sex, bmi: all values of a training part are missing"):
-        baselines.clinical(nothing, labels, made, "patient")
+        baselines.clinical(nothing, labels, made)
     with pytest.raises(InputError, match="192 rows and 191 labels"):
-        baselines.echo_intensity(table, labels[1:], made, "patient")
+        baselines.echo_intensity(table, labels[1:], made)
     with pytest.raises(InputError, match="1 values missing"):
         unknown = table["first_order_mean"].mask(table.index == 5)
-        baselines.echo_intensity(table.assign(first_order_mean=unknown), labels, made, "patient")
+        baselines.echo_intensity(table.assign(first_order_mean=unknown), labels, made)
 
 
 def test_a_cohort_without_age_sex_and_bmi_keeps_the_other_baseline():
     table, labels, made = study()
-    both = baselines.out_of_fold(table, table, labels, made, "patient")
+    both = baselines.out_of_fold(table, table, labels, made)
     assert set(both.predictions["model"]) == {"echo_intensity", "clinical"}
     assert both.left_out == ""
     bare = table.assign(age=np.nan, sex=np.nan, bmi=np.nan)
-    one = baselines.out_of_fold(table, bare, labels, made, "patient")
+    one = baselines.out_of_fold(table, bare, labels, made)
     assert set(one.predictions["model"]) == {"echo_intensity"}
     assert "clinical baseline is left out: age, sex, bmi" in one.left_out

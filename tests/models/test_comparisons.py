@@ -14,8 +14,10 @@ from mflib.data import cohort as cohorts
 from mflib.data import preprocess
 from mflib.data.cohort import Cohort
 from mflib.models import folds
-from mflib.models.dcnn import comparisons, network, training, weights
-from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn import comparisons, network, training
+from mflib.models.dcnn import settings as dcnn_settings
+from mflib.models.dcnn.inputs import Source
+from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.folds import Fold, Split
 from mflib.stats import performance
 from tests.models.toy import evenly_labelled
@@ -52,7 +54,7 @@ def test_pretraining_is_compared_where_weights_are(tmp_path: Path, monkeypatch: 
         [],
         ["pretrained instead of from scratch: no weights were ever released for this depth and width"],
     )
-    monkeypatch.setattr(weights, "_cached", lambda name: None)
+    monkeypatch.setattr(dcnn_settings, "_cached", lambda name: None)
     planned, left_out = comparisons.plan(replace(SETTINGS, depth=10, width=None), "patient", ["pretraining"])
     assert (planned, left_out) == ([], ["pretrained instead of from scratch: no released weights on this machine"])
     (tmp_path / "own.pth").touch()
@@ -72,9 +74,9 @@ def run(cohort: Cohort, settings: NetworkSettings, asked: list[str], folder: Pat
         segments = cohort.segments
         return folds.make(segments["label"], segments["participant_id"], n_folds=2, split=split, seed=2)
 
-    own = training.out_of_fold(cohort, divide("patient"), preprocess.GainSettings(), settings, folder, "patient")
-    common = (cohort, divide, preprocess.GainSettings(), settings)
-    return comparisons.run(*common, "patient", asked, own.predictions, folder)
+    source = Source(cohort, preprocess.GainSettings(), folder)
+    own = training.out_of_fold(source, divide("patient"), settings)
+    return comparisons.run(source, divide, settings, "patient", asked, own.predictions)
 
 
 def test_variants_stand_beside_the_study_with_their_difference(cohort: Cohort, tmp_path: Path) -> None:

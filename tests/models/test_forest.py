@@ -11,9 +11,9 @@ from sklearn.metrics import roc_auc_score
 
 from mflib.base.errors import InputError
 from mflib.base.settings import build
-from mflib.base.words import KEY, LEVELS, SIDES
-from mflib.models import folds, forest, selection
-from mflib.models.selection import OTHER_FEATURES, glcm_columns, held_out_separation
+from mflib.base.words import KEY, LEVELS, SIDES, WHOLE_FAMILY
+from mflib.models import folds, forest
+from mflib.models.forest import OTHER_FEATURES, glcm_columns, held_out_separation
 from mflib.models.texture import glcm
 from mflib.stats.performance.metrics import youden_threshold
 
@@ -35,14 +35,14 @@ def texture_table(n_patients=24, seed=0, signal=1.5, telling=TELLING):
 
 
 def run(table, labels, made, settings=SETTINGS):
-    return forest.out_of_fold(table, labels, made, settings, "patient")
+    return forest.out_of_fold(table, labels, made, settings)
 
 
 def test_univariate_auc_equals_scikit_learn_with_ties():
     rng = np.random.default_rng(0)
     values, labels = rng.integers(0, 6, (60, 5)).astype(float), rng.integers(0, 2, 60)
     expected = [roc_auc_score(labels, column) for column in values.T]
-    np.testing.assert_allclose(selection.univariate_auc(values, labels), expected, rtol=1e-12)
+    np.testing.assert_allclose(forest.univariate_auc(values, labels), expected, rtol=1e-12)
 
 
 def test_telling_combination_is_chosen_and_read():
@@ -53,9 +53,9 @@ def test_telling_combination_is_chosen_and_read():
     assert (result.choices["offered"] == 4 * len(glcm.DIRECTIONS)).all()
     assert roc_auc_score(result.predictions["y_true"], result.predictions["score"]) > 0.95
     weight = result.importance.groupby(["family", "feature"])["importance"].mean()
-    assert set(weight["GLCM"].index) == {*(f"glcm_{name}" for name in glcm.PROPERTIES), forest.WHOLE_FAMILY}
-    assert set(weight["Nakagami"].index) == {"nakagami_m", "nakagami_omega", forest.WHOLE_FAMILY}
-    assert weight["GLCM", forest.WHOLE_FAMILY] > weight["GLCM"].drop(forest.WHOLE_FAMILY).max()
+    assert set(weight["GLCM"].index) == {*(f"glcm_{name}" for name in glcm.PROPERTIES), WHOLE_FAMILY}
+    assert set(weight["Nakagami"].index) == {"nakagami_m", "nakagami_omega", WHOLE_FAMILY}
+    assert weight["GLCM", WHOLE_FAMILY] > weight["GLCM"].drop(WHOLE_FAMILY).max()
     assert weight["Nakagami", "nakagami_m"] > weight["First-order"].max()
     assert list(result.predictions) == [
         *KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold"
@@ -79,7 +79,7 @@ def test_one_fold_equals_the_forest_by_hand():
     validation = model.predict_proba(values[fold.validation])[:, 1]
     assert (result.predictions["threshold"] == youden_threshold(labels[fold.validation], validation)).all()
     many = run(table, labels, [fold], dataclasses.replace(SETTINGS, permutations=25)).importance
-    many = many[many["feature"] != forest.WHOLE_FAMILY]
+    many = many[many["feature"] != WHOLE_FAMILY]
     expected = permutation_importance(
         model, values[fold.test], labels[fold.test], scoring="roc_auc", n_repeats=25, random_state=0
     )
@@ -115,18 +115,6 @@ def test_univariate_stage_judges_on_held_out_patients():
     assert found[8, 1, "0.1.1"] == pytest.approx(np.mean(areas))
 
 
-def test_selection_outside_looks_at_the_test_part_and_says_so():
-    table, labels = texture_table(signal=0.3)
-    made = folds.make(labels, table["participant_id"], seed=1)
-    outside = forest.out_of_fold(table, labels, made, SETTINGS, "patient", selection="outside")
-    assert set(outside.predictions["model"]) == {forest.OUTSIDE}
-    assert len(outside.choices.drop(columns=["repeat", "fold"]).drop_duplicates()) == 1
-    flipped = labels.copy()
-    flipped[made[0].test] = 1 - flipped[made[0].test]
-    other = forest.out_of_fold(table, flipped, made, SETTINGS, "patient", selection="outside")
-    assert not outside.choices.equals(other.choices)
-
-
 def test_only_repeatable_combinations_are_offered():
     table, labels = texture_table()
     made = folds.make(labels, table["participant_id"], seed=1)[:1]
@@ -142,7 +130,7 @@ def test_only_repeatable_combinations_are_offered():
     ]
     perturbed = pd.concat(moved)
     settings = dataclasses.replace(SETTINGS, minimum_icc=0.75)
-    result = forest.out_of_fold(table, labels, made, settings, "patient", perturbed=perturbed)
+    result = forest.out_of_fold(table, labels, made, settings, perturbed=perturbed)
     # A combination goes on with those of its properties that repeat.
     assert result.choices["offered"][0] == 4 * len(glcm.DIRECTIONS)
     assert result.choices[["levels", "step", "direction"]].iloc[0].tolist() == [32, 2, "1.-1.0"]
@@ -150,9 +138,7 @@ def test_only_repeatable_combinations_are_offered():
     assert {"glcm_contrast", "nakagami_m"} <= used
     assert not {"glcm_ASM", "nakagami_omega"} & used
     with pytest.raises(InputError, match=r"no GLCM feature has an ICC of at least 0\.9999"):
-        forest.out_of_fold(
-            table, labels, made, dataclasses.replace(settings, minimum_icc=0.9999), "patient", perturbed=perturbed
-        )
+        forest.out_of_fold(table, labels, made, dataclasses.replace(settings, minimum_icc=0.9999), perturbed=perturbed)
     with pytest.raises(InputError, match="no perturbed texture"):
         run(table, labels, made, settings)
 
@@ -161,7 +147,7 @@ def test_processes_do_not_change_the_numbers():
     table, labels = texture_table(10)
     made = folds.make(labels, table["participant_id"], n_folds=3, seed=1)
     one = run(table, labels, made)
-    two = forest.out_of_fold(table, labels, made, SETTINGS, "patient", workers=2)
+    two = forest.out_of_fold(table, labels, made, SETTINGS, workers=2)
     for name in ("predictions", "choices", "importance"):
         pd.testing.assert_frame_equal(getattr(one, name), getattr(two, name), check_exact=True)
 
@@ -208,7 +194,7 @@ def test_labels_permuted_by_patient_give_chance_but_not_to_a_split_by_segment():
         labels = labels.astype(int)
         for split, found in areas.items():
             made = folds.make(labels, table["participant_id"], split=split, seed=seed, n_folds=3)
-            predictions = forest.out_of_fold(table, labels, made, SETTINGS, split).predictions
+            predictions = forest.out_of_fold(table, labels, made, SETTINGS).predictions
             found.append(roc_auc_score(predictions["y_true"], predictions["score"]))
     assert 0.4 < np.mean(areas["patient"]) < 0.6
     assert np.mean(areas["segment"]) > 0.7
@@ -217,7 +203,7 @@ def test_labels_permuted_by_patient_give_chance_but_not_to_a_split_by_segment():
 def test_map_is_the_mean_over_directions():
     table, labels = texture_table()
     rows = np.arange(0, len(table), 2)
-    grid = selection.univariate_auc_map(table, labels, rows)
+    grid = forest.univariate_auc_map(table, labels, rows)
     assert list(grid.index) == [8, 32]
     assert list(grid.columns) == [1, 2]
     auc = [roc_auc_score(labels[rows], table[name].iloc[rows]) for name in NAMES if name.startswith("glcm_8_2_")]

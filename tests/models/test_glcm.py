@@ -102,7 +102,7 @@ def numpy_matrix(volume, offset, mask=None):
 def test_every_combination_of_odd_volumes_equals_numpy(shape, masked):
     volume, mask = small_volume(shape, seed=sum(shape))
     mask = mask if masked else None
-    table = glcm.features(volume, levels=[256], steps=range(1, 12), symmetric=False, mask=mask, threads=2)
+    table = glcm.features(volume, levels=[256], steps=range(1, 12), symmetric=False, mask=mask)
     expected = {}
     for step, direction in product(range(1, 12), glcm.DIRECTIONS):
         offset = tuple(step * component for component in direction)
@@ -237,10 +237,10 @@ def test_ibsi_digital_phantom():
         assert float(f"{of_merged[name]:.3g}") == by_merging
 
 
-def test_memory_order_and_threads_do_not_matter():
+def test_memory_order_does_not_matter():
     volume, mask = small_volume((9, 8, 4))
     expected = glcm.features(volume, mask=mask)
-    assert expected.equals(glcm.features(np.asfortranarray(volume), mask=np.asfortranarray(mask), threads=3))
+    assert expected.equals(glcm.features(np.asfortranarray(volume), mask=np.asfortranarray(mask)))
     assert expected.equals(glcm.features(np.repeat(volume, 2, axis=0)[::2], mask=mask))
 
 

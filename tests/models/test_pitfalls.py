@@ -20,11 +20,11 @@ from mflib.data.cohort import Cohort
 from mflib.data.volume import Annotation, Volume
 from mflib.models import pitfalls
 from mflib.models.folds import Fold
-from mflib.models.pitfalls import experiment, voxels
+from mflib.models.pitfalls import experiment, leakage, reference, voxels
 from mflib.models.texture import bank, glcm, intensity
 from mflib.study import page, pipeline
 
-SIZES = pitfalls.PitfallsSettings(repetitions=2, simulations=400, permutations=3, trees=10, volumes=4)
+SIZES = experiment.PitfallsSettings(repetitions=2, simulations=400, permutations=3, trees=10, volumes=4)
 GRID = [f"glcm_{levels}_1_{direction}_{name}" for levels in (8, 64) for direction in ("0.0.1", "1.0.0")
         for name in glcm.PROPERTIES]  # fmt: skip
 
@@ -64,12 +64,12 @@ def cohort_with_volumes() -> Cohort:
 
 
 COHORT = cohort_with_volumes()
-STUDY = (COHORT, preprocess.GainSettings(), bank.TextureSettings(), SIZES, 1)
+STUDY = (pitfalls.Volumes(COHORT, preprocess.GainSettings(), bank.TextureSettings()), SIZES, 1)
 
 
 def test_only_leakage_finds_something_where_there_is_nothing() -> None:
     table = pitfalls.split_by(TEXTURE, LABELS, SIZES, 1, iccs=(0.9,), n_folds=3)
-    by_segment, by_patient = pitfalls.differences(table).query("data == 'simulated'")[["wrong", "right"]].iloc[0]
+    by_segment, by_patient = experiment.differences(table).query("data == 'simulated'")[["wrong", "right"]].iloc[0]
     assert by_segment > 0.85
     assert by_patient < 0.7
     assert table.equals(pitfalls.split_by(TEXTURE, LABELS, SIZES, 1, iccs=(0.9,), n_folds=3))
@@ -80,7 +80,7 @@ def test_tuning_on_the_test_part_flatters() -> None:
     tuned = pitfalls.threshold(TEXTURE, LABELS, SIZES, 1, n_folds=3)
     # The best threshold for a test part is at least as good there as any other: in every single repetition.
     assert (tuned.pivot(index=["case", "repetition"], columns="right", values="value").diff(axis=1)[True] <= 0).all()
-    assert pitfalls.differences(tuned).set_index("data").loc["simulated", "difference"] > 0.05
+    assert experiment.differences(tuned).set_index("data").loc["simulated", "difference"] > 0.05
 
 
 def test_the_best_of_much_noise_looks_good_only_where_it_was_chosen() -> None:
@@ -88,7 +88,7 @@ def test_the_best_of_much_noise_looks_good_only_where_it_was_chosen() -> None:
     names = [f"glcm_{8 + n}_1_{d}.0.0_{p}" for n in range(60) for d in (0, 1) for p in glcm.PROPERTIES]
     noise = pd.DataFrame(rng.normal(size=(len(WHOLE), len(names))), columns=names)
     found = pitfalls.selection(pd.concat([WHOLE[KEY], noise], axis=1), LABELS, SIZES, 3, n_folds=3)
-    row = pitfalls.differences(found).iloc[0]
+    row = experiment.differences(found).iloc[0]
     assert row["wrong"] > 0.6 > row["right"]
     assert row["difference"] > 0.08
 
@@ -119,9 +119,9 @@ def test_the_forest_of_permuted_labels_and_its_p() -> None:
     assert found["right"].tolist() == [True, False, False, False]
     assert found["data"].tolist() == ["cohort", *["cohort, permuted labels"] * 3]
     assert found["value"].iloc[0] > 0.8
-    assert pitfalls.permutation_p(found) == (0.25, 3)
+    assert leakage.permutation_p(found) == (0.25, 3)
     assert "cannot be less than 0.250" in pitfalls.permuted_in_words(found)
-    assert pitfalls.permutation_p(found.assign(value=[0.5, 0.5, 0.4, 0.9])) == (0.75, 3)
+    assert leakage.permutation_p(found.assign(value=[0.5, 0.5, 0.4, 0.9])) == (0.75, 3)
     assert pitfalls.permuted_in_words(found.assign(value=np.nan, note="why")).endswith("at least one. why")
 
 
@@ -143,21 +143,19 @@ def test_shuffled_voxels_leave_grey_levels_and_take_their_places() -> None:
 
 
 def test_shuffling_costs_nothing_where_there_is_no_texture() -> None:
-    found = pitfalls.differences(pitfalls.shuffled(*STUDY, n_folds=3)).set_index("case")
+    found = experiment.differences(pitfalls.shuffled(*STUDY, n_folds=3)).set_index("case")
     assert found.loc["first-order", "difference"] == 0
     assert found.loc["GLCM", "wrong"] > 0.8 and found.loc["first-order", "wrong"] > 0.8
 
 
 def test_gain_that_follows_the_disease_flatters_until_it_is_normalised() -> None:
-    found = pitfalls.differences(pitfalls.gain(*STUDY, n_folds=3)).set_index("case")
+    found = experiment.differences(pitfalls.gain(*STUDY, n_folds=3)).set_index("case")
     echo = found.filter(like="echo intensity", axis=0)
     same, half, fatty = (echo.loc[f"echo intensity, {who}"] for who in (voxels.NOBODY, voxels.HALF, voxels.FATTY))
     # The echo of these volumes is the class, and their references are the same: a gain can only hurt.
     assert same["wrong"] > 0.95 and min(same["right"], half["right"], fatty["right"]) > 0.95
     assert half["wrong"] < same["wrong"] - 0.05
-    louder = voxels._louder(
-        voxels._Data(np.zeros((96, 1)), COHORT.segments, 1, 3), voxels.FATTY, np.random.default_rng(0)
-    )
+    louder = voxels._louder(COHORT.segments, voxels.FATTY, np.random.default_rng(0))
     share = COHORT.segments.groupby("participant_id")["label"].mean()
     chosen = COHORT.segments["participant_id"][louder].unique()
     assert len(chosen) == 6 and share[chosen].min() >= share.drop(chosen).max()
@@ -180,7 +178,7 @@ def test_the_ceiling_is_that_of_counted_readers() -> None:
     truth = rng.random(n) < experiment.PREVALENCE
     one, two = (truth ^ (rng.random(n) < error) for _ in range(2))
     called = pd.DataFrame({"grade_reader1": one.astype(int), "grade_reader2": 3 * two.astype(int)})
-    assert pitfalls.readers_kappa(called)[0] == pytest.approx(0.6, abs=0.005)
+    assert reference.readers_kappa(called)[0] == pytest.approx(0.6, abs=0.005)
     assert roc_auc_score(one, truth) == pytest.approx(pitfalls.attenuated(1, error), abs=0.003)
     score = truth + rng.normal(size=n)
     assert roc_auc_score(one, score) == pytest.approx(
@@ -232,7 +230,7 @@ def test_settings_that_show_nothing_are_refused() -> None:
     with pytest.raises(
         InputError, match="repetitions: found 1, expected at least 2; trees: found 0, expected at least 1"
     ):
-        build(pitfalls.PitfallsSettings, {"repetitions": 1, "trees": 0}, "a test")
+        build(experiment.PitfallsSettings, {"repetitions": 1, "trees": 0}, "a test")
 
 
 def test_exercises_come_without_solutions_and_are_not_written_over(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data.volume import Annotation, Volume, read, write
 from mflib.models.dcnn import training
-from mflib.models.dcnn.compute import NetworkSettings
 from mflib.models.dcnn.fold import train_fold
-from mflib.models.dcnn.inputs import FoldResult, prepare
+from mflib.models.dcnn.inputs import FoldResult, Source, Task, prepare
+from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.dcnn.training import out_of_fold
 from mflib.models.folds import make
 from mflib.stats.performance.metrics import youden_threshold
@@ -45,7 +45,7 @@ def trained(
     inputs: NDArray[np.float32], labels: NDArray[np.int64], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[FoldResult, Path]:
     folder = tmp_path_factory.mktemp("trained")
-    return train_fold(inputs, labels, FOLD, QUICK, folder), folder
+    return train_fold(Task(inputs, labels, FOLD, QUICK, folder)), folder
 
 
 def test_learns_a_difference_in_texture(trained: tuple[FoldResult, Path], labels: NDArray[np.int64]) -> None:
@@ -70,7 +70,7 @@ def test_test_labels_change_nothing(
     result, folder = trained
     swapped = labels.copy()
     swapped[FOLD.test] = 1 - swapped[FOLD.test]
-    assert train_fold(inputs, swapped, FOLD, QUICK, tmp_path) == result
+    assert train_fold(Task(inputs, swapped, FOLD, QUICK, tmp_path)) == result
     assert same_weights(folder, tmp_path)
 
 
@@ -80,7 +80,7 @@ def test_test_volumes_do_not_reach_the_weights(
     result, folder = trained
     other = inputs.copy()
     other[FOLD.test] = -other[FOLD.test]
-    assert train_fold(other, labels, FOLD, QUICK, tmp_path).test != result.test
+    assert train_fold(Task(other, labels, FOLD, QUICK, tmp_path)).test != result.test
     assert same_weights(folder, tmp_path)
 
 
@@ -90,7 +90,7 @@ def test_finished_fold_is_read_and_another_seed_is_trained(
     settings = replace(QUICK, epochs=1)
     epochs: list[int] = []
     runs = [
-        train_fold(inputs, labels, FOLD, s, tmp_path, lambda epoch: epochs.append(epoch["epoch"]))
+        train_fold(Task(inputs, labels, FOLD, s, tmp_path), lambda epoch: epochs.append(epoch["epoch"]))
         for s in (settings, replace(settings, workers=1), replace(settings, seed=21))
     ]
     assert epochs == [1, 1]
@@ -102,7 +102,7 @@ def test_stops_early_and_keeps_the_first_of_equal_epochs(
 ) -> None:
     """With a learning rate of almost nothing batch statistics alone move, and the AUC soon stands still."""
     settings = replace(QUICK, learning_rate=1e-30, epochs=40, patience=2)
-    history = train_fold(inputs, labels, FOLD, settings, tmp_path).history
+    history = train_fold(Task(inputs, labels, FOLD, settings, tmp_path)).history
     merits = [(epoch["validation_auc"], -epoch["validation_loss"]) for epoch in history]
     assert len(history) == merits.index(max(merits)) + 1 + 2 < 40
 
@@ -122,18 +122,18 @@ def test_unusable_input_is_named(
     message: str,
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        train_fold(spoil(inputs), labels, FOLD, QUICK, tmp_path)
+        train_fold(Task(spoil(inputs), labels, FOLD, QUICK, tmp_path))
 
 
 def test_diverged_training_is_an_error(inputs: NDArray[np.float32], labels: NDArray[np.int64], tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"fold 1 of repeat 0: loss .* at epoch 1, expected finite numbers"):
-        train_fold(inputs, labels, FOLD, replace(QUICK, learning_rate=1e30), tmp_path)
+        train_fold(Task(inputs, labels, FOLD, replace(QUICK, learning_rate=1e30), tmp_path))
 
 
 def test_every_meaningless_setting_is_listed() -> None:
-    said = r"epochs: found 0, expected at least 1; optimizer: found 'adam', expected .*; flips\.0: found 3, expected"
+    said = r"gain: found 'louder', expected .*; epochs: found 0, expected at least 1; flips\.0: found 3, expected"
     with pytest.raises(InputError, match=said):
-        build(NetworkSettings, {"optimizer": "adam", "epochs": 0, "flips": [3]}, "a test")
+        build(NetworkSettings, {"gain": "louder", "epochs": 0, "flips": [3]}, "a test")
 
 
 class ToyCohort:
@@ -167,7 +167,7 @@ def test_out_of_fold_scores_every_segment_once_and_goes_on(
     cohort = ToyCohort(tmp_path / "cohort")
     folds = make(cohort.segments["label"], cohort.segments["participant_id"], n_folds=2, seed=1)
     settings = replace(QUICK, epochs=2, workers=1)
-    arguments = (cohort, folds, preprocess.GainSettings(), settings, tmp_path / "run", "patient")
+    arguments = (Source(cohort, preprocess.GainSettings(), tmp_path / "run"), folds, settings)
     result = out_of_fold(*arguments)
     predictions, printed = result.predictions, capsys.readouterr().out
     assert predictions.columns.tolist() == COLUMNS
@@ -188,11 +188,12 @@ def test_out_of_fold_scores_every_segment_once_and_goes_on(
 
 
 def test_changed_volume_is_prepared_again_and_alone(tmp_path: Path) -> None:
+    settings = replace(QUICK, workers=1)
     cohort = ToyCohort(tmp_path / "cohort")
-    first = prepare(cohort, preprocess.GainSettings(), QUICK, tmp_path / "inputs", 1)
+    first = prepare(Source(cohort, preprocess.GainSettings(), tmp_path), settings)
     changed = cohort.voxels(np.random.default_rng(9), 0)
     write(Volume(changed, (0.5, 0.5, 0.5)), cohort.root / cohort.segments["path"][5])
-    second = prepare(cohort, preprocess.GainSettings(), QUICK, tmp_path / "inputs", 1)
+    second = prepare(Source(cohort, preprocess.GainSettings(), tmp_path), settings)
     assert [i for i, pair in enumerate(zip(first.paths, second.paths, strict=True)) if pair[0] != pair[1]] == [5]
     region = preprocess.region(Volume(changed, (0.5, 0.5, 0.5)), cohort.annotation({}), preprocess.GainSettings())
     expected = preprocess.network_input(preprocess.zscore(region.voxels), SIZE)
@@ -201,8 +202,9 @@ def test_changed_volume_is_prepared_again_and_alone(tmp_path: Path) -> None:
 
 
 def test_volume_that_cannot_be_normalised_is_named(tmp_path: Path) -> None:
+    settings = replace(QUICK, workers=1)
     cohort = ToyCohort(tmp_path / "cohort")
     path = cohort.segments["path"][7]
     write(Volume(np.full((24, 24, 16), 90, np.uint8), (0.5, 0.5, 0.5)), cohort.root / path)
     with pytest.raises(InputError, match=rf"{path}: bone"):
-        prepare(cohort, preprocess.GainSettings(), QUICK, tmp_path / "inputs", 1)
+        prepare(Source(cohort, preprocess.GainSettings(), tmp_path), settings)

@@ -19,8 +19,9 @@ from mflib.data import preprocess
 from mflib.data.cohort import Cohort
 from mflib.models import folds
 from mflib.models.dcnn import network, transfer
-from mflib.models.dcnn.compute import NetworkSettings
 from mflib.models.dcnn.fold import load_network
+from mflib.models.dcnn.inputs import Source
+from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.dcnn.training import NetworkResult
 from mflib.stats.performance.metrics import youden_threshold
 from tests.models.toy import evenly_labelled
@@ -53,7 +54,7 @@ def settings(tmp_path: Path) -> NetworkSettings:
 
 def run(cohort: Cohort, settings: NetworkSettings, folder: Path) -> NetworkResult:
     made = folds.make(cohort.segments["label"], cohort.segments["participant_id"], n_folds=2, seed=1)
-    return transfer.out_of_fold(cohort, made, preprocess.GainSettings(), settings, folder, "patient")
+    return transfer.out_of_fold(Source(cohort, preprocess.GainSettings(), folder), made, settings)
 
 
 def test_the_head_is_a_standardised_logistic_regression_of_the_chosen_penalty(

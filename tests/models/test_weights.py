@@ -16,23 +16,21 @@ from pathlib import Path
 import pytest
 
 from mflib.base.errors import RunError
-from mflib.models.dcnn import weights
-from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn.settings import NetworkSettings, find_weights, releases
 
 CONTENT = b"weights of a network" * 50
 NAME = "resnet_50_23dataset.pth"
-RELEASE = weights.RELEASES[NAME]
+RELEASE = releases()[NAME]
 FIND = """
 import json, sys
 from mflib.base.errors import RunError
 from dataclasses import replace
-from mflib.models.dcnn import weights
-from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn.settings import NetworkSettings, find_weights, releases
 pretrained, sha256 = sys.argv[1:]
 name = "resnet_50_23dataset.pth"
-weights.RELEASES[name] = replace(weights.RELEASES[name], sha256=sha256)
+releases()[name] = replace(releases()[name], sha256=sha256)
 try:
-    found = weights.find(NetworkSettings(depth=50, pretrained=pretrained))
+    found = find_weights(NetworkSettings(depth=50, pretrained=pretrained))
     print(json.dumps(found and found.read_bytes().decode()))
 except RunError as error:
     print(json.dumps(f"refused: {error}"))
@@ -77,7 +75,7 @@ def hub() -> Iterator[Hub]:
 
 
 def find(hub: Hub, cache: Path, pretrained: str, expected: bytes = CONTENT) -> str | None:
-    """What ``weights.find`` finds in a process whose hub is this one."""
+    """What ``find_weights`` finds in a process whose hub is this one."""
     environment = os.environ | {"HF_ENDPOINT": hub.address, "HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
     arguments = [sys.executable, "-c", FIND, pretrained, hashlib.sha256(expected).hexdigest()]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=120, check=True)
@@ -110,28 +108,28 @@ def test_another_file_is_never_taken_in_silence(hub: Hub, tmp_path: Path) -> Non
 def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "own.pth"
     present, required = (NetworkSettings(depth=50, pretrained=p, weights=str(path)) for p in ("if-present", "required"))
-    assert weights.find(present) is None
+    assert find_weights(present) is None
     with pytest.raises(RunError, match=r"found no weights at .*own\.pth, expected a MedicalNet file"):
-        weights.find(required)
+        find_weights(required)
     path.touch()
-    assert weights.find(present) == weights.find(required) == path
+    assert find_weights(present) == find_weights(required) == path
 
 
 def test_without_the_hub_an_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(RunError, match=rf"{NAME} comes from the Hugging Face hub.*pip install 'mflib\[weights\]'"):
-        weights.find(NetworkSettings(depth=50, pretrained="required"))
-    assert weights.find(NetworkSettings(depth=50, pretrained="if-present")) is None
+        find_weights(NetworkSettings(depth=50, pretrained="required"))
+    assert find_weights(NetworkSettings(depth=50, pretrained="if-present")) is None
 
 
 def test_a_path_needs_no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     path = tmp_path / "own.pth"
     path.touch()
-    assert weights.find(NetworkSettings(depth=50, pretrained="required", weights=str(path))) == path
+    assert find_weights(NetworkSettings(depth=50, pretrained="required", weights=str(path))) == path
 
 
 def test_every_released_depth_is_pinned_twice() -> None:
-    assert set(weights.RELEASES) == {f"resnet_{d}{kind}.pth" for d in (10, 18, 34, 50) for kind in ("", "_23dataset")}
-    assert len({release.sha256 for release in weights.RELEASES.values()}) == 8
-    assert all(len(release.revision) == 40 and len(release.sha256) == 64 for release in weights.RELEASES.values())
+    assert set(releases()) == {f"resnet_{d}{kind}.pth" for d in (10, 18, 34, 50) for kind in ("", "_23dataset")}
+    assert len({release.sha256 for release in releases().values()}) == 8
+    assert all(len(release.revision) == 40 and len(release.sha256) == 64 for release in releases().values())

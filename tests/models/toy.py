@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from mflib.data.cohort import Cohort
-from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.folds import Fold
 
 SIZE = (16, 16, 8)

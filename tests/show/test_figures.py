@@ -10,10 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from mflib.base.errors import InputError
-from mflib.base.words import KEY, LEVELS
+from mflib.base.words import KEY, LEVELS, WHOLE_FAMILY
 from mflib.data.quality import Quality, Thumbnail
 from mflib.data.volume import Annotation
-from mflib.models import forest
 from mflib.models.texture import glcm, intensity
 from mflib.show import figures
 from mflib.show.figures.saliency import Case
@@ -188,7 +187,7 @@ DRAWN = {
         pd.DataFrame(
             {
                 "family": ["Nakagami", "Nakagami", "First-order"] * 5,
-                "feature": ["nakagami_m", forest.WHOLE_FAMILY, forest.WHOLE_FAMILY] * 5,
+                "feature": ["nakagami_m", WHOLE_FAMILY, WHOLE_FAMILY] * 5,
                 "importance": RNG.normal(0.02, 0.02, 15),
             }
         )

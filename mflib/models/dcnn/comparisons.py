@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mflib.base.errors import InputError
-from mflib.data import preprocess
-from mflib.data.cohort import Cohort
 from mflib.models import folds as division
-from mflib.models.dcnn import training, transfer, weights, workers
-from mflib.models.dcnn.compute import NetworkSettings
-from mflib.models.dcnn.fold import fold_name
-from mflib.models.dcnn.inputs import Labels, prepare
-from mflib.models.dcnn.workers import Task
+from mflib.models.dcnn import training, transfer
+from mflib.models.dcnn.inputs import Source, Task, prepare
+from mflib.models.dcnn.settings import MODEL, NetworkSettings, find_weights
 from mflib.models.folds import Fold, Split
 from mflib.stats import performance
 
@@ -78,14 +74,12 @@ class ComparisonsResult:
 
 
 def run(
-    cohort: Cohort,
+    source: Source,
     divide: Divide,
-    preprocessing: preprocess.GainSettings,
     settings: NetworkSettings,
     split: Split,
     asked: Sequence[str],
     own: pd.DataFrame,
-    folder: Path,
     *,
     scheduler: str = "",
 ) -> ComparisonsResult:
@@ -93,11 +87,10 @@ def run(
 
     Parameters
     ----------
-    cohort, preprocessing, settings, split, scheduler : as of the study's network
+    source, settings, split, scheduler : as of the study's network; variants are kept in ``comparisons/``
     divide : the study's folds by split
-    asked : which comparisons, of `COMPARISONS`
+    asked : which comparisons, of `settings.COMPARISONS`
     own : predictions of the study's network
-    folder : the one that the study's network has; variants are kept in ``folder / "comparisons"``
 
     Raises
     ------
@@ -105,131 +98,101 @@ def run(
         As ``training.out_of_fold``; what is finished stays.
     """
     planned, left_out = plan(settings, split, asked)
-    labels = cohort.segments["label"].to_numpy(dtype=np.int64)
-    patients = cohort.segments["participant_id"].to_numpy()
     cases = []
     for variant in planned:
         try:
-            cases.append((variant, _folds(variant, divide(variant.split), labels, patients)))
+            cases.append((variant, _folds(variant, divide(variant.split), source)))
         except InputError as error:
             left_out.append(f"{variant.label}: {error}")
-    if settings.frozen:
-        tables = [_frozen(cohort, preprocessing, *case, folder) for case in cases]
-    else:
-        tables = _trained(cohort, preprocessing, cases, folder, scheduler)
-    study = Variant(training.MODEL, "as in the study", settings, split)
+    tables = _frozen(source, cases) if settings.frozen else _trained(source, cases, scheduler)
+    study = Variant(MODEL, "as in the study", settings, split)
     cases.insert(0, (study, list(divide(split))))
     predictions = pd.concat([own, *tables], ignore_index=True)
-    return ComparisonsResult(predictions, _table(predictions, cases, patients), left_out)
+    return ComparisonsResult(predictions, _table(predictions, cases, source.patients), left_out)
 
 
-def _folds(variant: Variant, whole: Sequence[Fold], labels: Labels, patients: np.ndarray) -> list[Fold]:
+def _folds(variant: Variant, whole: Sequence[Fold], source: Source) -> list[Fold]:
     """The folds of a variant; raises ``InputError`` where its training parts are too small to learn from."""
-    settings = variant.settings
+    settings, labels, patients = variant.settings, source.labels, source.patients
     made = [division.with_fewer(fold, labels, patients, variant.share, settings.seed) for fold in whole]
     for fold in made:
         if settings.frozen:
             division.inner(labels[fold.train], patients[fold.train], transfer.INNER_FOLDS, settings.seed)
         elif len(fold.train) < settings.batch:
-            found = f"found {len(fold.train)} segments in the training part of {fold_name(fold)}"
+            found = f"found {len(fold.train)} segments in the training part of {fold}"
             raise InputError(f"{found}, expected at least a batch of {settings.batch}")
     return made
 
 
 def plan(settings: NetworkSettings, split: Split, asked: Sequence[str]) -> tuple[list[Variant], list[str]]:
-    """The variants of the comparisons that are asked for (of `COMPARISONS`), and why some are left out."""
-    variants, left_out = [], []
+    """The variants of the comparisons that are asked for, and why some are left out."""
+    variants, left_out, known = [], [], _variants(settings, split)
     for name in asked:
-        found = list(COMPARISONS[name](settings, split))
-        variants += [variant for variant in found if isinstance(variant, Variant)]
-        left_out += [reason for reason in found if isinstance(reason, str)]
+        for found in [_pretraining(settings, split)] if name == "pretraining" else known[name]:
+            if isinstance(found, Variant):
+                variants.append(found)
+            else:
+                left_out.append(found)
     return variants, left_out
 
 
-def _seed(settings: NetworkSettings, split: Split) -> Iterator[Variant]:
-    yield Variant("seed", "another seed", replace(settings, seed=settings.seed + 1), split)
-
-
-def _dilation(settings: NetworkSettings, split: Split) -> Iterator[Variant]:
-    label = "strided instead of dilated" if settings.dilated else "dilated instead of strided"
-    yield Variant("dilation", label, replace(settings, dilated=not settings.dilated), split)
-
-
-def _split(settings: NetworkSettings, split: Split) -> Iterator[Variant]:
+def _variants(settings: NetworkSettings, split: Split) -> dict[str, list[Variant]]:
+    """Every comparison that needs no weights, by its name."""
+    dilated, normalised, scored = settings.dilated, settings.gain == "normalised", settings.scale == "zscore"
     other: Split = "segment" if split == "patient" else "patient"
-    yield Variant("split", f"split by {other}", settings, other)
+    otherwise: dict[str, tuple[str, dict[str, Any]]] = {
+        "seed": ("another seed", {"seed": settings.seed + 1}),
+        "dilation": (
+            "strided instead of dilated" if dilated else "dilated instead of strided",
+            {"dilated": not dilated},
+        ),
+        "gain": (
+            "gain as recorded" if normalised else "gain normalised",
+            {"gain": "recorded" if normalised else "normalised"},
+        ),
+        "brightness": (
+            "no z-score" if scored else "z-score of each volume",
+            {"scale": "fixed" if scored else "zscore"},
+        ),
+    }
+    variants = {
+        name: [Variant(name, label, replace(settings, **changes), split)]
+        for name, (label, changes) in otherwise.items()
+    }
+    fewer = [Variant(f"patients-{s:g}", f"{100 * s:.0f} % of the patients", settings, split, s) for s in SHARES]
+    return variants | {"split": [Variant("split", f"split by {other}", settings, other)], "patients": fewer}
 
 
-def _gain(settings: NetworkSettings, split: Split) -> Iterator[Variant]:
-    recorded = settings.gain == "normalised"
-    changed = replace(settings, gain="recorded" if recorded else "normalised")
-    yield Variant("gain", "gain as recorded" if recorded else "gain normalised", changed, split)
-
-
-def _brightness(settings: NetworkSettings, split: Split) -> Iterator[Variant]:
-    scored = settings.scale == "zscore"
-    changed = replace(settings, scale="fixed" if scored else "zscore")
-    yield Variant("brightness", "no z-score" if scored else "z-score of each volume", changed, split)
-
-
-def _pretraining(settings: NetworkSettings, split: Split) -> Iterator[Variant | str]:
+def _pretraining(settings: NetworkSettings, split: Split) -> Variant | str:
+    """The network from other first weights, or why there is none."""
     label = "pretrained instead of from scratch"
     if settings.frozen:
-        yield "from scratch: a frozen backbone of random weights says little"
-    elif settings.pretrained != "none" and weights.find(settings) is not None:
-        yield Variant("scratch", "from scratch", replace(settings, pretrained="none", weights=""), split)
-    elif settings.depth == "small" or settings.width not in (None, 64):
-        yield f"{label}: no weights were ever released for this depth and width"
-    else:
-        warm = replace(settings, pretrained="if-present")
-        found = weights.find(warm) is not None
-        yield Variant("pretrained", label, warm, split) if found else f"{label}: no released weights on this machine"
+        return "from scratch: a frozen backbone of random weights says little"
+    if settings.pretrained != "none" and find_weights(settings) is not None:
+        return Variant("scratch", "from scratch", replace(settings, pretrained="none", weights=""), split)
+    if settings.depth == "small" or settings.width not in (None, 64):
+        return f"{label}: no weights were ever released for this depth and width"
+    warm = replace(settings, pretrained="if-present")
+    if find_weights(warm) is None:
+        return f"{label}: no released weights on this machine"
+    return Variant("pretrained", label, warm, split)
 
 
-def _patients(settings: NetworkSettings, split: Split) -> Iterator[Variant]:
-    for share in SHARES:
-        yield Variant(f"patients-{share:g}", f"{100 * share:.0f} % of the patients", settings, split, share)
+def _frozen(source: Source, cases: Sequence[tuple[Variant, Sequence[Fold]]]) -> list[pd.DataFrame]:
+    """The predictions of each variant; features that variants share are computed once, and kept by what made them."""
+    found = [transfer.out_of_fold(source, folds, variant.settings, place=None) for variant, folds in cases]
+    return [result.predictions.assign(model=variant.name) for result, (variant, _) in zip(found, cases, strict=True)]
 
 
-COMPARISONS: dict[str, Callable[[NetworkSettings, Split], Iterator[Variant | str]]] = {
-    "seed": _seed,
-    "pretraining": _pretraining,
-    "dilation": _dilation,
-    "split": _split,
-    "gain": _gain,
-    "brightness": _brightness,
-    "patients": _patients,
-}
-
-
-def _frozen(
-    cohort: Cohort, preprocessing: preprocess.GainSettings, variant: Variant, folds: Sequence[Fold], folder: Path
-) -> pd.DataFrame:
-    # Features are kept by what they were made from, so variants that share them compute them once.
-    found = transfer.out_of_fold(cohort, folds, preprocessing, variant.settings, folder, variant.split, place=None)
-    return found.predictions.assign(model=variant.name)
-
-
-def _trained(
-    cohort: Cohort,
-    preprocessing: preprocess.GainSettings,
-    cases: Sequence[tuple[Variant, Sequence[Fold]]],
-    folder: Path,
-    scheduler: str,
-) -> list[pd.DataFrame]:
-    """All folds of all variants at once, so that no processor waits between variants."""
-    source = workers.Source(cohort, preprocessing, folder / "inputs")
-    labels = cohort.segments["label"].to_numpy(dtype=np.int64)
+def _trained(source: Source, cases: Sequence[tuple[Variant, Sequence[Fold]]], scheduler: str) -> list[pd.DataFrame]:
+    """The predictions of each variant; all folds of all at once, so that no processor waits between variants."""
     tasks: list[Task] = []
     for variant, folds in cases:
-        inputs = prepare(cohort, preprocessing, variant.settings, source.folder, variant.settings.workers)
-        tasks += training.tasks(inputs, labels, folds, variant.settings, folder / "comparisons" / variant.name)
+        inputs, folder = prepare(source, variant.settings), source.folder / "comparisons" / variant.name
+        tasks += training.tasks(source, inputs, folds, variant.settings, folder)
     results = iter(training.train(tasks, source, scheduler=scheduler))
     return [
-        training.predictions(
-            cohort.segments, labels, folds, [next(results) for _ in folds], variant.split, variant.name
-        )
-        for variant, folds in cases
+        training.predictions(source, folds, [next(results) for _ in folds], variant.name) for variant, folds in cases
     ]
 
 
@@ -244,8 +207,8 @@ def _table(
         rows.append(
             {"variant": variant.label, "split": variant.split, "share": variant.share, "patients": float(count), **auc}
         )
-        if variant.name != training.MODEL and variant.split == cases[0][0].split:
-            pair = performance.comparison(predictions, variant.name, training.MODEL)
+        if variant.name != MODEL and variant.split == cases[0][0].split:
+            pair = performance.comparison(predictions, variant.name, MODEL)
             test = pair[pair["method"] == "clustered"].iloc[0]
             rows[-1] |= {"difference": test["difference"], "difference_low": test["low"]}
             rows[-1] |= {"difference_high": test["high"], "p": test["p"]}

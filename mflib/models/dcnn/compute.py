@@ -1,108 +1,27 @@
-"""What may be chosen in training, and how one step is computed: device, threads, precision, repeatability."""
+"""How one step is computed: its batches, device, threads, precision, repeatability."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Annotated, Literal
 
+import numpy as np
 import torch
-from pydantic import Field
-from pydantic.dataclasses import dataclass as settings
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from mflib.base.errors import RunError
-from mflib.base.settings import STRICT
+from mflib.models.dcnn.inputs import Labels, Volumes, volume_of
+from mflib.models.dcnn.settings import NetworkSettings
+from mflib.models.folds import Indices
 
-Depth = Literal[10, 18, 34, 50, "small"]
-Pretrained = Literal["none", "if-present", "required"]
-Gain = Literal["normalised", "recorded"]
-Scale = Literal["zscore", "fixed"]
-Optimizer = Literal["sgd", "adamw"]
-Schedule = Literal["cosine", "exponential", "constant"]
-Precision = Literal["float32", "bfloat16"]
-Extent = Annotated[int, Field(ge=8)]
-
-
-@settings(frozen=True, config=STRICT)
-class NetworkSettings:
-    """Architecture, input and optimisation of the network; the defaults are the quick profile's.
-
-    Learning rate, momentum and weight decay are MedicalNet's for its backbone. With ten times the rate, or AdamW at the
-    same, the validation AUC is alike but the validation loss swings from epoch to epoch.
-
-    Parameters
-    ----------
-    depth, width, dilated : the architecture, see ``network.build``
-    pretrained : start from released MedicalNet weights: "none", "if-present" on this machine, or "required" (from the
-        Hugging Face hub where they are not present)
-    weights : path of a weights file, or the name of a released one; empty for the 23-dataset file of ``depth``
-    frozen : leave the backbone as released and fit only a logistic head on its features, see ``transfer``
-    size : extent of the network's input in voxels, lateral x depth x elevation
-    gain : "normalised" by the two reference points, or as "recorded"
-    scale : "zscore" of each volume, which takes its mean brightness out, or one "fixed" scale for all
-    epochs : at most so many passes over the training part
-    batch : volumes per step
-    optimizer : "sgd" or "adamw"
-    learning_rate : of the backbone, at the start
-    head_factor : times which it is the rate of the fully connected layer, which always starts from random weights
-    momentum : of SGD; AdamW has its own
-    weight_decay : L2 penalty of SGD, decoupled decay of AdamW
-    schedule : "cosine" lets the learning rate fall to zero over ``epochs``, "exponential" by 1 % an epoch as
-        MedicalNet's, "constant" keeps it
-    class_weights : weight infiltrated segments by healthy over infiltrated ones of the training part
-    patience : stop after so many epochs without a better validation AUC
-    flips : axes mirrored at random in training. Depth (1) is left out: the echo fades and shadows fall along it
-    intensity : each training volume is scaled by up to 1 +- this and shifted by up to +- this, in standard deviations
-    precision : "bfloat16" computes the steps so where rounding is harmless; one batch is held against float32 first
-    seed : of the first weights, the order of the volumes and what is changed in them
-    workers : folds trained at a time on CPUs, one thread each; with GPUs it is one on each
-
-    """
-
-    depth: Depth = "small"
-    width: Annotated[int, Field(ge=1)] | None = None
-    dilated: bool = True
-    pretrained: Pretrained = "none"
-    weights: str = ""
-    frozen: bool = False
-    size: tuple[Extent, Extent, Extent] = (48, 48, 24)
-    gain: Gain = "normalised"
-    scale: Scale = "zscore"
-    epochs: Annotated[int, Field(ge=1)] = 8
-    batch: Annotated[int, Field(ge=1)] = 4
-    optimizer: Optimizer = "sgd"
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    head_factor: Annotated[float, Field(gt=0)] = 1.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-3
-    schedule: Schedule = "cosine"
-    class_weights: bool = False
-    patience: Annotated[int, Field(ge=1)] = 8
-    flips: tuple[Annotated[int, Field(ge=0, le=2)], ...] = (0, 2)
-    intensity: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    precision: Precision = "float32"
-    seed: int = 20
-    workers: Annotated[int, Field(ge=1)] = 2
-
-    def __post_init__(self) -> None:
-        """Refuse what would fail, or do nothing, hours later."""
-        if wrong := self._weights_that_mean_nothing():
-            raise ValueError("; ".join(wrong))
-
-    def _weights_that_mean_nothing(self) -> list[str]:
-        wrong = []
-        if self.pretrained == "none" and self.weights:
-            wrong.append(f"weights {self.weights!r} with pretrained 'none', expected 'if-present' or 'required'")
-        if self.pretrained != "none" and not self.weights and self.depth == "small":
-            wrong.append(f"pretrained {self.pretrained!r} of depth 'small', which was never released; expected weights")
-        if self.frozen and self.pretrained != "required":
-            wrong.append(f"frozen with pretrained {self.pretrained!r}, expected 'required': random features say little")
-        return wrong
-
+Axes = tuple[int, ...]
+# Batches in waiting: reading one takes less time than a step, so a few are never used up.
+AHEAD = 4
 
 # A broken kernel gives an unrelated gradient (cosine about 0); rounding to 8 bits of mantissa leaves nearly all of it.
 SAME_DIRECTION, SAME_DIRECTION_OF_A_KERNEL = 0.9, 0.5
@@ -169,30 +88,19 @@ def rounding(settings: NetworkSettings, *, enabled: bool = True) -> torch.autoca
     return torch.autocast(device().type, dtype=torch.bfloat16, enabled=enabled and settings.precision == "bfloat16")
 
 
-def check_precision(model: nn.Module, volumes: Tensor, truth: Tensor, settings: NetworkSettings) -> None:
+def compare_gradients(model: nn.Module, volumes: Tensor, truth: Tensor, settings: NetworkSettings) -> None:
     """Hold the gradient of one batch in ``settings.precision`` against that in float32; the model stays as it is.
 
     Some releases of cuDNN have computed 3D convolutions in bfloat16 wrongly (pytorch issue 163539), so every kernel is
-    looked at. On CPUs no batch can tell: in torch 2.13 the weight gradient of a 3 x 3 x 3 convolution of a map of
-    2 x 2 x 1 or 2 x 2 x 2 voxels is sometimes right and sometimes what happened to be in memory.
+    looked at. On CPUs no batch can tell, see `settings.check_device`: in torch 2.13 the weight gradient of a 3 x 3 x 3
+    convolution of a map of 2 x 2 x 1 or 2 x 2 x 2 voxels is sometimes right and sometimes what happened to be in
+    memory.
 
     Raises
     ------
     RunError
-        The gradients point in different directions, or this is a CPU.
+        The gradients point in different directions, as a whole or of one kernel.
     """
-    check_device(settings)
-    compare_gradients(model, volumes, truth, settings)
-
-
-def check_device(settings: NetworkSettings) -> None:
-    """Raise ``RunError`` where training in the settings' precision cannot be trusted on this device."""
-    if settings.precision != "float32" and not settings.frozen and device().type == "cpu":
-        raise RunError(f"training in {settings.precision} needs a GPU, found none; set precision: float32")
-
-
-def compare_gradients(model: nn.Module, volumes: Tensor, truth: Tensor, settings: NetworkSettings) -> None:
-    """Raise ``RunError`` where the rounded gradient of one batch is another, as a whole or of one kernel."""
     exact, rounded = (_gradient(model, volumes, truth, settings, exact) for exact in (True, False))
     for name in exact:
         if exact[name].ndim == 5 and exact[name].any():
@@ -222,3 +130,49 @@ def _gradient(
     logits = forward(twin, volumes, settings, exact=exact)[:, 0]
     F.binary_cross_entropy_with_logits(logits, truth).backward()
     return {name: p.grad.float() for name, p in twin.named_parameters() if p.grad is not None}
+
+
+def training_batches(
+    inputs: Volumes, labels: Labels, positions: Indices, rng: np.random.Generator, settings: NetworkSettings
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Whole batches of mirrored volumes (batch, ni, nj, nk) and their labels (batch,) float32, on the device.
+
+    What is left over from whole batches waits for another epoch: batch normalisation of one volume fails on small maps.
+    """
+    order = rng.permutation(positions)
+    whole = order[: len(order) // settings.batch * settings.batch].reshape(-1, settings.batch)
+    drawn = ((batch, [_flips(rng, settings) for _ in batch]) for batch in whole)
+    for batch, voxels in zip(whole, _ahead(inputs, drawn, settings), strict=True):
+        yield voxels, sent(torch.from_numpy(labels[batch].astype(np.float32)))
+
+
+def scoring_batches(inputs: Volumes, positions: Indices, settings: NetworkSettings) -> Iterator[Tensor]:
+    """Batches of volumes (at most batch, ni, nj, nk) as they are, on the device, in the order of ``positions``."""
+    starts = range(0, len(positions), settings.batch)
+    parts = (positions[start : start + settings.batch] for start in starts)
+    return _ahead(inputs, ((part, [()] * len(part)) for part in parts), settings)
+
+
+def _flips(rng: np.random.Generator, settings: NetworkSettings) -> Axes:
+    """The axes along which one training volume is mirrored."""
+    return tuple(axis for axis in settings.flips if rng.random() < 0.5)
+
+
+def _ahead(
+    inputs: Volumes, batches: Iterable[tuple[Indices, list[Axes]]], settings: NetworkSettings
+) -> Iterator[Tensor]:
+    """The batches in their order, some of them read ahead."""
+
+    def read(batch: tuple[Indices, list[Axes]]) -> Tensor:
+        mirrored = [np.flip(volume_of(inputs, int(n), settings), axes) for n, axes in zip(*batch, strict=True)]
+        stacked = torch.from_numpy(np.stack(mirrored))
+        return stacked.pin_memory() if device().type == "cuda" else stacked
+
+    waiting: deque[Future[Tensor]] = deque()
+    with ThreadPoolExecutor(AHEAD if device().type == "cuda" else 1) as readers:
+        for batch in batches:
+            waiting.append(readers.submit(read, batch))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result().to(device(), non_blocking=True)
+        while waiting:
+            yield waiting.popleft().result().to(device(), non_blocking=True)

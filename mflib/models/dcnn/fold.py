@@ -1,17 +1,24 @@
-"""The training of one fold: arrays and labels in, weights and scores out, and nothing lost but the epoch in hand.
+"""The training of one fold: a task in, weights and scores out, and nothing lost but the epoch in hand.
 
-What an epoch draws (order of the volumes, flips, intensities) follows from the seed, the fold and the number of the
-epoch alone, so a checkpoint holds no state of a generator, and a run that was killed goes on to bitwise the same
-weights on a CPU.
+What an epoch draws (order of the volumes, flips) follows from the seed, the fold and the number of the epoch alone, so
+a checkpoint holds no state of a generator, and a run that was killed goes on to bitwise the same weights on a CPU.
+
+Run as a program it is the child process of `training.Child`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import pickle
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -22,22 +29,10 @@ from mflib.base import files
 from mflib.base.errors import RunError
 from mflib.base.files import locked
 from mflib.models.dcnn import compute, network
-from mflib.models.dcnn.compute import NetworkSettings
-from mflib.models.dcnn.inputs import (
-    CHECKPOINT,
-    RESULT,
-    WEIGHTS,
-    Epoch,
-    FoldResult,
-    Labels,
-    Volumes,
-    fold_key,
-    read_result,
-    scoring_batches,
-    training_batches,
-)
-from mflib.models.dcnn.weights import find
-from mflib.models.folds import Fold, Indices
+from mflib.models.dcnn.compute import scoring_batches, training_batches
+from mflib.models.dcnn.inputs import CHECKPOINT, RESULT, WEIGHTS, Epoch, FoldResult, Task, Volumes, read_result
+from mflib.models.dcnn.settings import NetworkSettings, check_device, find_weights
+from mflib.models.folds import Indices
 
 
 @dataclass(eq=False)
@@ -114,14 +109,7 @@ Report = Callable[[Epoch], None]
 PATIENCE = 30.0
 
 
-def train_fold(
-    inputs: Volumes,
-    labels: Labels,
-    fold: Fold,
-    settings: NetworkSettings,
-    folder: Path,
-    report: Report = lambda epoch: None,
-) -> FoldResult:
+def train_fold(task: Task, report: Report = lambda epoch: None) -> FoldResult:
     """Train on ``fold.train``, choose the epoch on ``fold.validation``, score ``fold.test`` once.
 
     A finished fold is read, not trained again; a killed one goes on from its last epoch. Both hold only for the same
@@ -129,10 +117,7 @@ def train_fold(
 
     Parameters
     ----------
-    inputs : n volumes (ni, nj, nk) float32 of ``settings.size``, read one at a time
-    labels : (n,) 0 or 1; those of the test part are never looked at
-    fold : positions in ``inputs``
-    folder : holds this fold's ``checkpoint.pt``, and in the end ``weights.pt`` and ``fold.json``
+    task : what to train, and in which folder
     report : called after every epoch
 
     Raises
@@ -149,44 +134,39 @@ def train_fold(
     OSError
         The disk is full; the last whole epoch is kept.
     """
-    key = fold_key(inputs, labels, fold, settings)
-    result = read_result(folder, key)
+    key = task.key()
+    result = read_result(task.folder, key)
     if result is not None:
         return result
-    _check(labels, fold, settings)
-    with locked(folder, PATIENCE):
-        result = read_result(folder, key)  # whoever held the folder may have finished this very fold
-        return result or _trained(inputs, labels, fold, settings, folder, report, key)
+    _check(task)
+    with locked(task.folder, PATIENCE):
+        # Whoever held the folder may have finished this very fold.
+        return read_result(task.folder, key) or _trained(task, key, report)
 
 
-def _trained(
-    inputs: Volumes, labels: Labels, fold: Fold, settings: NetworkSettings, folder: Path, report: Report, key: str
-) -> FoldResult:
+def _trained(task: Task, key: str, report: Report) -> FoldResult:
+    fold, folder = task.fold, task.folder
     for leftover in folder.glob("partial-*"):  # of a process that was killed while it wrote
         leftover.unlink()
     (folder / RESULT).unlink(missing_ok=True)  # of other data or settings: it must not stand beside new weights
     with compute.reproducible():
-        state = _started(fold, settings)
+        state = _started(task)
         restore_checkpoint(state, folder, key)
-        if settings.precision != "float32":
-            rng = np.random.default_rng(_entropy(fold, settings, 1))
-            volumes, truth = next(training_batches(inputs, labels, fold.train, rng, settings))
-            compute.check_precision(state.network, volumes, truth, settings)
-        while not _is_finished(state.history, settings):
-            _train_epoch(state, inputs, labels, fold, settings)
+        if task.settings.precision != "float32":
+            volumes, truth = next(_batches(task, 1))
+            compute.compare_gradients(state.network, volumes, truth, task.settings)
+        while not _is_finished(state.history, task.settings):
+            _train_epoch(state, task)
             save_checkpoint(state, folder, key)
             report(state.history[-1])
         state.network.load_state_dict(state.best)
-        validation = logits(state.network, inputs, fold.validation, settings).sigmoid()
-        test = logits(state.network, inputs, fold.test, settings).sigmoid()
-    result = FoldResult(validation.tolist(), test.tolist(), state.history, compute.described(settings))
+        validation, test = (
+            logits(state.network, task.inputs, part, task.settings).sigmoid().tolist()
+            for part in (fold.validation, fold.test)
+        )
+    result = FoldResult(validation, test, state.history, compute.described(task.settings))
     keep(result, state.best, folder, key)
     return result
-
-
-def fold_name(fold: Fold) -> str:
-    """How messages call a fold."""
-    return f"fold {fold.number} of repeat {fold.repeat}"
 
 
 def load_network(folder: Path, settings: NetworkSettings) -> nn.Module:
@@ -217,49 +197,44 @@ def keep(result: FoldResult, best: dict[str, Tensor], folder: Path, key: str) ->
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def _check(labels: Labels, fold: Fold, settings: NetworkSettings) -> None:
+def _check(task: Task) -> None:
+    fold, batch = task.fold, task.settings.batch
+    check_device(task.settings)
     for part, positions in (("training", fold.train), ("validation", fold.validation)):
-        found = np.unique(labels[positions])
+        found = np.unique(task.labels[positions])
         if not np.array_equal(found, (0, 1)):
-            raise RunError(f"{fold_name(fold)}: {part} labels are {found.tolist()}, expected both 0 and 1")
-    if len(fold.train) < settings.batch:
-        raise RunError(
-            f"{fold_name(fold)}: {len(fold.train)} training volumes, expected at least one batch of {settings.batch}"
-        )
+            raise RunError(f"{fold}: {part} labels are {found.tolist()}, expected both 0 and 1")
+    if len(fold.train) < batch:
+        raise RunError(f"{fold}: {len(fold.train)} training volumes, expected at least one batch of {batch}")
 
 
-def _started(fold: Fold, settings: NetworkSettings) -> State:
+def _started(task: Task) -> State:
+    settings = task.settings
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(np.random.SeedSequence(_entropy(fold, settings)).generate_state(1)[0]))
+        torch.manual_seed(int(np.random.SeedSequence(_entropy(task)).generate_state(1)[0]))
         model: nn.Module = network.build(settings.depth, settings.width, settings.dilated)
-    path = find(settings)
+    path = find_weights(settings)
     if path is not None:
         network.load_medicalnet(model, path)
     model = compute.placed(model, settings)
-    optimizer = _optimizer(model, settings)
-    return State(model, optimizer, _schedule(optimizer, settings), weights_of(model), [])
-
-
-def _entropy(fold: Fold, settings: NetworkSettings, *more: int) -> list[int]:
-    return [settings.seed, fold.repeat, fold.number, *more]
-
-
-def _optimizer(model: nn.Module, settings: NetworkSettings) -> torch.optim.Optimizer:
     head = [p for name, p in model.named_parameters() if name.startswith("fc.")]
     rest = [p for name, p in model.named_parameters() if not name.startswith("fc.")]
-    rate, decay = settings.learning_rate, settings.weight_decay
+    rate = settings.learning_rate
     groups: list[dict[str, Any]] = [{"params": rest}, {"params": head, "lr": rate * settings.head_factor}]
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
-    return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=True)
+    decay = settings.weight_decay
+    optimizer = torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=True)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=settings.epochs)
+    return State(model, optimizer, schedule, weights_of(model), [])
 
 
-def _schedule(optimizer: torch.optim.Optimizer, settings: NetworkSettings) -> torch.optim.lr_scheduler.LRScheduler:
-    if settings.schedule == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=settings.epochs)
-    if settings.schedule == "exponential":
-        return torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.99)
-    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+def _entropy(task: Task, *more: int) -> list[int]:
+    return [task.settings.seed, task.fold.repeat, task.fold.number, *more]
+
+
+def _batches(task: Task, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The training batches of one epoch."""
+    rng = np.random.default_rng(_entropy(task, epoch))
+    return training_batches(task.inputs, task.labels, task.fold.train, rng, task.settings)
 
 
 def _is_finished(history: list[Epoch], settings: NetworkSettings) -> bool:
@@ -269,46 +244,38 @@ def _is_finished(history: list[Epoch], settings: NetworkSettings) -> bool:
     return len(history) >= settings.epochs or since_best >= settings.patience
 
 
-def _train_epoch(state: State, inputs: Volumes, labels: Labels, fold: Fold, settings: NetworkSettings) -> None:
+def _train_epoch(state: State, task: Task) -> None:
     """One pass over the training part, then the validation part scored; grows ``state.history`` by one."""
+    fold, settings = task.fold, task.settings
     rate = float(state.optimizer.param_groups[0]["lr"])
-    weight = _weight(labels[fold.train], settings)  # on the device once, not in every step
-    train_loss = _descend(state, inputs, labels, fold, settings, weight)
+    train_loss = _descend(state, task)
     state.schedule.step()
-    scores = logits(state.network, inputs, fold.validation, settings)
-    truth = labels[fold.validation]
-    loss = _loss(scores, torch.from_numpy(truth.astype(np.float64)), weight.cpu().double()).item()
+    scores = logits(state.network, task.inputs, fold.validation, settings)
+    truth = task.labels[fold.validation]
+    loss = F.binary_cross_entropy_with_logits(scores, torch.from_numpy(truth.astype(np.float64))).item()
     number = len(state.history) + 1
     if not np.isfinite([train_loss, loss]).all():
         raise RunError(
-            f"{fold_name(fold)}: loss {train_loss} in training and {loss} in validation at epoch {number}, expected "
-            f"finite numbers; try a learning rate below {settings.learning_rate:g}"
+            f"{fold}: loss {train_loss} in training and {loss} in validation at epoch {number}, expected finite "
+            f"numbers; try a learning rate below {settings.learning_rate:g}"
         )
     # A second of imports, which neither the first step nor those who only score with a network need wait for.
     from sklearn.metrics import roc_auc_score
 
+    auc = float(roc_auc_score(truth, scores.numpy()))
     state.history.append(
-        Epoch(
-            epoch=number,
-            learning_rate=rate,
-            train_loss=train_loss,
-            validation_loss=loss,
-            validation_auc=float(roc_auc_score(truth, scores.numpy())),
-        )
+        Epoch(epoch=number, learning_rate=rate, train_loss=train_loss, validation_loss=loss, validation_auc=auc)
     )
     if max(state.history, key=merit)["epoch"] == number:
         state.best = weights_of(state.network)
 
 
-def _descend(
-    state: State, inputs: Volumes, labels: Labels, fold: Fold, settings: NetworkSettings, weight: Tensor
-) -> float:
+def _descend(state: State, task: Task) -> float:
     """Mean loss over the batches of one epoch."""
-    rng = np.random.default_rng(_entropy(fold, settings, len(state.history) + 1))
     state.network.train()
     losses = []
-    for volumes, truth in training_batches(inputs, labels, fold.train, rng, settings):
-        loss = _loss(compute.forward(state.network, volumes, settings)[:, 0], truth, weight)
+    for volumes, truth in _batches(task, len(state.history) + 1):
+        loss = F.binary_cross_entropy_with_logits(compute.forward(state.network, volumes, task.settings)[:, 0], truth)
         state.optimizer.zero_grad()
         loss.backward()
         state.optimizer.step()
@@ -316,11 +283,35 @@ def _descend(
     return float(torch.stack(losses).double().mean())
 
 
-def _weight(labels: Labels, settings: NetworkSettings) -> Tensor:
-    """How much an infiltrated segment counts against a healthy one, on the device."""
-    weight = (labels == 0).sum() / (labels == 1).sum() if settings.class_weights else 1.0
-    return torch.tensor(weight, dtype=torch.float32, device=compute.device())
+def _serve(tasks: IO[bytes], answers: IO[str]) -> None:
+    """A child's whole life: tasks in, a line of JSON out after each epoch, and null after each fold."""
+    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(tasks, waiting), daemon=True).start()
+
+    def say(epoch: Epoch | None) -> None:
+        print(json.dumps(epoch), file=answers, flush=True)
+
+    while True:
+        task = waiting.get()
+        try:
+            train_fold(task, say)
+        except Exception:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)  # an ordinary end would stumble over the thread that still reads
+        say(None)
 
 
-def _loss(scores: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    return F.binary_cross_entropy_with_logits(scores, truth, pos_weight=weight)
+def _receive(tasks: IO[bytes], waiting: queue.SimpleQueue[Task]) -> None:
+    """Hand on tasks until the parent, which may have died, closes them."""
+    try:
+        while True:
+            waiting.put(pickle.load(tasks))
+    except EOFError:
+        os._exit(0)  # at once, also in the middle of an epoch: nobody waits for it any more
+
+
+if __name__ == "__main__":
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # what a library prints must not stand between the answers
+    _serve(sys.stdin.buffer, answers)

@@ -1,34 +1,27 @@
-"""The network's inputs: prepared once, read one at a time, in batches whose order follows from the seed."""
+"""What the network is trained on: inputs that are prepared once and read one at a time; tasks, and their results."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import numpy as np
-import torch
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from torch import Tensor
 
-from mflib.base import files
+from mflib.base import files, parallel
 from mflib.base.errors import InputError
 from mflib.base.files import sha256
 from mflib.base.made_by import digest
-from mflib.base.progress import Progress
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
-from mflib.models.dcnn import compute, weights
-from mflib.models.dcnn.compute import NetworkSettings
-from mflib.models.folds import Fold, Indices
+from mflib.models.dcnn.settings import NetworkSettings, weights_sha256
+from mflib.models.folds import Fold
 
 if TYPE_CHECKING:
     from mflib.data.cohort import Cohort
@@ -91,26 +84,40 @@ def volume_of(inputs: Volumes, position: int, settings: NetworkSettings) -> NDAr
     return voxels
 
 
-def fold_key(inputs: Volumes, labels: Labels, fold: Fold, settings: NetworkSettings) -> str:
-    """SHA-256 of all that decides a fold's weights and scores; labels of the test part do not."""
-    parts = {part: getattr(fold, part).tolist() for part in ("train", "validation", "test")}
-    start = weights.find(settings)
-    total = hashlib.sha256()
-    total.update(
-        json.dumps(
-            {
-                "fold": [fold.repeat, fold.number, parts],
-                "labels": labels[np.concatenate([fold.train, fold.validation])].tolist(),
-                "settings": {name: value for name, value in asdict(settings).items() if name not in ELSEWHERE},
-                "pretrained": "none" if start is None else sha256(start),
-                "made_by": digest("mflib.models.dcnn.fold"),
-            },
-            sort_keys=True,
-        ).encode()
-    )
-    for position in chain.from_iterable(parts.values()):
-        total.update(np.ascontiguousarray(volume_of(inputs, position, settings)).data)
-    return total.hexdigest()
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One fold to be trained.
+
+    Parameters
+    ----------
+    inputs : n volumes (ni, nj, nk) float32 of ``settings.size``, read one at a time
+    labels : (n,) 0 or 1; those of the test part are never looked at
+    fold : positions in ``inputs``
+    settings : of the network
+    folder : holds this fold's ``checkpoint.pt``, and in the end ``weights.pt`` and ``fold.json``
+    """
+
+    inputs: Volumes
+    labels: Labels
+    fold: Fold
+    settings: NetworkSettings
+    folder: Path
+
+    def key(self) -> str:
+        """SHA-256 of all that decides the fold's weights and scores; labels of the test part do not."""
+        fold, settings = self.fold, asdict(self.settings)
+        parts = {part: getattr(fold, part).tolist() for part in ("train", "validation", "test")}
+        made_from = {
+            "fold": [fold.repeat, fold.number, parts],
+            "labels": self.labels[np.concatenate([fold.train, fold.validation])].tolist(),
+            "settings": {name: value for name, value in settings.items() if name not in ELSEWHERE},
+            "pretrained": weights_sha256(self.settings),
+            "made_by": digest("mflib.models.dcnn.fold"),
+        }
+        total = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode())
+        for position in chain.from_iterable(parts.values()):
+            total.update(np.ascontiguousarray(volume_of(self.inputs, position, self.settings)).data)
+        return total.hexdigest()
 
 
 def read_result(folder: Path, key: str) -> FoldResult | None:
@@ -138,33 +145,45 @@ class StoredVolumes:
         return voxels
 
 
-def prepare(
-    cohort: Cohort, preprocessing: preprocess.GainSettings, settings: NetworkSettings, folder: Path, workers: int
-) -> StoredVolumes:
-    """Preprocess every analysed volume that is not in ``folder`` yet.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A cohort, how its volumes are preprocessed, and the folder that keeps what the network makes of them."""
+
+    cohort: Cohort
+    preprocessing: preprocess.GainSettings
+    folder: Path
+
+    @property
+    def labels(self) -> Labels:
+        """1 where a segment is infiltrated, in the order of the segments."""
+        return self.cohort.segments["label"].to_numpy(dtype=np.int64)
+
+    @property
+    def patients(self) -> NDArray[np.object_]:
+        """The patient of each segment."""
+        return self.cohort.segments["participant_id"].to_numpy()
+
+
+def prepare(source: Source, settings: NetworkSettings) -> StoredVolumes:
+    """Preprocess every analysed volume that is not in ``source.folder / "inputs"`` yet.
 
     A volume is made again when its file, its annotation, the settings or the code of the preprocessing change.
 
     Parameters
     ----------
-    settings : their size, gain and scale
-    folder : where the inputs are kept
-    workers : processes
+    settings : their size, gain and scale; workers are processes here
 
     Raises
     ------
     InputError
         A volume cannot be normalised; the message names it.
     """
-    segments = cohort.segments.to_dict("records")
-    paths = [folder / _file_name(cohort, segment, preprocessing, settings) for segment in segments]
+    segments, folder = source.cohort.segments.to_dict("records"), source.folder / "inputs"
+    paths = [folder / _file_name(source, segment, settings) for segment in segments]
     missing = [(segment, path) for segment, path in zip(segments, paths, strict=True) if not path.exists()]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
-        progress = Progress("network inputs", len(missing))
-        jobs = (delayed(_store)(cohort, segment, preprocessing, settings, path) for segment, path in missing)
-        for _ in Parallel(n_jobs=workers, return_as="generator_unordered")(jobs):
-            progress.advance()
+        parallel.in_order(_store, (source, settings), missing, "network inputs", workers=settings.workers)
     return StoredVolumes(tuple(paths))
 
 
@@ -198,98 +217,19 @@ def of_region(
     return preprocess.network_input(scaled, settings.size)
 
 
-def _file_name(
-    cohort: Cohort, segment: Mapping[str, Any], preprocessing: preprocess.GainSettings, settings: NetworkSettings
-) -> str:
-    source = cohort.root / segment["path"]
-    files = [source, volumes.find_sidecar(source)]
-    choices = (
-        tuple(settings.size),
-        settings.gain,
-        settings.scale,
-        digest(__name__),
-    )
-    made_from = [cohort.annotation(segment), preprocessing, *choices, *(sha256(f) for f in files if f.exists())]
+def _file_name(source: Source, segment: Mapping[str, Any], settings: NetworkSettings) -> str:
+    path = source.cohort.root / segment["path"]
+    recorded = [sha256(file) for file in (path, volumes.find_sidecar(path)) if file.exists()]
+    choices = (tuple(settings.size), settings.gain, settings.scale, digest(__name__))
+    made_from = [source.cohort.annotation(segment), source.preprocessing, *choices, *recorded]
     made = hashlib.sha256(repr(made_from).encode()).hexdigest()
     return "_".join([*(str(segment[key]) for key in KEY), made[:16]]) + ".npy"
 
 
-def _store(
-    cohort: Cohort,
-    segment: Mapping[str, Any],
-    preprocessing: preprocess.GainSettings,
-    settings: NetworkSettings,
-    path: Path,
-) -> None:
+def _store(shared: tuple[Source, NetworkSettings], missing: tuple[Mapping[str, Any], Path]) -> None:
+    (source, settings), (segment, path) = shared, missing
     try:
-        voxels = made(cohort, segment, preprocessing, settings)
+        voxels = made(source.cohort, segment, source.preprocessing, settings)
     except InputError as error:
         raise InputError(f"{segment['path']}: {error}") from error
     files.write_array(path, voxels)
-
-
-# Batches in waiting: reading one takes less time than a step, so a few are never used up.
-AHEAD = 4
-
-
-@dataclass(frozen=True)
-class Change:
-    """How one training volume is changed: the axes that are mirrored, and its new contrast and brightness."""
-
-    axes: tuple[int, ...] = ()
-    factor: float = 1.0
-    shift: float = 0.0
-
-    def __call__(self, voxels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The changed volume."""
-        mirrored = np.flip(voxels, self.axes)
-        return mirrored if (self.factor, self.shift) == (1, 0) else mirrored * self.factor + self.shift
-
-
-def training_batches(
-    inputs: Volumes, labels: Labels, positions: Indices, rng: np.random.Generator, settings: NetworkSettings
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Whole batches of changed volumes (batch, ni, nj, nk) and their labels (batch,) float32, on the device.
-
-    What is left over from whole batches waits for another epoch: batch normalisation of one volume fails on small maps.
-    """
-    order = rng.permutation(positions)
-    whole = order[: len(order) // settings.batch * settings.batch].reshape(-1, settings.batch)
-    drawn = ((batch, [_drawn(rng, settings) for _ in batch]) for batch in whole)
-    for batch, voxels in zip(whole, _ahead(inputs, drawn, settings), strict=True):
-        yield voxels, compute.sent(torch.from_numpy(labels[batch].astype(np.float32)))
-
-
-def scoring_batches(inputs: Volumes, positions: Indices, settings: NetworkSettings) -> Iterator[Tensor]:
-    """Batches of volumes (at most batch, ni, nj, nk) as they are, on the device, in the order of ``positions``."""
-    starts = range(0, len(positions), settings.batch)
-    parts = (positions[start : start + settings.batch] for start in starts)
-    return _ahead(inputs, ((part, [Change()] * len(part)) for part in parts), settings)
-
-
-def _drawn(rng: np.random.Generator, settings: NetworkSettings) -> Change:
-    axes = tuple(axis for axis in settings.flips if rng.random() < 0.5)
-    if not settings.intensity:
-        return Change(axes)
-    factor, shift = rng.uniform(-settings.intensity, settings.intensity, 2)
-    return Change(axes, float(1 + factor), float(shift))
-
-
-def _ahead(
-    inputs: Volumes, batches: Iterable[tuple[Indices, list[Change]]], settings: NetworkSettings
-) -> Iterator[Tensor]:
-    """The batches in their order, some of them read ahead."""
-
-    def read(batch: tuple[Indices, list[Change]]) -> Tensor:
-        changed = [change(volume_of(inputs, int(n), settings)) for n, change in zip(*batch, strict=True)]
-        stacked = torch.from_numpy(np.stack(changed))
-        return stacked.pin_memory() if compute.device().type == "cuda" else stacked
-
-    waiting: deque[Future[Tensor]] = deque()
-    with ThreadPoolExecutor(AHEAD if compute.device().type == "cuda" else 1) as readers:
-        for batch in batches:
-            waiting.append(readers.submit(read, batch))
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result().to(compute.device(), non_blocking=True)
-        while waiting:
-            yield waiting.popleft().result().to(compute.device(), non_blocking=True)

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from mflib.base.files import sha256
-from mflib.models.dcnn.compute import Depth
+from mflib.models.dcnn.settings import Depth
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,30 +230,7 @@ def layers(model: nn.Module, size: tuple[int, int, int]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """What a weights file gave.
-
-    Parameters
-    ----------
-    file, sha256 : its name and the digest of its content
-    tensors, values : how many the network took
-    left_out : how many tensors of a decoder the file holds besides
-    """
-
-    file: str
-    sha256: str
-    tensors: int
-    values: int
-    left_out: int
-
-    def __str__(self) -> str:
-        """One sentence for the report."""
-        decoder = f", {self.left_out} of its decoder left out" if self.left_out else ""
-        return f"{self.file}, {self.tensors} tensors with {self.values:,} values{decoder}, SHA-256 {self.sha256[:12]}"
-
-
-def load_medicalnet(network: nn.Module, path: Path) -> Loaded:
+def load_medicalnet(network: nn.Module, path: Path) -> None:
     """Put released MedicalNet weights into the backbone of ``network``; the fully connected layer stays as it is.
 
     Released files hold ``{"state_dict": {"module.conv1.weight": ...}}`` without a decoder, trainer checkpoints the same
@@ -267,8 +243,7 @@ def load_medicalnet(network: nn.Module, path: Path) -> Loaded:
         or not finite. The network is as it was.
     """
     released = _read(path)
-    decoder = [name for name in released if name.startswith("conv_seg.")]
-    backbone = {name: value for name, value in released.items() if name not in decoder}
+    backbone = {name: value for name, value in released.items() if not name.startswith("conv_seg.")}
     state = network.state_dict()
     expected = {name: value for name, value in state.items() if not name.startswith("fc.")}
     # Files older than this counter, which nothing here uses, lack it.
@@ -277,8 +252,6 @@ def load_medicalnet(network: nn.Module, path: Path) -> Loaded:
     if wrong:
         raise ValueError(f"{path.name}: not the weights of this network: {'; '.join(wrong)}")
     network.load_state_dict(state | counters | backbone, strict=True)
-    values = sum(value.numel() for name, value in backbone.items() if name not in counters)
-    return Loaded(path.name, sha256(path), len(backbone), values, len(decoder))
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -1,34 +1,45 @@
 """Cohort in, out-of-fold predictions and training histories out.
 
-Thresholds are chosen on the inner validation part (Youden) with the epoch that did best there; the test part is scored
-once. The processes that train are not even told the test labels.
+Every fold is trained in a child process: its environment is set before torch is imported, it sees one GPU, it ends with
+its parent in the middle of an epoch, and its epochs are told as they end. Thresholds are chosen on the inner validation
+part (Youden) with the epoch that did best there; the test part is scored once, and children are not told its labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
+import torch
 
+from mflib.base import parallel
 from mflib.base.errors import RunError
+from mflib.base.files import replacing
 from mflib.base.progress import Progress
-from mflib.data import preprocess
-from mflib.data.cohort import Cohort
 from mflib.models import folds as division
-from mflib.models.dcnn import weights, workers
-from mflib.models.dcnn.compute import NetworkSettings
-from mflib.models.dcnn.fold import fold_name, merit
-from mflib.models.dcnn.inputs import Epoch, FoldResult, Labels, StoredVolumes, fold_key, prepare, read_result
-from mflib.models.dcnn.workers import Message, Task, places, train_all
+from mflib.models.dcnn.fold import merit
+from mflib.models.dcnn.inputs import RESULT, WEIGHTS, Epoch, FoldResult, Source, Task, Volumes, prepare, read_result
+from mflib.models.dcnn.settings import MODEL, NetworkSettings, describe_weights, find_weights
 from mflib.models.folds import Fold
 from mflib.stats.performance.metrics import youden_threshold
 
-MODEL = "dcnn"
 UNTOLD = -1
+# Two threads on small networks only wait for each other, actively, on cores that other folds need. The cuBLAS
+# workspace is what NVIDIA asks for where sums are to be repeatable.
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 Watch = Callable[[pd.DataFrame], None]
 
 
@@ -48,17 +59,14 @@ class NetworkResult:
     predictions: pd.DataFrame
     history: pd.DataFrame
     folders: list[Path]
-    inputs: StoredVolumes
+    inputs: Volumes
     made: pd.DataFrame
 
 
 def out_of_fold(
-    cohort: Cohort,
+    source: Source,
     folds: Sequence[Fold],
-    preprocessing: preprocess.GainSettings,
     settings: NetworkSettings,
-    folder: Path,
-    split: division.Split,
     *,
     place: str = "",
     watch: Watch = lambda history: None,
@@ -68,12 +76,11 @@ def out_of_fold(
 
     Parameters
     ----------
-    cohort : its ``segments`` are what the folds divide
-    folds : made for ``cohort.segments``
-    folder : keeps ``inputs/`` (one preprocessed volume per file) and ``{split}/fold-{repeat}-{number}/`` (weights,
-        scores, history and, while it is trained, a checkpoint per epoch). The same call goes on where it was killed
-    split : what the folds keep together, written into the tables
-    place : folder of the folds inside ``folder``; that of the split by default
+    source : its folder keeps ``inputs/`` (one preprocessed volume per file) and ``{place}/fold-{repeat}-{number}/``
+        (weights, scores, history and, while it is trained, a checkpoint per epoch). The same call goes on where it was
+        killed
+    folds : made for the segments of the cohort
+    place : folder of the folds inside the source's; how they are split by default
     watch : called with the history so far whenever an epoch has ended
     scheduler : address of a Dask scheduler whose workers train; empty for processes of this machine
 
@@ -86,60 +93,44 @@ def out_of_fold(
     RunError
         No scheduler answers at the address, or it is without workers.
     """
-    weights.find(settings)  # before hours of work, and downloaded once
-    source = workers.Source(cohort, preprocessing, folder / "inputs")
-    inputs = prepare(cohort, preprocessing, settings, source.folder, settings.workers)
-    labels = cohort.segments["label"].to_numpy(dtype=np.int64)
-    planned = tasks(inputs, labels, folds, settings, folder / (place or split))
+    find_weights(settings)  # before hours of work, and downloaded once
+    inputs = prepare(source, settings)
+    planned = tasks(source, inputs, folds, settings, source.folder / (place or folds[0].split))
     results = train(planned, source, watch=watch, scheduler=scheduler)
     epochs = {(fold.repeat, fold.number): result.history for fold, result in zip(folds, results, strict=True)}
-    table = predictions(cohort.segments, labels, folds, results, split)
-    history = _history(epochs).assign(split=split)
-    return NetworkResult(table, history, [task.folder for task in planned], inputs, made(folds, results, settings))
+    history = _history(epochs).assign(split=folds[0].split)
+    table, record = predictions(source, folds, results), made(folds, results, settings)
+    return NetworkResult(table, history, [task.folder for task in planned], inputs, record)
 
 
 def made(folds: Sequence[Fold], results: Sequence[FoldResult], settings: NetworkSettings) -> pd.DataFrame:
     """What each fold started from and how it was computed: repeat, fold, weights, computed."""
-    start = weights.described(settings)
+    start = describe_weights(settings)
     rows = [(f.repeat, f.number, start, r.computed) for f, r in zip(folds, results, strict=True)]
     return pd.DataFrame(rows, columns=["repeat", "fold", "weights", "computed"])
 
 
 def tasks(
-    inputs: StoredVolumes, labels: Labels, folds: Sequence[Fold], settings: NetworkSettings, folder: Path
+    source: Source, inputs: Volumes, folds: Sequence[Fold], settings: NetworkSettings, folder: Path
 ) -> list[Task]:
     """What is to be trained, each fold in a folder of its own; the labels of its test part are not in it."""
     planned = []
     for fold in folds:
-        told = labels.copy()
+        told = source.labels.copy()
         told[fold.test] = UNTOLD
         planned.append(Task(inputs, told, fold, settings, folder / f"fold-{fold.repeat}-{fold.number}"))
     return planned
 
 
 def predictions(
-    segments: pd.DataFrame,
-    labels: Labels,
-    folds: Sequence[Fold],
-    results: Sequence[FoldResult],
-    split: str,
-    model: str = MODEL,
+    source: Source, folds: Sequence[Fold], results: Sequence[FoldResult], model: str = MODEL
 ) -> pd.DataFrame:
-    """The predictions table of all folds, each with the threshold of its validation part.
-
-    Parameters
-    ----------
-    segments : (n, ...) with the columns of KEY
-    labels : (n,) 0 or 1
-    folds, results : in the same order
-    split : how the folds were made
-    model : its name in the table
-    """
+    """The predictions table of all folds, each with the threshold of its validation part."""
+    segments, labels = source.cohort.segments, source.labels
     parts = []
     for fold, result in zip(folds, results, strict=True):
         threshold = youden_threshold(labels[fold.validation], result.validation)
-        scores, run = np.asarray(result.test), {"model": model, "split": split}
-        parts.append(division.predictions(fold, segments, labels, scores, **run, threshold=threshold))
+        parts.append(division.predictions(fold, segments, labels, np.asarray(result.test), model, threshold))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -153,8 +144,16 @@ def _history(epochs: dict[tuple[int, int], list[Epoch]]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+@dataclass(frozen=True)
+class Message:
+    """What is told of a task: an epoch has ended, or (None) the fold has."""
+
+    task: Task
+    epoch: Epoch | None
+
+
 def train(
-    tasks: Sequence[Task], source: workers.Source, *, watch: Watch = lambda history: None, scheduler: str = ""
+    tasks: Sequence[Task], source: Source, *, watch: Watch = lambda history: None, scheduler: str = ""
 ) -> list[FoldResult]:
     """The result of every task; those that are not finished are trained first, in processes here or on a cluster.
 
@@ -163,59 +162,177 @@ def train(
     RunError
         As `out_of_fold`.
     """
-    keys = [fold_key(task.inputs, task.labels, task.fold, task.settings) for task in tasks]
+    keys = [task.key() for task in tasks]
     known = [read_result(task.folder, key) for task, key in zip(tasks, keys, strict=True)]
-    unfinished = [task for task, result in zip(tasks, known, strict=True) if result is None]
-    if unfinished:
-        finished = {
-            (t.fold.repeat, t.fold.number): r.history for t, r in zip(tasks, known, strict=True) if r is not None
-        }
-        _train(unfinished, source, finished, watch, scheduler)
+    unfinished = [(task, key) for task, key, result in zip(tasks, keys, known, strict=True) if result is None]
+    epochs = {(t.fold.repeat, t.fold.number): r.history for t, r in zip(tasks, known, strict=True) if r is not None}
+    if unfinished and scheduler:
+        _follow(_on_cluster(source, unfinished, scheduler), unfinished, epochs, watch)
+    elif unfinished:
+        todo = [task for task, _ in unfinished]
+        with closing(train_all(todo, places(todo[0].settings))) as messages:
+            _follow(messages, unfinished, epochs, watch)
     results = [read_result(task.folder, key) for task, key in zip(tasks, keys, strict=True)]
-    lost = [fold_name(task.fold) for task, result in zip(tasks, results, strict=True) if result is None]
+    lost = [str(task.fold) for task, result in zip(tasks, results, strict=True) if result is None]
     if lost:
         raise RunError(f"{', '.join(lost)}: trained, but not from what was asked for; did a source or input change?")
     return [result for result in results if result is not None]
 
 
-def _train(
-    tasks: Sequence[Task],
-    source: workers.Source,
+def _follow(
+    messages: Iterator[Message],
+    unfinished: Sequence[tuple[Task, str]],
     epochs: dict[tuple[int, int], list[Epoch]],
     watch: Watch,
-    scheduler: str,
 ) -> None:
-    """Train here or on a cluster, print how far it is, and show the epochs to ``watch``."""
-    progress = Progress("dcnn epochs", sum(task.settings.epochs for task in tasks))
-    done = dict.fromkeys((task.folder for task in tasks), 0)
-    for message in _messages(tasks, source, scheduler):
-        _count(progress, done, message)
-        if message.epoch is not None:
-            fold = message.task.fold
-            epochs.setdefault((fold.repeat, fold.number), []).append(message.epoch)
-            watch(_history(epochs))
+    """Print how far the training is, and show the epochs to ``watch``."""
+    progress = Progress("dcnn epochs", sum(task.settings.epochs for task, _ in unfinished))
+    done = {task.folder: 0 for task, _ in unfinished}
+    for message in messages:
+        fold, folder, epochs_of_fold = message.task.fold, message.task.folder, message.task.settings.epochs
+        who = f"{folder.parent.name}, {fold}"
+        # Epochs of an earlier run, and those that an early stop saves, leave the total.
+        if message.epoch is None:
+            progress.total -= epochs_of_fold - done[folder]
+            progress.advance(0, f"{who} finished")
+            continue
+        number, loss, auc = message.epoch["epoch"], message.epoch["train_loss"], message.epoch["validation_auc"]
+        progress.total -= number - done[folder] - 1
+        done[folder] = number
+        progress.advance(1, f"{who}: epoch {number}/{epochs_of_fold}, loss {loss:.3f}, validation AUC {auc:.2f}")
+        epochs.setdefault((fold.repeat, fold.number), []).append(message.epoch)
+        watch(_history(epochs))
 
 
-def _messages(tasks: Sequence[Task], source: workers.Source, scheduler: str) -> Iterator[Message]:
-    if scheduler:
-        yield from workers.train_on_cluster(source, tasks, scheduler)
+def places(settings: NetworkSettings) -> list[dict[str, str]]:
+    """The environment of each process that trains here: one for every GPU, ``settings.workers`` where there is none."""
+    gpus = torch.cuda.device_count()
+    if not gpus:
+        return [{} for _ in range(settings.workers)]
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+    return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in seen[:gpus]]
+
+
+class Child:
+    """One child process with its three streams, and what its environment has besides that of all."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in ``close``
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mflib.models.dcnn.fold"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            env=os.environ | ENVIRONMENT | dict(environment or {}),
+            start_new_session=True,  # an interrupt is for the parent, which ends its children
+        )
+
+    def train(self, task: Task) -> Iterator[Message]:
+        """Hand over one fold and pass on what the child says of it."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            pickle.dump(task, self.process.stdin)
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise self._death(task) from None
+        for line in iter(self.process.stdout.readline, b""):
+            message = Message(task, json.loads(line))
+            yield message
+            if message.epoch is None:
+                return
+        raise self._death(task)
+
+    def close(self) -> None:
+        """End the child, which has nothing to lose but the epoch in hand, and pass on what it had to say."""
+        self.process.kill()
+        self.process.communicate()  # closes the streams, also of a child that is gone
+        sys.stderr.write(self._said())
+        self.errors.close()
+
+    def _said(self) -> str:
+        self.errors.seek(0)
+        return self.errors.read().decode(errors="replace")
+
+    def _death(self, task: Task) -> RunError:
+        code = self.process.wait()
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        last = (self._said().strip().splitlines() or ["nothing on its standard error"])[-1]
+        return RunError(
+            f"{task.fold}: its process ended with {how} ({last}). Finished folds are kept; "
+            f"the same call goes on from the last whole epoch in {task.folder}"
+        )
+
+
+def train_all(tasks: Sequence[Task], environments: Sequence[Mapping[str, str]]) -> Generator[Message, None, None]:
+    """Train folds, one at a time in a process for each environment; yields what they say, in the order they say it.
+
+    Raises
+    ------
+    RunError
+        A child has died; the message names its fold. The other children are ended, finished folds stay.
+    """
+    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    said: queue.SimpleQueue[Message | Exception] = queue.SimpleQueue()
+    for task in tasks:
+        waiting.put(task)
+    children = [Child(environment) for environment in environments[: len(tasks)]]
+    try:
+        for child in children:
+            threading.Thread(target=_keep_busy, args=(child, waiting, said), daemon=True).start()
+        unfinished = len(tasks)
+        while unfinished:
+            message = said.get()
+            if isinstance(message, Exception):
+                raise message
+            unfinished -= message.epoch is None
+            yield message
+    finally:
+        for child in children:
+            child.close()
+
+
+def _keep_busy(child: Child, waiting: queue.SimpleQueue[Task], said: queue.SimpleQueue[Message | Exception]) -> None:
+    """Give the child folds until none is left; an error is handed to the thread that can raise it."""
+    try:
+        while True:
+            for message in child.train(waiting.get_nowait()):
+                said.put(message)
+    except queue.Empty:
         return
-    with closing(train_all(tasks, places(tasks[0].settings))) as messages:
-        yield from messages
+    except Exception as error:
+        said.put(error)
 
 
-def _count(progress: Progress, done: dict[Path, int], message: Message) -> None:
-    """Advance by one epoch; epochs of an earlier run, and those an early stop saves, leave the total."""
-    folder, epochs = message.task.folder, message.task.settings.epochs
-    who = f"{folder.parent.name}, {fold_name(message.task.fold)}"
-    if message.epoch is None:
-        progress.total -= epochs - done[folder]
-        progress.advance(0, f"{who} finished")
-        return
-    progress.total -= message.epoch["epoch"] - done[folder] - 1
-    done[folder] = message.epoch["epoch"]
-    progress.advance(
-        1,
-        f"{who}: epoch {message.epoch['epoch']}/{epochs}, loss {message.epoch['train_loss']:.3f}, "
-        f"validation AUC {message.epoch['validation_auc']:.2f}",
-    )
+def _on_cluster(source: Source, unfinished: Sequence[tuple[Task, str]], scheduler: str) -> Iterator[Message]:
+    """Train folds on a cluster and bring their weights and records here; yields the epochs of each as it is done."""
+    for position, outcome in parallel.outcomes(_train_there, source, unfinished, workers=1, scheduler=scheduler):
+        if isinstance(outcome, Exception):
+            raise outcome
+        task, (weights, record) = unfinished[position][0], outcome
+        task.folder.mkdir(parents=True, exist_ok=True)
+        # The record says that all is there, and one of other settings must not stand beside new weights.
+        (task.folder / RESULT).unlink(missing_ok=True)
+        for name, content in ((WEIGHTS, weights), (RESULT, record)):
+            with replacing(task.folder / name) as partial:
+                partial.write_bytes(content)
+        for epoch in [*json.loads(record)["history"], None]:
+            yield Message(task, epoch)
+
+
+def _train_there(source: Source, unfinished: tuple[Task, str]) -> tuple[bytes, bytes]:
+    """On the worker: one fold in a child process, from inputs of its own; weights and record as its folder has them."""
+    from distributed import get_worker
+
+    task, key = unfinished
+    if torch.cuda.is_available() and (threads := get_worker().state.nthreads) > 1:
+        # Folds of several threads would crowd onto the first GPU of a worker, and leave its others idle.
+        raise RunError(f"this worker has a GPU and {threads} threads, expected a worker with one thread for each GPU")
+    own = replace(task, inputs=prepare(source, replace(task.settings, workers=1)))
+    if own.key() != key:
+        raise RunError(
+            f"{task.fold}: this worker sees other volumes or weights than the caller; is it the same cohort?"
+        )
+    for _ in train_all([own], [{}]):
+        pass
+    return (task.folder / WEIGHTS).read_bytes(), (task.folder / RESULT).read_bytes()

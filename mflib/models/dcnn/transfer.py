@@ -14,22 +14,22 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from mflib.base import files
 from mflib.base.errors import RunError
+from mflib.base.files import sha256
 from mflib.base.made_by import digest
 from mflib.base.progress import Progress
-from mflib.data import preprocess
-from mflib.data.cohort import Cohort
 from mflib.models import folds as division
-from mflib.models.dcnn import compute, network, weights
-from mflib.models.dcnn.compute import NetworkSettings
+from mflib.models.dcnn import compute, network
+from mflib.models.dcnn.compute import scoring_batches
 from mflib.models.dcnn.fold import keep
-from mflib.models.dcnn.inputs import FoldResult, Labels, StoredVolumes, prepare, scoring_batches
+from mflib.models.dcnn.inputs import FoldResult, Source, StoredVolumes, prepare
+from mflib.models.dcnn.settings import NetworkSettings, find_weights
 from mflib.models.dcnn.training import NetworkResult, made, predictions
 from mflib.models.folds import Fold, Indices
 
@@ -41,23 +41,15 @@ Features = NDArray[np.float32]
 
 
 def out_of_fold(
-    cohort: Cohort,
-    folds: Sequence[Fold],
-    preprocessing: preprocess.GainSettings,
-    settings: NetworkSettings,
-    folder: Path,
-    split: division.Split,
-    *,
-    place: str | None = "",
+    source: Source, folds: Sequence[Fold], settings: NetworkSettings, *, place: str | None = ""
 ) -> NetworkResult:
     """Compute every volume's features once, fit the head of every fold, and score every fold's test part.
 
     Parameters
     ----------
-    cohort, folds, preprocessing, folder, split : as for ``training.out_of_fold``; the features are kept in
-        ``folder / "features"``, one file per volume
+    source, folds : as for ``training.out_of_fold``; the features are kept in ``features/``, one file per volume
     settings : with ``frozen``; of the optimisation nothing is used
-    place : folder of the folds inside ``folder``; that of the split by default, None to keep no weights
+    place : folder of the folds inside the source's; how they are split by default, None to keep no weights
 
     Returns
     -------
@@ -74,42 +66,42 @@ def out_of_fold(
     InputError
         A training part is too small for inner folds.
     """
-    backbone, sha256 = _backbone(settings)
-    inputs = prepare(cohort, preprocessing, settings, folder / "inputs", settings.workers)
-    values = features(backbone, sha256, inputs, settings, folder / "features")
-    labels = cohort.segments["label"].to_numpy(dtype=np.int64)
-    patients = cohort.segments["participant_id"].to_numpy()
-    folders = [folder / (place or split) / f"frozen-{fold.repeat}-{fold.number}" for fold in folds]
+    backbone, made_from = _backbone(settings)
+    inputs = prepare(source, settings)
+    values = features(backbone, made_from, inputs, settings, source.folder / "features")
+    labels, patients = source.labels, source.patients
+    folders = [source.folder / (place or f.split) / f"frozen-{f.repeat}-{f.number}" for f in folds]
     results, histories = [], []
     for fold, own in zip(folds, folders, strict=True):
-        choice = _choose(values[fold.train], labels[fold.train], patients[fold.train], settings)
-        best = choice.loc[choice["kept"], "C"].item()
-        head = _head(best).fit(values[fold.train], labels[fold.train])
+        inner = division.inner(labels[fold.train], patients[fold.train], INNER_FOLDS, settings.seed)
+        search = GridSearchCV(_head(), {"logisticregression__C": PENALTIES}, scoring="roc_auc", cv=inner)
+        search.fit(values[fold.train], labels[fold.train])
+        head = search.best_estimator_
         validation, test = (head.predict_proba(values[part])[:, 1].tolist() for part in (fold.validation, fold.test))
         results.append(FoldResult(validation, test, [], compute.described(settings, torch.get_num_threads())))
-        histories.append(choice.assign(split=split, repeat=fold.repeat, fold=fold.number))
+        choice = pd.DataFrame({"C": PENALTIES, "inner_auc": search.cv_results_["mean_test_score"]})
+        choice["kept"] = choice.index == search.best_index_
+        histories.append(choice.assign(split=fold.split, repeat=fold.repeat, fold=fold.number))
         if place is not None:
-            keep(results[-1], _joined(backbone, head), own, key=sha256)
-    table = predictions(cohort.segments, labels, folds, results, split)
-    history = pd.concat(histories, ignore_index=True)
+            keep(results[-1], _joined(backbone, head), own, key=made_from)
+    table, history = predictions(source, folds, results), pd.concat(histories, ignore_index=True)
     return NetworkResult(table, history, folders, inputs, made(folds, results, settings))
 
 
 def features(
-    backbone: nn.Module, sha256: str, inputs: StoredVolumes, settings: NetworkSettings, folder: Path
+    backbone: nn.Module, made_from: str, inputs: StoredVolumes, settings: NetworkSettings, folder: Path
 ) -> Features:
     """Pooled features (n, channels) of every volume; those that are in ``folder`` already are read.
 
     Parameters
     ----------
     backbone : network without its fully connected layer, in evaluation
-    sha256 : of the file that its weights came from
+    made_from : digest of what decides the features of a volume, besides the volume
     inputs : the volumes
     settings : architecture, batch and precision
     folder : keeps one ``.npy`` per volume
     """
-    digest = _digest(sha256, settings)
-    paths = [folder / f"{path.stem}-{digest}.npy" for path in inputs.paths]
+    paths = [folder / f"{path.stem}-{made_from[:16]}.npy" for path in inputs.paths]
     missing = np.flatnonzero([not path.exists() for path in paths])
     if missing.size:
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,21 +119,16 @@ def features(
 
 
 def _backbone(settings: NetworkSettings) -> tuple[nn.Module, str]:
-    """The network with released weights and no head, and the digest of their file."""
-    path = weights.find(settings)
+    """The network with released weights and no head, and what decides its features of a volume."""
+    path = find_weights(settings)
     if path is None:
         raise RunError("frozen features need released weights (pretrained: required)")
     model: nn.Module = network.build(settings.depth, settings.width, settings.dilated)
-    loaded = network.load_medicalnet(model, path)
+    network.load_medicalnet(model, path)
     model.fc = nn.Identity()
-    return model.eval(), loaded.sha256
-
-
-def _digest(sha256: str, settings: NetworkSettings) -> str:
-    """What the features of a volume follow from, besides the volume."""
-    made_from = [sha256, settings.depth, settings.width, settings.dilated, settings.precision]
+    made_from = [sha256(path), settings.depth, settings.width, settings.dilated, settings.precision]
     made_from += [compute.device().type, digest(__name__)]
-    return hashlib.sha256(repr(made_from).encode()).hexdigest()[:16]
+    return model.eval(), hashlib.sha256(repr(made_from).encode()).hexdigest()
 
 
 def _check_precision(model: nn.Module, inputs: StoredVolumes, first: Indices, settings: NetworkSettings) -> None:
@@ -153,21 +140,8 @@ def _check_precision(model: nn.Module, inputs: StoredVolumes, first: Indices, se
     compute.check_direction(exact[0], rounded[0], settings, "features")
 
 
-def _choose(values: Features, labels: Labels, patients: NDArray[np.object_], settings: NetworkSettings) -> pd.DataFrame:
-    """Mean AUC of each penalty on inner folds by patient: C, inner_auc, kept."""
-    inner = division.inner(labels, patients, INNER_FOLDS, settings.seed)
-    means = [np.mean([_auc(c, values, labels, *parts) for parts in inner]) for c in PENALTIES]
-    table = pd.DataFrame({"C": PENALTIES, "inner_auc": means})
-    return table.assign(kept=table.index == table["inner_auc"].idxmax())
-
-
-def _auc(c: float, values: Features, labels: Labels, learn: Indices, held_out: Indices) -> float:
-    head = _head(c).fit(values[learn], labels[learn])
-    return float(roc_auc_score(labels[held_out], head.decision_function(values[held_out])))
-
-
-def _head(c: float) -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=10_000))
+def _head() -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=10_000))
 
 
 def _joined(backbone: nn.Module, head: Pipeline) -> dict[str, Tensor]:

@@ -4,8 +4,8 @@ Nine experiments, each a function from data, sizes and a seed to a tidy table. T
 cohort with its labels permuted, or on simulated data; the column ``data`` says which.
 """
 
-from mflib.models.pitfalls.experiment import PitfallsSettings, differences, in_words, overview, summary
-from mflib.models.pitfalls.leakage import permutation_p, permuted, permuted_in_words, selection, split_by, threshold
+from mflib.models.pitfalls.experiment import in_words, overview
+from mflib.models.pitfalls.leakage import permuted, permuted_in_words, selection, split_by, threshold
 from mflib.models.pitfalls.reference import (
     SCREENING,
     attenuated,
@@ -13,7 +13,6 @@ from mflib.models.pitfalls.reference import (
     ceiling_in_words,
     prevalence,
     reader_error,
-    readers_kappa,
     tests_under_null,
 )
-from mflib.models.pitfalls.voxels import gain, shuffle, shuffled
+from mflib.models.pitfalls.voxels import Volumes, gain, shuffle, shuffled

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -20,12 +21,12 @@ from sklearn.preprocessing import StandardScaler
 
 from mflib.base import parallel
 from mflib.base.errors import InputError
-from mflib.base.progress import Progress
 from mflib.base.settings import STRICT
 from mflib.base.words import KEY
-from mflib.models import selection
-from mflib.models.folds import Fold, Indices
-from mflib.models.selection import univariate_auc
+from mflib.models import folds as division
+from mflib.models import forest
+from mflib.models.folds import Fold, Indices, Split
+from mflib.models.forest import univariate_auc
 
 
 @settings(frozen=True, config=STRICT)
@@ -51,12 +52,12 @@ class PitfallsSettings:
 # The paper's: 46 patients of 8 segments, 160 of 368 infiltrated.
 PATIENTS, SEGMENTS, PREVALENCE = 46, 8, 160 / 368
 Floats = NDArray[np.float64]
-Labels = NDArray[np.int64]
+Labels = NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
-class SimulatedCohort:
-    """Segments of simulated patients.
+class Segments:
+    """What folds are made of and models are fitted to.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def clustered_segments(shape: tuple[int, int, int], icc: float, rng: np.random.G
     return np.asarray((np.sqrt(icc) * shared + np.sqrt(1 - icc) * own).reshape(-1, columns))
 
 
-def simulated_cohort(icc: float, label_icc: float, rng: np.random.Generator, *, features: int) -> SimulatedCohort:
+def simulated_cohort(icc: float, label_icc: float, rng: np.random.Generator, *, features: int) -> Segments:
     """Features and labels that have nothing to do with each other, both alike inside a patient.
 
     Parameters
@@ -99,7 +100,7 @@ def simulated_cohort(icc: float, label_icc: float, rng: np.random.Generator, *, 
     """
     values = clustered_segments((PATIENTS, SEGMENTS, features), icc, rng)
     labels = infiltrated(clustered_segments((PATIENTS, SEGMENTS, 1), label_icc, rng)[:, 0])
-    return SimulatedCohort(values, labels, np.repeat(np.arange(PATIENTS), SEGMENTS))
+    return Segments(values, labels, np.repeat(np.arange(PATIENTS), SEGMENTS))
 
 
 def infiltrated(latent: Floats) -> Labels:
@@ -107,7 +108,7 @@ def infiltrated(latent: Floats) -> Labels:
     return (latent > norm.isf(PREVALENCE)).astype(np.int64)
 
 
-def permuted_by_patient(keys: pd.DataFrame, labels: NDArray[np.integer], rng: np.random.Generator) -> Labels:
+def permuted_by_patient(keys: pd.DataFrame, labels: Labels, rng: np.random.Generator) -> Labels:
     """Every patient gets the labels of a patient drawn without replacement, segment for segment.
 
     Segments of a patient stay as alike as they are, and labels say nothing of the patient's volumes any more. What is
@@ -128,9 +129,6 @@ def permuted_by_patient(keys: pd.DataFrame, labels: NDArray[np.integer], rng: np
     return given.to_numpy(np.int64)
 
 
-AnyLabels = NDArray[np.integer]
-
-
 def forest_model(trees: int, seed: int) -> RandomForestClassifier:
     """A forest of one thread, its trees grown to the end."""
     return RandomForestClassifier(trees, random_state=seed, n_jobs=1)
@@ -141,12 +139,12 @@ def logistic_model() -> ClassifierMixin:
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
 
-def scores(model: ClassifierMixin, values: Floats, labels: AnyLabels, train: Indices, rows: Indices) -> Floats:
+def scores(model: ClassifierMixin, values: Floats, labels: Labels, train: Indices, rows: Indices) -> Floats:
     """Probability of infiltration of some rows, by a model fitted to others."""
     return np.asarray(model.fit(values[train], labels[train]).predict_proba(values[rows])[:, 1])
 
 
-def mean_auc(model: ClassifierMixin, values: Floats, labels: AnyLabels, folds: Sequence[Fold]) -> float:
+def mean_auc(model: ClassifierMixin, values: Floats, labels: Labels, folds: Sequence[Fold]) -> float:
     """AUC in the test part, mean over folds.
 
     Not pooled: without anything to find, the more positives a test part has the fewer the training part had, and that
@@ -167,17 +165,18 @@ def thirteen(texture: pd.DataFrame) -> Floats:
     -------
     (n, 13)
     """
-    columns = selection.glcm_columns(texture)
-    combinations = columns[selection.COMBINATION].drop_duplicates()
+    columns = forest.glcm_columns(texture)
+    combinations = columns[forest.COMBINATION].drop_duplicates()
     middle = combinations.iloc[len(combinations) // 2]
-    six = columns.index[(columns[selection.COMBINATION] == middle).all(axis=1)]
-    return texture[[*six, *selection.OTHER_FEATURES]].to_numpy(float)
+    six = columns.index[(columns[forest.COMBINATION] == middle).all(axis=1)]
+    return texture[[*six, *forest.OTHER_FEATURES]].to_numpy(float)
 
 
 # Where the numbers of a row come from: the study's cohort, real or phantom, or a random generator alone.
 COHORT, PERMUTED, SIMULATED = "cohort", "cohort, permuted labels", "simulated"
 COLUMNS = ["data", "case", "way", "right", "repetition", "value", "note"]
 Shared = TypeVar("Shared")
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -202,8 +201,61 @@ class Job:
         values = (self.data, self.case, way, right, self.repetition, value, note)
         return dict(zip(COLUMNS, values, strict=True))
 
+    def rows(self, ways: Sequence[str], values: Iterable[float], note: str = "") -> Rows:
+        """A row for the wrong way and one for the right one."""
+        return [
+            self.row(way, float(value), right=way == ways[1], note=note)
+            for way, value in zip(ways, values, strict=True)
+        ]
 
-Rows = list[dict[str, Any]]
+
+UNDIVIDED = "labels that cannot be divided"
+
+
+@contextmanager
+def dividing() -> Iterator[None]:
+    """Mark what the folds refuse, so that `collected` knows it from other errors."""
+    try:
+        yield
+    except InputError as error:
+        error.add_note(UNDIVIDED)
+        raise
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What every repetition of an experiment needs.
+
+    Parameters
+    ----------
+    values : (n, ...) of the study's segments
+    labels : (n,) 0 or 1
+    keys : (n, ...) with KEY
+    settings, seed, n_folds : of the experiment
+    """
+
+    values: Floats
+    labels: Labels
+    keys: pd.DataFrame
+    settings: PitfallsSettings
+    seed: int
+    n_folds: int
+
+    @property
+    def own(self) -> Segments:
+        """The study's segments."""
+        return Segments(self.values, self.labels, pd.factorize(self.keys["participant_id"])[0])
+
+    def rng(self, job: Job) -> np.random.Generator:
+        """Random numbers of one repetition."""
+        return np.random.default_rng([self.seed, job.repetition, round(1000 * job.detail)])
+
+    def folds(self, of: Segments, job: Job, split: Split = "patient") -> list[Fold]:
+        """The folds of one repetition."""
+        with dividing():
+            return division.make(
+                of.labels, of.patients, n_folds=self.n_folds, split=split, seed=self.seed, repeat=job.repetition
+            )
 
 
 def collected(
@@ -224,18 +276,18 @@ def collected(
     ways : the wrong way and the right one
     label : what the progress line counts
     """
-    done: dict[int, Rows] = {}
-    progress = Progress(label, len(jobs))
-    for position, outcome in parallel.outcomes(function, shared, jobs, workers=workers):
-        if isinstance(outcome, InputError):
-            unknown = dict(zip(ways, (False, True), strict=True)).items()
-            done[position] = [jobs[position].row(way, np.nan, right=r, note=str(outcome)) for way, r in unknown]
-        elif isinstance(outcome, Exception):
-            raise outcome
-        else:
-            done[position] = outcome
-        progress.advance()
-    return pd.DataFrame([row for n in range(len(jobs)) for row in done[n]], columns=COLUMNS)
+    attempts = parallel.in_order(_attempted, (function, shared, ways), jobs, label, workers=workers)
+    return pd.DataFrame([row for rows in attempts for row in rows], columns=COLUMNS)
+
+
+def _attempted(shared: tuple[Callable[[Any, Job], Rows], Any, Sequence[str]], job: Job) -> Rows:
+    function, of_all, ways = shared
+    try:
+        return function(of_all, job)
+    except InputError as error:
+        if UNDIVIDED not in getattr(error, "__notes__", ()):
+            raise
+        return job.rows(ways, (np.nan, np.nan), note=str(error))
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

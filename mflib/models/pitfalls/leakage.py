@@ -4,63 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mflib.base.errors import InputError
-from mflib.models import folds as division
 from mflib.models import forest
 from mflib.models.folds import Split
+from mflib.models.forest import COMBINATION, Labels, Values, glcm_columns, univariate_auc
 from mflib.models.pitfalls import experiment
-from mflib.models.pitfalls.experiment import (
-    COHORT,
-    PERMUTED,
-    SIMULATED,
-    Job,
-    PitfallsSettings,
-    Rows,
-    collected,
-    differences,
-)
-from mflib.models.selection import COMBINATION, glcm_columns, univariate_auc
+from mflib.models.pitfalls.experiment import COHORT, PERMUTED, SIMULATED, Data, Job, PitfallsSettings, Rows, Segments
 from mflib.stats.performance.metrics import metrics_per_fold, youden_threshold
 
 FEATURES = 13
 SPLITS: tuple[tuple[str, Split], ...] = (("split by segment", "segment"), ("split by patient", "patient"))
 CHOSEN = ("chosen on all segments", "chosen in each training part")
 TUNED = ("tuned on the test part", "frozen from the validation part")
-Floats = NDArray[np.float64]
-Labels = NDArray[np.integer]
-
-
-@dataclass(frozen=True, eq=False)
-class _Data:
-    """What every repetition of an experiment needs."""
-
-    values: Floats
-    labels: Labels
-    keys: pd.DataFrame
-    settings: PitfallsSettings
-    seed: int
-    n_folds: int
-
-    def cohort(self) -> experiment.SimulatedCohort:
-        """The study's segments in the form of simulated ones."""
-        patients = pd.factorize(self.keys["participant_id"])[0]
-        return experiment.SimulatedCohort(self.values, self.labels.astype(np.int64), patients)
-
-    def rng(self, job: Job) -> np.random.Generator:
-        """Random numbers of one repetition."""
-        return np.random.default_rng([self.seed, job.repetition, round(1000 * job.detail)])
-
-    def folds(self, data: experiment.SimulatedCohort, job: Job, split: Split = "patient") -> list[division.Fold]:
-        """The folds of one repetition."""
-        return division.make(
-            data.labels, data.patients, n_folds=self.n_folds, split=split, seed=self.seed, repeat=job.repetition
-        )
+CASE = "random forest"
+WAYS = ("labels permuted by patient", "true labels")
 
 
 def split_by(
@@ -92,24 +55,25 @@ def split_by(
     Returns
     -------
     DataFrame
-        `results.COLUMNS`, the value being the AUC, mean over folds.
+        `experiment.COLUMNS`, the value being the AUC, mean over folds.
     """
-    data = _Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
+    data = Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
     jobs = [Job(COHORT, "true labels", n) for n in range(settings.repetitions)]
     jobs += [Job(SIMULATED, f"nothing to find, ICC {i:g}", n, i) for i in iccs for n in range(settings.repetitions)]
-    return collected(_split_by, data, jobs, workers, [way for way, _ in SPLITS], "cross-validations of both splits")
+    return experiment.collected(
+        _split_by, data, jobs, workers, [way for way, _ in SPLITS], "cross-validations of both splits"
+    )
 
 
-def _split_by(shared: _Data, job: Job) -> Rows:
-    found = shared.cohort()
+def _split_by(shared: Data, job: Job) -> Rows:
+    found = shared.own
     if job.data == SIMULATED:
         found = experiment.simulated_cohort(job.detail, 1.0, shared.rng(job), features=FEATURES)
-    rows = []
-    for way, split in SPLITS:
-        model = experiment.forest_model(shared.settings.trees, shared.seed + job.repetition)
-        auc = experiment.mean_auc(model, found.values, found.labels, shared.folds(found, job, split))
-        rows.append(job.row(way, auc, right=split == "patient"))
-    return rows
+    model = experiment.forest_model(shared.settings.trees, shared.seed + job.repetition)
+    areas = [
+        experiment.mean_auc(model, found.values, found.labels, shared.folds(found, job, split)) for _, split in SPLITS
+    ]
+    return job.rows([way for way, _ in SPLITS], areas)
 
 
 def selection(
@@ -131,25 +95,25 @@ def selection(
     Returns
     -------
     DataFrame
-        `results.COLUMNS`, the value being the AUC, mean over folds.
+        `experiment.COLUMNS`, the value being the AUC, mean over folds.
     """
     columns = glcm_columns(texture)
     place = columns.groupby(COMBINATION, sort=False).ngroup().to_numpy()
-    data = _Data(texture[columns.index].to_numpy(float), labels, texture, settings, seed, n_folds)
+    data = Data(texture[columns.index].to_numpy(float), labels, texture, settings, seed, n_folds)
     cases = (
         (PERMUTED, f"texture, {place.max() + 1} combinations"),
         (SIMULATED, f"noise, {place.max() + 1} combinations"),
     )
     jobs = [Job(kind, case, n) for kind, case in cases for n in range(settings.repetitions)]
-    return collected(_selection, (data, place), jobs, workers, CHOSEN, "choices outside and inside")
+    return experiment.collected(_selection, (data, place), jobs, workers, CHOSEN, "choices outside and inside")
 
 
-def _selection(shared: tuple[_Data, NDArray[np.intp]], job: Job) -> Rows:
+def _selection(shared: tuple[Data, NDArray[np.intp]], job: Job) -> Rows:
     data, place = shared
     rng = data.rng(job)
     labels = experiment.permuted_by_patient(data.keys, data.labels, rng)
     values = data.values if job.data == PERMUTED else rng.standard_normal(data.values.shape)
-    folds = data.folds(experiment.SimulatedCohort(values, labels, data.cohort().patients), job)
+    folds = data.folds(Segments(values, labels, data.own.patients), job)
     outside = _best(values, labels, place)
     areas = []
     for fold in folds:
@@ -157,11 +121,10 @@ def _selection(shared: tuple[_Data, NDArray[np.intp]], job: Job) -> Rows:
         areas.append(
             [experiment.mean_auc(experiment.logistic_model(), values[:, c], labels, [fold]) for c in (outside, inside)]
         )
-    means = np.mean(areas, axis=0)
-    return [job.row(way, float(auc), right=way == CHOSEN[1]) for way, auc in zip(CHOSEN, means, strict=True)]
+    return job.rows(CHOSEN, np.mean(areas, axis=0))
 
 
-def _best(values: Floats, labels: Labels, place: NDArray[np.intp]) -> NDArray[np.intp]:
+def _best(values: Values, labels: Labels, place: NDArray[np.intp]) -> NDArray[np.intp]:
     """Columns of the combination whose columns have the highest mean of max(AUC, 1 - AUC)."""
     apart = np.abs(univariate_auc(values, labels) - 0.5)
     return np.flatnonzero(place == np.argmax(np.bincount(place, apart) / np.bincount(place)))
@@ -184,16 +147,16 @@ def threshold(
     Returns
     -------
     DataFrame
-        `results.COLUMNS`, the value being sensitivity + specificity - 1, mean over folds.
+        `experiment.COLUMNS`, the value being sensitivity + specificity - 1, mean over folds.
     """
-    data = _Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
+    data = Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
     cases = ((COHORT, "forest"), (SIMULATED, "noise as score"))
     jobs = [Job(kind, case, n) for kind, case in cases for n in range(settings.repetitions)]
-    return collected(_threshold, data, jobs, workers, TUNED, "thresholds tuned and frozen")
+    return experiment.collected(_threshold, data, jobs, workers, TUNED, "thresholds tuned and frozen")
 
 
-def _threshold(shared: _Data, job: Job) -> Rows:
-    found = shared.cohort()
+def _threshold(shared: Data, job: Job) -> Rows:
+    found = shared.own
     if job.data == SIMULATED:
         found = experiment.simulated_cohort(0.0, 0.0, shared.rng(job), features=1)
     youden = []
@@ -205,36 +168,17 @@ def _threshold(shared: _Data, job: Job) -> Rows:
         y, test = found.labels[fold.test], score[fold.test]
         frozen = youden_threshold(found.labels[fold.validation], score[fold.validation])
         youden.append([_youden(y, test, youden_threshold(y, test)), _youden(y, test, frozen)])
-    means = np.mean(youden, axis=0)
-    return [job.row(way, float(value), right=way == TUNED[1]) for way, value in zip(TUNED, means, strict=True)]
+    return job.rows(TUNED, np.mean(youden, axis=0))
 
 
-def _youden(labels: Labels, score: Floats, limit: float) -> float:
+def _youden(labels: Labels, score: Values, limit: float) -> float:
     """Sensitivity + specificity - 1."""
     called = score >= limit
     return float(called[labels == 1].mean() - called[labels == 0].mean())
 
 
-CASE = "random forest"
-WAYS = ("labels permuted by patient", "true labels")
-
-
-@dataclass(frozen=True, eq=False)
-class _Permuted:
-    texture: pd.DataFrame
-    labels: NDArray[np.integer]
-    forest: forest.ForestSettings
-    n_folds: int
-
-
 def permuted(
-    texture: pd.DataFrame,
-    labels: NDArray[np.integer],
-    settings: PitfallsSettings,
-    seed: int,
-    *,
-    n_folds: int = 5,
-    workers: int = 1,
+    texture: pd.DataFrame, labels: Labels, settings: PitfallsSettings, seed: int, *, n_folds: int = 5, workers: int = 1
 ) -> pd.DataFrame:
     """Would the whole pipeline find as much in labels that mean nothing?
 
@@ -254,30 +198,28 @@ def permuted(
     Returns
     -------
     DataFrame
-        `results.COLUMNS`, the value being the AUC, mean over folds: one row with the true labels (right), then one for
-        each permutation.
+        `experiment.COLUMNS`, the value being the AUC, mean over folds: one row with the true labels (right), then one
+        for each permutation.
     """
-    small = forest.ForestSettings(
-        trees=settings.trees, leaf_sizes=(5,), inner_folds=2, inner_trees=10, permutations=1, seed=seed
-    )
-    data = _Permuted(texture, labels, small, n_folds)
+    forest.check(texture, labels)
+    data = Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
     jobs = [Job(COHORT, CASE, 0), *(Job(PERMUTED, CASE, n) for n in range(settings.permutations))]
-    found = collected(_permuted, data, jobs, workers, WAYS, "forests on permuted labels")
+    found = experiment.collected(_permuted, data, jobs, workers, WAYS, "forests on permuted labels")
     # A job has one way; where it failed it has left a row for both.
     return found[found["right"] == (found["data"] == COHORT)].reset_index(drop=True)
 
 
-def _permuted(data: _Permuted, job: Job) -> Rows:
-    labels, right = np.asarray(data.labels), job.data == COHORT
+def _permuted(data: Data, job: Job) -> Rows:
+    own, right = data.own, job.data == COHORT
     if not right:
-        labels = experiment.permuted_by_patient(
-            data.texture, labels, np.random.default_rng([data.forest.seed, job.repetition])
-        )
-    patients = data.texture["participant_id"]
-    made = division.make(labels, patients, n_folds=data.n_folds, seed=data.forest.seed, repeat=job.repetition)
+        own = replace(own, labels=experiment.permuted_by_patient(data.keys, own.labels, data.rng(job)))
+    small = forest.ForestSettings(
+        trees=data.settings.trees, leaf_sizes=(5,), inner_folds=2, inner_trees=10, permutations=1, seed=data.seed
+    )
+    folds = data.folds(own, job)
     # Each of the forests would say that it is ready.
-    with redirect_stdout(None):
-        result = forest.out_of_fold(data.texture, labels, made, data.forest, "patient")
+    with redirect_stdout(None), experiment.dividing():
+        result = forest.out_of_fold(data.keys, own.labels, folds, small)
     auc = metrics_per_fold(result.predictions)["auc"].mean()
     return [job.row(WAYS[right], float(auc), right=right)]
 
@@ -318,7 +260,7 @@ def permuted_in_words(table: pd.DataFrame) -> str:
         p, n = permutation_p(table)
     except InputError as error:
         return f"Not made: {error}"
-    row = differences(table).iloc[0]
+    row = experiment.differences(table).iloc[0]
     return (
         f"The forest reaches an AUC of **{row['right']:.2f}** with the true labels, and {row['wrong']:.2f} on average "
         f"over {n} permutations of them. P = (1 + b) / (1 + n) is **{p:.3f}**; with {n} permutations it cannot be less "

@@ -43,19 +43,17 @@ class TextureSettings:
     Parameters
     ----------
     levels, steps, symmetric : the GLCM grid, see `glcm.features`
-    nakagami_input, nakagami_estimator : see `nakagami.fit`
+    nakagami_input : see `intensity.fit`
     """
 
     levels: tuple[int, ...] = glcm.LEVELS
     steps: tuple[int, ...] = glcm.STEPS
     symmetric: bool = True
     nakagami_input: intensity.Input = "intensity"
-    nakagami_estimator: intensity.Estimator = "ml"
 
     def __post_init__(self) -> None:
         """Refuse what every volume would be refused for."""
         glcm.check_grid(self.levels, self.steps)
-        intensity.check_kind(self.nakagami_input, self.nakagami_estimator)
 
     def names(self, roi_size: Sequence[int]) -> list[str]:
         """Columns of a region of this size, in the order of the texture table."""
@@ -183,7 +181,7 @@ def measure(voxels: NDArray[np.uint8], dynamic_range_db: float, settings: Textur
     Parameters
     ----------
     voxels : (ni, nj, nk) uint8
-    dynamic_range_db : of their log compression, see `nakagami.fit`
+    dynamic_range_db : of their log compression, see `intensity.fit`
     settings : what is measured
 
     Raises
@@ -192,7 +190,7 @@ def measure(voxels: NDArray[np.uint8], dynamic_range_db: float, settings: Textur
         A flat region, or one into which no GLCM step fits.
     """
     texture = glcm.features(voxels, levels=settings.levels, steps=settings.steps, symmetric=settings.symmetric)
-    fit = intensity.fit(voxels, dynamic_range_db, input=settings.nakagami_input, estimator=settings.nakagami_estimator)
+    fit = intensity.fit(voxels, dynamic_range_db, settings.nakagami_input)
     rest = [fit.m, fit.omega, *intensity.features(voxels), np.unique(voxels).size]
     return pd.concat([texture, pd.Series(rest, index=[*NAKAGAMI, *intensity.NAMES, GREY_LEVELS])])
 

@@ -15,14 +15,11 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-
-from mflib.models.texture import glcm_kernel as kernel
 
 Offset = tuple[int, int, int]
 PROPERTIES = ("contrast", "dissimilarity", "homogeneity", "ASM", "energy", "correlation")
@@ -32,8 +29,6 @@ LEVELS = (8, 16, 32, 64, 128, 256)
 STEPS = tuple(range(1, 16))
 # Sums of one matrix stay exact up to so many voxels.
 LARGEST = 2**30
-# Offsets that a thread takes at a time: few enough that the threads end together.
-_AT_ONCE = 8
 
 
 def matrix(
@@ -65,6 +60,9 @@ def matrix(
         Not a three-dimensional uint8 volume, a mask of another shape or type, levels outside 2 to 256, an offset of
         zero, or one that leaves no pair.
     """
+    # Here and below: importing numba takes half a second, which those who only want names need not wait.
+    from mflib.models.texture import glcm_kernel as kernel
+
     _check_volume(volume, mask)
     (levels,) = _whole([levels], "GLCM grey-level counts")
     check_grid([levels], STEPS)
@@ -98,6 +96,8 @@ def properties(counts: NDArray[np.int64]) -> pd.Series:
     ValueError
         The matrix is not square, or empty of counts.
     """
+    from mflib.models.texture import glcm_kernel as kernel
+
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1] or not counts.any():
         raise ValueError(f"found a matrix of {counts.shape} with sum {counts.sum()}, expected a square one with counts")
     out = np.empty(len(PROPERTIES))
@@ -112,7 +112,6 @@ def features(
     steps: Sequence[int] = STEPS,
     symmetric: bool = True,
     mask: NDArray[np.bool_] | None = None,
-    threads: int = 1,
 ) -> pd.Series:
     """Six properties of every combination of grey-level count, step and direction.
 
@@ -122,7 +121,6 @@ def features(
     levels : grey-level counts, each 2 to 256
     steps : distances in voxels along each non-zero component of the direction
     symmetric, mask : as in `matrix`
-    threads : offsets are spread over this many threads; the numbers do not depend on it
 
     Returns
     -------
@@ -135,6 +133,8 @@ def features(
     ValueError
         What `matrix` refuses, a flat volume, repeated or non-positive steps, or a grid of which no offset fits.
     """
+    from mflib.models.texture import glcm_kernel as kernel
+
     _check_volume(volume, mask)
     levels, steps = check_grid(levels, steps)
     _check_not_flat(volume if mask is None else volume[mask])
@@ -143,15 +143,9 @@ def features(
         raise ValueError(f"no step of {list(steps)} leaves a pair of voxels in a volume of {volume.shape}")
     voxels, inside, order = _laid_out(volume, mask)
     laid_out = np.ascontiguousarray(np.asarray(offsets)[:, order])
-    falling, width = np.argsort(levels)[::-1], _width(voxels)
+    falling, bins = np.argsort(levels)[::-1], np.empty(256 * 256, _width(voxels))
     values = np.zeros((len(offsets), len(levels), len(PROPERTIES)))
-
-    def measure(part: slice) -> None:
-        bins = np.empty(256 * 256, width)
-        kernel.measure(voxels, inside, laid_out[part], bins, np.asarray(levels)[falling], symmetric, values[part])
-
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(measure, (slice(n, n + _AT_ONCE) for n in range(0, len(offsets), _AT_ONCE))))
+    kernel.measure(voxels, inside, laid_out, bins, np.asarray(levels)[falling], symmetric, values)
     # Homogeneity is positive wherever there is a pair.
     paired = values[:, 0, PROPERTIES.index("homogeneity")] > 0
     if not paired.any():
@@ -228,7 +222,8 @@ def _check_not_flat(grey: NDArray[np.uint8]) -> None:
 
 def _width(voxels: NDArray[np.uint8]) -> type[np.unsignedinteger]:
     """The narrowest type of bin that no pair of grey levels can overflow."""
-    return np.uint16 if kernel.most_frequent(voxels) < 2**16 else np.uint32
+    # No pair of levels can occur more often at one offset than one of them does.
+    return np.uint16 if np.bincount(voxels.ravel()).max() < 2**16 else np.uint32
 
 
 def _laid_out(

@@ -38,15 +38,6 @@ def _eight(typing: Any, array: Any, position: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def most_frequent(voxels):
-    """How many voxels have the grey level that most have; no pair of levels can occur more often at one offset."""
-    counts = np.zeros(256, dtype=np.int64)
-    for grey in voxels.reshape(-1):
-        counts[grey] += 1
-    return counts.max()
-
-
-@njit(nogil=True, cache=True)
 def count(voxels, mask, da, db, dc, bins):
     """256 x 256 counts of one offset; ``mask`` is None or an array, and each gets its own compiled form.
 

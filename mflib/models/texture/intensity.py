@@ -50,7 +50,6 @@ def features(voxels: NDArray[np.uint8]) -> pd.Series:
 
 
 Input = Literal["intensity", "grey"]
-Estimator = Literal["ml", "moment"]
 
 
 @dataclass(frozen=True)
@@ -69,14 +68,10 @@ class Fit:
     grey_levels: int
 
 
-def fit(
-    voxels: NDArray[np.uint8],
-    dynamic_range_db: float,
-    *,
-    input: Input = "intensity",
-    estimator: Estimator = "ml",
-) -> Fit:
-    """Fit a Gamma distribution to the flattened region.
+def fit(voxels: NDArray[np.uint8], dynamic_range_db: float, input: Input = "intensity") -> Fit:
+    """Fit a Gamma distribution to the flattened region by maximum likelihood.
+
+    The shape solves ln m - digamma(m) = ln mean(I) - mean(ln I), as ``scipy.stats.gamma.fit`` with ``floc=0`` does.
 
     Parameters
     ----------
@@ -84,16 +79,15 @@ def fit(
     dynamic_range_db : range of the log compression in dB; ``"grey"`` does not use it
     input : ``"intensity"`` fits I = 10^((g / 255 - 1) DR / 10) of all voxels. ``"grey"`` is the paper's words taken
         literally: the grey levels themselves, zeros dropped
-    estimator : ``"ml"`` solves ln m - digamma(m) = ln mean(I) - mean(ln I), which is ``scipy.stats.gamma.fit`` with
-        ``floc=0``; ``"moment"`` is mean(I)^2 / var(I)
 
     Raises
     ------
     ValueError
         Voxels are not uint8, fewer than two grey levels enter the fit, a dynamic range that is not a positive
-        number, or an unknown input or estimator.
+        number, or an unknown input.
     """
-    check_kind(input, estimator)
+    if input not in get_args(Input):
+        raise ValueError(f"Nakagami: found input {input!r}, expected one of {get_args(Input)}")
     if voxels.dtype != np.uint8:
         raise ValueError(f"Nakagami: found voxels of {voxels.dtype}, expected uint8")
     levels = np.arange(256)
@@ -106,16 +100,7 @@ def fit(
         raise ValueError(f"Nakagami: found a flat region ({present.sum()} {kind}), expected at least two")
     values = levels[present].astype(float) if input == "grey" else decompress(levels[present], dynamic_range_db)
     weights = counts[present] / counts.sum()
-    omega = float(weights @ values)
-    m = _moment(values, weights) if estimator == "moment" else _maximum_likelihood(values, weights)
-    return Fit(m, omega, int(present.sum()))
-
-
-def check_kind(input: str, estimator: str) -> None:
-    """Refuse a name that is not one of `Input`, or not one of `Estimator`, with a ``ValueError``."""
-    if input not in get_args(Input) or estimator not in get_args(Estimator):
-        found = f"input {input!r} and estimator {estimator!r}"
-        raise ValueError(f"Nakagami: found {found}, expected one of {get_args(Input)} and one of {get_args(Estimator)}")
+    return Fit(_shape(values, weights), float(weights @ values), int(present.sum()))
 
 
 def decompress(grey: NDArray[np.integer], dynamic_range_db: float) -> NDArray[np.float64]:
@@ -131,12 +116,7 @@ def decompress(grey: NDArray[np.integer], dynamic_range_db: float) -> NDArray[np
     return np.asarray(10.0 ** ((grey / 255 - 1) * dynamic_range_db / 10))
 
 
-def _moment(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    mean = weights @ values
-    return float(mean**2 / (weights @ (values - mean) ** 2))
-
-
-def _maximum_likelihood(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+def _shape(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
     spread = np.log(weights @ values) - weights @ np.log(values)
     # 1 / (2m) < ln m - digamma(m) < 1 / m: the root lies between 0.5 and 1 over the spread. The margin keeps the
     # signs apart where a nearly flat region leaves only rounding between them.

@@ -6,7 +6,7 @@ independent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -71,6 +71,19 @@ class Perturbed:
         return f"{count} segments, one per patient; left out: {failed or 'none'}.{short}"
 
 
+@dataclass(frozen=True)
+class _Move:
+    """A perturbation: its kind and direction, the job that measures it, and whether a border has cut it short."""
+
+    kind: str
+    way: int
+    job: bank.Job
+    short: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.job.volume.name}, {self.kind}{f' {self.way:+d}' if self.way else ''}"
+
+
 def measure(
     cohort: Cohort,
     preprocessing: preprocess.GainSettings,
@@ -92,25 +105,24 @@ def measure(
         No segment could be measured under every perturbation; all reasons are listed.
     """
     segments = one_per_patient(cohort.segments)
-    planned: list[tuple[int, str, int, bank.Job]] = []
+    planned: list[tuple[int, _Move]] = []
     for n, segment in enumerate(segments.to_dict("records")):
         path = cohort.root / segment["path"]
         plain = bank.Job(path, cohort.annotation(segment), preprocessing, features)
-        shape = volumes.read_header(path).shape
-        planned += [(n, *moved) for moved in _moved(plain, shape, settings)]
-    jobs = [job for *_, job in planned]
+        planned += [(n, move) for move in _moved(plain, volumes.read_header(path).shape, settings)]
+    jobs = [move.job for _, move in planned]
     measured, failures = bank.run(jobs, cache, workers=workers, scheduler=scheduler, label="perturbed texture")
-    reasons = {_named(*planned[n][1:]): reason for n, reason in failures.items()}
+    reasons = {str(planned[n][1]): reason for n, reason in failures.items()}
     incomplete = {planned[n][0] for n in failures}
     whole = {n: values for n, values in measured.items() if planned[n][0] not in incomplete}
     if not whole:
         raise bank.unmeasured(reasons, len(jobs))
     values = bank.table(jobs, whole)
     rows = [planned[n] for n in values.index]
-    keys = segments[KEY].iloc[[row[0] for row in rows]].set_axis(values.index)
-    kinds = pd.DataFrame([row[1:3] for row in rows], columns=[PERTURBATION, DIRECTION], index=values.index)
+    keys = segments[KEY].iloc[[n for n, _ in rows]].set_axis(values.index)
+    kinds = pd.DataFrame([(m.kind, m.way) for _, m in rows], columns=[PERTURBATION, DIRECTION], index=values.index)
     table = pd.concat([keys, kinds, values], axis=1).reset_index(drop=True)
-    return Perturbed(table, reasons, _cut_short(planned, settings))
+    return Perturbed(table, reasons, [str(move) for _, move in planned if move.short])
 
 
 def under_gain(
@@ -154,40 +166,20 @@ def one_per_patient(segments: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(chosen, ignore_index=True)
 
 
-def _moved(plain: bank.Job, shape: Sequence[int], settings: RobustnessSettings) -> list[tuple[str, int, bank.Job]]:
-    """Kind and direction of each perturbation, and the job that measures it."""
+def _moved(plain: bank.Job, shape: Sequence[int], settings: RobustnessSettings) -> Iterator[_Move]:
+    """Each perturbation of a region, and the region as it is."""
     one = plain.annotation
-    jobs: list[tuple[str, int, bank.Job]] = [(AS_ANNOTATED, 0, plain)]
+    yield _Move(AS_ANNOTATED, 0, plain)
     for way in (-1, 1):
-        jobs.append(("gain", way, replace(plain, gain_db=way * settings.gain_db)))
-        roi = _shift(one.roi_start, way * settings.roi_voxels, shape, one.roi_size)
-        jobs.append(("ROI", way, replace(plain, annotation=replace(one, roi_start=roi))))
-        bone, shadow = (_shift(point, way * settings.point_voxels, shape) for point in (one.bone, one.shadow))
-        jobs.append(("points", way, replace(plain, annotation=replace(one, bone=bone, shadow=shadow))))
-    return jobs
+        by_roi, by_points = way * settings.roi_voxels, way * settings.point_voxels
+        yield _Move("gain", way, replace(plain, gain_db=way * settings.gain_db))
+        roi, short = _shift(one.roi_start, by_roi, shape, one.roi_size)
+        yield _Move("ROI", way, replace(plain, annotation=replace(one, roi_start=roi)), short)
+        (bone, short), (shadow, also) = (_shift(point, by_points, shape) for point in (one.bone, one.shadow))
+        yield _Move("points", way, replace(plain, annotation=replace(one, bone=bone, shadow=shadow)), short or also)
 
 
-def _named(kind: str, way: int, job: bank.Job) -> str:
-    return f"{job.volume.name}, {kind}{f' {way:+d}' if way else ''}"
-
-
-def _cut_short(planned: Sequence[tuple[int, str, int, bank.Job]], settings: RobustnessSettings) -> list[str]:
-    """Names of the perturbed jobs whose region or points moved less than they should."""
-    plain = {n: job.annotation for n, kind, _, job in planned if kind == AS_ANNOTATED}
-    short = []
-    for n, kind, way, job in planned:
-        moved, still = job.annotation, plain[n]
-        pairs = {
-            "ROI": [(moved.roi_start, still.roi_start, settings.roi_voxels)],
-            "points": [
-                (p, q, settings.point_voxels) for p, q in ((moved.bone, still.bone), (moved.shadow, still.shadow))
-            ],
-        }.get(kind, [])
-        if any(p[axis] - q[axis] != way * by for p, q, by in pairs for axis in range(3)):
-            short.append(_named(kind, way, job))
-    return short
-
-
-def _shift(start: Index, by: int, shape: Sequence[int], size: Sequence[int] = (1, 1, 1)) -> Index:
+def _shift(start: Index, by: int, shape: Sequence[int], size: Sequence[int] = (1, 1, 1)) -> tuple[Index, bool]:
+    """Where something lies that was moved as far as it stays inside, and whether the border cut the move short."""
     i, j, k = (min(max(0, first + by), whole - extent) for first, whole, extent in zip(start, shape, size, strict=True))
-    return i, j, k
+    return (i, j, k), (i, j, k) != tuple(first + by for first in start)

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mflib.base.errors import InputError
-from mflib.base.words import GRADE_NAMES, KEY
-from mflib.models.forest import WHOLE_FAMILY
+from mflib.base.words import GRADE_NAMES, KEY, WHOLE_FAMILY
 from mflib.show import style
 from mflib.stats import performance, roc
 from mflib.stats.performance.predictions import RUN
