@@ -216,6 +216,11 @@ def find_volumes(root: Path) -> tuple[dict[Key, str], list[Fault]]:
     return found, faults
 
 
+def volume_path(participant_id: str, level: str, lat: str) -> Path:
+    """Where this package writes a volume, relative to the cohort's folder."""
+    return Path(participant_id, "us", f"{participant_id}_level-{level}_lat-{lat}_bmode.nii.gz")
+
+
 def orphan_sidecars(root: Path) -> list[str]:
     """Sidecars, relative to ``root``, without a volume of the same name: often a misspelt one."""
     return [
@@ -251,8 +256,7 @@ def _segment_faults(folder: Folder) -> Iterator[Fault]:
     for key in sorted(key for key in named if key[0] in folder.eligible and key not in folder.unusable):
         expected = "one, as there is " + " and ".join(place[key] for place in places.values() if key in place)
         for name in (name for name, place in places.items() if key not in place):
-            participant, level, lat = key
-            file = f"{participant}/us/{participant}_level-{level}_lat-{lat}_bmode" if name == "volume" else name
+            file = volume_path(*key).as_posix().removesuffix(".nii.gz") if name == "volume" else name
             found = f"no {'volume' if name == 'volume' else 'row'} for {' '.join(key)}"
             yield Fault(file, None, None, found, expected)
     expected = f"volumes, grades and annotations, or the reason of exclusion in column screening of {CLINICAL}"

@@ -16,9 +16,9 @@ import pytest
 
 from mflib.base.words import KEY
 from mflib.data.annotation.tool import prepare
+from mflib.data.cohort import volume_path
 from mflib.data.cohort_tables import ANNOTATIONS
 from mflib.data.phantom.anatomy import Parameters
-from mflib.data.phantom.folder import volume_path
 from mflib.data.phantom.simulation import simulate
 from mflib.data.volume import write
 

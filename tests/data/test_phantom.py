@@ -19,13 +19,12 @@ from sklearn.metrics import cohen_kappa_score
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
 from mflib.data import volume
+from mflib.data.cohort import volume_path
 from mflib.data.phantom import patients, simulation
 from mflib.data.phantom.anatomy import Grid, Parameters, normal
-from mflib.data.phantom.folder import make_plan, volume_path, write_cohort
+from mflib.data.phantom.folder import make_plan, write_cohort
 from mflib.data.phantom.simulation import simulate
 from mflib.data.volume import Annotation, Volume
-
-SETTINGS = simulation.ScannerSettings()
 
 
 def speckle(level_db: float) -> NDArray[np.float64]:
@@ -36,7 +35,7 @@ def speckle(level_db: float) -> NDArray[np.float64]:
     def diffuse(first: int, last: int) -> NDArray[np.float32]:
         return normal((last - first, 96, 2, 48), rng) * simulation.amplitude(level_db) * np.float32(np.sqrt(0.5))
 
-    slabs = [signal for _, signal in simulation.beamform(diffuse, grid, SETTINGS, widening=1.0)]
+    slabs = [signal for _, signal in simulation.beamform(diffuse, grid, widening=1.0)]
     signal_rows = np.concatenate(slabs).astype(float)
     assert len(signal_rows) == grid.rows
     return np.hypot(signal_rows[:, :, 0], signal_rows[:, :, 1])[16:-16]
@@ -148,7 +147,7 @@ def test_small_cohorts_keep_all_four_grades() -> None:
 
 def test_texture_severity_follows_the_infiltration_without_giving_it_away() -> None:
     people = patients.screened(2000, np.random.default_rng(6)).head(2000)
-    table = patients.segments(people, patients.GradeSettings(), np.random.default_rng(7))
+    table = patients.segments(people, np.random.default_rng(7))
     assert 0.58 < table["infiltration"].corr(table["severity"]) < 0.65  # 0.65 before healthy muscle is clipped at 0
     sides = table.pivot(index=["participant_id", "level"], columns="lat", values="severity")
     assert 0.55 < sides["L"].corr(sides["R"]) < 0.85
@@ -168,7 +167,7 @@ def test_every_drawn_anatomy_holds_its_region_of_interest(profile: str) -> None:
 
 def test_acquisitions_share_a_patient() -> None:
     people = patients.screened(300, np.random.default_rng(6)).head(300)
-    table = patients.segments(people, patients.GradeSettings(), np.random.default_rng(7))
+    table = patients.segments(people, np.random.default_rng(7))
     drawn = pd.DataFrame(map(vars, patients.acquisitions(people, table, np.random.default_rng(8))))
     between = drawn.groupby(table["patient"])[["echo_db", "subcutis_mm", "spacing_mm"]].mean().var()
     within = drawn.groupby(table["patient"])[["echo_db", "subcutis_mm", "spacing_mm"]].var().mean()

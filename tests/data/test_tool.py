@@ -11,9 +11,9 @@ import pytest
 
 from mflib.data.annotation.marks import compare, read_rows
 from mflib.data.annotation.tool import annotate
+from mflib.data.cohort import volume_path
 from mflib.data.cohort_tables import ANNOTATIONS
 from mflib.data.phantom.anatomy import Parameters
-from mflib.data.phantom.folder import volume_path
 from mflib.data.phantom.simulation import simulate
 from mflib.data.volume import Volume, write
 from mflib.data.volume import read as read_volume

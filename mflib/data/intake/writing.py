@@ -17,7 +17,7 @@ from mflib.base.progress import Progress
 from mflib.base.tables import Cells
 from mflib.base.words import KEY, LEVELS
 from mflib.data import volume as volumes
-from mflib.data.cohort import DESCRIPTION, read_description
+from mflib.data.cohort import DESCRIPTION, read_description, volume_path
 from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS, Key
 from mflib.data.intake.acquisition import acquire, spaced
 from mflib.data.intake.geometry import Spacing
@@ -56,16 +56,16 @@ def describe(cohort: Path) -> None:
     """Write the description, the README and what BIDS is to pass over, where they are not there."""
     cohort.mkdir(parents=True, exist_ok=True)
     content = {"Name": cohort.resolve().name, "BIDSVersion": "1.10.0", "DatasetType": "raw"}
-    _write_new(cohort / DESCRIPTION, json.dumps(content, indent=2) + "\n")
-    _write_new(cohort / ".bidsignore", "**/us/\n")
-    _write_new(cohort / "README", README)
+    files.write_new(cohort / DESCRIPTION, json.dumps(content, indent=2) + "\n")
+    files.write_new(cohort / ".bidsignore", "**/us/\n")
+    files.write_new(cohort / "README", README)
 
 
 def add_rows(cohort: Path, keys: Iterable[Key]) -> None:
     """Add the rows that are missing in the tables; whatever stands there stays as it is."""
     segments = sorted(set(keys), key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
     people = sorted({(key[0],) for key in segments})
-    _write_new(cohort / ANNOTATIONS, "\t".join(ANNOTATION_COLUMNS) + "\n")
+    files.write_new(cohort / ANNOTATIONS, "\t".join(ANNOTATION_COLUMNS) + "\n")
     _append(cohort, PARTICIPANTS, people)
     _append(cohort, CLINICAL, people, screening="eligible")
     _append(cohort, GRADES, segments)
@@ -73,7 +73,7 @@ def add_rows(cohort: Path, keys: Iterable[Key]) -> None:
 
 def _append(cohort: Path, name: str, keys: Sequence[tuple[str, ...]], **values: str) -> None:
     """Append a row for each key that has none."""
-    _write_new(cohort / name, "\t".join(SCHEMAS[name]) + "\n")
+    files.write_new(cohort / name, "\t".join(SCHEMAS[name]) + "\n")
     table, columns = _table(cohort, name), _keys(name)
     places = [table.header.index(column) for column in columns]
     present = {tuple(row[place] for place in places) for row in table.rows.values() if len(row) > max(places)}
@@ -94,12 +94,6 @@ def _table(cohort: Path, name: str) -> Cells:
     except FileError as error:
         raise CohortError(f"{name}: {error}; mend it before rows are added") from error
     return table
-
-
-def _write_new(path: Path, text: str) -> None:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(path, text)
 
 
 Noted = tuple[int, str]
@@ -185,7 +179,7 @@ def _each(plan: Plan, cohort: Path, outcome: Outcome) -> list[Key]:
     for row in plan.rows:
         try:
             volume, notices = _volume(row, plan.spacing_mm)
-            if _is_there(path := _path(cohort, row.key), volume):
+            if _is_there(path := cohort / volume_path(*row.key), volume):
                 outcome.kept.append(row.number)
             else:
                 if not outcome.dry:
@@ -244,11 +238,6 @@ def _is_there(path: Path, volume: Volume) -> bool:
             "write DynamicRangeDB into its sidecar, or delete it first"
         )
     return there != path or volumes.find_sidecar(there).exists()
-
-
-def _path(cohort: Path, key: Key) -> Path:
-    participant, level, lat = key
-    return cohort / participant / "us" / f"{participant}_level-{level}_lat-{lat}_bmode.nii.gz"
 
 
 def _by_text(noted: Sequence[Noted]) -> list[tuple[str, str]]:

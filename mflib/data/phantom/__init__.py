@@ -7,4 +7,4 @@ the lamellae of a healthy muscle, and fat takes them away and fills the dark bet
 
 from mflib.data.phantom.anatomy import Parameters
 from mflib.data.phantom.folder import tissues, write_cohort
-from mflib.data.phantom.simulation import PROFILES, VERSION, VolumeSize, simulate
+from mflib.data.phantom.simulation import simulate

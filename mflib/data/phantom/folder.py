@@ -19,7 +19,7 @@ from mflib.base.errors import InputError
 from mflib.base.progress import Progress
 from mflib.base.words import KEY
 from mflib.data import volume
-from mflib.data.cohort import DESCRIPTION
+from mflib.data.cohort import DESCRIPTION, volume_path
 from mflib.data.phantom import anatomy, patients
 from mflib.data.phantom.anatomy import Parameters, surfaces
 from mflib.data.phantom.simulation import VERSION, find_profile, simulate
@@ -124,7 +124,7 @@ def write_cohort(
     _write_tables(out, plan)
     _write_volumes(out, plan, workers)
     description = {"Name": NAME, "BIDSVersion": "1.10.0", "DatasetType": "raw", "Synthetic": True}
-    _write_new(out / DESCRIPTION, _json({**description, "GeneratedBy": [generated]}))
+    files.write_new(out / DESCRIPTION, _json({**description, "GeneratedBy": [generated]}))
     (out / MARKER).unlink(missing_ok=True)
 
 
@@ -137,7 +137,7 @@ def make_plan(profile: str, analysed: int, seed: int) -> Plan:
     )
     people = patients.screened(analysed, people_rng)
     included = people.head(analysed)
-    segments = patients.segments(included, patients.GradeSettings(), grade_rng)
+    segments = patients.segments(included, grade_rng)
     parameters = patients.acquisitions(included, segments, scan_rng)
     positions = zip(segments["patient"], segments["segment"], strict=True)
     segments["seed"] = [volume_seed(seed, patient, segment) for patient, segment in positions]
@@ -154,11 +154,6 @@ def volume_seed(seed: int, patient: int, segment: int) -> int:
     """Seed of one volume, whatever the number of volumes and the order in which they are made."""
     child = np.random.SeedSequence(seed, spawn_key=(4, patient, segment))
     return int(child.generate_state(1, np.uint64)[0] >> np.uint64(11))  # 53 bits, exact in any JSON reader
-
-
-def volume_path(participant_id: str, level: str, lat: str) -> Path:
-    """Where a volume lies in the cohort's folder."""
-    return Path(participant_id, "us", f"{participant_id}_level-{level}_lat-{lat}_bmode.nii.gz")
 
 
 def _annotations(segments: pd.DataFrame, parameters: list[Parameters], profile: str) -> pd.DataFrame:
@@ -181,7 +176,7 @@ def _claim(out: Path, generated: Mapping[str, Any]) -> None:
         others = sorted(path.name for path in out.iterdir() if not path.name.startswith("partial-"))
         if others:
             raise InputError(f"{out}: found {', '.join(others[:5])}, expected an empty folder or a phantom cohort")
-        _write_new(out / MARKER, _json({"GeneratedBy": [generated]}))
+        files.write_new(out / MARKER, _json({"GeneratedBy": [generated]}))
         return
     found = _generated_by(label)
     if found != [generated]:
@@ -203,10 +198,12 @@ def _write_tables(out: Path, plan: Plan) -> None:
     """Write the tables, their descriptions and the texts."""
     for name, table in plan.tables.items():
         content = table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n")
-        _write_new(out / f"{name}.tsv", content)
-        _write_new(out / f"{name}.json", _json({column: {"Description": d} for column, d in COLUMNS[name].items()}))
-    _write_new(out / "README", README)
-    _write_new(out / ".bidsignore", "**/us/\n")
+        files.write_new(out / f"{name}.tsv", content)
+        files.write_new(
+            out / f"{name}.json", _json({column: {"Description": d} for column, d in COLUMNS[name].items()})
+        )
+    files.write_new(out / "README", README)
+    files.write_new(out / ".bidsignore", "**/us/\n")
 
 
 def _write_volumes(out: Path, plan: Plan, workers: int | None) -> None:
@@ -230,14 +227,6 @@ def _write_volume(path: Path, level: str, seed: int, parameters: Parameters, pro
     simulated, _ = simulate(parameters, seed, profile)
     volume.write(replace(simulated, sidecar={**simulated.sidecar, "SpinalLevel": level}), path)
     return path.name
-
-
-def _write_new(path: Path, content: str) -> None:
-    """Write a text that is not there yet, whole or not at all."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_text(path, content)
 
 
 def _json(content: Mapping[str, Any]) -> str:
@@ -266,9 +255,14 @@ def tissues(root: Path, segment: Mapping[str, Any]) -> dict[str, NDArray[np.bool
     InputError
         The phantom has no such segment.
     """
-    plan = _plan_of(root)
-    if plan is None:
+    try:
+        (made_by,) = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))["GeneratedBy"]
+        made, wanted = (made_by["Name"], made_by["Version"]), made_by["Parameters"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+    if made != ("mflib phantom", VERSION):
+        return None
+    plan = make_plan(wanted["profile"], wanted["patients"], wanted["seed"])
     key = tuple(str(segment[column]) for column in KEY)
     keys = list(plan.segments[KEY].itertuples(index=False, name=None))
     if key not in keys:
@@ -283,14 +277,3 @@ def tissues(root: Path, segment: Mapping[str, Any]) -> dict[str, NDArray[np.bool
     below = ~above & (depth >= drawn.lamina[:, None, :])
     masks = {"fascia and above": above, "muscle": ~above & ~below, "lamina and below": below}
     return {name: mask[::-1] for name, mask in masks.items()} if parameters.side == "L" else masks
-
-
-def _plan_of(root: Path) -> Plan | None:
-    try:
-        (made_by,) = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))["GeneratedBy"]
-        made, wanted = (made_by["Name"], made_by["Version"]), made_by["Parameters"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if made != ("mflib phantom", VERSION):
-        return None
-    return make_plan(wanted["profile"], wanted["patients"], wanted["seed"])

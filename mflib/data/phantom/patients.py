@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -116,33 +114,18 @@ QUOTAS = (208, 87, 48, 25)
 LEVEL_EFFECT = (-0.5, -0.25, 0.25, 0.5)
 READER_NOISE = 0.38
 READER_CUTS = (0.165, 0.849, 1.490)  # standard normal quantiles of the quotas
+# SD of the latent infiltration between patients, segments of one and sides of one, and what is added where it hurts.
+PATIENT_SD, SEGMENT_SD, SIDE_SD = 0.70, 0.42, 0.38
+PAIN_EFFECT = 0.25
+TEXTURE_CORRELATION = 0.65  # of what ultrasound sees with what MRI grades
 
 
-@dataclass(frozen=True)
-class GradeSettings:
-    """Sizes of the random effects.
-
-    Parameters
-    ----------
-    patient, segment, side : SD of the latent infiltration between patients, segments of one, sides of one
-    pain_side : added where it hurts
-    texture : correlation of what ultrasound sees with what MRI grades
-    """
-
-    patient: float = 0.70
-    segment: float = 0.42
-    side: float = 0.38
-    pain_side: float = 0.25
-    texture: float = 0.65
-
-
-def segments(patients: pd.DataFrame, settings: GradeSettings, rng: np.random.Generator) -> pd.DataFrame:
+def segments(patients: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Latent infiltration of the eight segments of each patient.
 
     Parameters
     ----------
     patients : ``participant_id age bmi pain_side``
-    settings : sizes of the random effects
     rng : source of randomness
 
     Returns
@@ -157,13 +140,13 @@ def segments(patients: pd.DataFrame, settings: GradeSettings, rng: np.random.Gen
     painful = np.stack([patients["pain_side"].isin([side, "both"]) for side in SIDES], axis=1)[:, None, :]
     latent = (
         effect
-        + settings.patient * _susceptibility(patients, rng)[:, None, None]
-        + settings.segment * rng.standard_normal((n, len(LEVELS), 1))
-        + settings.side * rng.standard_normal((n, len(LEVELS), len(SIDES)))
-        + settings.pain_side * painful
+        + PATIENT_SD * _susceptibility(patients, rng)[:, None, None]
+        + SEGMENT_SD * rng.standard_normal((n, len(LEVELS), 1))
+        + SIDE_SD * rng.standard_normal((n, len(LEVELS), len(SIDES)))
+        + PAIN_EFFECT * painful
     ).ravel()
     table["infiltration"] = (latent - latent.mean()) / latent.std()
-    table["severity"] = _severity(table["infiltration"].to_numpy(), n, settings.texture, rng)
+    table["severity"] = _severity(table["infiltration"].to_numpy(), n, rng)
     table["grade_final"] = grade_by_rank(table["infiltration"].to_numpy())
     return table
 
@@ -186,12 +169,12 @@ def _susceptibility(patients: pd.DataFrame, rng: np.random.Generator) -> Floats:
     return np.asarray(0.3 * bmi + 0.3 * age + own * rng.standard_normal(len(patients)))
 
 
-def _severity(infiltration: Floats, patients: int, correlation: float, rng: np.random.Generator) -> Floats:
+def _severity(infiltration: Floats, patients: int, rng: np.random.Generator) -> Floats:
     """Texture severity, correlated with the infiltration and clustered by patient and segment as it is."""
     shape = (patients, len(LEVELS), len(SIDES))
     other = 0.6 * rng.standard_normal((patients, 1, 1)) + 0.5 * rng.standard_normal((*shape[:2], 1))
     other = (other + 0.62 * rng.standard_normal(shape)).ravel()
-    texture = correlation * infiltration + np.sqrt(1 - correlation**2) * other
+    texture = TEXTURE_CORRELATION * infiltration + np.sqrt(1 - TEXTURE_CORRELATION**2) * other
     return np.clip(0.22 + 0.33 * texture, 0, 1.05)
 
 
@@ -248,16 +231,20 @@ def acquisitions(patients: pd.DataFrame, table: pd.DataFrame, rng: np.random.Gen
     """
     n, rows = len(patients), len(table)
     of = table["patient"].to_numpy()
-    habitus = _habitus(patients, rng)
+    man = np.where(patients["sex"] == "M", 1.0, -1.0)
+    heavy = patients["bmi"].to_numpy() - 23.17
+    fat = 6.6 - 0.5 * man + 0.5 * heavy + rng.normal(0, 1.0, n)
+    muscle = 27.5 + 1.2 * man + 0.15 * heavy + rng.normal(0, 2.0, n)
     level = table["segment"].to_numpy() // len(SIDES)
-    subcutis = np.clip(habitus["subcutis"][of] + 0.4 * level + rng.normal(0, 0.3, rows), 2.5, 14)
-    thickness = np.clip(habitus["thickness"][of] + 0.8 * (level - 1.5) + rng.normal(0, 0.7, rows), 20, 36)
-    depth = _depth(subcutis, thickness)
+    subcutis = np.clip(fat[of] + 0.4 * level + rng.normal(0, 0.3, rows), 2.5, 14)
+    thickness = np.clip(muscle[of] + 0.8 * (level - 1.5) + rng.normal(0, 0.7, rows), 20, 36)
+    # In steps of 5 mm, so that the lamina and the region of interest are inside.
+    needed = np.maximum((subcutis + thickness) / 0.76, (subcutis + 2) / 0.29)
     severity = table["severity"].to_numpy()
     columns = {
         "severity": severity,
         "side": table["lat"].to_numpy(),
-        "depth_mm": depth,
+        "depth_mm": np.clip(np.ceil(needed / 5) * 5, 40, 70),
         "subcutis_mm": subcutis,
         "thickness_mm": thickness,
         "spinous_mm": rng.uniform(4.6, 6.2, rows),
@@ -272,20 +259,3 @@ def acquisitions(patients: pd.DataFrame, table: pd.DataFrame, rng: np.random.Gen
     }
     frame = pd.DataFrame(columns)
     return [Parameters(**{str(k): v for k, v in row.items()}) for row in frame.to_dict("records")]
-
-
-def _habitus(patients: pd.DataFrame, rng: np.random.Generator) -> dict[str, Floats]:
-    """Subcutaneous fat and muscle thickness in mm of each patient."""
-    n = len(patients)
-    man = np.where(patients["sex"] == "M", 1.0, -1.0)
-    heavy = patients["bmi"].to_numpy() - 23.17
-    return {
-        "subcutis": 6.6 - 0.5 * man + 0.5 * heavy + rng.normal(0, 1.0, n),
-        "thickness": 27.5 + 1.2 * man + 0.15 * heavy + rng.normal(0, 2.0, n),
-    }
-
-
-def _depth(subcutis: Floats, thickness: Floats) -> Floats:
-    """Depth of the picture in mm, set in steps of 5 so that the lamina and the region of interest are inside."""
-    needed = np.maximum((subcutis + thickness) / 0.76, (subcutis + 2) / 0.29)
-    return np.clip(np.ceil(needed / 5) * 5, 40, 70)

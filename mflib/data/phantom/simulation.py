@@ -26,72 +26,44 @@ SPEED_OF_SOUND = 1.54  # mm per microsecond
 FWHM = 2 * np.sqrt(2 * np.log(2))
 
 
-@dataclass(frozen=True)
-class ScannerSettings:
-    """Transducer and receiver.
-
-    Parameters
-    ----------
-    frequency_mhz, bandwidth : centre frequency and fractional -6 dB bandwidth
-    f_number_lateral, f_number_elevation : focal length over aperture
-    focus_mm : depth where the beam is narrowest
-    broadening : relative growth of the beam from the focus to twice or none of its depth
-    sidelobe : amplitude of a pedestal five times wider than the main lobe
-    compensation : attenuation in dB/cm/MHz that the time gain compensation undoes
-    noise_db, noise_db_per_cm : receiver noise at the focus, and its growth with the time gain
-    dynamic_range_db : range of the log compression
-    gain_db_per_percent : what one per cent on the gain knob does; 50 % is 0 dB
-    """
-
-    frequency_mhz: float = 6.8
-    bandwidth: float = 0.6
-    f_number_lateral: float = 2.0
-    f_number_elevation: float = 3.0
-    focus_mm: float = 25.0
-    broadening: float = 0.45
-    sidelobe: float = 0.035
-    compensation: float = 0.70
-    noise_db: float = -53.0
-    noise_db_per_cm: float = 3.0
-    dynamic_range_db: float = 55.0
-    gain_db_per_percent: float = 0.6
-
-    @property
-    def wavelength_mm(self) -> float:
-        """Wavelength at the centre frequency."""
-        return SPEED_OF_SOUND / self.frequency_mhz
-
-    @property
-    def axial_fwhm_mm(self) -> float:
-        """Axial resolution: a Gaussian pulse of the given bandwidth, sigma = c / (4 pi sigma_f)."""
-        sigma_f = self.bandwidth * self.frequency_mhz / FWHM
-        return float(FWHM * SPEED_OF_SOUND / (4 * np.pi * sigma_f))
-
-    def beam_fwhm_mm(self, f_number: float, depth_mm: float, widening: float) -> float:
-        """Beam width 0.886 lambda F#, broader away from the focus and behind an aberrating layer."""
-        away = abs(depth_mm - self.focus_mm) / self.focus_mm
-        return 0.886 * self.wavelength_mm * f_number * (1 + self.broadening * away) * widening
+# Centre frequency and fractional -6 dB bandwidth; focal lengths over aperture; the depth where the beam is narrowest,
+# and its relative growth from there to twice or none of that depth; a pedestal five times wider than the main lobe.
+FREQUENCY_MHZ, BANDWIDTH = 6.8, 0.6
+F_NUMBER_LATERAL, F_NUMBER_ELEVATION = 2.0, 3.0
+FOCUS_MM, BROADENING = 25.0, 0.45
+SIDELOBE = 0.035
+# Attenuation in dB/cm/MHz that the time gain compensation undoes; receiver noise at the focus and its growth with that
+# gain; the range of the log compression; what one per cent on the gain knob does, whose 50 % are 0 dB.
+COMPENSATION = 0.70
+NOISE_DB, NOISE_DB_PER_CM = -53.0, 3.0
+DYNAMIC_RANGE_DB = 55.0
+GAIN_DB_PER_PERCENT = 0.6
+# Axial resolution: a Gaussian pulse of that bandwidth, sigma = c / (4 pi sigma_f).
+AXIAL_FWHM_MM = float(FWHM * SPEED_OF_SOUND / (4 * np.pi * (BANDWIDTH * FREQUENCY_MHZ / FWHM)))
 
 
-def blur(samples: int, step_mm: float, fwhm_mm: float, sidelobe: float) -> Array:
+def beam_fwhm_mm(f_number: float, depth_mm: float, widening: float) -> float:
+    """Beam width 0.886 lambda F#, broader away from the focus and behind an aberrating layer."""
+    away = abs(depth_mm - FOCUS_MM) / FOCUS_MM
+    return 0.886 * (SPEED_OF_SOUND / FREQUENCY_MHZ) * f_number * (1 + BROADENING * away) * widening
+
+
+def blur(samples: int, step_mm: float, fwhm_mm: float) -> Array:
     """(samples, samples) blurring matrix: a Gaussian with a pedestal, each row of unit power."""
     position = np.arange(samples) * step_mm
     distance = (position[:, None] - position[None, :]) / (fwhm_mm / FWHM)
-    kernel = np.exp(-0.5 * distance**2) + sidelobe * np.exp(-0.5 * (distance / 5) ** 2)
+    kernel = np.exp(-0.5 * distance**2) + SIDELOBE * np.exp(-0.5 * (distance / 5) ** 2)
     kernel[kernel < 1e-6] = 0  # numbers too small for float32 would slow the matrix product tenfold
     return (kernel / np.sqrt((kernel**2).sum(axis=1, keepdims=True))).astype(np.float32)
 
 
-def beamform(
-    reflectivity: Reflectivity, grid: Grid, settings: ScannerSettings, widening: float
-) -> Iterator[tuple[int, Array]]:
+def beamform(reflectivity: Reflectivity, grid: Grid, widening: float) -> Iterator[tuple[int, Array]]:
     """Blur the reflectivity slab by slab.
 
     Parameters
     ----------
     reflectivity : (first row, row behind the last) to the slab (rows, ni, 2, nk)
     grid : where the signal is sampled
-    settings : the scanner
     widening : factor of the beam width, from aberration in the subcutaneous fat
 
     Yields
@@ -99,8 +71,8 @@ def beamform(
     (first row, signal)
         Slabs in order, together ``grid.rows`` rows; the signal has the mean power of a white reflectivity.
     """
-    reach = 2 * int(np.ceil(5 * settings.axial_fwhm_mm / FWHM / grid.row_mm))
-    kernel = blur(2 * reach + SLAB, grid.row_mm, settings.axial_fwhm_mm, settings.sidelobe)[reach : reach + SLAB]
+    reach = 2 * int(np.ceil(5 * AXIAL_FWHM_MM / FWHM / grid.row_mm))
+    kernel = blur(2 * reach + SLAB, grid.row_mm, AXIAL_FWHM_MM)[reach : reach + SLAB]
     ni, _, nk = grid.shape
     rows = np.zeros((2 * reach + SLAB, ni, 2, nk), np.float32)
     for first in range(0, grid.rows + reach, SLAB):
@@ -109,59 +81,36 @@ def beamform(
         rows[2 * reach :] = 0
         if first < last:
             fresh = rows[2 * reach : 2 * reach + last - first]
-            fresh[:] = _blur_beam(reflectivity(first, last), grid, settings, widening, (first + last) / 2 * grid.row_mm)
+            fresh[:] = _blur_beam(reflectivity(first, last), grid, widening, (first + last) / 2 * grid.row_mm)
         signal = (kernel @ rows.reshape(len(rows), -1)).reshape(SLAB, ni, 2, nk)
         start, stop = max(0, reach - first), min(SLAB, grid.rows - first + reach)
         if start < stop:
             yield first - reach + start, signal[start:stop]
 
 
-def _blur_beam(slab: Array, grid: Grid, settings: ScannerSettings, widening: float, depth_mm: float) -> Array:
+def _blur_beam(slab: Array, grid: Grid, widening: float, depth_mm: float) -> Array:
     """Lateral and elevation blur of one slab with the beam of its middle depth."""
     ni, _, nk = grid.shape
-    lateral = settings.beam_fwhm_mm(settings.f_number_lateral, depth_mm, widening)
-    elevation = settings.beam_fwhm_mm(settings.f_number_elevation, depth_mm, widening)
-    across = blur(nk, grid.voxel_mm, elevation, settings.sidelobe)
-    along = blur(ni, grid.voxel_mm, lateral, settings.sidelobe)
+    across = blur(nk, grid.voxel_mm, beam_fwhm_mm(F_NUMBER_ELEVATION, depth_mm, widening))
+    along = blur(ni, grid.voxel_mm, beam_fwhm_mm(F_NUMBER_LATERAL, depth_mm, widening))
     slab = (slab.reshape(-1, nk) @ across.T).reshape(-1, ni, 2 * nk)
     return np.matmul(along, slab).reshape(-1, ni, 2, nk)
 
 
-def scan(
-    reflectivity: Reflectivity,
-    grid: Grid,
-    settings: ScannerSettings,
-    rng: np.random.Generator,
-    *,
-    attenuation: float,
-    gain_percent: float,
-    widening: float,
-) -> NDArray[np.uint8]:
-    """B-mode volume of a reflectivity.
-
-    Parameters
-    ----------
-    reflectivity, grid, settings, widening : see :func:`beamform`
-    rng : source of the receiver noise
-    attenuation : of the tissue, in dB/cm/MHz
-    gain_percent : the gain knob
-
-    Returns
-    -------
-    (ni, nj, nk) uint8
-    """
-    gain_db = (gain_percent - 50) * settings.gain_db_per_percent
+def scan(reflectivity: Reflectivity, grid: Grid, parameters: Parameters, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """B-mode volume (ni, nj, nk) of a reflectivity; ``rng`` is the source of the receiver noise."""
+    gain_db = (parameters.gain_percent - 50) * GAIN_DB_PER_PERCENT
     depth_cm = grid.depth / 10
-    residue_db = -2 * (attenuation - settings.compensation) * settings.frequency_mhz * depth_cm
-    noise_db = settings.noise_db + settings.noise_db_per_cm * (depth_cm - settings.focus_mm / 10)
+    residue_db = -2 * (parameters.attenuation - COMPENSATION) * FREQUENCY_MHZ * depth_cm
+    noise_db = NOISE_DB + NOISE_DB_PER_CM * (depth_cm - FOCUS_MM / 10)
     grey = np.empty((grid.shape[1], grid.shape[0], grid.shape[2]), np.uint8)
-    for first, signal in beamform(reflectivity, grid, settings, widening):
+    for first, signal in beamform(reflectivity, grid, parameters.widening):
         rows = slice(first, first + len(signal))
         noise = anatomy.normal(signal.shape, rng)
         noise *= amplitude(noise_db[rows] - 10 * np.log10(2))[:, None, None, None]
         noise += signal * amplitude(residue_db[rows])[:, None, None, None]
         power = detect(noise)
-        grey[first // 2 : first // 2 + len(power)] = compress(power, gain_db, settings.dynamic_range_db)
+        grey[first // 2 : first // 2 + len(power)] = compress(power, gain_db)
     return np.ascontiguousarray(grey.transpose(1, 0, 2))
 
 
@@ -175,11 +124,11 @@ def detect(signal: Array) -> Array:
     return power
 
 
-def compress(power: Array, gain_db: float, dynamic_range_db: float) -> NDArray[np.uint8]:
-    """Grey levels of a power: 0 dB is white, ``-dynamic_range_db`` is black."""
+def compress(power: Array, gain_db: float) -> NDArray[np.uint8]:
+    """Grey levels of a power: 0 dB is white, ``-DYNAMIC_RANGE_DB`` is black."""
     grey = np.log10(np.maximum(power, np.float32(1e-12)))
-    grey *= np.float32(255 * 10 / dynamic_range_db)
-    grey += np.float32(255 * (1 + gain_db / dynamic_range_db))
+    grey *= np.float32(255 * 10 / DYNAMIC_RANGE_DB)
+    grey += np.float32(255 * (1 + gain_db / DYNAMIC_RANGE_DB))
     return np.clip(np.rint(grey, out=grey), 0, 255).astype(np.uint8)
 
 
@@ -198,12 +147,8 @@ ROUGHNESS = 2.2
 REFERENCE_SAMPLE_MM3 = 0.2 * 0.2 * 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class Sheets:
-    """Thin reflectors: bright where ``level`` is near 0, as bright as ``strength``; both (depth nodes, ni, nk)."""
-
-    level: Array
-    strength: Array
+# Thin reflectors: bright where the first is near 0, as bright as the second; both (depth nodes, ni, nk).
+Sheets = tuple[Array, Array]
 
 
 class Tissue:
@@ -307,7 +252,7 @@ class Tissue:
         # Squared cosine of the normal against the beam.
         directivity = np.asarray(dz**2 / (dz**2 + dx**2 + dy**2 + np.float32(1e-6)), np.float32)
         strength = directivity**2 * self.continuity * amplitude(echo_db)
-        return Sheets(self.mesh.spread(level), self.mesh.spread(strength))
+        return self.mesh.spread(level), self.mesh.spread(strength)
 
     def _continuity(self) -> Array:
         """How whole the sheets are at the mesh's nodes: strong and weak stretches, and gaps that grow with the fat."""
@@ -332,10 +277,10 @@ class Tissue:
     def _muscle_sheets(self, rows: slice) -> tuple[Array, Array]:
         """Lamellae and septa of some rows, and how far each sample is from a lamella."""
         f = self.parameters.severity
-        level = self._rows(self.mesh, self.lamellae.level, rows)
-        echo = _bell(level, 0.16 + 0.14 * f) * self._rows(self.mesh, self.lamellae.strength, rows)
-        septum = _bell(self._rows(self.mesh, self.septa.level, rows), 0.07 + 0.05 * f)
-        echo += septum * self._rows(self.mesh, self.septa.strength, rows)
+        level, strength = (self._rows(self.mesh, field, rows) for field in self.lamellae)
+        septum, septum_strength = (self._rows(self.mesh, field, rows) for field in self.septa)
+        echo = _bell(level, 0.16 + 0.14 * f) * strength
+        echo += _bell(septum, 0.07 + 0.05 * f) * septum_strength
         return np.maximum(echo, 0), np.abs(level)
 
     def _diffuse(self, rows: slice, muscle: Array, near: Array) -> Array:
@@ -478,30 +423,17 @@ def simulate(parameters: Parameters, seed: int, profile: str = "quick") -> tuple
     rng = np.random.Generator(np.random.SFC64(seed))
     # Threads only add waiting to products this small, and their order of summation would show in the last bit.
     with threadpool_limits(limits=1):
-        voxels = scan(
-            Tissue(parameters, grid, rng),
-            grid,
-            ScannerSettings(),
-            rng,
-            attenuation=parameters.attenuation,
-            gain_percent=parameters.gain_percent,
-            widening=parameters.widening,
-        )
+        voxels = scan(Tissue(parameters, grid, rng), grid, parameters, rng)
     if parameters.side == "L":
         voxels = np.ascontiguousarray(voxels[::-1])
-    return Volume(voxels, (grid.voxel_mm,) * 3, _sidecar(parameters, seed)), annotation
-
-
-def _sidecar(parameters: Parameters, seed: int) -> dict[str, object]:
-    settings = ScannerSettings()
-    return {
+    sidecar = {
         "Manufacturer": "mflib",
         "ManufacturersModelName": f"mflib phantom {VERSION}",
         "ProbeModel": "simulated matrix probe",
-        "ProbeCentralFrequency": settings.frequency_mhz,
+        "ProbeCentralFrequency": FREQUENCY_MHZ,
         "DepthMM": parameters.depth_mm,
         "GainPercent": parameters.gain_percent,
-        "DynamicRangeDB": settings.dynamic_range_db,
+        "DynamicRangeDB": DYNAMIC_RANGE_DB,
         "BodyPart": "LSPINE",
         "Laterality": parameters.side,
         "AxisNames": ["lateral", "depth", "elevation"],
@@ -511,3 +443,4 @@ def _sidecar(parameters: Parameters, seed: int) -> dict[str, object]:
         "Seed": seed,
         "PhantomSeverity": parameters.severity,
     }
+    return Volume(voxels, (grid.voxel_mm,) * 3, sidecar), annotation
