@@ -78,9 +78,7 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
 def _read(path: Path) -> pd.DataFrame:
     """The valid predictions table of one file."""
     lines = _lines(path)
-    found = [
-        f"{path}, line {lines.index[f.row]}, {f.column}: found {f.found}, expected {f.expected}" for f in faults(lines)
-    ]
+    found = faults(lines, [f"{path}, line {line}" for line in lines.index])
     if found:
         raise InputError(listed(found))
     table = performance.validate(lines)

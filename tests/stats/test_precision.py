@@ -1,5 +1,7 @@
 """Sample sizes against simulated studies, and against themselves: what is needed has the power that was asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +24,7 @@ def test_the_papers_question_in_the_papers_numbers():
     table = clinical.sample_size(SEGMENTS, [0.68], [(0.68, 0.79)], EFFECTS)
     assert len(table) == 2 + 2 * 2
     row = table.query("question == 'AUC 0.79, not 0.68' and correlation == '0.5' and segments_are == 'independent'")
-    assert row["power_here"].item() == pytest.approx(roc.power_two(0.68, 0.79, 160, 208, 0.5))
+    assert row["power_here"].item() == pytest.approx(roc.Question(0.79, 0.68, 0.5).power(160, 208))
     assert row["patients_needed"].item() == np.ceil(row["segments_needed"].item() / EACH)
     # Four times the variance takes four times the segments, one more where it is rounded.
     needed = table.pivot(index=["question", "correlation"], columns="segments_are", values="segments_needed")
@@ -33,19 +35,18 @@ def test_what_is_needed_has_the_power_and_what_is_detectable_too():
     ratio = 208 / 160
     for row in clinical.sample_size(SEGMENTS, [0.6], [(0.68, 0.79)], EFFECTS).to_dict("records"):
         positives = row["segments_needed"] / (1 + ratio)
-        counts, effect = (positives, ratio * positives), {"design_effect": row["design_effect"]}
+        effect = row["design_effect"]
         if row["correlation"]:
-            power = roc.power_two(0.68, 0.79, *counts, float(row["correlation"]), **effect)
+            asked = roc.Question(0.79, 0.68, float(row["correlation"]), effect)
         else:
-            power = roc.power_one(0.6, *counts, **effect)
+            asked = roc.Question(0.6, design_effect=effect)
+        power = asked.power(positives, ratio * positives)
         assert 0.8 <= power < 0.81  # segments are whole
     for row in clinical.detectable(SEGMENTS, 0.68, EFFECTS).to_dict("records"):
-        effect = {"design_effect": row["design_effect"]}
+        asked = roc.Question(row["smallest_auc"], design_effect=row["design_effect"])
         if row["correlation"]:
-            power = roc.power_two(0.68, row["smallest_auc"], 160, 208, float(row["correlation"]), **effect)
-        else:
-            power = roc.power_one(row["smallest_auc"], 160, 208, **effect)
-        assert power == pytest.approx(0.8, abs=1e-6)
+            asked = replace(asked, reference=0.68, correlation=float(row["correlation"]))
+        assert asked.power(160, 208) == pytest.approx(0.8, abs=1e-6)
 
 
 def test_simulated_studies_find_as_often_as_promised():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -15,6 +15,7 @@ from mflib.base.errors import InputError
 from mflib.base.words import LABELS
 from mflib.stats import performance, reliability, roc
 from mflib.stats.performance.predictions import check_one_run, undefined
+from mflib.stats.roc import Question
 
 _NUMBERS = ("icc", "low", "high", "design_effect", "effective_segments")
 QUANTITIES = {"label": "infiltrated (yes/no)", "grade": "grade (0-3)"}
@@ -51,9 +52,7 @@ def clustering(segments: pd.DataFrame, predictions: pd.DataFrame | None = None) 
     if predictions is not None:
         runs = _one_run_each(predictions)
         rows += [_row(f"score: {name}", run["score"], run["participant_id"]) for name, run in runs.items()]
-    return pd.DataFrame(rows).astype(
-        dict.fromkeys(("icc", "low", "high", "design_effect", "effective_segments"), float)
-    )
+    return pd.DataFrame(rows).astype(dict.fromkeys(_NUMBERS, float))
 
 
 def design_effects(segments: pd.DataFrame) -> dict[str, float]:
@@ -175,32 +174,10 @@ def _counts(segments: pd.DataFrame) -> tuple[int, int, int]:
     return segments["participant_id"].nunique(), positives, negatives
 
 
-@dataclass(frozen=True)
-class _Question:
-    """Is this area not 0.5? Or, where there is a first one: do the two differ, with scores correlated by r?"""
-
-    area: float
-    first: float | None = None
-    r: float = 0.0
-
-    @property
-    def null(self) -> float:
-        return 0.5 if self.first is None else self.first
-
-    def row(self, question: str, name: str, effect: float) -> dict[str, object]:
-        """What every table says of it."""
-        correlated = "" if self.first is None else f"{self.r:g}"
-        return {"question": question, "correlation": correlated, "segments_are": name, "design_effect": effect}
-
-    def power(self, positives: float, negatives: float, effect: float) -> float:
-        if self.first is None:
-            return roc.power_one(self.area, positives, negatives, design_effect=effect)
-        return roc.power_two(self.first, self.area, positives, negatives, self.r, design_effect=effect)
-
-    def positives_needed(self, power: float, ratio: float, effect: float) -> float:
-        if self.first is None:
-            return roc.sample_size_one(self.area, power, ratio, design_effect=effect)
-        return roc.sample_size_two(self.first, self.area, power, ratio, self.r, design_effect=effect)
+def _row_of(asked: Question, question: str, name: str) -> dict[str, object]:
+    """What every table says of a question."""
+    correlated = "" if asked.reference is None else f"{asked.correlation:g}"
+    return {"question": question, "correlation": correlated, "segments_are": name, "design_effect": asked.design_effect}
 
 
 def sample_size(
@@ -208,7 +185,7 @@ def sample_size(
 ) -> pd.DataFrame:
     """Segments and patients needed to find an area, or a difference of two, and the power that this cohort has.
 
-    Two-sided tests at 0.05; formulas and sources in ``roc.power_one`` and ``roc.power_two``. Prevalence and segments
+    Two-sided tests at 0.05; formulas and sources in ``roc.Question``. Prevalence and segments
     per patient are the cohort's own.
 
     Parameters
@@ -228,15 +205,16 @@ def sample_size(
     """
     patients, positives, negatives = _counts(segments)
     ratio = negatives / positives
-    questions = [_Question(area) for area in areas]
-    questions += [_Question(second, first, r) for first, second in pairs for r in CORRELATIONS]
+    questions = [Question(area) for area in areas]
+    questions += [Question(second, first, r) for first, second in pairs for r in CORRELATIONS]
     rows = []
-    for asked, (name, effect) in product(questions, design_effects.items()):
-        needed = asked.positives_needed(WANTED, ratio, effect) * (1 + ratio)
-        row = asked.row(f"AUC {asked.area:g}, not {asked.null:g}", name, effect)
+    for question, (name, effect) in product(questions, design_effects.items()):
+        asked = replace(question, design_effect=effect)
+        needed = asked.positives_needed(WANTED, ratio) * (1 + ratio)
+        row = _row_of(asked, f"AUC {asked.area:g}, not {asked.null:g}", name)
         row |= {"segments_needed": int(np.ceil(needed))}
         row |= {"patients_needed": int(np.ceil(needed / (len(segments) / patients)))}
-        rows.append({**row, "power_here": asked.power(positives, negatives, effect)})
+        rows.append({**row, "power_here": asked.power(positives, negatives)})
     return pd.DataFrame(rows)
 
 
@@ -263,13 +241,12 @@ def detectable(segments: pd.DataFrame, reference: float, design_effects: Mapping
     if not 0.5 <= reference < _LARGEST_AREA:
         raise InputError(f"found a reference AUC of {reference}, expected at least 0.5 and below {_LARGEST_AREA}")
     _, *cases = _counts(segments)
-    questions = {_Question(_LARGEST_AREA): "one AUC, not 0.5"}
-    questions |= {_Question(_LARGEST_AREA, reference, r): f"a second AUC, above {reference:g}" for r in CORRELATIONS}
-    rows = [
-        {**asked.row(question, name, effect), **_smallest(asked, cases, effect)}
-        for asked, question in questions.items()
-        for name, effect in design_effects.items()
-    ]
+    questions = {Question(_LARGEST_AREA): "one AUC, not 0.5"}
+    questions |= {Question(_LARGEST_AREA, reference, r): f"a second AUC, above {reference:g}" for r in CORRELATIONS}
+    rows = []
+    for (asked, question), (name, effect) in product(questions.items(), design_effects.items()):
+        asked = replace(asked, design_effect=effect)
+        rows.append({**_row_of(asked, question, name), **_smallest(asked, cases)})
     return pd.DataFrame(rows)
 
 
@@ -290,21 +267,21 @@ def power_by_patients(
         ``segments_are``, ``design_effect``, ``patients``, ``power``, ``here``: True in the row of this cohort.
     """
     present, positives, negatives = _counts(segments)
-    asked = _Question(pair[1], pair[0], correlation)
     fewest = int(np.ceil(present / min(positives, negatives)))  # one segment of each class
     rows = []
     for (name, effect), patients in product(design_effects.items(), range(max(2, fewest), 4 * present + 1)):
-        power = asked.power(positives * patients / present, negatives * patients / present, effect)
+        asked = Question(pair[1], pair[0], correlation, effect)
+        power = asked.power(positives * patients / present, negatives * patients / present)
         row = {"segments_are": name, "design_effect": effect, "patients": patients, "power": power}
         rows.append({**row, "here": patients == present})
     return pd.DataFrame(rows)
 
 
-def _smallest(asked: _Question, cases: Sequence[int], effect: float) -> dict[str, object]:
+def _smallest(asked: Question, cases: Sequence[int]) -> dict[str, object]:
     """The smallest area above the null that is found with the power that is wanted."""
 
     def lacking(area: float) -> float:
-        return replace(asked, area=area).power(cases[0], cases[1], effect) - WANTED
+        return replace(asked, area=area).power(cases[0], cases[1]) - WANTED
 
     if lacking(_LARGEST_AREA) < 0:
         note = f"even an AUC of {_LARGEST_AREA} has a power of {lacking(_LARGEST_AREA) + WANTED:.2f}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,26 +16,6 @@ COLUMNS = [*KEY, *RUN, "fold", "y_true", "score", "threshold"]
 _ALLOWED = {"level": LEVELS, "lat": SIDES, "split": ("patient", "segment"), "y_true": (0, 1)}
 _SHOWN = 20  # faults spelled out in one message
 _LARGEST = 2**53  # from here on floats skip whole numbers
-
-
-@dataclass(frozen=True)
-class PredictionFault:
-    """One value that a predictions table may not hold.
-
-    Parameters
-    ----------
-    row : 0-based position
-    column : of the table, or "key"
-    found, expected : in words
-    """
-
-    row: int
-    column: str
-    found: str
-    expected: str
-
-    def __str__(self) -> str:
-        return f"row {self.row}, {self.column}: found {self.found}, expected {self.expected}"
 
 
 def models(predictions: pd.DataFrame) -> list[str]:
@@ -62,14 +41,14 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     absent = [column for column in COLUMNS if column not in predictions.columns]
     if absent or predictions.empty:
         raise InputError(f"found {len(predictions)} rows without the columns {absent}, expected rows with {COLUMNS}")
-    found = faults(predictions)
+    found = faults(predictions, [f"row {row}" for row in range(len(predictions))])
     if found:
-        raise InputError(f"{len(found)} faults in the predictions table:\n" + listed([str(f) for f in found]))
+        raise InputError(f"{len(found)} faults in the predictions table:\n" + listed(found))
     return _typed(predictions).astype({"repeat": int, "fold": int, "y_true": int})
 
 
-def faults(predictions: pd.DataFrame) -> list[PredictionFault]:
-    """Every value that a table with all ``COLUMNS`` may not hold, column by column."""
+def faults(predictions: pd.DataFrame, places: Sequence[str]) -> list[str]:
+    """Every value that a table with all ``COLUMNS`` may not hold, column by column, with the words for its row."""
     table = _typed(predictions)
     checks = {column: (np.isfinite(table[column]), "a finite number") for column in ("score", "threshold")}
     whole = {column: (table[column] % 1 == 0) & (table[column].abs() < _LARGEST) for column in ("repeat", "fold")}
@@ -77,15 +56,13 @@ def faults(predictions: pd.DataFrame) -> list[PredictionFault]:
     checks |= {column: (table[column].fillna("") != "", "a name") for column in ("participant_id", "model")}
     checks |= {column: (table[column].isin(allowed), f"one of {allowed}") for column, allowed in _ALLOWED.items()}
     found = [
-        PredictionFault(int(row), column, str(predictions[column].iloc[row]) or "nothing", expected)
+        f"{places[row]}, {column}: found {str(predictions[column].iloc[row]) or 'nothing'}, expected {expected}"
         for column, (right, expected) in checks.items()
         for row in np.flatnonzero(~right)
     ]
     doubled = np.flatnonzero(table.duplicated([*KEY, *RUN]))
-    return found + [
-        PredictionFault(int(row), "key", f"{table.loc[row, KEY].tolist()} again", "one row per model, split and repeat")
-        for row in doubled
-    ]
+    expected = "one row per model, split and repeat"
+    return found + [f"{places[n]}, key: found {table.loc[n, KEY].tolist()} again, expected {expected}" for n in doubled]
 
 
 def listed(lines: list[str]) -> str:

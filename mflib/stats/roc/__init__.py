@@ -11,4 +11,4 @@ from mflib.stats.roc.cases import (
     specificity_at,
     z_value,
 )
-from mflib.stats.roc.power import power_one, power_two, sample_size_one, sample_size_two
+from mflib.stats.roc.power import Question

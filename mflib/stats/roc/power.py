@@ -13,6 +13,8 @@ Obuchowski NA, Lieber ML, Wians FH. Clin Chem 2004;50:1118-1125.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
@@ -37,126 +39,79 @@ def hanley_mcneil(auc: ArrayLike, positives: float, negatives: float) -> Floats:
     return np.asarray(spread / (positives * negatives))
 
 
-def power_one(auc: float, positives: float, negatives: float, *, design_effect: float = 1.0) -> float:
-    """Power to find that an area is not 0.5 (Obuchowski, Lieber & Wians 2004, as R's pROC).
+@dataclass(frozen=True)
+class Question:
+    """Is an area not 0.5? Or, with a reference: do two areas on the same cases differ?
+
+    One area as Obuchowski, Lieber & Wians 2004, two as Obuchowski & McClish 1997, both as R's pROC. Two models' scores
+    are binormal with equal variances in both classes. As in pROC the variance of the reference stands for both areas
+    where they are taken as equal, so it matters which of the two that is.
 
     Parameters
     ----------
-    auc : the true area, in (0, 1); an area of 0.5 has half of alpha
-    positives, negatives : cases
-    design_effect : ratio of clustered to naive variance
-    """
-    _check_design(design_effect, auc)
-    _check_cases(positives, negatives)
-    null, true = _variances_one(auc, positives, negatives)
-    return _power(auc - 0.5, design_effect * null, design_effect * true)
-
-
-def sample_size_one(auc: float, power: float, ratio: float, *, design_effect: float = 1.0) -> float:
-    """Positives needed to find that an area is not 0.5 with the given power.
-
-    Parameters
-    ----------
-    auc : the true area, in (0, 1), not 0.5
-    power : wanted, between alpha and 1
-    ratio : negatives per positive
-    design_effect : ratio of clustered to naive variance
-
-    Returns
-    -------
-    float
-        Not rounded. The negatives needed are ``ratio`` times as many.
-    """
-    _check_design(design_effect, auc)
-    _check_wanted(power, ratio)
-    if auc == 0.5:
-        raise InputError("found an area of 0.5, expected one that differs from it")
-
-    null, true = _variances_one(auc, 1, ratio)
-    return _positives_needed(auc - 0.5, design_effect * null, design_effect * true, power)
-
-
-def power_two(
-    auc_first: float,
-    auc_second: float,
-    positives: float,
-    negatives: float,
-    correlation: float = 0.0,
-    *,
-    design_effect: float = 1.0,
-) -> float:
-    """Power to find that two areas on the same cases differ (Obuchowski & McClish 1997, as R's pROC).
-
-    Scores are binormal with equal variances in both classes. As in pROC the first area is the reference: its variance
-    stands for both where they are taken as equal, so the order of the areas matters.
-
-    Parameters
-    ----------
-    auc_first, auc_second : the true areas, in (0, 1)
-    positives, negatives : cases
+    area : the true area, in (0, 1)
+    reference : the true area of the other model, or None
     correlation : of the two models' scores within a class, taken as the same in both classes; 0 for areas on different
         cases, as many in each set
-    design_effect : ratio of clustered to naive variance of the difference
-
-    Raises
-    ------
-    InputError
-        A value outside its range, or a correlation so high that the variance of the difference is not positive.
+    design_effect : ratio of clustered to naive variance of the area, or of the difference
     """
-    _check_design(design_effect, auc_first, auc_second)
-    _check_cases(positives, negatives)
-    null, true = _variances_two(auc_first, auc_second, negatives / positives, correlation)
-    scale = design_effect / positives
-    return _power(auc_first - auc_second, scale * null, scale * true)
+
+    area: float
+    reference: float | None = None
+    correlation: float = 0.0
+    design_effect: float = 1.0
+
+    def __post_init__(self) -> None:
+        areas = [area for area in (self.reference, self.area) if area is not None]
+        if not all(0 < area < 1 for area in areas):
+            raise InputError(f"found areas {areas}, expected between 0 and 1")
+        if not 0 < self.design_effect < np.inf:
+            raise InputError(f"found design effect {self.design_effect}, expected above 0")
+
+    @property
+    def null(self) -> float:
+        """The area where there is nothing to find."""
+        return 0.5 if self.reference is None else self.reference
+
+    def power(self, positives: float, negatives: float) -> float:
+        """Power with so many cases; half of alpha where there is nothing to find.
+
+        Raises
+        ------
+        InputError
+            Less than one case of a class, or a correlation so high that the variance of the difference is not positive.
+        """
+        if not 1 <= positives < np.inf or not 1 <= negatives < np.inf:
+            raise InputError(f"found {positives} positives and {negatives} negatives, expected at least one of each")
+        null, true = self._variances(positives, negatives / positives)
+        reach = abs(self.area - self.null) - norm.isf(ALPHA / 2) * np.sqrt(null)
+        return float(norm.cdf(reach / np.sqrt(true)))
+
+    def positives_needed(self, power: float, ratio: float) -> float:
+        """Positives needed for a power between alpha and 1, not rounded, with ``ratio`` negatives for each."""
+        if not ALPHA < power < 1 or not 0 < ratio < np.inf:
+            raise InputError(f"found power {power}, ratio {ratio}; expected between {ALPHA} and 1, above 0")
+        if self.area == self.null:
+            raise InputError(f"found an area of {self.area} to tell from {self.null}, expected one that differs")
+        null, true = self._variances(1, ratio)
+        reach = norm.isf(ALPHA / 2) * np.sqrt(null) + norm.ppf(power) * np.sqrt(true)
+        return float(reach**2 / (self.area - self.null) ** 2)
+
+    def _variances(self, positives: float, ratio: float) -> tuple[float, float]:
+        """Variances of what is tested: where there is nothing to find, and in truth."""
+        if self.reference is None:
+            null, true = _variances_one(self.area, ratio)
+            return self.design_effect * (null / positives), self.design_effect * (true / positives)
+        null, true = _variances_two(self.reference, self.area, ratio, self.correlation)
+        scale = self.design_effect / positives
+        return scale * null, scale * true
 
 
-def sample_size_two(
-    auc_first: float,
-    auc_second: float,
-    power: float,
-    ratio: float,
-    correlation: float = 0.0,
-    *,
-    design_effect: float = 1.0,
-) -> float:
-    """Positives needed to find that two areas on the same cases differ with the given power.
-
-    Parameters
-    ----------
-    auc_first, auc_second, correlation, design_effect : as ``power_two``; the areas differ
-    power : wanted, between alpha and 1
-    ratio : negatives per positive
-
-    Returns
-    -------
-    float
-        Not rounded. The negatives needed are ``ratio`` times as many.
-    """
-    _check_design(design_effect, auc_first, auc_second)
-    _check_wanted(power, ratio)
-    if auc_first == auc_second:
-        raise InputError(f"found two areas of {auc_first}, expected different ones")
-    null, true = _variances_two(auc_first, auc_second, ratio, correlation)
-    return _positives_needed(auc_first - auc_second, design_effect * null, design_effect * true, power)
-
-
-def _power(difference: float, null: float, true: float) -> float:
-    """Power from the variances under the null hypothesis and in truth."""
-    return float(norm.cdf((abs(difference) - norm.isf(ALPHA / 2) * np.sqrt(null)) / np.sqrt(true)))
-
-
-def _positives_needed(difference: float, null: float, true: float, power: float) -> float:
-    """Positives that give the power, from the variances of one."""
-    reach = norm.isf(ALPHA / 2) * np.sqrt(null) + norm.ppf(power) * np.sqrt(true)
-    return float(reach**2 / difference**2)
-
-
-def _variances_one(auc: float, positives: float, negatives: float) -> tuple[float, float]:
-    """Variance of an area where the true one is 0.5, and where it is as given."""
+def _variances_one(auc: float, ratio: float) -> tuple[float, float]:
+    """Variance of an area, times the number of positives: where the true one is 0.5, and where it is as given."""
     a = 1.414 * norm.ppf(auc)  # the paper's digits, as in pROC
-    k = negatives / positives
-    true = 0.0099 * np.exp(-(a**2) / 2) * ((5 * a**2 + 8) + (a**2 + 8) / k)
-    return 0.0792 * (1 + 1 / k) / positives, float(true) / positives
+    true = 0.0099 * np.exp(-(a**2) / 2) * ((5 * a**2 + 8) + (a**2 + 8) / ratio)
+    return 0.0792 * (1 + 1 / ratio), float(true)
 
 
 def _variances_two(first: float, second: float, ratio: float, correlation: float) -> tuple[float, float]:
@@ -197,20 +152,3 @@ def _slopes(a: float) -> tuple[float, float]:
     """Derivatives of the area by the distance of the classes and by the ratio of their spreads."""
     by_distance = float(np.exp(-(a**2) / 4) / np.sqrt(4 * np.pi))
     return by_distance, -by_distance * a / 2
-
-
-def _check_design(design_effect: float, *areas: float) -> None:
-    if not all(0 < area < 1 for area in areas):
-        raise InputError(f"found areas {list(areas)}, expected between 0 and 1")
-    if not 0 < design_effect < np.inf:
-        raise InputError(f"found design effect {design_effect}, expected above 0")
-
-
-def _check_cases(positives: float, negatives: float) -> None:
-    if not 1 <= positives < np.inf or not 1 <= negatives < np.inf:
-        raise InputError(f"found {positives} positives and {negatives} negatives, expected at least one of each")
-
-
-def _check_wanted(power: float, ratio: float) -> None:
-    if not ALPHA < power < 1 or not 0 < ratio < np.inf:
-        raise InputError(f"found power {power}, ratio {ratio}; expected between {ALPHA} and 1, above 0")
