@@ -334,8 +334,7 @@ def compare(
     elif out is None:
         comparing.show(comparison, Console(highlight=False))
     else:
-        for path in written:
-            typer.echo(str(path))
+        typer.echo("\n".join(map(str, written)))
 
 
 @app.command()
@@ -377,6 +376,5 @@ def exercises(
     """Write the pitfalls laboratory for students: without the solutions of its exercises, and with them beside."""
     from mflib.study.page import write_exercises
 
-    written = write_exercises(folder, force=force)
-    for path in written:
+    for path in write_exercises(folder, force=force):
         typer.echo(str(path))

@@ -94,6 +94,7 @@ def make(
         splitter = _splitter(split, stratified=shuffle < SHUFFLES // 2)
         folds = _attempt(y, units, n_folds, splitter, seeds, needed)
         if folds is not None:
+            _check_disjoint(folds, units)
             return [replace(fold, repeat=repeat, split=split) for fold in folds]
     raise InputError(f"{_found(y, units, n_folds, split)} None of {SHUFFLES} shuffles gave both to every part.")
 
@@ -279,3 +280,11 @@ def _splitter(split: str, *, stratified: bool) -> Splitter:
 
 def _both(y: NDArray[np.int64]) -> bool:
     return bool(0 < y.sum() < y.size)
+
+
+def _check_disjoint(folds: Sequence[Fold], units: NDArray[np.int64]) -> None:
+    """Rule 1 of the study, looked at rather than taken for granted."""
+    for fold in folds:
+        parts = [set(units[positions].tolist()) for positions in (fold.train, fold.validation, fold.test)]
+        if sum(map(len, parts)) != len(set.union(*parts)):
+            raise InputError(f"{fold} has a patient in two parts; report this as a bug")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mflib.data.cohort import Cohort
 from mflib.data.volume import Annotation
 from mflib.models.dcnn import compute
 from mflib.stats import clinical, performance
-from mflib.stats.performance.predictions import with_interval
+from mflib.stats.performance.predictions import COLUMNS, with_interval
 from mflib.study import kept
 from mflib.study.applicability import Applicability
 from mflib.study.predict import LEARNT, VERDICTS, ModelResult, Models, load, look
@@ -80,10 +80,9 @@ def score_cohort(models: Models, cohort: Cohort, *, workers: int, scheduler: str
     for n, outcome in _outcomes(models, items, workers, scheduler):
         if not isinstance(outcome, Exception):
             done[n] = outcome
-        elif isinstance(outcome, FileError):
-            failures[n] = str(outcome)
         else:
-            failures[n] = f"{type(outcome).__name__}: {outcome}"
+            expected = isinstance(outcome, FileError)
+            failures[n] = str(outcome) if expected else f"{type(outcome).__name__}: {outcome}"
         progress.advance(note=f"{len(failures)} failed" if failures else "")
     if not done:
         raise FileError(f"no segment of {cohort.name} could be assessed; the first: {failures[min(failures)]}")
@@ -125,21 +124,19 @@ def _gathered(
 ) -> External:
     """The tables, in the order of the segments."""
     keys, order = segments[KEY].to_dict("records"), sorted(done)
-    scored, probable, applicable, features = [], [], [], []
+    scored, applicable, features = [], [], []
     for n in order:
         results, verdict = done[n]
-        for name, result in results.items():
-            label = {"y_true": int(segments["label"].iloc[n]), "score": result.score, "threshold": result.threshold}
-            scored.append({**keys[n], "model": name, "split": "patient", "repeat": 0, "fold": 0, **label})
-            said = {"probability": result.probability, "low": result.low, "high": result.high}
-            probable.append({**keys[n], "model": name, **said})
+        segment = {**keys[n], "split": "patient", "repeat": 0, "fold": 0, "y_true": int(segments["label"].iloc[n])}
+        scored += [segment | asdict(result) for result in results.values()]
         told = {"verdict": verdict.verdict, "distance": verdict.distance, "percentile": verdict.percentile}
         applicable.append({**keys[n], **told, "reasons": " ".join(verdict.reasons)})
         features.append(verdict.features[verdict.features["outside"]].assign(**keys[n]))
     columns = [*KEY, "feature", "value", "low", "high", "outside"]
+    scores, probability = pd.DataFrame(scored), ["probability", "low", "high"]
     return External(
-        predictions=pd.DataFrame(scored),
-        probabilities=pd.DataFrame(probable).astype(dict.fromkeys(("probability", "low", "high"), float)),
+        predictions=scores[COLUMNS],
+        probabilities=scores[[*KEY, "model", *probability]].astype(dict.fromkeys(probability, float)),
         applicability=pd.DataFrame(applicable),
         features=pd.concat(features, ignore_index=True)[columns],
         failures=pd.DataFrame([{**keys[n], "reason": failures[n]} for n in sorted(failures)], columns=[*KEY, "reason"]),

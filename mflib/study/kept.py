@@ -86,7 +86,7 @@ def keep_forest(
     reference |= _recordings(cohort, profile.preprocessing)
     content = _common(forest.NAME, result.predictions, cohort, profile, folds)
     content |= {"settings": asdict(profile.texture), "reference": reference}
-    _write(manifest, content)
+    files.write_text(manifest, json.dumps(content, allow_nan=False) + "\n")
 
 
 def keep_network(result: NetworkResult, cohort: Cohort, profile: Profile, folder: Path) -> None:
@@ -104,7 +104,8 @@ def keep_network(result: NetworkResult, cohort: Cohort, profile: Profile, folder
         folds.append(_fold(int(str(number)), path, float(of_fold["threshold"].iloc[0])))
     content = _common(MODEL, result.predictions, cohort, profile, folds)
     settings = {name: value for name, value in asdict(profile.network).items() if name != "weights"}
-    _write(manifest, content | {"settings": settings | {"pretrained": "none", "frozen": False}})
+    content |= {"settings": settings | {"pretrained": "none", "frozen": False}}
+    files.write_text(manifest, json.dumps(content, allow_nan=False) + "\n")
 
 
 def arrays(model: RandomForestClassifier) -> dict[str, NDArray[Any]]:
@@ -160,14 +161,13 @@ def _common(
 ) -> dict[str, Any]:
     """What manifests of both models hold."""
     first = predictions[predictions["repeat"] == 0]
-    run = {"split": profile.split, "n_folds": profile.n_folds, "seed": profile.seed}
     return {
         "format": FORMAT,
         "model": model,
         "made_with": {"mflib": version("mflib"), "commit": made_by.commit(), "sources": sources(model)},
         "versions": versions(),
         "cohort": {"name": cohort.name, "synthetic": cohort.synthetic},
-        "run": run,
+        "run": {"split": profile.split, "n_folds": profile.n_folds, "seed": profile.seed},
         "preprocessing": asdict(profile.preprocessing),
         "folds": list(folds),
         "predictions": first[[*KEY, "fold", "y_true", "score", "threshold"]].to_dict("list"),
@@ -208,7 +208,3 @@ def _fold(number: int, path: Path, threshold: float) -> dict[str, Any]:
 def _rounded(values: pd.Series) -> list[float | None]:
     """To six digits, which is more than a range of values needs; None for what is missing."""
     return [None if np.isnan(value) else float(f"{value:.{DIGITS}g}") for value in values.to_numpy(float)]
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    files.write_text(path, json.dumps(content, allow_nan=False) + "\n")

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 from torch import Tensor, nn
 
-from mflib.base.errors import FileError, InputError
+from mflib.base.errors import FileError
 from mflib.base.settings import STRICT, build
 from mflib.data.preprocess import GainSettings
 from mflib.models import forest
@@ -169,7 +169,12 @@ def read(artifacts: Path, model: str) -> Manifest:
             raise FileError(f"found {found}, expected format {kept.FORMAT} of {model}; make the report again")
         manifest = build(Manifest, content, "a stored model")
         _check_versions(manifest)
-        _ = manifest.table, manifest.reference and reference(manifest)
+        # What follows from it is made here once, so that every fault of it names the file.
+        _ = manifest.table
+        if model == forest.NAME:
+            _ = reference(manifest), texture_settings(manifest)
+        else:
+            network_settings(manifest)
     except (ValueError, TypeError, ArithmeticError, RecursionError) as error:  # what nobody has bounded leads to
         # It may repeat what somebody has written to move the cursor of a terminal, at any length.
         said = "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(error)[:2000])
@@ -369,25 +374,17 @@ def texture_settings(manifest: Manifest) -> bank.TextureSettings:
     names = [name for fold in manifest.folds for name in fold.features]
     found = [(int(match[1]), int(match[2])) for name in names if (match := GLCM.fullmatch(name))]
     grid = {"levels": sorted({levels for levels, _ in found}), "steps": sorted({step for _, step in found})}
-    settings: bank.TextureSettings = _built(bank.TextureSettings, manifest.settings | grid, "texture")
-    return settings
+    return build(bank.TextureSettings, manifest.settings | grid, "the stored texture")
 
 
 def network_settings(manifest: Manifest) -> NetworkSettings:
     """The network's settings; one that would fill the memory is refused before its weights are even looked at."""
-    settings: NetworkSettings = _built(NetworkSettings, manifest.settings, "network")
+    settings = build(NetworkSettings, manifest.settings, "the stored network")
     if max(settings.size) > LARGEST_INPUT or (settings.width or 1) > WIDEST:
         found = f"an input of {settings.size} voxels and width {settings.width}"
         raise FileError(f"found {found}, expected at most {LARGEST_INPUT} along each axis and width {WIDEST}")
     # Batches of one, and no gradients that rounding could spoil: only precision and architecture matter here.
     return replace(settings, batch=1)
-
-
-def _built(kind: Any, values: dict[str, Any], of: str) -> Any:
-    try:
-        return build(kind, values, f"the stored {of}")
-    except InputError as error:
-        raise FileError(str(error)) from error
 
 
 def read_network(name: str, content: bytes, settings: NetworkSettings) -> nn.Module:
@@ -432,13 +429,7 @@ def _check_parts(name: str, content: bytes) -> None:
 
 
 def _check_kinds(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are no plain numbers in memory: of no device, sparse, nested, quantised, or wider ones.
-
-    Raises
-    ------
-    FileError
-        With the first of them.
-    """
+    """Refuse tensors that are no plain numbers in memory: of no device, sparse, nested, quantised, or wider ones."""
     for key, value in state.items():
         plain = not value.is_nested and value.layout is torch.strided and value.device.type == "cpu"
         if not plain or value.is_quantized or value.dtype is not own.get(key, value).dtype:

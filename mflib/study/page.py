@@ -76,7 +76,7 @@ class _Renderer(IPythonRenderer):
     def heading(self, text: str, level: int, **attributes: Any) -> str:
         """The page has the h1."""
         plain = Markup(text).striptags()
-        entry = Heading(f"{self.step}-{_slug(plain)}", plain)
+        entry = Heading(f"{self.step}-{re.sub('[^a-z0-9]+', '-', plain.lower()).strip('-')}", plain)
         self.found.append((level, entry))
         name = f"h{min(level + 1, 6)}"
         return f'<{name} id="{entry.id}">{text}</{name}>\n'
@@ -161,10 +161,6 @@ def _highlighting() -> str:
     dark = HtmlFormatter(style="github-dark").get_style_defs(".highlight")
     plain = re.compile(r"^(\.highlight \{|pre \{|td\.linenos|span\.linenos).*$", re.MULTILINE)
     return plain.sub("", light) + "@media (prefers-color-scheme: dark) {" + plain.sub("", dark) + "}"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 EXERCISE_SOURCE = NOTEBOOKS / "07_pitfalls.ipynb"

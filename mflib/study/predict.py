@@ -137,15 +137,14 @@ class Ensemble:
 
     def results(self, texture: pd.Series, voxels: Input) -> dict[str, ModelResult]:
         """What both ensembles say of one region: of `complete`, and of the network's input."""
-        scores = {
-            forest.NAME: [
-                float(trees.scores(texture[list(fold.features)].to_numpy(float)[None])[0])
-                for fold, trees in self.forests
-            ],
-            MODEL: network_scores([model for _, model in self.networks], voxels, self.network),
+        of_trees = [
+            float(trees.scores(texture[list(fold.features)].to_numpy(float)[None])[0]) for fold, trees in self.forests
+        ]
+        of_networks = network_scores([model for _, model in self.networks], voxels, self.network)
+        return {
+            forest.NAME: self._together(forest.NAME, of_trees, [fold for fold, _ in self.forests]),
+            MODEL: self._together(MODEL, of_networks, [fold for fold, _ in self.networks]),
         }
-        folds = {forest.NAME: [fold for fold, _ in self.forests], MODEL: [fold for fold, _ in self.networks]}
-        return {name: self._together(name, found, folds[name]) for name, found in scores.items()}
 
     def saliency(self, voxels: Input, towards: int, region: Region) -> Input:
         """Mean of the networks' Grad-CAMs towards a call, on the voxels of the region."""
@@ -173,6 +172,7 @@ def network_scores(models: list[nn.Module], voxels: Input, settings: NetworkSett
 
 
 LEARNT = "The models have learnt from this very volume, so what they say of it is no test."
+SEEN_PATIENTS = "The models were judged on segments of patients that they had seen: they look better than they are."
 # Of what a sidecar says, so much is repeated.
 WORD = 60
 
@@ -222,14 +222,10 @@ class Models:
         except FileError as error:
             raise FileError(f"{name}: {error}" if name else str(error)) from error
         saliency = self.scorers.saliency(found.voxels, found.results[MODEL].called, found.region)
-        notices = (*remarks(self.scorers.seen, volume), *self._warnings())
+        notices = remarks(self.scorers.seen, volume)
+        if self.profile["Split"] != "by patient":
+            notices += (SEEN_PATIENTS,)
         return Assessment(name, volume, annotation, found.region, found.results, found.applicability, saliency, notices)
-
-    def _warnings(self) -> tuple[str, ...]:
-        """What a reader must know of the models themselves."""
-        if self.profile["Split"] == "by patient":
-            return ()
-        return ("The models were judged on segments of patients that they had seen: they look better than they are.",)
 
 
 @dataclass(frozen=True, eq=False)

@@ -190,23 +190,20 @@ def claim(folder: Path) -> None:
 
 
 def written_by_report(folder: Path) -> bool:
-    """Whether this process is a report's, or a kernel of it, and this folder is its run."""
-    return os.environ.get(WRITER) == str(folder.resolve())
-
-
-def refuse_report(folder: Path) -> None:
-    """Refuse a folder that is a report's run.
+    """Whether this process is a report's, or a kernel of it, and this folder is its run.
 
     Raises
     ------
     InputError
-        In two lines: what the folder is, and what to give instead.
+        It is the run of a report, and this process is none: what the folder is, and what to give instead.
     """
-    if (folder / MARK).exists():
+    here = os.environ.get(WRITER) == str(folder.resolve())
+    if not here and (folder / MARK).exists():
         raise InputError(
             f"The folder {folder.name} is the run of a report, and only mflib report writes into it.\n"
             "Leave run empty for the playground beside it, or name another folder."
         )
+    return here
 
 
 def notebook() -> str:

@@ -94,7 +94,6 @@ class Study:
         report = profiles.report_folder(name, chosen)
         folder = ROOT / run if run else profiles.playground(report)
         if not profiles.written_by_report(folder):
-            profiles.refuse_report(folder)
             folder = profiles.variant(folder, changes)
         return cls(chosen, name, folder.resolve(), changes)
 

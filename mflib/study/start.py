@@ -67,20 +67,19 @@ def run(profile: str = "quick", cohort: str = "") -> Markdown:
 def environment() -> Markdown:
     """Whether the packages are those that the lock pins, and what this machine has."""
     pins = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
-    installed = {dist.metadata["Name"].lower().replace("_", "-"): dist.version for dist in metadata.distributions()}
-    here = {name: installed.get(name.replace("_", "-")) for name, _ in pins}
-    differs = [f"{name} {here[name] or 'missing'} (pinned {pin})" for name, pin in pins if _release(here[name]) != pin]
+    # Without the build that a version names: a CPU wheel of torch is the same release.
+    here = {
+        dist.metadata["Name"].lower().replace("_", "-"): dist.version.partition("+")[0]
+        for dist in metadata.distributions()
+    }
+    found = [(name, pin, here.get(name.replace("_", "-"), "missing")) for name, pin in pins]
+    differs = [f"{name} {release} (pinned {pin})" for name, pin, release in found if release != pin]
     packages = f"{len(differs)} of {len(pins)} differ from the pins: {', '.join(differs)}" if differs else "as pinned"
     machine = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made_by.machine().items())
     free = f"{shutil.disk_usage(ROOT).free / 2**30:.0f} GB"
     graphics = "found" if shutil.which("nvidia-smi") else "none found: the network trains on the processor"
     rows = [("packages", packages), ("machine", machine), ("disk free", free), ("graphics card", graphics)]
     return Markdown("\n".join(["| | |", "|:--|:--|", *(f"| {name} | {said} |" for name, said in rows)]))
-
-
-def _release(version: str | None) -> str | None:
-    """A version without the build that it names: a CPU wheel of torch is the same release."""
-    return version and version.partition("+")[0]
 
 
 def _below_root(path: Path) -> str:

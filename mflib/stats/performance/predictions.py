@@ -58,9 +58,9 @@ def faults(predictions: pd.DataFrame, places: Sequence[str]) -> list[str]:
     found = [
         f"{places[row]}, {column}: found {str(predictions[column].iloc[row]) or 'nothing'}, expected {expected}"
         for column, (right, expected) in checks.items()
-        for row in np.flatnonzero(~right)
+        for row in np.flatnonzero(~right).tolist()
     ]
-    doubled = np.flatnonzero(table.duplicated([*KEY, *RUN]))
+    doubled = np.flatnonzero(table.duplicated([*KEY, *RUN])).tolist()
     expected = "one row per model, split and repeat"
     return found + [f"{places[n]}, key: found {table.loc[n, KEY].tolist()} again, expected {expected}" for n in doubled]
 
