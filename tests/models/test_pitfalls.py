@@ -59,7 +59,7 @@ class Simulated(Cohort):
 def cohort_with_volumes() -> Cohort:
     segments = WHOLE[[*KEY, "label"]].assign(path=WHOLE[KEY].agg("_".join, axis=1))
     nothing = pd.DataFrame()
-    tables = dict.fromkeys(("participants", "clinical", "grades", "annotations", "patients", "flow"), nothing)
+    tables = dict.fromkeys(("participants", "clinical", "grades", "patients", "flow"), nothing)
     return Simulated(root=Path(), name="", synthetic=True, segments=segments, **tables)
 
 
