@@ -222,8 +222,10 @@ def _check_not_flat(grey: NDArray[np.uint8]) -> None:
 
 def _width(voxels: NDArray[np.uint8]) -> type[np.unsignedinteger]:
     """The narrowest type of bin that no pair of grey levels can overflow."""
-    # No pair of levels can occur more often at one offset than one of them does.
-    return np.uint16 if np.bincount(voxels.ravel()).max() < 2**16 else np.uint32
+    # No pair of levels can occur more often at one offset than one of them does. Counted plane by plane, since bincount
+    # makes eight bytes of each voxel.
+    counts = np.sum([np.bincount(plane.ravel(), minlength=256) for plane in voxels], axis=0)
+    return np.uint16 if counts.max() < 2**16 else np.uint32
 
 
 def _laid_out(
