@@ -52,12 +52,14 @@ def acquisition_days(root: Path) -> tuple[dict[str, float], list[str]]:
         if not {"filename", "acq_time"} <= set(scans.header):
             notes.append(f"{name}: no columns filename and acq_time")
             continue
-        for row in scans.rows.values():
+        for number, row in scans.rows.items():
             cells = dict(zip(scans.header, row, strict=False))
-            said = cells.get("acq_time", "")
+            said, filename = cells.get("acq_time", ""), cells.get("filename", "")
             moment = pd.to_datetime(said, format="ISO8601", errors="coerce", utc=True)
-            if not pd.isna(moment):
-                found[f"{path.parent.name}/{cells['filename']}"] = moment
+            if not filename:
+                notes.append(f"{name}, row {number}: found no filename, expected one")
+            elif not pd.isna(moment):
+                found[f"{path.parent.name}/{filename}"] = moment
             elif said.lower() not in MISSING:
                 notes.append(f"{name}: {said!r} is no time such as 2026-03-01T09:30:00")
     first = min(found.values(), default=None)

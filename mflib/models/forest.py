@@ -179,7 +179,7 @@ def choose(
     others : columns that go into every forest
     labels : (n,) 0 or 1
     inner : positions to learn from and held out, of each inner fold
-    settings : leaf sizes, trees of the inner forests, class weights
+    settings : leaf sizes, trees of the inner forests
     seed : of the inner forests
     """
     separation = held_out_separation(texture, grid, labels, inner)

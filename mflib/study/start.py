@@ -54,14 +54,14 @@ def run(profile: str = "quick", cohort: str = "") -> Markdown:
     """
     chosen, name = chosen_by_hand(profile, cohort), Path(profile).stem
     folder = report_folder(name, chosen)
+    where = _below_root(chosen.cohort_folder)
     if not chosen.cohort_folder.is_dir():
-        return Markdown(f"**No cohort** in `{_below_root(chosen.cohort_folder)}`: `make report` simulates one.")
+        makes = f"`mflib phantom {where}` simulates one, `mflib import` makes one of scanner files"
+        return Markdown(f"**No cohort** in `{where}`: {makes}.")
     page = folder / "report.html"
     if page.exists():
         return Markdown(f"**A report stands**: [`{_below_root(page)}`](../{_below_root(page)}).")
-    given = f" --cohort {cohort}" if cohort else ""
-    command = f"mflib report --profile {name}{given}"
-    return Markdown(f"**No report yet** of `{_below_root(chosen.cohort_folder)}`: `{command}` makes it.")
+    return Markdown(f"**No report yet** of `{where}`: `mflib report --profile {name} --cohort {where}` makes it.")
 
 
 def environment() -> Markdown:

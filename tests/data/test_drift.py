@@ -79,7 +79,7 @@ def test_days_come_from_the_scans_tables(make_cohort: Callable[..., Path]) -> No
         f"filename\tacq_time\n{name.format(1)}\t1925-03-02T09:00:00\nus/other.nii.gz\tyesterday\nus/b.nii.gz\tn/a\n"
     )
     (root / "sub-002" / "sub-002_scans.tsv").write_text(
-        f"filename\tacq_time\n{name.format(2)}\t1925-03-03T23:00:00+02:00\n"
+        f"acq_time\tfilename\n1925-03-03T23:00:00+02:00\t{name.format(2)}\n1925-03-03T23:00:00+02:00\n"
     )
     (root / "sub-003" / "sub-003_scans.tsv").write_text("filename\n" + name.format(3) + "\n")
     measured = quality.measure(cohort.read_folder(root), progress=False)
@@ -88,6 +88,7 @@ def test_days_come_from_the_scans_tables(make_cohort: Callable[..., Path]) -> No
     assert measured.table["day"].count() == 2
     assert measured.notes == [
         "sub-001/sub-001_scans.tsv: 'yesterday' is no time such as 2026-03-01T09:30:00",
+        "sub-002/sub-002_scans.tsv, row 3: found no filename, expected one",
         "sub-003/sub-003_scans.tsv: no columns filename and acq_time",
     ]
     assert "1925" not in measured.table.to_csv()  # when a patient came is nobody else's business

@@ -174,7 +174,7 @@ def test_a_study_shows_the_settings_that_its_notebook_uses(monkeypatch: pytest.M
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     study = Study.open()
     assert "forest.trees" in study._repr_html_() and "pitfalls.trees" in study._repr_html_()
-    monkeypatch.setenv("JPY_SESSION_NAME", "/home/somebody/notebooks/07_pitfalls.ipynb")
+    monkeypatch.setenv("JPY_SESSION_NAME", "notebooks/07_pitfalls.ipynb")
     assert "pitfalls.trees" in study._repr_html_() and "forest.trees" not in study._repr_html_()
     monkeypatch.setenv("JPY_SESSION_NAME", "08_published_figures.ipynb")
     assert "preprocessing.bright" not in study._repr_html_() and '<th scope="row">seed</th>' in study._repr_html_()

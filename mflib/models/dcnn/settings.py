@@ -58,7 +58,6 @@ class NetworkSettings:
     precision : "bfloat16" computes the steps so where rounding is harmless; one batch is held against float32 first
     seed : of the first weights, the order of the volumes and what is changed in them
     workers : folds trained at a time on CPUs, one thread each; with GPUs it is one on each
-
     """
 
     depth: Depth = "small"

@@ -169,8 +169,8 @@ def train(
     if unfinished and scheduler:
         _follow(_on_cluster(source, unfinished, scheduler), unfinished, epochs, watch)
     elif unfinished:
-        todo = [task for task, _ in unfinished]
-        with closing(train_all(todo, places(todo[0].settings))) as messages:
+        of_them = [task for task, _ in unfinished]
+        with closing(train_all(of_them, places(of_them[0].settings))) as messages:
             _follow(messages, unfinished, epochs, watch)
     results = [read_result(task.folder, key) for task, key in zip(tasks, keys, strict=True)]
     lost = [str(task.fold) for task, result in zip(tasks, results, strict=True) if result is None]
