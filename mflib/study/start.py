@@ -42,7 +42,7 @@ def _promised(step: str) -> tuple[str, str]:
     text = "".join(cells[0]["source"])
     found = {name: re.search(rf"\*\*{name}\.\*\* (.+?)(?:\n\n|$)", text, re.DOTALL) for name in ("Question", "Minutes")}
     question, minutes = (" ".join(match[1].split()) if match else "" for match in found.values())
-    return question, minutes.partition(" ")[0]
+    return question, minutes.partition(" on ")[0]
 
 
 def run(profile: str = "quick", cohort: str = "") -> Markdown:
