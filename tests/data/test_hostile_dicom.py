@@ -100,6 +100,18 @@ def test_a_compressed_frame_larger_than_declared_is_refused(tmp_path: Path, synt
         read(path)
 
 
+def test_a_frame_of_a_thousand_components_is_refused(tmp_path: Path) -> None:
+    path = files.affiniti(tmp_path / "a.dcm", VOXELS, SPACING, syntax=files.JPEG2000Lossless)
+    ds = pydicom.dcmread(path)
+    frames = [bytearray(f) for f in generate_frames(ds.PixelData, number_of_frames=9)]
+    at = frames[4].index(b"\xff\x4f\xff\x51") + 40
+    frames[4][at : at + 2] = struct.pack(">H", 1000)
+    ds.PixelData = encapsulate([bytes(f) for f in frames])
+    files.write(path, ds, files.JPEG2000Lossless)
+    with pytest.raises(FileError, match="frame 5 has 1000 components, expected 1 or 3"):
+        read(path)
+
+
 @pytest.mark.usefixtures("little_memory")
 @pytest.mark.parametrize("length", [0, 7, 70008])
 def test_a_picture_behind_the_boxes_of_a_jp2_file_is_not_looked_for(tmp_path: Path, length: int) -> None:

@@ -19,7 +19,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import libjpeg
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import config, dcmread, uid
@@ -215,7 +214,10 @@ def _refuse_bomb(path: Path) -> None:
 
 
 JPEG, JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
+# Start-of-frame markers: all of C0-CF but Huffman tables, a reserved one and arithmetic conditioning; F7 is JPEG-LS.
+START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 SLACK = 2**16
+MOST_COMPONENTS = 4
 
 
 def check_codestream(code: bytes, stored: PixelLayout, frame: int) -> None:
@@ -236,13 +238,28 @@ def check_codestream(code: bytes, stored: PixelLayout, frame: int) -> None:
     if not code.startswith(start):
         raise FileError(f"frame {frame} does not begin as {syntax.name} does (PS3.5 A.4): damaged, or another kind")
     if start == JPEG:
-        declared = libjpeg.get_parameters(code)
-        height, width = declared["rows"], declared["columns"]
+        height, width = _jpeg_size(code)
     else:
         right, bottom, left, top = struct.unpack_from(">4I", code, 8)
         height, width = bottom - top, right - left
+        (components,) = struct.unpack_from(">H", code, 40)
+        if components > MOST_COMPONENTS:
+            raise FileError(f"frame {frame} has {components} components, expected 1 or 3")
     if (height, width) != (rows, columns):
         raise FileError(f"frame {frame} unpacks to {height} x {width} pixels, its file declares {rows} x {columns}")
+
+
+def _jpeg_size(code: bytes) -> tuple[int, int]:
+    """Rows and columns from the start-of-frame segment; libjpeg would unpack the whole frame to tell them."""
+    at = 2
+    while at + 9 <= len(code) and code[at] == 0xFF:
+        marker, length = code[at + 1], int.from_bytes(code[at + 2 : at + 4], "big")
+        if marker in START_OF_FRAME:
+            rows, columns = struct.unpack_from(">2H", code, at + 5)
+            return rows, columns
+        # A marker may be preceded by any number of fill bytes.
+        at += 1 if marker == 0xFF else 2 + length
+    raise FileError("a JPEG frame does not say its size: damaged or cut short")
 
 
 SAMPLES = {
