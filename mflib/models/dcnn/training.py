@@ -34,7 +34,7 @@ from mflib.models.dcnn.fold import merit
 from mflib.models.dcnn.inputs import RESULT, WEIGHTS, Epoch, FoldResult, Source, Task, Volumes, prepare, read_result
 from mflib.models.dcnn.settings import MODEL, NetworkSettings, describe_weights, find_weights
 from mflib.models.folds import Fold
-from mflib.stats.performance.metrics import youden_threshold
+from mflib.stats.performance.probability import Frozen, freeze
 
 UNTOLD = -1
 # Two threads on small networks only wait for each other, actively, on cores that other folds need. The cuBLAS
@@ -54,6 +54,7 @@ class NetworkResult:
     folders : of the folds, in their order; each holds ``weights.pt``
     inputs : the volumes as the network saw them, in the order of the segments
     made : repeat, fold, weights (what it started from), computed (device, precision, threads)
+    frozen : threshold and scale of each fold, from its validation part
     """
 
     predictions: pd.DataFrame
@@ -61,6 +62,7 @@ class NetworkResult:
     folders: list[Path]
     inputs: Volumes
     made: pd.DataFrame
+    frozen: list[Frozen]
 
 
 def out_of_fold(
@@ -100,7 +102,8 @@ def out_of_fold(
     epochs = {(fold.repeat, fold.number): result.history for fold, result in zip(folds, results, strict=True)}
     history = _history(epochs).assign(split=folds[0].split)
     table, record = predictions(source, folds, results), made(folds, results, settings)
-    return NetworkResult(table, history, [task.folder for task in planned], inputs, record)
+    folders, scales = [task.folder for task in planned], frozen(source, folds, results)
+    return NetworkResult(table, history, folders, inputs, record, scales)
 
 
 def made(folds: Sequence[Fold], results: Sequence[FoldResult], settings: NetworkSettings) -> pd.DataFrame:
@@ -125,13 +128,18 @@ def tasks(
 def predictions(
     source: Source, folds: Sequence[Fold], results: Sequence[FoldResult], model: str = MODEL
 ) -> pd.DataFrame:
-    """The predictions table of all folds, each with the threshold of its validation part."""
+    """The predictions table of all folds, each with threshold and scale of its validation part."""
     segments, labels = source.cohort.segments, source.labels
-    parts = []
-    for fold, result in zip(folds, results, strict=True):
-        threshold = youden_threshold(labels[fold.validation], result.validation)
-        parts.append(division.predictions(fold, segments, labels, np.asarray(result.test), model, threshold))
+    parts = [
+        division.predictions(fold, segments, labels, np.asarray(result.test), model, scale)
+        for fold, result, scale in zip(folds, results, frozen(source, folds, results), strict=True)
+    ]
     return pd.concat(parts, ignore_index=True)
+
+
+def frozen(source: Source, folds: Sequence[Fold], results: Sequence[FoldResult]) -> list[Frozen]:
+    """Threshold and scale of each fold, from its validation part."""
+    return [freeze(source.labels[f.validation], r.validation) for f, r in zip(folds, results, strict=True)]
 
 
 def _history(epochs: dict[tuple[int, int], list[Epoch]]) -> pd.DataFrame:
