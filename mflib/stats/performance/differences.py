@@ -48,6 +48,7 @@ def comparison(predictions: pd.DataFrame, model_a: str, model_b: str, level: flo
     InputError
         No split and repeat in common; segments that only one of the two scored, or that carry different labels.
     """
+    roc.check_level(level)
     rows = []
     for run, both in paired(predictions, model_a, model_b):
         patients, folds = both["participant_id"], both[["fold_a", "fold_b"]]
