@@ -58,7 +58,7 @@ def test_telling_combination_is_chosen_and_read():
     assert weight["GLCM", WHOLE_FAMILY] > weight["GLCM"].drop(WHOLE_FAMILY).max()
     assert weight["Nakagami", "nakagami_m"] > weight["First-order"].max()
     assert list(result.predictions) == [
-        *KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold"
+        *KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold", "probability"
     ]  # fmt: skip
     assert not result.predictions.duplicated(KEY).any()
     assert len(result.predictions) == len(table)

@@ -27,7 +27,7 @@ from mflib.models.folds import make
 from mflib.stats.performance.metrics import youden_threshold
 from tests.models.toy import FOLD, LABELS, QUICK, SIZE, same_weights, textures
 
-COLUMNS = [*KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold"]
+COLUMNS = [*KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold", "probability"]
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ def test_a_profile_of_anybody_names_what_it_has_otherwise(tmp_path: Path) -> Non
     assert (chosen.seed, chosen.forest.seed, chosen.network.seed) == (3, 3, 3)
     assert (chosen.forest.trees, chosen.forest.repeats, chosen.forest.permutations) == (7, 2, 10)
     assert chosen.cohort_folder.name == "clinic"
-    with pytest.raises(InputError, match="no profile 'quik'; expected one of paper, quick, transfer"):
+    with pytest.raises(InputError, match="no profile 'quik'; expected one of full, paper, quick, transfer"):
         choose("quik")
     path.write_text("[1, 2]")
     with pytest.raises(InputError, match=r"mine\.yaml: found a list, expected a mapping"):
@@ -187,7 +187,7 @@ ASKED = {
     r"study\.perturbed\b": {"robustness"},
     r"study\.(keep_)?forest\b": {"forest"},
     r"study\.(keep_)?network\b": {"network"},
-    r"study\.network_comparisons\b": {"comparisons"},
+    r"study\.(network_comparisons|chance)\b": {"comparisons"},
     r"study\.predictions\b|predict\.load\b": {"preprocessing", "texture", "robustness", "forest", "network"},
 }
 
