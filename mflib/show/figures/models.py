@@ -135,11 +135,11 @@ def network_comparisons(table: pd.DataFrame) -> Figure:
 
 @style.styled
 def roc_curves(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """Pooled ROC curve of each model, each fold's as a thin line, the AUC with its clustered interval in the legend.
+    """Pooled ROC curve of each model, each fold's as a thin line, the mean of the folds' AUCs in the legend.
 
     Parameters
     ----------
-    predictions : the predictions table, narrowed to one split and repeat
+    predictions : the predictions table, narrowed to one split and repeat, its scores on one scale for all folds
     models : which to show, in this order
 
     Raises
@@ -151,13 +151,13 @@ def roc_curves(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
     runs = table[RUN].drop_duplicates()
     if sorted(runs["model"]) != sorted(models) or len(runs[["split", "repeat"]].drop_duplicates()) != 1:
         raise InputError(f"found {runs.to_dict('records')}, expected {models} in one split and repeat")
-    summary = performance.summary(table).query("metric == 'auc'").set_index("model")
+    means = performance.fold_mean_auc(table).set_index("model")
     figure, axes = style.single(4.6)
     for position, model in enumerate(models):
-        _model_curve(axes, table[table["model"] == model], summary.loc[model], position)
+        _model_curve(axes, table[table["model"] == model], means.loc[model], position)
     axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.8)
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.legend(loc="lower right", title="pooled AUC [95 % interval, clustered]")
+    axes.legend(loc="lower right", title="AUC, mean of folds [95 % interval]")
     return figure
 
 
@@ -229,8 +229,7 @@ def _model_curve(axes: Axes, predictions: pd.DataFrame, auc: pd.Series, position
             x, y, _ = roc.curve(fold["y_true"], fold["score"])
             axes.plot(x, y, color=look["color"], linestyle=look["linestyle"], lw=0.7, alpha=0.35)
     x, y, _ = roc.curve(predictions["y_true"], predictions["score"])
-    interval = f" [{auc['low']:.2f}, {auc['high']:.2f}]" if auc[["low", "high"]].notna().all() else ""
-    label = f"{look['label']} {auc['pooled']:.2f}{interval}"
+    label = f"{look['label']} {performance.estimate(auc, 'mean')}"
     axes.plot(x, y, color=look["color"], linestyle=look["linestyle"], lw=2.2, label=label)
 
 

@@ -132,7 +132,8 @@ def verdict(compared: pd.DataFrame) -> str:
     said = VERDICT.format(**names, **ends, stands=stands, surer=surer)
     if pd.isna(pooled["difference"]) or abs(pooled["difference"] - by) < SEEN:
         return said
-    moved = {f"of_{one}": pooled[f"auc_{one}"] - folds[f"auc_{one}"] for one in ("a", "b")}
+    # What rounds to nothing is shown without a sign of its own.
+    moved = {f"of_{one}": round(pooled[f"auc_{one}"] - folds[f"auc_{one}"], 2) + 0.0 for one in ("a", "b")}
     return f"{said} {APART.format(**names, **moved, pooled=pooled['difference'], p=p_value(pooled['p']))}"
 
 
