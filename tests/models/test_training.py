@@ -113,7 +113,7 @@ def test_a_network_that_has_not_learnt_is_named(
     folds = [Fold(0, n, part[:48], part[48:72], part[72:]) for n, part in enumerate(shifted, 1)]
     tasks = [Task(inputs, labels, fold, QUICK, tmp_path / f"{fold.number}") for fold in folds]
     sound = training.learning(trained_on(tasks), folds, labels)
-    assert sound["learnt"].all() and sound["train_base"].tolist() == pytest.approx([np.log(2)] * 4)
+    assert sound["learnt"].all() and sound["base_loss"].tolist() == pytest.approx([np.log(2)] * 4)
     assert re.fullmatch(
         r"All 4 networks have learnt: their training loss fell from 0\.69, .* to 0\.\d\d on average \(.*\)\.",
         training.learning_in_words(sound),
