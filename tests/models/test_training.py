@@ -103,7 +103,7 @@ def trained_on(tasks: list[Task]) -> NetworkResult:
     history = training._history({(0, number): result.history for number, result in results.items()})
     scores = [{"repeat": 0, "fold": n, "score": score} for n, result in results.items() for score in result.test]
     made = pd.DataFrame()
-    return NetworkResult(pd.DataFrame(scores), history.assign(split="patient"), [], tasks[0].inputs, made)
+    return NetworkResult(pd.DataFrame(scores), history.assign(split="patient"), [], tasks[0].inputs, made, [])
 
 
 def test_a_network_that_has_not_learnt_is_named(
