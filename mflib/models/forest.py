@@ -347,6 +347,37 @@ def out_of_fold(
     return ForestResult(predictions, choices, importance, kept)
 
 
+CHOICES = (
+    "The folds of all repeats chose **{different} different combinations** in {count} choices, the most frequent one "
+    "{most} times. "
+)
+LIKENESS = "Between their contrasts the rank correlation is {median:.2f} in the median, {least:.2f} at least. "
+STABLE = "So what was chosen is nearly one feature under different names."
+UNSTABLE = (
+    "So the choice is not stable: other patients lead to another combination, and it ranks the segments otherwise. "
+    "What is said of the forest holds for the way of choosing, and not for any one combination."
+)
+
+
+def stability_in_words(choices: pd.DataFrame, texture: pd.DataFrame) -> str:
+    """How far the folds of all repeats agree on a combination, as sentences.
+
+    Parameters
+    ----------
+    choices : of `ForestResult`
+    texture : (n, ...) the texture table
+    """
+    names = choices[COMBINATION].astype(str).agg("_".join, axis=1)
+    counts = names.value_counts()
+    said = CHOICES.format(different=len(counts), count=len(names), most=counts.iloc[0])
+    if len(counts) == 1:
+        return said + STABLE
+    alike = texture[("glcm_" + counts.index + "_contrast").tolist()].corr(method="spearman").to_numpy()
+    pairs = alike[np.triu_indices_from(alike, 1)]
+    said += LIKENESS.format(median=np.median(pairs), least=pairs.min())
+    return said + (STABLE if pairs.min() >= reliability.GOOD else UNSTABLE)
+
+
 def _fold(data: _Data, fold: Fold) -> tuple[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], Fitted]:
     """Predictions, choice and importance of one fold, and its forest."""
     labels, settings = data.labels, data.settings

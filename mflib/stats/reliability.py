@@ -19,6 +19,8 @@ PERTURBATION, DIRECTION = "perturbation", "direction"
 AS_ANNOTATED, ALL = "as annotated", "all"
 # From here on Koo & Li 2016, doi:10.1016/j.jcm.2016.02.012, speak of good reliability.
 GOOD = 0.75
+# Below, of poor.
+POOR = 0.5
 _TINY = np.finfo(float).tiny
 # Squares of values that are 1 at most: where no more is left, only rounding is.
 _ROUNDING = 1e-24
@@ -248,6 +250,38 @@ def repeatability(perturbed: pd.DataFrame) -> pd.DataFrame:
             pd.DataFrame({"perturbation": kind, **found, "segments": segments, "measurements": values.shape[1]})
         )
     return pd.concat(tables, ignore_index=True)
+
+
+FEW_REPEAT = (
+    "**{poor} of {count} features repeat poorly** (ICC below {limit}): {named}. {offered} A forest that leans on them "
+    "leans on the examiner's hand."
+)
+ALL_REPEAT = "No feature repeats poorly (ICC below {limit})."
+OFFERED = "All of them are offered to the forest nevertheless, since `minimum_icc` is 0."
+WITHHELD = (
+    "`minimum_icc` is {minimum:g}, so about {left} of them are still offered to the forest; each fold asks its own "
+    "training patients again."
+)
+
+
+def poor_in_words(repeats: pd.DataFrame, minimum_icc: float) -> str:
+    """Which features repeat poorly, and whether a forest is offered them nevertheless, as sentences.
+
+    Parameters
+    ----------
+    repeats : of `repeatability`
+    minimum_icc : of the forest's settings
+    """
+    icc = repeats[repeats[PERTURBATION] == ALL].set_index("feature")["icc"]
+    poor = icc[icc < POOR].sort_values()
+    if poor.empty:
+        return ALL_REPEAT.format(limit=POOR)
+    of_glcm = poor[poor.index.str.startswith("glcm_")]
+    named = [f"{name} ({value:.2f})" for name, value in poor.drop(of_glcm.index).items()]
+    if len(of_glcm):
+        named.append(f"{len(of_glcm)} of the GLCM, the worst of them {of_glcm.index[0]} ({of_glcm.iloc[0]:.2f})")
+    offered = WITHHELD.format(minimum=minimum_icc, left=(poor >= minimum_icc).sum()) if minimum_icc else OFFERED
+    return FEW_REPEAT.format(poor=len(poor), count=len(icc), limit=POOR, named=", ".join(named), offered=offered)
 
 
 def _same_measurements(perturbed: pd.DataFrame) -> None:

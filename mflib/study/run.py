@@ -209,6 +209,12 @@ class Study:
         )
 
     @cached_property
+    def by_voxel_size(self) -> robustness.BySize:
+        """How closely features follow the voxel size, as recorded and at one size."""
+        profile = self.profile
+        return robustness.by_voxel_size(self.cohort, profile.preprocessing, profile.texture, **self._computed_by)
+
+    @cached_property
     def forest(self) -> forest.ForestResult:
         """The forest of every fold of every repeat."""
         return forest.out_of_fold(

@@ -13,8 +13,9 @@ from mflib.data import cohort as cohorts
 from mflib.data import preprocess
 from mflib.data.volume import read, write
 from mflib.models.texture import bank, robustness
+from tests.models.test_bank import finer
 
-FEATURES = bank.TextureSettings(levels=(8, 32), steps=(1, 3))
+FEATURES = bank.TextureSettings(voxel_mm="as-recorded", levels=(8, 32), steps=(1, 3))
 SETTINGS = robustness.RobustnessSettings(gain_db=2.0, roi_voxels=2, point_voxels=1)
 
 
@@ -45,7 +46,7 @@ def test_every_perturbation_equals_measuring_the_changed_volume(cohort, tmp_path
 
     def expected(volume, annotation):
         region = preprocess.region(volume, annotation, preprocess.GainSettings())
-        return bank.measure(region.voxels, region.dynamic_range_db, FEATURES)
+        return bank.measure(region.voxels, volume.spacing_mm, region.dynamic_range_db, FEATURES)
 
     def shifted(point, by):
         return tuple(n + by for n in point)
@@ -122,3 +123,20 @@ def test_measured_again_nothing_is_computed(cohort, tmp_path, monkeypatch):
     first = measure(cohort, tmp_path / "cache")
     monkeypatch.setattr(bank, "_measure", lambda shared, job: 1 / 0)
     pd.testing.assert_frame_equal(first.table, measure(cohort, tmp_path / "cache").table, check_exact=True)
+
+
+def test_features_follow_the_voxel_size_until_there_is_one(cohort):
+    half = cohort.segments.assign(label=[0, 1, 1] + [0] * 9)
+    mixed = finer(dataclasses.replace(cohort, segments=half), [0, 3, 4, 7, 8, 11])
+    found = robustness.by_voxel_size(mixed, preprocess.GainSettings(), FEATURES, workers=1)
+    as_recorded, one = found.table.loc[0, list(robustness.WAYS)]
+    assert found.table["step"].tolist() == [1] and as_recorded > 0.7 > 0.5 > one
+    assert (found.segments, found.voxel_mm, found.auc) == (10, (0.4, 0.4, 0.5), pytest.approx(0.8))
+    assert "0.40 x 0.40 x 0.50 mm" in str(found) and "% of it away" in str(found)
+    worse = dataclasses.replace(found, table=found.table.assign(**{"one voxel size": 0.99}))
+    assert str(worse).endswith(robustness.LEAVES)
+    given = dataclasses.replace(FEATURES, voxel_mm="coarsest")
+    same = robustness.by_voxel_size(mixed, preprocess.GainSettings(), given, workers=1)
+    pd.testing.assert_frame_equal(same.table, found.table)
+    even = dataclasses.replace(cohort, segments=half)
+    assert str(robustness.by_voxel_size(even, preprocess.GainSettings(), given, workers=1)) == robustness.ONE_SIZE

@@ -116,6 +116,44 @@ def decompress(grey: NDArray[np.integer], dynamic_range_db: float) -> NDArray[np
     return np.asarray(10.0 ** ((grey / 255 - 1) * dynamic_range_db / 10))
 
 
+# Grey levels that are counted together where a peak is sought: a stretched histogram has gaps.
+CLASS = 8
+PEAKS = (
+    "The histogram peaks near {histogram:.0f} {unit}, the Gamma density at {density:.0f} {unit}: {apart:.0f} {unit} "
+    "apart, where the region's SD is {sd:.0f} {unit}. "
+)
+FOLLOWS = "That is at most half an SD: curve and histogram peak at one place."
+MISSES = (
+    "That is more than half an SD: **one Gamma distribution does not describe this region**, and m is a number for how "
+    "uneven its echo is, not a property of its scatterers."
+)
+
+
+def in_words(voxels: NDArray[np.uint8], found: Fit, dynamic_range_db: float | None) -> str:
+    """Where the histogram that a fit saw and the density that it found have their peaks, and what follows.
+
+    The density of 10 log10(I) is proportional to I^m exp(-m I / omega), so it peaks at omega whatever m is.
+
+    Parameters
+    ----------
+    voxels : uint8, any shape: the region that was fitted
+    found : of `fit`
+    dynamic_range_db : of the fit to intensities, told in dB. None for the fit to grey levels without zeros
+    """
+    grey = voxels[voxels > 0] if dynamic_range_db is None else voxels.ravel()
+    peak = CLASS * np.bincount(grey // CLASS).argmax() + (CLASS - 1) / 2
+    if dynamic_range_db is None:
+        unit, histogram, sd = "grey levels", float(peak), float(grey.std())
+        density = max(0.0, (found.m - 1) / found.m * found.omega)
+    else:
+        unit, scale = "dB", dynamic_range_db / 255
+        histogram, sd = scale * float(peak - 255), scale * float(grey.std())
+        density = 10 * float(np.log10(found.omega))
+    apart = abs(histogram - density)
+    said = PEAKS.format(histogram=histogram, density=density, apart=apart, sd=sd, unit=unit)
+    return said + (MISSES if apart > sd / 2 else FOLLOWS)
+
+
 def _shape(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
     spread = np.log(weights @ values) - weights @ np.log(values)
     # 1 / (2m) < ln m - digamma(m) < 1 / m: the root lies between 0.5 and 1 over the spread. The margin keeps the

@@ -6,22 +6,25 @@ independent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
+from mflib.base import parallel
 from mflib.base.settings import STRICT
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
-from mflib.data.cohort import Cohort
+from mflib.data.cohort import SPACING, Cohort
 from mflib.data.volume import Annotation, Index, Volume
-from mflib.models.texture import bank
+from mflib.models.texture import bank, glcm
+from mflib.stats import roc
 from mflib.stats.reliability import AS_ANNOTATED, DIRECTION, PERTURBATION
 
 
@@ -107,9 +110,8 @@ def measure(
     segments = one_per_patient(cohort.segments)
     planned: list[tuple[int, _Move]] = []
     for n, segment in enumerate(segments.to_dict("records")):
-        path = cohort.root / segment["path"]
-        plain = bank.Job(path, cohort.annotation(segment), preprocessing, features)
-        planned += [(n, move) for move in _moved(plain, volumes.read_header(path).shape, settings)]
+        plain = bank.of_segment(cohort, segment, preprocessing, features)
+        planned += [(n, move) for move in _moved(plain, volumes.read_header(plain.volume).shape, settings)]
     jobs = [move.job for _, move in planned]
     measured, failures = bank.run(jobs, cache, workers=workers, scheduler=scheduler, label="perturbed texture")
     reasons = {str(planned[n][1]): reason for n, reason in failures.items()}
@@ -125,6 +127,95 @@ def measure(
     return Perturbed(table, reasons, [str(move) for _, move in planned if move.short])
 
 
+SIZE_ALONE = (
+    "Voxel size alone has an AUC of **{auc:.2f}** for infiltration (0.5 says nothing): a feature that follows it "
+    "borrows from the depth that the examiner sets. In the {segments} segments without infiltration the GLCM features "
+    "of the table follow it with a rank correlation of **{recorded:.2f} as recorded and {one:.2f} in voxels of {mm} "
+    "mm**, mean of the absolute values; chance alone leaves at least {chance:.2f}. "
+)
+TAKES, LEAVES = "One voxel size takes {share:.0%} of it away.", "One voxel size takes nothing of it away."
+WAYS = ("as recorded", "one voxel size")
+ONE_SIZE = "All volumes have one voxel size: nothing is resampled, and no feature can follow it."
+
+
+@dataclass(frozen=True, eq=False)
+class BySize:
+    """How closely GLCM features follow the voxel size of the volume, in segments without infiltration.
+
+    Parameters
+    ----------
+    table : ``step``, and the mean of the absolute rank correlation over directions and properties ``as recorded`` and
+        at ``one voxel size``; no row where all volumes have the same
+    auc : of the voxel's volume for infiltration, all segments
+    segments : without infiltration
+    voxel_mm : the one size along i, j, k
+    """
+
+    table: pd.DataFrame
+    auc: float
+    segments: int
+    voxel_mm: bank.Spacing
+
+    def __str__(self) -> str:
+        """How much voxel size tells, and how much of it one voxel size takes away, as sentences."""
+        if self.table.empty:
+            return ONE_SIZE
+        recorded, one = self.table[list(WAYS)].mean()
+        told = {"auc": self.auc, "segments": self.segments, "recorded": recorded, "one": one}
+        mm = " x ".join(f"{size:.2f}" for size in self.voxel_mm)
+        # Of independent values ranks correlate with an SD of 1 / sqrt(n - 1).
+        said = SIZE_ALONE.format(**told, mm=mm, chance=np.sqrt(2 / np.pi / (self.segments - 1)))
+        return said + (TAKES.format(share=1 - one / recorded) if one < recorded else LEAVES)
+
+
+def by_voxel_size(
+    cohort: Cohort,
+    preprocessing: preprocess.GainSettings,
+    features: bank.TextureSettings,
+    *,
+    workers: int,
+    scheduler: str = "",
+) -> BySize:
+    """Measure a few GLCM features of the segments without infiltration as recorded, and at one voxel size.
+
+    Parameters
+    ----------
+    cohort, preprocessing, workers, scheduler : as in `bank.extract`
+    features : of the study: its voxel size, or the coarsest where it measures as recorded; of its grid the grey-level
+        count next to 64 and every third step
+    """
+    segments = cohort.segments
+    size, healthy = segments[list(SPACING)].prod(axis=1), segments["label"] == 0
+    recorded = replace(
+        features,
+        voxel_mm="as-recorded",
+        levels=(min(features.levels, key=lambda count: abs(count - 64)),),
+        steps=features.steps[::3],
+    )
+    resampled = replace(recorded, voxel_mm="coarsest" if features.voxel_mm == "as-recorded" else features.voxel_mm)
+    ways = (recorded, resampled.for_cohort(cohort))
+    records = segments[healthy].to_dict("records") if size[healthy].nunique() > 1 else []
+    shared, label = (cohort, preprocessing, ways), "texture at two voxel sizes"
+    measured = parallel.in_order(_at_sizes, shared, records, label, workers=workers, scheduler=scheduler)
+    tables = [pd.DataFrame(rows, index=size.index[healthy]).dropna(axis=1) for rows in zip(*measured, strict=True)]
+    follow = [table.corrwith(size[healthy], method="spearman").abs() for table in tables]
+    steps = [one.groupby(one.index.str.split("_").str[2].astype(int)).mean() for one in follow]
+    table = pd.DataFrame(dict(zip(WAYS, steps, strict=False)), columns=list(WAYS)).rename_axis("step").reset_index()
+    auc, _ = roc.auc_covariance(segments["label"], size)
+    return BySize(table, float(auc[0]), int(healthy.sum()), ways[1].voxel(cohort.spacing(segments.iloc[0].to_dict())))
+
+
+def _at_sizes(
+    shared: tuple[Cohort, preprocess.GainSettings, Sequence[bank.TextureSettings]], segment: Mapping[str, Any]
+) -> list[pd.Series]:
+    """The GLCM features of one region in each way."""
+    cohort, preprocessing, ways = shared
+    volume = cohort.volume(segment)
+    voxels = preprocess.region(volume, cohort.annotation(segment), preprocessing).voxels
+    grids = [(way.resampled(voxels, volume.spacing_mm), way) for way in ways]
+    return [glcm.features(grid, levels=way.levels, steps=way.steps, symmetric=way.symmetric) for grid, way in grids]
+
+
 def under_gain(
     volume: Volume,
     annotation: Annotation,
@@ -138,7 +229,7 @@ def under_gain(
     Parameters
     ----------
     volume, annotation : one segment
-    preprocessing, features : as in `measure`
+    preprocessing, features : as in `measure`; the voxel size is a number, see `bank.TextureSettings.for_cohort`
     names : columns of the texture table to show
     gains_db : changes of the gain in dB
 
@@ -154,7 +245,7 @@ def under_gain(
         recorded_db = preprocess.recorded_range(volume, preprocessing)
         kinds = {"as recorded": (region.raw, recorded_db), "gain-normalised": (region.voxels, region.dynamic_range_db)}
         for kind, (voxels, range_db) in kinds.items():
-            values = bank.measure(voxels, range_db, features)[list(names)]
+            values = bank.measure(voxels, volume.spacing_mm, range_db, features)[list(names)]
             rows += [(gain_db, kind, name, value) for name, value in values.items()]
     return pd.DataFrame(rows, columns=["gain_db", "voxels", "feature", "value"])
 
