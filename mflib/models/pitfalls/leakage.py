@@ -86,10 +86,10 @@ def selection(
 
     The combination whose properties separate the classes best, each alone, goes into a logistic regression that is
     cross-validated by patient. It is chosen once on all segments, test parts included, or in each training part again.
-    With the true labels, a part of the gain may be real. With labels permuted by patient no combination is better than
-    another. Combinations of real texture are nearly copies of each other; the same is done with a grid of as many
-    independent random columns, where there is more to choose from. Sources: Cawley & Talbot 2010, JMLR 11:2079;
-    Demircioglu 2021 (doi:10.1186/s13244-021-01115-1).
+    With the true labels, a choice from more segments may be a better one too. With labels permuted by patient no
+    combination is better than another. Combinations of real texture are nearly copies of each other; the same is done
+    with a grid of as many independent random columns, where there is more to choose from. Sources: Cawley & Talbot
+    2010, JMLR 11:2079; Demircioglu 2021 (doi:10.1186/s13244-021-01115-1).
 
     Parameters
     ----------

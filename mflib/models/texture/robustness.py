@@ -135,7 +135,7 @@ SIZE_ALONE = (
 )
 TAKES, LEAVES = "One voxel size takes {share:.0%} of it away.", "One voxel size takes nothing of it away."
 WAYS = ("as recorded", "one voxel size")
-ONE_SIZE = "All volumes have one voxel size: nothing is resampled, and no feature can follow it."
+ONE_SIZE = "All segments without infiltration have one voxel size, so no feature can follow it there."
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ class BySize:
     Parameters
     ----------
     table : ``step``, and the mean of the absolute rank correlation over directions and properties ``as recorded`` and
-        at ``one voxel size``; no row where all volumes have the same
+        at ``one voxel size``; NaN where all these segments have the same
     auc : of the voxel's volume for infiltration, all segments
     segments : without infiltration
     voxel_mm : the one size along i, j, k
@@ -158,9 +158,9 @@ class BySize:
 
     def __str__(self) -> str:
         """How much voxel size tells, and how much of it one voxel size takes away, as sentences."""
-        if self.table.empty:
-            return ONE_SIZE
         recorded, one = self.table[list(WAYS)].mean()
+        if np.isnan(recorded):
+            return ONE_SIZE
         told = {"auc": self.auc, "segments": self.segments, "recorded": recorded, "one": one}
         mm = " x ".join(f"{size:.2f}" for size in self.voxel_mm)
         # Of independent values ranks correlate with an SD of 1 / sqrt(n - 1).
@@ -197,12 +197,14 @@ def by_voxel_size(
     records = segments[healthy].to_dict("records") if size[healthy].nunique() > 1 else []
     shared, label = (cohort, preprocessing, ways), "texture at two voxel sizes"
     measured = parallel.in_order(_at_sizes, shared, records, label, workers=workers, scheduler=scheduler)
-    tables = [pd.DataFrame(rows, index=size.index[healthy]).dropna(axis=1) for rows in zip(*measured, strict=True)]
-    follow = [table.corrwith(size[healthy], method="spearman").abs() for table in tables]
-    steps = [one.groupby(one.index.str.split("_").str[2].astype(int)).mean() for one in follow]
-    table = pd.DataFrame(dict(zip(WAYS, steps, strict=False)), columns=list(WAYS)).rename_axis("step").reset_index()
+    table = pd.DataFrame(np.nan, index=pd.Index(recorded.steps, name="step"), columns=list(WAYS))
+    for way, rows in zip(WAYS, zip(*measured, strict=True), strict=False):
+        values = pd.DataFrame(rows, index=size.index[healthy]).dropna(axis=1)
+        follow = values.corrwith(size[healthy], method="spearman").abs()
+        table[way] = follow.groupby(follow.index.str.split("_").str[2].astype(int)).mean()
     auc, _ = roc.auc_covariance(segments["label"], size)
-    return BySize(table, float(auc[0]), int(healthy.sum()), ways[1].voxel(cohort.spacing(segments.iloc[0].to_dict())))
+    voxel_mm = ways[1].voxel(cohort.spacing(segments.iloc[0].to_dict()))
+    return BySize(table.reset_index(), float(auc[0]), int(healthy.sum()), voxel_mm)
 
 
 def _at_sizes(
@@ -230,7 +232,7 @@ def under_gain(
     ----------
     volume, annotation : one segment
     preprocessing, features : as in `measure`; the voxel size is a number, see `bank.TextureSettings.for_cohort`
-    names : columns of the texture table to show
+    names : columns of the texture table to show; what does not fit into the region is left out
     gains_db : changes of the gain in dB
 
     Returns
@@ -245,8 +247,8 @@ def under_gain(
         recorded_db = preprocess.recorded_range(volume, preprocessing)
         kinds = {"as recorded": (region.raw, recorded_db), "gain-normalised": (region.voxels, region.dynamic_range_db)}
         for kind, (voxels, range_db) in kinds.items():
-            values = bank.measure(voxels, volume.spacing_mm, range_db, features)[list(names)]
-            rows += [(gain_db, kind, name, value) for name, value in values.items()]
+            values = bank.measure(voxels, volume.spacing_mm, range_db, features)
+            rows += [(gain_db, kind, name, values[name]) for name in names if name in values]
     return pd.DataFrame(rows, columns=["gain_db", "voxels", "feature", "value"])
 
 
