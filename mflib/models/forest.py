@@ -349,9 +349,8 @@ def out_of_fold(
 
 CHOICES = (
     "The folds of all repeats chose **{different} different combinations** in {count} choices, the most frequent one "
-    "{most} times. "
+    "{most} times; between their contrasts the rank correlation is at least {least:.2f}. {so}"
 )
-LIKENESS = "Between their contrasts the rank correlation is {median:.2f} in the median, {least:.2f} at least. "
 STABLE = "So what was chosen is nearly one feature under different names."
 UNSTABLE = (
     "So the choice is not stable: other patients lead to another combination, and it ranks the segments otherwise. "
@@ -367,15 +366,10 @@ def stability_in_words(choices: pd.DataFrame, texture: pd.DataFrame) -> str:
     choices : of `ForestResult`
     texture : (n, ...) the texture table
     """
-    names = choices[COMBINATION].astype(str).agg("_".join, axis=1)
-    counts = names.value_counts()
-    said = CHOICES.format(different=len(counts), count=len(names), most=counts.iloc[0])
-    if len(counts) == 1:
-        return said + STABLE
-    alike = texture[("glcm_" + counts.index + "_contrast").tolist()].corr(method="spearman").to_numpy()
-    pairs = alike[np.triu_indices_from(alike, 1)]
-    said += LIKENESS.format(median=np.median(pairs), least=pairs.min())
-    return said + (STABLE if pairs.min() >= reliability.GOOD else UNSTABLE)
+    counts = choices[COMBINATION].astype(str).agg("_".join, axis=1).value_counts()
+    least = texture[("glcm_" + counts.index + "_contrast").tolist()].corr(method="spearman").min(axis=None)
+    so = STABLE if least >= reliability.GOOD else UNSTABLE
+    return CHOICES.format(different=len(counts), count=len(choices), most=counts.iloc[0], least=least, so=so)
 
 
 def _fold(data: _Data, fold: Fold) -> tuple[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], Fitted]:

@@ -252,36 +252,28 @@ def repeatability(perturbed: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-FEW_REPEAT = (
-    "**{poor} of {count} features repeat poorly** (ICC below {limit}): {named}. {offered} A forest that leans on them "
-    "leans on the examiner's hand."
-)
-ALL_REPEAT = "No feature repeats poorly (ICC below {limit})."
-OFFERED = "All of them are offered to the forest nevertheless, since `minimum_icc` is 0."
-WITHHELD = (
-    "`minimum_icc` is {minimum:g}, so about {left} of them are still offered to the forest; each fold asks its own "
-    "training patients again."
-)
+FEW_REPEAT = "**{poor} of {count} features repeat poorly** (ICC below {limit}): {named}. {offered}"
+OFFERED = "The forest is offered {left} of them nevertheless (`minimum_icc` is {minimum:g})."
+WITHHELD = "With `minimum_icc` at {minimum:g} the forest is offered none of them."
 
 
 def poor_in_words(repeats: pd.DataFrame, minimum_icc: float) -> str:
-    """Which features repeat poorly, and whether a forest is offered them nevertheless, as sentences.
+    """Which features repeat poorly, and how many of them a forest is offered nevertheless, as sentences.
 
     Parameters
     ----------
     repeats : of `repeatability`
-    minimum_icc : of the forest's settings
+    minimum_icc : of the forest's settings; each fold asks its own training patients again
     """
     icc = repeats[repeats[PERTURBATION] == ALL].set_index("feature")["icc"]
     poor = icc[icc < POOR].sort_values()
-    if poor.empty:
-        return ALL_REPEAT.format(limit=POOR)
-    of_glcm = poor[poor.index.str.startswith("glcm_")]
-    named = [f"{name} ({value:.2f})" for name, value in poor.drop(of_glcm.index).items()]
-    if len(of_glcm):
-        named.append(f"{len(of_glcm)} of the GLCM, the worst of them {of_glcm.index[0]} ({of_glcm.iloc[0]:.2f})")
-    offered = WITHHELD.format(minimum=minimum_icc, left=(poor >= minimum_icc).sum()) if minimum_icc else OFFERED
-    return FEW_REPEAT.format(poor=len(poor), count=len(icc), limit=POOR, named=", ".join(named), offered=offered)
+    of_glcm = poor.index.str.startswith("glcm_")
+    named = [f"{name} {value:.2f}" for name, value in [*poor[~of_glcm].items(), *poor[of_glcm].head(1).items()]]
+    more = [f"and {of_glcm.sum() - 1} more of the GLCM"] if of_glcm.sum() > 1 else []
+    left = int((poor >= minimum_icc).sum()) if minimum_icc else len(poor)
+    offered = (OFFERED if left else WITHHELD).format(left=left, minimum=minimum_icc)
+    said = {"poor": len(poor), "count": len(icc), "limit": POOR, "offered": offered if len(poor) else ""}
+    return FEW_REPEAT.format(**said, named=", ".join([*named, *more]) or "none").strip()
 
 
 def _same_measurements(perturbed: pd.DataFrame) -> None:

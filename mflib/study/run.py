@@ -209,10 +209,10 @@ class Study:
         )
 
     @cached_property
-    def by_voxel_size(self) -> robustness.BySize:
-        """How closely features follow the voxel size, as recorded and at one size."""
-        profile = self.profile
-        return robustness.by_voxel_size(self.cohort, profile.preprocessing, profile.texture, **self._computed_by)
+    def by_voxel_size(self) -> pd.DataFrame:
+        """How closely features follow the voxel size, as recorded and at one size; kept as the texture is."""
+        settings, cache = (self.profile.preprocessing, self.profile.texture), self.artifacts / "cache"
+        return robustness.by_voxel_size(self.cohort, *settings, self.texture, cache, **self._computed_by)
 
     @cached_property
     def forest(self) -> forest.ForestResult:

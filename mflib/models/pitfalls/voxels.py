@@ -18,6 +18,7 @@ from mflib.models.forest import univariate_auc
 from mflib.models.pitfalls import experiment
 from mflib.models.pitfalls.experiment import COHORT, Data, Floats, Job, PitfallsSettings, Rows, collected
 from mflib.models.texture import bank, glcm, intensity
+from mflib.models.texture.robustness import some_per_patient
 from mflib.stats import roc
 
 LEVELS, OFFSET = 64, (1, 0, 0)
@@ -174,13 +175,13 @@ def _of_places(shared: tuple[Volumes, int], segment: Segment) -> Floats:
 
 ALIKE = (
     "GLCM has an AUC of **{wrong:.2f}** with the voxels shuffled and {right:.2f} in place; shuffled minus in place is "
-    "{difference:+.2f}{interval}. "
+    "{difference:+.2f}{interval}. {so}"
 )
 PLACES_SPEAK = "So where a voxel lies says something that the grey levels alone do not."
 GREY_SPEAKS = (
-    "So nothing here shows that it is texture that tells the classes apart: grey levels without places do as well."
+    "So nothing here shows that texture tells the classes apart: grey levels without places do as well, as far as "
+    "these patients can tell."
 )
-UNKNOWN = "Whether places say more than grey levels cannot be told from so few patients."
 
 
 def shuffled_in_words(table: pd.DataFrame) -> str:
@@ -192,11 +193,9 @@ def shuffled_in_words(table: pd.DataFrame) -> str:
     """
     of_glcm = table[table["case"] == TEXTURE]
     row, reach = experiment.differences(of_glcm).iloc[0].to_dict(), 1.96 * of_glcm["se"].mean()
-    if np.isnan(reach):
-        return ALIKE.format(**row, interval="") + UNKNOWN
     low, high = row["difference"] - reach, row["difference"] + reach
-    interval = f" (95 % interval {low:+.2f} to {high:+.2f}, patients as clusters)"
-    return ALIKE.format(**row, interval=interval) + (PLACES_SPEAK if high < 0 else GREY_SPEAKS)
+    interval = "" if np.isnan(reach) else f" (95 % interval {low:+.2f} to {high:+.2f}, patients as clusters)"
+    return ALIKE.format(**row, interval=interval, so=PLACES_SPEAK if high < 0 else GREY_SPEAKS)
 
 
 def shuffle(voxels: NDArray[np.uint8], seed: int | np.random.Generator) -> NDArray[np.uint8]:
@@ -218,21 +217,6 @@ def features(
     """
     fit = intensity.fit(voxels, region.dynamic_range_db, texture.nakagami_input)
     return np.array([*intensity.features(voxels), fit.m, fit.omega, *_glcm(grid, texture)])
-
-
-def some_per_patient(segments: pd.DataFrame, count: int) -> pd.DataFrame:
-    """A few segments of each patient, neighbours in the table; from the first of the first patient on, and so around.
-
-    Parameters
-    ----------
-    segments : one row per segment, with ``participant_id``
-    count : of each patient; all where there are fewer
-    """
-    chosen = [
-        group.iloc[sorted((n + k) % len(group) for k in range(min(count, len(group))))]
-        for n, (_, group) in enumerate(segments.groupby("participant_id", sort=False))
-    ]
-    return pd.concat(chosen, ignore_index=True)
 
 
 def _glcm(voxels: NDArray[np.uint8], texture: bank.TextureSettings) -> pd.Series:

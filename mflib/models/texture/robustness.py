@@ -6,24 +6,23 @@ independent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
-from mflib.base import parallel
 from mflib.base.settings import STRICT
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
 from mflib.data.cohort import SPACING, Cohort
 from mflib.data.volume import Annotation, Index, Volume
-from mflib.models.texture import bank, glcm
+from mflib.models.texture import bank
 from mflib.stats import roc
 from mflib.stats.reliability import AS_ANNOTATED, DIRECTION, PERTURBATION
 
@@ -107,7 +106,7 @@ def measure(
     RunError
         No segment could be measured under every perturbation; all reasons are listed.
     """
-    segments = one_per_patient(cohort.segments)
+    segments = some_per_patient(cohort.segments)
     planned: list[tuple[int, _Move]] = []
     for n, segment in enumerate(segments.to_dict("records")):
         plain = bank.of_segment(cohort, segment, preprocessing, features)
@@ -127,95 +126,75 @@ def measure(
     return Perturbed(table, reasons, [str(move) for _, move in planned if move.short])
 
 
-SIZE_ALONE = (
+WAYS = ("as recorded", "one voxel size")
+FOLLOW = (
     "Voxel size alone has an AUC of **{auc:.2f}** for infiltration (0.5 says nothing): a feature that follows it "
-    "borrows from the depth that the examiner sets. In the {segments} segments without infiltration the GLCM features "
-    "of the table follow it with a rank correlation of **{recorded:.2f} as recorded and {one:.2f} in voxels of {mm} "
-    "mm**, mean of the absolute values; chance alone leaves at least {chance:.2f}. "
+    "borrows from the depth that the examiner sets. In the {count} segments without infiltration the rank correlation "
+    "with it is **{recorded:.2f} as recorded and {one:.2f} at one voxel size**, mean over the table; chance alone "
+    "leaves at least {chance:.2f}. {so}"
 )
 TAKES, LEAVES = "One voxel size takes {share:.0%} of it away.", "One voxel size takes nothing of it away."
-WAYS = ("as recorded", "one voxel size")
 ONE_SIZE = "All segments without infiltration have one voxel size, so no feature can follow it there."
-
-
-@dataclass(frozen=True, eq=False)
-class BySize:
-    """How closely GLCM features follow the voxel size of the volume, in segments without infiltration.
-
-    Parameters
-    ----------
-    table : ``step``, and the mean of the absolute rank correlation over directions and properties ``as recorded`` and
-        at ``one voxel size``; NaN where all these segments have the same
-    auc : of the voxel's volume for infiltration, all segments
-    segments : without infiltration
-    voxel_mm : the one size along i, j, k
-    """
-
-    table: pd.DataFrame
-    auc: float
-    segments: int
-    voxel_mm: bank.Spacing
-
-    def __str__(self) -> str:
-        """How much voxel size tells, and how much of it one voxel size takes away, as sentences."""
-        recorded, one = self.table[list(WAYS)].mean()
-        if np.isnan(recorded):
-            return ONE_SIZE
-        told = {"auc": self.auc, "segments": self.segments, "recorded": recorded, "one": one}
-        mm = " x ".join(f"{size:.2f}" for size in self.voxel_mm)
-        # Of independent values ranks correlate with an SD of 1 / sqrt(n - 1).
-        said = SIZE_ALONE.format(**told, mm=mm, chance=np.sqrt(2 / np.pi / (self.segments - 1)))
-        return said + (TAKES.format(share=1 - one / recorded) if one < recorded else LEAVES)
 
 
 def by_voxel_size(
     cohort: Cohort,
     preprocessing: preprocess.GainSettings,
     features: bank.TextureSettings,
+    texture: pd.DataFrame,
+    cache: Path,
     *,
     workers: int,
     scheduler: str = "",
-) -> BySize:
-    """Measure a few GLCM features of the segments without infiltration as recorded, and at one voxel size.
+) -> pd.DataFrame:
+    """How closely GLCM features follow the voxel size in segments without infiltration, as recorded and at one size.
 
     Parameters
     ----------
-    cohort, preprocessing, workers, scheduler : as in `bank.extract`
-    features : of the study: its voxel size, or the coarsest where it measures as recorded; of its grid the grey-level
-        count next to 64 and every third step
+    cohort, preprocessing, cache, workers, scheduler : as in `bank.extract`
+    features, texture : of the study, and its texture table. The other way is measured here, of the grey-level count
+        next to 64 and every third step
+
+    Returns
+    -------
+    DataFrame
+        ``step`` and `WAYS`: the absolute rank correlation, mean over directions and properties; NaN where all segments
+        have one voxel size.
     """
-    segments = cohort.segments
-    size, healthy = segments[list(SPACING)].prod(axis=1), segments["label"] == 0
-    recorded = replace(
-        features,
-        voxel_mm="as-recorded",
-        levels=(min(features.levels, key=lambda count: abs(count - 64)),),
-        steps=features.steps[::3],
-    )
-    resampled = replace(recorded, voxel_mm="coarsest" if features.voxel_mm == "as-recorded" else features.voxel_mm)
-    ways = (recorded, resampled.for_cohort(cohort))
-    records = segments[healthy].to_dict("records") if size[healthy].nunique() > 1 else []
-    shared, label = (cohort, preprocessing, ways), "texture at two voxel sizes"
-    measured = parallel.in_order(_at_sizes, shared, records, label, workers=workers, scheduler=scheduler)
-    table = pd.DataFrame(np.nan, index=pd.Index(recorded.steps, name="step"), columns=list(WAYS))
-    for way, rows in zip(WAYS, zip(*measured, strict=True), strict=False):
-        values = pd.DataFrame(rows, index=size.index[healthy]).dropna(axis=1)
-        follow = values.corrwith(size[healthy], method="spearman").abs()
-        table[way] = follow.groupby(follow.index.str.split("_").str[2].astype(int)).mean()
-    auc, _ = roc.auc_covariance(segments["label"], size)
-    voxel_mm = ways[1].voxel(cohort.spacing(segments.iloc[0].to_dict()))
-    return BySize(table.reset_index(), float(auc[0]), int(healthy.sum()), voxel_mm)
+    resampled = features.voxel_mm != "as-recorded"
+    few = replace(features, levels=(min(features.levels, key=lambda n: abs(n - 64)),), steps=features.steps[::3])
+    other = replace(few, voxel_mm="as-recorded" if resampled else "coarsest").for_cohort(cohort)
+    healthy = cohort.segments[cohort.segments["label"] == 0]
+    part = replace(cohort, segments=healthy)
+    measured = bank.extract(part, preprocessing, other, cache, workers=workers, scheduler=scheduler)
+    names = measured.columns[measured.columns.str.startswith("glcm_")].intersection(texture.columns, sort=False)
+    both = (measured, texture.loc[healthy.index]) if resampled else (texture.loc[healthy.index], measured)
+    follow = [values[names].rank().corrwith(_voxel(healthy).rank()).abs() for values in both]
+    steps = pd.Index(names.str.split("_").str[2].astype(int), name="step")
+    return pd.concat(follow, axis=1, keys=WAYS).groupby(steps).mean().reset_index()
 
 
-def _at_sizes(
-    shared: tuple[Cohort, preprocess.GainSettings, Sequence[bank.TextureSettings]], segment: Mapping[str, Any]
-) -> list[pd.Series]:
-    """The GLCM features of one region in each way."""
-    cohort, preprocessing, ways = shared
-    volume = cohort.volume(segment)
-    voxels = preprocess.region(volume, cohort.annotation(segment), preprocessing).voxels
-    grids = [(way.resampled(voxels, volume.spacing_mm), way) for way in ways]
-    return [glcm.features(grid, levels=way.levels, steps=way.steps, symmetric=way.symmetric) for grid, way in grids]
+def by_voxel_size_in_words(table: pd.DataFrame, segments: pd.DataFrame) -> str:
+    """How much voxel size tells, and how much of it one voxel size takes away, as sentences.
+
+    Parameters
+    ----------
+    table : of `by_voxel_size`
+    segments : of the cohort
+    """
+    (recorded, one), count = table[list(WAYS)].mean(), int((segments["label"] == 0).sum())
+    if np.isnan(recorded):
+        return ONE_SIZE
+    auc, _ = roc.auc_covariance(segments["label"], _voxel(segments))
+    so = TAKES.format(share=1 - one / recorded) if one < recorded else LEAVES
+    # Ranks of independent values correlate with an SD of 1 / sqrt(n - 1).
+    chance = np.sqrt(2 / np.pi / (count - 1))
+    return FOLLOW.format(auc=auc[0], count=count, recorded=recorded, one=one, chance=chance, so=so)
+
+
+def _voxel(segments: pd.DataFrame) -> pd.Series:
+    """Volume of a voxel in cubic millimetres."""
+    return segments[list(SPACING)].prod(axis=1)
 
 
 def under_gain(
@@ -252,10 +231,18 @@ def under_gain(
     return pd.DataFrame(rows, columns=["gain_db", "voxels", "feature", "value"])
 
 
-def one_per_patient(segments: pd.DataFrame) -> pd.DataFrame:
-    """One segment of each patient: the first of the first, the second of the second, and so on around."""
-    patients = segments.groupby("participant_id", sort=False)
-    chosen = [group.iloc[[n % len(group)]] for n, (_, group) in enumerate(patients)]
+def some_per_patient(segments: pd.DataFrame, count: int = 1) -> pd.DataFrame:
+    """A few segments of each patient, neighbours in the table; from the first of the first patient on, and so around.
+
+    Parameters
+    ----------
+    segments : one row per segment, with ``participant_id``
+    count : of each patient; all where there are fewer
+    """
+    chosen = [
+        group.iloc[sorted((n + k) % len(group) for k in range(min(count, len(group))))]
+        for n, (_, group) in enumerate(segments.groupby("participant_id", sort=False))
+    ]
     return pd.concat(chosen, ignore_index=True)
 
 
