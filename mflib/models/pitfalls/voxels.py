@@ -14,7 +14,6 @@ from mflib.base import parallel
 from mflib.base.errors import InputError
 from mflib.data import preprocess
 from mflib.data.cohort import Cohort
-from mflib.models.forest import univariate_auc
 from mflib.models.pitfalls import experiment
 from mflib.models.pitfalls.experiment import COHORT, Data, Floats, Job, PitfallsSettings, Rows, collected
 from mflib.models.texture import bank, glcm, intensity
@@ -25,9 +24,9 @@ LEVELS, OFFSET = 64, (1, 0, 0)
 GAIN = ("as recorded", "gain-normalised")
 PLACES = ("voxels shuffled", "voxels in place")
 # Where the features of `_of_gain` and `_of_places` lie.
-ECHO, TEXTURE = "echo intensity", "GLCM"
-MEASURES = {ECHO: slice(0, 1), TEXTURE: slice(1, 7)}
-FAMILIES = {"first-order": slice(0, 5), "Nakagami": slice(5, 7), "GLCM": slice(7, 13)}
+TEXTURE = "GLCM"
+MEASURES = {"echo intensity": slice(0, 1), TEXTURE: slice(1, 7)}
+FAMILIES = {"first-order": slice(0, 5), "Nakagami": slice(5, 7), TEXTURE: slice(7, 13)}
 # Who of the patients was recorded with the other gain.
 NOBODY, HALF, FATTY = "gain as it was", "another gain for a random half", "another gain for the fattier half"
 Segment = Mapping[str, Any]
@@ -114,11 +113,10 @@ def _rows(data: Data, job: Job, ways: tuple[str, str], values: Floats) -> Rows:
     )
     scores, tested = np.column_stack([*map(np.concatenate, of_way)]), np.concatenate([f.test for f in folds])
     fold = np.repeat(np.arange(len(folds)), [len(f.test) for f in folds])
-    areas = np.mean([univariate_auc(scores[fold == n], labels[f.test]) for n, f in enumerate(folds)], axis=0)
     try:
-        _, covariance = roc.fold_mean(labels[tested], scores, fold, data.own.patients[tested])
+        areas, covariance = roc.fold_mean(labels[tested], scores, fold, data.own.patients[tested])
     except InputError:  # too few patients of a class in a fold: there are areas, and no interval of their difference
-        return job.rows(ways, areas)
+        return job.rows(ways, [experiment.mean_auc(model, values[:, n], labels, folds) for n in range(len(ways))])
     return job.rows(ways, areas, se=float(np.sqrt([1, -1] @ covariance @ [1, -1])))
 
 
