@@ -20,10 +20,10 @@ from mflib.stats.performance.metrics import metrics_per_fold, youden_threshold
 
 FEATURES = 13
 SPLITS: tuple[tuple[str, Split], ...] = (
-    ("split by segment, the paper's way", "segment"),
+    ("split by segment (the paper's way)", "segment"),
     ("split by patient", "patient"),
 )
-CHOSEN = ("chosen on all segments, the paper's way", "chosen in each training part")
+CHOSEN = ("chosen on all segments (the paper's way)", "chosen in each training part")
 TUNED = ("tuned on the test part", "frozen from the validation part")
 CASE = "random forest"
 WAYS = ("labels permuted by patient", "true labels")
