@@ -347,6 +347,31 @@ def out_of_fold(
     return ForestResult(predictions, choices, importance, kept)
 
 
+CHOICES = (
+    "The folds of all repeats chose **{different} different combinations** in {count} choices, at most {most} of them the "
+    "same; between their contrasts the rank correlation is at least {least:.2f}. {so}"
+)
+STABLE = "So what was chosen is nearly one feature under different names."
+UNSTABLE = (
+    "So the choice is not stable: other patients lead to another combination, and it ranks the segments otherwise. "
+    "What is said of the forest holds for the way of choosing, and not for any one combination."
+)
+
+
+def stability_in_words(choices: pd.DataFrame, texture: pd.DataFrame) -> str:
+    """How far the folds of all repeats agree on a combination, as sentences.
+
+    Parameters
+    ----------
+    choices : of `ForestResult`
+    texture : (n, ...) the texture table
+    """
+    counts = choices[COMBINATION].astype(str).agg("_".join, axis=1).value_counts()
+    least = texture[("glcm_" + counts.index + "_contrast").tolist()].corr(method="spearman").min(axis=None)
+    so = STABLE if least >= reliability.GOOD else UNSTABLE
+    return CHOICES.format(different=len(counts), count=len(choices), most=counts.iloc[0], least=least, so=so)
+
+
 def _fold(data: _Data, fold: Fold) -> tuple[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], Fitted]:
     """Predictions, choice and importance of one fold, and its forest."""
     labels, settings = data.labels, data.settings

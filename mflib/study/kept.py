@@ -86,7 +86,7 @@ def keep_forest(
     reference["texture"] = {str(name): _rounded(values) for name, values in seen.items()}
     reference |= _recordings(cohort, profile.preprocessing)
     content = _common(forest.NAME, result.predictions, cohort, profile, folds)
-    content |= {"settings": asdict(profile.texture), "reference": reference}
+    content |= {"settings": asdict(profile.texture.for_cohort(cohort)), "reference": reference}
     files.write_text(manifest, json.dumps(content, allow_nan=False) + "\n")
 
 

@@ -105,7 +105,8 @@ class Ensemble:
     Parameters
     ----------
     forests, networks : with the fold that each belongs to
-    preprocessing, texture, network : the run's settings; of the texture what some forest asks for
+    preprocessing, texture, network : the run's settings; of the texture what some forest asks for, at the
+        voxel size of the training cohort
     calibrations : from margin to probability, by model
     seen : the training segments
     """
@@ -248,7 +249,7 @@ def look(asked: Ensemble, volume: Volume, annotation: Annotation) -> Look:
     """
     try:
         region = preprocess.region(volume, annotation, asked.preprocessing)
-        texture = asked.complete(bank.measure(region.voxels, region.dynamic_range_db, asked.texture))
+        texture = asked.complete(bank.measure(region.voxels, volume.spacing_mm, region.dynamic_range_db, asked.texture))
         voxels = inputs.of_region(region, asked.preprocessing, asked.network)
     except ValueError as error:
         raise FileError(str(error)) from error

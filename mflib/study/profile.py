@@ -43,7 +43,7 @@ GROUPS = {
     "dcnn_comparisons": ("preprocessing", "network", "comparisons"),
     "baselines": ("preprocessing",),
     "01_cohort": ("preprocessing",),
-    "02_texture": ("preprocessing", "texture", "robustness"),
+    "02_texture": ("preprocessing", "texture", "robustness", "forest"),
     "03_random_forest": ("preprocessing", "texture", "robustness", "forest"),
     "04_dcnn": ("preprocessing", "network", "comparisons"),
     "05_comparison": ("preprocessing", "texture", "robustness", "forest", "network", "comparisons"),

@@ -213,6 +213,12 @@ class Study:
         )
 
     @cached_property
+    def by_voxel_size(self) -> pd.DataFrame:
+        """How closely features follow the voxel size, as recorded and at one size; kept as the texture is."""
+        settings, cache = (self.profile.preprocessing, self.profile.texture), self.artifacts / "cache"
+        return robustness.by_voxel_size(self.cohort, *settings, self.texture, cache, **self._computed_by)
+
+    @cached_property
     def forest(self) -> forest.ForestResult:
         """The forest of every fold of every repeat."""
         return forest.out_of_fold(

@@ -109,7 +109,9 @@ def test_an_assessment_is_the_mean_of_the_folds(study: Study, models: Models, n:
 def test_the_reduced_texture_grid_gives_the_numbers_of_the_whole_one(study: Study, models: Models) -> None:
     segment = study.cohort.segments.to_dict("records")[N]
     region = study.region(segment)
-    asked = models.scorers.complete(bank.measure(region.voxels, region.dynamic_range_db, models.scorers.texture))
+    asked = models.scorers.complete(
+        bank.measure(region.voxels, (0.4, 0.4, 0.5), region.dynamic_range_db, models.scorers.texture)
+    )
     np.testing.assert_array_equal(asked.to_numpy(), study.texture.iloc[N][asked.index].to_numpy(float))
 
 
@@ -180,3 +182,12 @@ def test_manifests_hold_no_folder_and_stay_small(study: Study) -> None:
         assert str(study.artifacts) not in text
         assert len(text) < 150_000
         assert json.loads(text)["format"] == 3
+
+
+def test_a_finer_grid_is_brought_to_the_voxel_size_of_the_training_cohort(study: Study, models: Models) -> None:
+    settings = models.scorers.texture
+    assert settings.voxel_mm == (0.4, 0.4, 0.5) and study.profile.texture.voxel_mm == "coarsest"
+    region = study.region(study.cohort.segments.iloc[N])
+    own = bank.measure(region.voxels, (0.4, 0.4, 0.5), region.dynamic_range_db, settings)
+    fine = region.voxels.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    pd.testing.assert_series_equal(bank.measure(fine, (0.2, 0.2, 0.25), region.dynamic_range_db, settings), own)

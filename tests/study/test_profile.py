@@ -42,6 +42,8 @@ from tests.notebooks.runs import SMALL
         ({"network": {"seed": 1}}, "network.seed: found one of its own, expected the one seed of the study"),
         ({"comparisons": ["seed", "sead"]}, "expected some of seed, pretraining"),
         ({"texture": {"steps": [0]}}, "0"),
+        ({"texture": {"voxel_mm": "one"}}, "texture.voxel_mm: found 'one', expected 'as-recorded' or 'coarsest'"),
+        ({"texture": {"voxel_mm": [0.4, 0.4, 0]}}, "texture.voxel_mm.2: found 0, expected at least 0.01"),
         ({"n_folds": 1, "forest": {"trees": 0}}, "n_folds: found 1, expected at least 2; forest.trees: found 0"),
     ],
 )
