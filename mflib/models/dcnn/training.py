@@ -52,9 +52,8 @@ UNTOLD = -1
 # workspace is what NVIDIA asks for where sums are to be repeatable.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 Watch = Callable[[pd.DataFrame], None]
-# A network that has not learnt stays within a few percent of the base rate's loss, its scores near one number, or
-# within about a standard error of a validation part of 60 segments of chance, however well it knows its training part.
-HARDLY_BELOW, HARDLY_SPREAD, HARDLY_RANKED = 0.95, 1 / 3, 0.6
+# A network that has not learnt stays within a few percent of the base rate's loss, or its scores near one number.
+HARDLY_BELOW, HARDLY_SPREAD = 0.95, 1 / 3
 LEARNT = (
     "All {count} networks have learnt: their training loss fell from {base:.2f}, which always saying the base rate "
     "would cost, to {mean:.2f} on average ({low:.2f} to {high:.2f})."
@@ -178,8 +177,9 @@ def learning(result: NetworkResult, folds: Sequence[Fold], labels: Labels) -> pd
     -------
     The kept rows of the history with spread (SD of the scores of the test part) and, unless the network is frozen,
     base_loss (of always saying the training part's share of 1: the entropy of its labels, in nats), usual (median
-    spread) and learnt: the training loss is well below base_loss, the scores spread, and the validation AUC is not
-    chance. The validation loss does not count: it rises with the confidence of a long training that ranks as well
+    spread) and learnt: the training loss is well below base_loss, the scores spread, and the validation part is ranked
+    better than by chance. Labels learnt by heart pass that by luck half the time. The validation loss does not count:
+    it rises with the confidence of a long training that ranks as well
     """
     kept = result.history[result.history["kept"]].drop(columns=["kept", "split"]).set_index(["repeat", "fold"])
     kept["spread"] = result.predictions.groupby(["repeat", "fold"])["score"].std(ddof=0)
@@ -189,7 +189,7 @@ def learning(result: NetworkResult, folds: Sequence[Fold], labels: Labels) -> pd
         kept["usual"] = kept["spread"].median()
         fitted = kept["train_loss"] < HARDLY_BELOW * kept["base_loss"]
         spread = kept["spread"] > HARDLY_SPREAD * kept["usual"]
-        kept["learnt"] = fitted & spread & (kept["validation_auc"] > HARDLY_RANKED)
+        kept["learnt"] = fitted & spread & (kept["validation_auc"] > 0.5)
     return kept.reset_index()
 
 
