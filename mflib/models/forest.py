@@ -348,8 +348,8 @@ def out_of_fold(
 
 
 CHOICES = (
-    "The folds of all repeats chose **{different} different combinations** in {count} choices, the most frequent one "
-    "{most} times; between their contrasts the rank correlation is at least {least:.2f}. {so}"
+    "The folds of all repeats chose **{different} different combinations** in {count} choices, at most {most} of "
+    "them the same; between their contrasts the rank correlation is at least {least:.2f}. {so}"
 )
 STABLE = "So what was chosen is nearly one feature under different names."
 UNSTABLE = (
