@@ -2,8 +2,8 @@
 
 Every fold is trained in a child process: its environment is set before torch is imported, it sees one GPU, it ends with
 its parent in the middle of an epoch, and its epochs are told as they end. Every epoch is run and the last one is kept,
-so the inner validation part chooses nothing but the threshold (Youden); the test part is scored once, and children are
-not told its labels.
+so the inner validation part decides nothing but threshold and scale of the scores (see `probability.freeze`); the test
+part is scored once, and children are not told its labels.
 """
 
 from __future__ import annotations
