@@ -22,7 +22,7 @@ PERCENT_PER_DB = 1 / 0.6
 @pytest.fixture(scope="module")
 def scans() -> dict[int, tuple[Volume, Annotation]]:
     """One simulated segment at three gains (dB); everything else is the same."""
-    gains = {gain: phantom.Parameters(severity=0.4, gain_percent=50 + gain * PERCENT_PER_DB) for gain in (-3, 0, 3)}
+    gains = {gain: phantom.Parameters(fat=0.4, gain_percent=50 + gain * PERCENT_PER_DB) for gain in (-3, 0, 3)}
     return {gain: phantom.simulate(parameters, 5) for gain, parameters in gains.items()}
 
 

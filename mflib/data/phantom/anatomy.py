@@ -34,7 +34,8 @@ class Parameters:
     subcutis_mm, thickness_mm : subcutaneous fat; muscle from fascia to lamina
     cleft_mm : midline to the cleft that parts the multifidus from the erector spinae, at the fascia
     spinous_mm : distance of the spinous process from the medial edge of the picture
-    echo_db, bone_db, haze_db : brightness of tissue and bone relative to the typical patient; clutter in the shadows
+    echo_db, lamellae_db, bone_db : brightness of tissue, lamellae and bone, relative to the typical patient
+    haze_db : clutter in the shadows
     contact_db : loss where the probe lifts off the skin
     attenuation : dB/cm/MHz
     spacing_mm : distance of the lamellae
@@ -58,6 +59,7 @@ class Parameters:
     cleft_mm: float = 28.4
     spinous_mm: float = 5.0
     echo_db: float = 0.0
+    lamellae_db: float = 0.0
     bone_db: float = 0.0
     haze_db: float = -50.0
     contact_db: float = 0.0
@@ -137,8 +139,8 @@ def surfaces(parameters: Parameters, grid: Grid, rng: np.random.Generator) -> Su
     return Surfaces(
         skin=flat + 0.7 + 0.1 * wave(rng, x, y, 30),
         subcutaneous=(
-            flat + 0.36 * fat + 0.07 * fat * wave(rng, x, y, 30),
-            flat + 0.66 * fat + 0.06 * fat * wave(rng, x, y, 30),
+            flat + fat * (rng.uniform(0.25, 0.45) + 0.07 * wave(rng, x, y, 18)),
+            flat + fat * (rng.uniform(0.55, 0.75) + 0.06 * wave(rng, x, y, 35)),
         ),
         fascia=(fat + sheet - 0.2, fat + sheet + 0.9 + 0.12 * wave(rng, x, y, 25)),
         spinous=np.float32(fat + SPINOUS_BELOW_FASCIA_MM) + np.float32(0.14) * off_axis**2 + 0.02 * along**2,
@@ -160,14 +162,15 @@ def _inside(outside_mm: Array, softness_mm: float) -> Array:
 
 
 def _lamina(parameters: Parameters, grid: Grid, rng: np.random.Generator) -> Array:
-    """Depth of the lamina: a rolling sheet with the facet joint rising out of it."""
+    """Depth of the floor of the muscle: a rolling lamina, out of which the facet joint rises; lateral of it, lower bone."""
     x, y = grid.lateral[:, None], grid.elevation[None, :]
     base = parameters.subcutis_mm + parameters.thickness_mm
-    facet_x = parameters.spinous_mm + rng.uniform(13, 20)
+    facet_x = parameters.spinous_mm + rng.uniform(11, 16) + 0.25 * parameters.cleft_mm
     facet_y = rng.uniform(0.2, 0.8) * grid.elevation[-1]
     facet = rng.uniform(2.5, 4.5) * np.exp(-(((x - facet_x) / 2.8) ** 2) - ((y - facet_y) / 9) ** 2)
+    lower = rng.uniform(2, 6) * _inside(facet_x + 6 - x, 2.0)
     rolling = 0.55 * wave(rng, grid.lateral, grid.elevation, 22) + 0.25 * wave(rng, grid.lateral, grid.elevation, 9)
-    return (base + rolling - facet).astype(np.float32)
+    return (base + rolling - facet + lower).astype(np.float32)
 
 
 def _lamina_bone(off_axis: Array, grid: Grid, rng: np.random.Generator) -> Array:

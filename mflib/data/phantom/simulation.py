@@ -34,7 +34,8 @@ ROUGHNESS = 2.2
 REFERENCE_SAMPLE_MM3 = 0.2 * 0.2 * 0.1
 GAIN_DB_PER_PERCENT = 0.6  # of the gain knob, whose 50 % are 0 dB
 # Diffuse echo of lean muscle, and what fat, fibrosis and the erector spinae add; fatty minus lean is 6 to 10 dB.
-LEAN_DB, FAT_DB, FIBROSIS_DB, ERECTOR_DB = -46.5, 9.0, 4.0, 1.5
+LEAN_DB, FAT_DB, FIBROSIS_DB, ERECTOR_DB = -44.0, 14.0, 7.0, 1.5
+LOBULE_DB = 2.0  # unevenness of fat from lobule to lobule
 # Fat per mm of depth and of width that the map favours, in SD of its patches; how sharp its patches are.
 DEEP, MEDIAL, SOFTNESS = 1.6, 0.9, 0.3
 SPECULAR_DEG = 14.0  # a fascicle this steep against the probe, along the spine, has lost 1/e of its echo's amplitude
@@ -59,8 +60,9 @@ class Tissue:
         self.mesh, self.granule_mesh = Mesh(grid, MESH_MM), Mesh(grid, GRANULE_MESH_MM)
         self.surfaces: Surfaces = anatomy.surfaces(parameters, grid, rng)
         self.parts = self._parts()
+        self.lobules = gaussian_field(self.mesh, self._along(0.8, 1.1, 3), rng, 1.5)
         self.fat = self._fat()
-        self.fibrosis = np.float32(parameters.fibrosis) * expit(2 * self._smooth(3, 4, 8))
+        self.fibrosis = np.float32(parameters.fibrosis) * expit(2.5 * self._smooth(2.5, 3, 8))
         self.lean = self.mesh.spread(1 - self.fat)
         self.diffuse_db = self.mesh.spread(self._diffuse_db())
         self.phase = self.mesh.spread(2.6 * self._smooth(2.5, 4, 8))
@@ -116,8 +118,7 @@ class Tissue:
         where = DEEP * self.rng.uniform(0.5, 1.5) * deep[:, None] + MEDIAL * self.rng.uniform(0.5, 1.5) * medial
         coarse = Mesh(self.grid, SMOOTH_MESH_MM)
         patches = coarse.resample(gaussian_field(coarse, self._along(2.2, 3.0, 9), self.rng, 1.5), self.mesh)
-        lobules = gaussian_field(self.mesh, self._along(0.8, 1.1, 3), self.rng, 1.5)
-        pattern = (where[..., None] + 0.8 * patches + 0.6 * lobules).astype(np.float32) / np.float32(SOFTNESS)
+        pattern = (where[..., None] + 0.8 * patches + 0.6 * self.lobules).astype(np.float32) / np.float32(SOFTNESS)
         if p.fat == 0:
             return np.zeros_like(pattern)
         inside = pattern[self.parts["multifidus"]]
@@ -128,14 +129,15 @@ class Tissue:
     def _diffuse_db(self) -> Array:
         """Level of the diffuse scatterers at the mesh's nodes."""
         level = LEAN_DB + self.parameters.echo_db + 1.5 * self._smooth(5, 5, 8)
-        level += FAT_DB * self.fat + FIBROSIS_DB * self.fibrosis
+        level += (FAT_DB + LOBULE_DB * self.lobules) * self.fat + FIBROSIS_DB * self.fibrosis
         return np.asarray(level + ERECTOR_DB * self.parts["erector spinae"], np.float32)
 
     def _continuity(self) -> Array:
         """How whole the sheets are at the mesh's nodes: strong and weak stretches, and gaps where the fat is."""
         fine = gaussian_field(self.mesh, smooth(0.7, 1.6, 12), self.rng)
         broad = self._smooth(3, 4, 8)
-        gate = expit((1.1 * fine + 0.35 * broad - 0.35 - 2.5 * self.fat) / 0.3)
+        usual = np.float32(-0.35 + 0.2 * self.parameters.lamellae_db)
+        gate = expit((1.1 * fine + 0.35 * broad + usual - 1.8 * self.fat) / 0.3)
         return np.asarray(np.exp(0.45 * fine + 0.40 * broad) * gate, np.float32)
 
     def _along(self, depth_mm: float, lateral_mm: float, length_mm: float) -> Spectrum:
@@ -180,13 +182,13 @@ class Tissue:
         coarse = Mesh(self.grid, SMOOTH_MESH_MM)
         other = gaussian_field(coarse, self._fibrous(1.9 * spacing, 24, 3.0), self.rng, 1.5)
         level = np.where(self.parts["erector spinae"], coarse.resample(other, self.mesh), level)
-        return self._sheets(level, -26 + 2 * self.fibrosis - 3 * self.fat)
+        return self._sheets(level, -28.5 + self.parameters.lamellae_db + 4 * self.fibrosis - 3 * self.fat)
 
     def _septa(self) -> Sheets:
         """Septa between the fascicles: fewer and thinner than the lamellae."""
         coarse = Mesh(self.grid, SMOOTH_MESH_MM)
         field = gaussian_field(coarse, self._fibrous(4.6, 16), self.rng, 1.5)
-        return self._sheets(coarse.resample(field, self.mesh), -21 + 3 * self.fibrosis - 4 * self.fat)
+        return self._sheets(coarse.resample(field, self.mesh), -23 + self.parameters.lamellae_db + 4 * self.fibrosis - 4 * self.fat)
 
     def _smooth(self, depth_mm: float, lateral_mm: float, elevation_mm: float) -> Array:
         """A slow random field at the mesh's nodes."""
@@ -216,7 +218,8 @@ class Tissue:
         middle = self.surfaces.cleft_at(depth)
         first, last = np.searchsorted(self.grid.lateral, (middle.min() - 1, middle.max() + 1))
         distance = self.grid.lateral[None, first:last, None] - middle
-        sheets[:, first:last] += _bell(distance, 0.3) * amplitude(-26)
+        strength = amplitude(-27) * (1 + 0.6 * np.sin(depth / 2.2 + self.surfaces.cleft_phase + 0.2 * middle))
+        sheets[:, first:last] += _bell(distance, 0.3) * strength
 
     def _diffuse(self, rows: slice, muscle: Array, near: Array, lean: Array) -> Array:
         """Amplitude of the diffuse scatterers: muscle with its fat, or subcutaneous fat above the fascia."""
