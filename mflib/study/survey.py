@@ -153,7 +153,8 @@ class Survey:
     def _region(self, position: int) -> tuple[saliency.Shape, preprocess.Millimetres]:
         """Extent of a segment's region in voxels, and of a voxel in mm."""
         segment, cohort = self._segments[position], self.study.cohort
-        return cohort.annotation(segment).roi_size, volumes.read_header(cohort.root / segment["path"]).spacing_mm
+        i, j, k = volumes.read_header(cohort.root / segment["path"]).spacing_mm
+        return cohort.annotation(segment).roi_size, (i, j, k)
 
     def _on_region(self, position: int) -> saliency.Map:
         return saliency.on_region(self.maps[position], self.study.profile.network, *self._region(position))

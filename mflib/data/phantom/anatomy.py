@@ -156,13 +156,13 @@ def surfaces(parameters: Parameters, grid: Grid, rng: np.random.Generator) -> Su
     )
 
 
-def _inside(outside_mm: Array, softness_mm: float) -> Array:
+def _inside(outside_mm: NDArray[np.floating], softness_mm: float) -> Array:
     """1 where a distance is negative, 0 where it is positive, over a soft edge."""
     return np.asarray(0.5 - 0.5 * np.tanh(outside_mm / np.float32(softness_mm)), np.float32)
 
 
 def _lamina(parameters: Parameters, grid: Grid, rng: np.random.Generator) -> Array:
-    """Depth of the floor of the muscle: a rolling lamina, out of which the facet joint rises; lateral of it, lower bone."""
+    """Depth of the muscle's floor: a rolling lamina with the facet joint rising out of it, and lower bone beyond."""
     x, y = grid.lateral[:, None], grid.elevation[None, :]
     base = parameters.subcutis_mm + parameters.thickness_mm
     facet_x = parameters.spinous_mm + rng.uniform(11, 16) + 0.25 * parameters.cleft_mm
@@ -178,7 +178,7 @@ def _lamina_bone(off_axis: Array, grid: Grid, rng: np.random.Generator) -> Array
     y = grid.elevation[None, :]
     edge = rng.uniform(0.05, 0.40) * y[0, -1] + 0.8 * wave(rng, grid.lateral, grid.elevation[:1], 12)
     half = rng.uniform(8.5, 15)  # the gap is 17 mm wide at L1 and 31 at L5
-    return 1 - _inside(y - edge, 0.4) * _inside(np.abs(off_axis) - half, 0.6)
+    return np.asarray(1 - _inside(y - edge, 0.4) * _inside(np.abs(off_axis) - half, 0.6), np.float32)
 
 
 def parts(s: Surfaces, grid: Grid, depth: Array, i: Indices, k: Indices) -> dict[str, NDArray[np.bool_]]:
@@ -224,7 +224,7 @@ def annotate(parameters: Parameters, s: Surfaces, grid: Grid, box: Index | None)
     bone = (bone[0], int(float(s.spinous[bone[0], bone[2]]) / v), bone[2])
     near = int(np.ceil((s.spinous_edge_mm + ROI_MARGIN_MM) / v)) - bone[0]
     # The cleft runs outwards, so a region may begin above its upper end's last millimetres.
-    cleft = s.cleft_at(np.float32([[[parameters.subcutis_mm + CLEFT_MET_MM]]])).min()
+    cleft = s.cleft_at(np.full((1, 1, 1), parameters.subcutis_mm + CLEFT_MET_MM, np.float32)).min()
     far = int((cleft - ROI_MARGIN_MM) / v) - bone[0]
     across, along = roi_columns(grid.shape, (v, v, v), bone, "R", (near, far, ni - bone[0]), ROI_MM)
     top = max(bone[1], int(np.ceil((s.fascia[1][across, along].max() + ROI_MARGIN_MM) / v)))
@@ -240,7 +240,11 @@ def annotate(parameters: Parameters, s: Surfaces, grid: Grid, box: Index | None)
 
 
 def mirrored(marks: Annotation, ni: int) -> Annotation:
-    """The marks of a right side as those of a left one."""
-    (i, *bone), (_, *shadow), (start, *rest) = marks.bone, marks.shadow, marks.roi_start
-    flipped = [(ni - 1 - i, *bone), (ni - 1 - i, *shadow), (ni - start - marks.roi_size[0], *rest)]
-    return Annotation(*flipped, marks.roi_size)
+    """The marks of a right side as those of a left one, and back."""
+    (bone, *at), (shadow, *below), (start, *rest) = marks.bone, marks.shadow, marks.roi_start
+    return Annotation(
+        bone=(ni - 1 - bone, at[0], at[1]),
+        shadow=(ni - 1 - shadow, below[0], below[1]),
+        roi_start=(ni - start - marks.roi_size[0], rest[0], rest[1]),
+        roi_size=marks.roi_size,
+    )

@@ -31,8 +31,8 @@ TRUTH = "derivatives/phantom/truth"
 README = f"""{NAME}
 
 SYNTHETIC: simulated by mflib, no patient is in it. Volumes, annotations, grades and clinical data are drawn from a
-seed (dataset_description.json holds it). {TRUTH}.tsv holds what was simulated: the
-share of fat in each muscle, and what else shapes its picture. It is the truth behind the cohort and no input of a study.
+seed (dataset_description.json holds it). {TRUTH}.tsv holds what was simulated: the share of fat in each
+muscle, and what else shapes its picture. It is the truth behind the cohort and no input of a study.
 """
 _SEGMENT = {"participant_id": "patient", "level": "L23, L34, L45 or L5S1", "lat": "L or R"}
 COLUMNS: dict[str, dict[str, str]] = {

@@ -16,12 +16,9 @@ from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
 from mflib.base.errors import InputError
-from mflib.data.phantom import anatomy
+from mflib.data.phantom import anatomy, scanner
 from mflib.data.phantom.anatomy import Parameters, Surfaces
-from mflib.data.phantom.scanner import (
-    COMPENSATION, DYNAMIC_RANGE_DB, FREQUENCY_MHZ, Array, Grid, Mesh, Spectrum, amplitude, gaussian_field, normal, scan,
-    smooth,
-)  # fmt: skip
+from mflib.data.phantom.scanner import Array, Grid, Mesh, Spectrum, amplitude, gaussian_field, normal, smooth
 from mflib.data.volume import Annotation, Index, Volume
 
 VERSION = "2.0"
@@ -93,7 +90,7 @@ class Tissue:
     def loss_db(self) -> Array:
         """(rows, ni) two-way loss beyond what the scanner compensates: depth, the fat above, and poor contact."""
         p, x = self.parameters, self.grid.lateral
-        along = 2 * (p.attenuation - COMPENSATION) * FREQUENCY_MHZ * self.grid.depth[:, None] / 10
+        along = 2 * (p.attenuation - scanner.COMPENSATION) * scanner.FREQUENCY_MHZ * self.grid.depth[:, None] / 10
         above = LAYER_DB_PER_CM * (p.subcutis_mm - 7) / 10
         centre, width = self.rng.uniform(0.3, 1.0) * x[-1], self.rng.uniform(2, 6)
         lifted = p.contact_db * np.exp(-(((x - centre) / width) ** 2))[None, :]
@@ -188,14 +185,14 @@ class Tissue:
         """Septa between the fascicles: fewer and thinner than the lamellae."""
         coarse = Mesh(self.grid, SMOOTH_MESH_MM)
         field = gaussian_field(coarse, self._fibrous(4.6, 16), self.rng, 1.5)
-        return self._sheets(coarse.resample(field, self.mesh), -23 + self.parameters.lamellae_db + 4 * self.fibrosis - 4 * self.fat)
+        return self._sheets(
+            coarse.resample(field, self.mesh), -23 + self.parameters.lamellae_db + 4 * self.fibrosis - 4 * self.fat
+        )
 
     def _smooth(self, depth_mm: float, lateral_mm: float, elevation_mm: float) -> Array:
         """A slow random field at the mesh's nodes."""
         coarse = Mesh(self.grid, SMOOTH_MESH_MM)
-        return coarse.resample(
-            gaussian_field(coarse, smooth(depth_mm, lateral_mm, elevation_mm), self.rng), self.mesh
-        )
+        return coarse.resample(gaussian_field(coarse, smooth(depth_mm, lateral_mm, elevation_mm), self.rng), self.mesh)
 
     def _rows(self, mesh: Mesh, field: Array, rows: slice) -> Array:
         """Rows of a field that is known at the depth nodes of ``mesh``."""
@@ -247,7 +244,9 @@ class Tissue:
         s = self.surfaces
         lost = np.float32(1 - SHADOW)
         behind_spinous = _ramp(depth - s.spinous - 0.5, 0.8) * s.spinous_inside
-        behind_lamina = _ramp(depth - s.lamina - 0.3, 0.6) * (lost * s.lamina_bone + np.float32(0.8) * (1 - s.lamina_bone))
+        behind_lamina = _ramp(depth - s.lamina - 0.3, 0.6) * (
+            lost * s.lamina_bone + np.float32(0.8) * (1 - s.lamina_bone)
+        )
         return (1 - lost * behind_spinous) * (1 - behind_lamina)
 
     def _bone(self, depth: Array) -> Array:
@@ -371,17 +370,17 @@ def simulate(parameters: Parameters, seed: int, profile: str = "quick") -> tuple
         tissue = Tissue(parameters, grid, rng)
         annotation = anatomy.annotate(parameters, tissue.surfaces, grid, chosen.box)
         gain_db = (parameters.gain_percent - 50) * GAIN_DB_PER_PERCENT
-        voxels = scan(tissue, grid, tissue.loss_db(), rng, gain_db=gain_db, widening=parameters.widening)
+        voxels = scanner.scan(tissue, grid, tissue.loss_db(), rng, gain_db=gain_db, widening=parameters.widening)
     if parameters.side == "L":
         voxels = np.ascontiguousarray(voxels[::-1])
     sidecar = {
         "Manufacturer": "mflib",
         "ManufacturersModelName": f"mflib phantom {VERSION}",
         "ProbeModel": "simulated matrix probe",
-        "ProbeCentralFrequency": FREQUENCY_MHZ,
+        "ProbeCentralFrequency": scanner.FREQUENCY_MHZ,
         "DepthMM": parameters.depth_mm,
         "GainPercent": parameters.gain_percent,
-        "DynamicRangeDB": DYNAMIC_RANGE_DB,
+        "DynamicRangeDB": scanner.DYNAMIC_RANGE_DB,
         "BodyPart": "LSPINE",
         "Laterality": parameters.side,
         "AxisNames": ["lateral", "depth", "elevation"],
