@@ -129,10 +129,10 @@ def test_what_is_not_fat_changes_the_picture_as_it_does_in_people() -> None:
         return float(np.mean([muscle(Parameters(0.05, **changes), seed).mean() for seed in (1, 2, 3)]))
 
     usual = echo()
-    # Ishida 2017 (doi:10.1589/jpts.29.190): 75.2 upright, 73.6, 71.7 and 69.3 at 3, 6 and 9 degrees.
-    assert 0.85 < echo(tilt_deg=9) / usual < 0.99
-    # Echo falls by tens of grey levels for each cm of fat above (Young 2015, doi:10.1002/mus.24656).
-    assert 10 < usual - echo(subcutis_mm=12, widening=1.1) < 40
+    # Ishida 2017 (doi:10.1589/jpts.29.190): 75.2 upright and 69.3 at 9 degrees, which is .92.
+    assert 0.86 < echo(tilt_deg=9) / usual < 0.96
+    # Echo falls with the fat above (Muller 2021, doi:10.1139/apnm-2020-0413).
+    assert 5 < usual - echo(subcutis_mm=12, widening=1.1) < 20
     assert echo(gain_percent=50 + 10 / 0.6) - usual > 21.7  # 10 dB
     assert echo(fibrosis=1.0) > usual + 5
     assert echo(contact_db=10) < usual
@@ -257,7 +257,7 @@ def test_every_region_is_multifidus_where_it_is_wide_enough() -> None:
 def test_the_papers_box_is_there_by_name_and_says_how_little_of_it_is_muscle() -> None:
     plan = make_plan("paper", 6, seed=1)
     marks, truth = plan.tables["derivatives/annotations/refpoints_roi"], plan.tables[TRUTH]
-    assert (marks[["roi_ni", "roi_nj", "roi_nk"]] == (180, 180, 70)).all(axis=None)
+    assert (marks[["roi_ni", "roi_nj", "roi_nk"]] == [180, 180, 70]).all(axis=None)
     assert 0.35 < truth["multifidus"].mean() < 0.6
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 import pytest
 
-from mflib.base.words import LEVELS
 from mflib.data import preprocess
 from mflib.data.annotation.marks import overlap
 from mflib.data.annotation.suggestion import suggest_roi
@@ -117,6 +114,6 @@ def test_every_bone_has_a_region(simulated):
     coarse = Volume(volume.voxels[::16, ::16, ::16], (30.0, 30.0, 30.0))
     bones = [(volume, at) for at in [*corners, *rng.integers(0, volume.voxels.shape, (50, 3)).tolist()]]
     for picture, bone in [*bones, (flat, (0, 0, 0)), (flat, (1, 2, 1)), (coarse, (4, 4, 1))]:
-        for level, lat in product(LEVELS, "LR"):
+        for level, lat in (("L23", "L"), ("L5S1", "R")):
             start, extent = suggest_roi(picture, tuple(bone), level, lat, ROI_MM)
             assert min(start) >= 0 and min(extent) >= 2 and np.all(np.add(start, extent) <= picture.voxels.shape)

@@ -122,7 +122,7 @@ LAMINA_BELOW_MM = 10.0  # no lamina lies closer below the crest of its process
 LEAST_BELOW_MM = 1.0  # recorded below an echo to say that it is dark there
 LAMINA_SPREAD_MM = 5.0  # a sheet of bone with its facet joint stays within that
 LEAST_LAMINA = 0.5  # share of the columns in which it is seen: between two laminae there is none
-LAMINA_DARK = 0.75  # grey below a lamina over that of the muscle above it, at most
+LAMINA_DARK = 0.85  # grey below a lamina over that of the muscle above it, at most
 HIGHEST = 5  # percentile of the lamina's depths that counts as its upper edge
 
 

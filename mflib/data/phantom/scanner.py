@@ -189,7 +189,7 @@ SIDELOBE = 0.035
 # Attenuation in dB/cm/MHz that the time gain compensation undoes; receiver noise at the focus and its growth with that
 # gain; the range of the log compression.
 COMPENSATION = 0.70
-NOISE_DB, NOISE_DB_PER_CM = -53.0, 3.0
+NOISE_DB, NOISE_DB_PER_CM = -56.0, 3.0
 DYNAMIC_RANGE_DB = 55.0
 # Axial resolution: a Gaussian pulse of that bandwidth, sigma = c / (4 pi sigma_f).
 AXIAL_FWHM_MM = float(FWHM * SPEED_OF_SOUND / (4 * np.pi * (BANDWIDTH * FREQUENCY_MHZ / FWHM)))

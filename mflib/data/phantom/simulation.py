@@ -31,7 +31,7 @@ ROUGHNESS = 2.2
 REFERENCE_SAMPLE_MM3 = 0.2 * 0.2 * 0.1
 GAIN_DB_PER_PERCENT = 0.6  # of the gain knob, whose 50 % are 0 dB
 # Diffuse echo of lean muscle, and what fat, fibrosis and the erector spinae add; fatty minus lean is 6 to 10 dB.
-LEAN_DB, FAT_DB, FIBROSIS_DB, ERECTOR_DB = -44.0, 14.0, 7.0, 1.5
+LEAN_DB, FAT_DB, FIBROSIS_DB, ERECTOR_DB = -44.0, 12.5, 7.0, 1.5
 LOBULE_DB = 2.0  # unevenness of fat from lobule to lobule
 # Fat per mm of depth and of width that the map favours, in SD of its patches; how sharp its patches are.
 DEEP, MEDIAL, SOFTNESS = 1.6, 0.9, 0.3
