@@ -77,7 +77,7 @@ def drawn_tissue(parameters: Parameters, seed: int) -> tuple[Tissue, NDArray[np.
     """Tissue of a quick volume, its local fat at every voxel, and its parts; (depth, lateral, elevation)."""
     grid = PROFILES["quick"].grid(parameters)
     tissue = Tissue(parameters, grid, np.random.Generator(np.random.SFC64(seed)))
-    depth = tissue.mesh.depth_weights[::2]
+    depth = tissue.mesh.weights[0][::2]
     fat = np.tensordot(depth, tissue.mesh.spread(tissue.fat), 1)
     i, k = (np.arange(grid.shape[axis]) for axis in (0, 2))
     return tissue, fat, parts(tissue.surfaces, grid, grid.depth[::2], i, k)

@@ -139,8 +139,8 @@ def surfaces(parameters: Parameters, grid: Grid, rng: np.random.Generator) -> Su
     return Surfaces(
         skin=flat + 0.7 + 0.1 * wave(rng, x, y, 30),
         subcutaneous=(
-            flat + fat * (rng.uniform(0.25, 0.45) + 0.07 * wave(rng, x, y, 18)),
-            flat + fat * (rng.uniform(0.55, 0.75) + 0.06 * wave(rng, x, y, 35)),
+            flat + fat * (rng.uniform(0.25, 0.45) + 0.07 * wave(rng, x, y, 28)),
+            flat + fat * (rng.uniform(0.55, 0.75) + 0.06 * wave(rng, x, y, 40)),
         ),
         fascia=(fat + sheet - 0.2, fat + sheet + 0.9 + 0.12 * wave(rng, x, y, 25)),
         spinous=np.float32(fat + SPINOUS_BELOW_FASCIA_MM) + np.float32(0.14) * off_axis**2 + 0.02 * along**2,

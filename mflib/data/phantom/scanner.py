@@ -84,18 +84,14 @@ class Mesh:
         return depth, lateral, elevation
 
     @cached_property
-    def depth_weights(self) -> Array:
-        """(rows, depth nodes) weights in depth, kept because every slab needs some of them."""
-        return self.weights(0)
-
-    def weights(self, axis: int) -> Array:
-        """(samples, nodes) Catmull-Rom weights from the nodes to the grid's samples along one axis."""
-        positions = (self.grid.depth, self.grid.lateral, self.grid.elevation)[axis]
-        return catmull_rom(positions / self.step_mm[axis] + 1, self.shape[axis])
+    def weights(self) -> list[Array]:
+        """(samples, nodes) Catmull-Rom weights from the nodes to the grid's samples along each axis."""
+        positions = (self.grid.depth, self.grid.lateral, self.grid.elevation)
+        return [catmull_rom(at / d + 1, n) for at, d, n in zip(positions, self.step_mm, self.shape, strict=True)]
 
     def spread(self, field: Array) -> Array:
         """Nodes (depth, lateral, elevation) to (depth nodes, ni, nk): interpolated in all but depth."""
-        return np.matmul(self.weights(1), field) @ self.weights(2).T
+        return np.matmul(self.weights[1], field) @ self.weights[2].T
 
     def resample(self, field: Array, other: Mesh) -> Array:
         """The field of this mesh at the nodes of ``other``."""

@@ -24,7 +24,7 @@ from mflib.data.volume import Annotation, Index, Volume
 VERSION = "2.0"
 MESH_MM = (0.4, 0.8, 0.8)
 SMOOTH_MESH_MM = (1.2, 1.5, 2.0)
-GRANULE_MESH_MM = (0.3, 0.4, 0.4)
+GRANULE_MESH_MM = (0.3, 0.5, 0.5)
 ASPECT = 2.1
 SHADOW = 0.008
 ROUGHNESS = 2.2
@@ -60,24 +60,22 @@ class Tissue:
         self.lobules = gaussian_field(self.mesh, self._along(0.8, 1.1, 3), rng, 1.5)
         self.fat = self._fat()
         self.fibrosis = np.float32(parameters.fibrosis) * expit(2.5 * self._smooth(2.5, 3, 8))
-        self.lean = self.mesh.spread(1 - self.fat)
-        self.diffuse_db = self.mesh.spread(self._diffuse_db())
-        self.phase = self.mesh.spread(2.6 * self._smooth(2.5, 4, 8))
         self.continuity = self._continuity()
-        self.lamellae, self.septa = self._lamellae(), self._septa()
-        self.granules = self.granule_mesh.spread(normal(self.granule_mesh.shape, rng))
+        level = self._level()
+        self.lamellae, self.septa = self._lamellae(level), self._septa()
+        self.diffuse_db = self.mesh.spread(self._diffuse_db(level))
+        self.phase = self.mesh.spread(2.6 * self._smooth(2.5, 4, 8))
+        self.granules = self.granule_mesh.spread(self._granules())
 
     def __call__(self, first: int, last: int) -> Array:
         """Reflectivity (last - first, ni, 2, nk) of the rows from ``first`` to before ``last``."""
         rows = slice(first, last)
         depth = self.grid.depth[rows, None, None]
         muscle = _ramp(depth - self.surfaces.fascia[0], 0.4)
-        lean = self._rows(self.mesh, self.lean, rows)
-        sheets, near = self._muscle_sheets(rows)
-        near *= lean
+        sheets = self._muscle_sheets(rows)
         self._add_cleft(sheets, depth)
         interfaces = sheets * muscle + self._layers(depth)
-        diffuse = self._diffuse(rows, muscle, near, lean)
+        diffuse = self._diffuse(rows, muscle)
         through = self._transmission(depth)
         interfaces *= through * through  # what gets behind bone is haze: no picture of the tissue there
         bone = self._bone(depth)
@@ -119,15 +117,23 @@ class Tissue:
         if p.fat == 0:
             return np.zeros_like(pattern)
         inside = pattern[self.parts["multifidus"]]
-        threshold = brentq(lambda t: float(expit(inside - np.float32(t)).mean()) - p.fat, -60, 60, xtol=1e-3)
+        threshold = brentq(lambda t: float(expit(inside - np.float32(t)).mean()) - p.fat, -40, 40, xtol=5e-3)
         fat = expit(pattern - np.float32(threshold))
         return np.where(self.parts["multifidus"], fat, np.float32(0.5) * fat)
 
-    def _diffuse_db(self) -> Array:
-        """Level of the diffuse scatterers at the mesh's nodes."""
-        level = LEAN_DB + self.parameters.echo_db + 1.5 * self._smooth(5, 5, 8)
-        level += (FAT_DB + LOBULE_DB * self.lobules) * self.fat + FIBROSIS_DB * self.fibrosis
-        return np.asarray(level + ERECTOR_DB * self.parts["erector spinae"], np.float32)
+    def _diffuse_db(self, level: Array) -> Array:
+        """Strength of the diffuse scatterers at the mesh's nodes; lean muscle is darker away from its lamellae."""
+        strength = LEAN_DB + self.parameters.echo_db + 1.5 * self._smooth(5, 5, 8)
+        strength += (FAT_DB + LOBULE_DB * self.lobules) * self.fat + FIBROSIS_DB * self.fibrosis
+        strength -= 2.6 * (1 - self.fat) * np.abs(level)
+        return np.asarray(strength + ERECTOR_DB * self.parts["erector spinae"], np.float32)
+
+    def _granules(self) -> Array:
+        """Unevenness of the scatterers, in nepers at the nodes of its mesh: fat is more granular than lean muscle."""
+        sizes = zip(self.granule_mesh.shape, self.mesh.shape, GRANULE_MESH_MM, MESH_MM, strict=True)
+        nearest = [np.clip(np.rint((np.arange(n) - 1) * a / b).astype(int) + 1, 0, m - 1) for n, m, a, b in sizes]
+        granularity = np.float32(0.12) + np.float32(0.26) * self.fat
+        return normal(self.granule_mesh.shape, self.rng) * granularity[np.ix_(*nearest)]
 
     def _continuity(self) -> Array:
         """How whole the sheets are at the mesh's nodes: strong and weak stretches, and gaps where the fat is."""
@@ -163,31 +169,29 @@ class Tissue:
 
         return spectrum
 
-    def _sheets(self, level: Array, echo_db: Array) -> Sheets:
+    def _sheets(self, level: Array, facing: Array, echo_db: Array) -> Sheets:
         """Sheets at a level set, as bright as they are whole and face the transducer."""
-        dz, dx, dy = np.gradient(level, *MESH_MM)
-        across = dz**2 + dx**2 + np.float32(1e-6)
-        facing = (dz**2 / across) ** 2  # squared cosine of the normal against the beam, seen along the spine
-        steep = dy**2 / across / np.float32(np.tan(np.radians(SPECULAR_DEG)) ** 2)
-        strength = facing * np.exp(-np.minimum(steep, 20)) * self.continuity * amplitude(echo_db)
-        return self.mesh.spread(level), self.mesh.spread(np.asarray(strength, np.float32))
+        strength = facing * self.continuity * amplitude(echo_db + self.parameters.lamellae_db + 4 * self.fibrosis)
+        return self.mesh.spread(level), self.mesh.spread(strength)
 
-    def _lamellae(self) -> Sheets:
-        """Perimysial lamellae: oriented and specular; those of the erector spinae are coarser and flatter."""
+    def _level(self) -> Array:
+        """A field whose zeros are the perimysial lamellae; those of the erector spinae are coarser and flatter."""
         spacing = self.parameters.spacing_mm
         level = gaussian_field(self.mesh, self._fibrous(spacing, 16), self.rng, 1.5)
         coarse = Mesh(self.grid, SMOOTH_MESH_MM)
         other = gaussian_field(coarse, self._fibrous(1.9 * spacing, 24, 3.0), self.rng, 1.5)
-        level = np.where(self.parts["erector spinae"], coarse.resample(other, self.mesh), level)
-        return self._sheets(level, -28.5 + self.parameters.lamellae_db + 4 * self.fibrosis - 3 * self.fat)
+        return np.where(self.parts["erector spinae"], coarse.resample(other, self.mesh), level)
+
+    def _lamellae(self, level: Array) -> Sheets:
+        """Perimysial lamellae: oriented and specular."""
+        return self._sheets(level, _facing(level, MESH_MM), -28.5 - 3 * self.fat)
 
     def _septa(self) -> Sheets:
         """Septa between the fascicles: fewer and thinner than the lamellae."""
         coarse = Mesh(self.grid, SMOOTH_MESH_MM)
-        field = gaussian_field(coarse, self._fibrous(4.6, 16), self.rng, 1.5)
-        return self._sheets(
-            coarse.resample(field, self.mesh), -23 + self.parameters.lamellae_db + 4 * self.fibrosis - 4 * self.fat
-        )
+        level = gaussian_field(coarse, self._fibrous(4.6, 16), self.rng, 1.5)
+        facing = np.maximum(coarse.resample(_facing(level, SMOOTH_MESH_MM), self.mesh), 0)
+        return self._sheets(coarse.resample(level, self.mesh), facing, -23 - 4 * self.fat)
 
     def _smooth(self, depth_mm: float, lateral_mm: float, elevation_mm: float) -> Array:
         """A slow random field at the mesh's nodes."""
@@ -196,19 +200,19 @@ class Tissue:
 
     def _rows(self, mesh: Mesh, field: Array, rows: slice) -> Array:
         """Rows of a field that is known at the depth nodes of ``mesh``."""
-        weights = mesh.depth_weights[rows]
+        weights = mesh.weights[0][rows]
         used = np.flatnonzero(weights.any(axis=0))
         nodes = slice(used[0], used[-1] + 1)
         flat = field[nodes].reshape(nodes.stop - nodes.start, -1)
         return (weights[:, nodes] @ flat).reshape(len(weights), *field.shape[1:])
 
-    def _muscle_sheets(self, rows: slice) -> tuple[Array, Array]:
-        """Lamellae and septa of some rows, and how far each sample is from a lamella."""
+    def _muscle_sheets(self, rows: slice) -> Array:
+        """Lamellae and septa of some rows."""
         level, strength = (self._rows(self.mesh, field, rows) for field in self.lamellae)
         septum, septum_strength = (self._rows(self.mesh, field, rows) for field in self.septa)
         echo = _bell(level, 0.18) * strength
         echo += _bell(septum, 0.08) * septum_strength
-        return np.maximum(echo, 0, out=echo), np.abs(level, out=level)
+        return np.maximum(echo, 0, out=echo)
 
     def _add_cleft(self, sheets: Array, depth: Array) -> None:
         """Add the wavy wall between multifidus and erector spinae, where it is."""
@@ -218,15 +222,13 @@ class Tissue:
         strength = amplitude(-27) * (1 + 0.6 * np.sin(depth / 2.2 + self.surfaces.cleft_phase + 0.2 * middle))
         sheets[:, first:last] += _bell(distance, 0.3) * strength
 
-    def _diffuse(self, rows: slice, muscle: Array, near: Array, lean: Array) -> Array:
+    def _diffuse(self, rows: slice, muscle: Array) -> Array:
         """Amplitude of the diffuse scatterers: muscle with its fat, or subcutaneous fat above the fascia."""
         nepers = self._rows(self.mesh, self.diffuse_db, rows)
         nepers *= np.float32(np.log(10) / 20)
-        nepers -= np.float32(0.30) * near
         subcutaneous = np.float32((-36 + 0.5 * self.parameters.echo_db) * np.log(10) / 20)
         nepers = subcutaneous + (nepers - subcutaneous) * muscle
-        granularity = np.float32(0.38) - np.float32(0.26) * lean
-        nepers += granularity * self._rows(self.granule_mesh, self.granules, rows)
+        nepers += self._rows(self.granule_mesh, self.granules, rows)
         return np.exp(nepers, out=nepers)
 
     def _layers(self, depth: Array) -> Array:
@@ -277,6 +279,14 @@ class Tissue:
         field[:, :, 0] += specular * np.cos(phase)
         field[:, :, 1] += specular * np.sin(phase)
         return field
+
+
+def _facing(level: Array, step_mm: tuple[float, float, float]) -> Array:
+    """Share of its echo that a sheet of a level set sends back to the transducer, by the direction of its normal."""
+    dz, dx, dy = np.gradient(level, *step_mm)
+    across = dz**2 + dx**2 + np.float32(1e-6)
+    steep = dy**2 / across / np.float32(np.tan(np.radians(SPECULAR_DEG)) ** 2)
+    return np.asarray((dz**2 / across) ** 2 * np.exp(-np.minimum(steep, 20)), np.float32)
 
 
 def _bell(distance: Array, width: float) -> Array:
