@@ -34,11 +34,11 @@ class Parameters:
     subcutis_mm, thickness_mm : subcutaneous fat; muscle from fascia to lamina
     cleft_mm : midline to the cleft that parts the multifidus from the erector spinae, at the fascia
     spinous_mm : distance of the spinous process from the medial edge of the picture
-    echo_db, lamellae_db, bone_db : brightness of tissue, lamellae and bone, relative to the typical patient
+    echo_db, lamellae_db, bone_db : brightness of lean muscle, lamellae and bone, relative to the typical patient
     haze_db : clutter in the shadows
     contact_db : loss where the probe lifts off the skin
     attenuation : dB/cm/MHz
-    spacing_mm : distance of the lamellae
+    spacing_mm, lamella_mm : distance of the lamellae, and half their thickness
     obliquity_deg, dip_deg : fascicles against the spine, seen from behind; and into the depth
     tilt_deg : of the probe, along the spine
     gain_percent : the gain knob
@@ -65,6 +65,7 @@ class Parameters:
     contact_db: float = 0.0
     attenuation: float = 0.77
     spacing_mm: float = 1.1
+    lamella_mm: float = 0.045
     obliquity_deg: float = 15.0
     dip_deg: float = 6.0
     tilt_deg: float = 0.0

@@ -123,7 +123,7 @@ class Tissue:
 
     def _diffuse_db(self, level: Array) -> Array:
         """Strength of the diffuse scatterers at the mesh's nodes; lean muscle is darker away from its lamellae."""
-        strength = LEAN_DB + self.parameters.echo_db + 1.5 * self._smooth(5, 5, 8)
+        strength = LEAN_DB + self.parameters.echo_db * (1 - self.fat) + 1.5 * self._smooth(5, 5, 8)
         strength += (FAT_DB + LOBULE_DB * self.lobules) * self.fat + FIBROSIS_DB * self.fibrosis
         strength -= 2.6 * (1 - self.fat) * np.abs(level)
         return np.asarray(strength + ERECTOR_DB * self.parts["erector spinae"], np.float32)
@@ -210,7 +210,9 @@ class Tissue:
         """Lamellae and septa of some rows."""
         level, strength = (self._rows(self.mesh, field, rows) for field in self.lamellae)
         septum, septum_strength = (self._rows(self.mesh, field, rows) for field in self.septa)
-        echo = _bell(level, 0.18) * strength
+        # The level crosses 0 every spacing with a slope of sqrt(2) pi over it.
+        p = self.parameters
+        echo = _bell(level, np.sqrt(2) * np.pi * p.lamella_mm / p.spacing_mm) * strength
         echo += _bell(septum, 0.08) * septum_strength
         return np.maximum(echo, 0, out=echo)
 
