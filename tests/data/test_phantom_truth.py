@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
-from mflib.data.phantom.anatomy import PARTS, Parameters
+from mflib.data.phantom.anatomy import PARTS, PROFILES, Parameters
 from mflib.data.phantom.folder import Plan, make_plan, tissues
-from mflib.data.phantom.simulation import PROFILES, VERSION, Tissue, simulate
+from mflib.data.phantom.simulation import VERSION, Tissue, simulate
 
 WANTED = {"profile": "quick", "patients": 2, "seed": 11}
 MADE = {"Name": "mflib phantom", "Version": VERSION, "Parameters": WANTED}

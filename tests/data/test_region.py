@@ -8,9 +8,9 @@ import pytest
 from mflib.data import preprocess
 from mflib.data.annotation.marks import overlap
 from mflib.data.annotation.suggestion import suggest_roi
-from mflib.data.phantom.anatomy import parts, surfaces
+from mflib.data.phantom.anatomy import PROFILES, parts, surfaces
 from mflib.data.phantom.folder import make_plan
-from mflib.data.phantom.simulation import PROFILES, simulate
+from mflib.data.phantom.simulation import simulate
 from mflib.data.preprocess import CLEFT_MM, ROI_MM
 from mflib.data.volume import Annotation, Volume
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mflib.data.phantom.scanner import Array, Grid, wave
+from mflib.base.errors import InputError
+from mflib.data.phantom.scanner import COMPENSATION, FREQUENCY_MHZ, Array, Grid, wave
 from mflib.data.preprocess import ROI_MARGIN_MM, ROI_MM, roi_columns
 from mflib.data.volume import Annotation, Index
 
@@ -17,6 +18,7 @@ SPINOUS_BELOW_FASCIA_MM = 2.2
 SHADOW_BELOW_BONE_MM = 10.0
 # Height of a spinous process in mm, mean and SD (Sobottke 2010, Surg Radiol Anat 32:731).
 SPINOUS_HEIGHT_MM = (16.6, 3.6)
+LAYER_DB_PER_CM = 4.0  # lost by each cm of subcutaneous fat beyond 0.7, to aberration and attenuation
 Indices = NDArray[np.integer]
 PARTS = ("fascia and above", "spinous process and beyond", "multifidus", "erector spinae", "lamina and below")
 
@@ -84,6 +86,43 @@ class Parameters:
                 raise ValueError(f"{name} is {value}, expected {low} to {high}")
         if self.subcutis_mm + self.thickness_mm > 0.95 * self.depth_mm:
             raise ValueError(f"the lamina at {self.subcutis_mm + self.thickness_mm:.1f} mm lies below the picture")
+
+
+@dataclass(frozen=True)
+class VolumeSize:
+    """Size of a volume in voxels (lateral, depth, elevation), and of its region where that is the paper's box.
+
+    Parameters
+    ----------
+    shape : of the volume
+    box : of the region of interest; None for one that is fitted to the muscle
+    """
+
+    shape: Index
+    box: Index | None
+
+    def grid(self, parameters: Parameters) -> Grid:
+        """Where the signal of a volume is sampled; its voxels are cubes."""
+        return Grid(self.shape, parameters.depth_mm / self.shape[1])
+
+
+PROFILES = {
+    "quick": VolumeSize((128, 128, 48), None),
+    "paper": VolumeSize((256, 256, 96), (180, 180, 70)),
+}
+
+
+def find_profile(name: str) -> VolumeSize:
+    """The profile of that name.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    if name not in PROFILES:
+        raise InputError(f"phantom profile is {name!r}, expected one of {', '.join(PROFILES)}")
+    return PROFILES[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +219,16 @@ def _lamina_bone(off_axis: Array, grid: Grid, rng: np.random.Generator) -> Array
     edge = rng.uniform(0.05, 0.40) * y[0, -1] + 0.8 * wave(rng, grid.lateral, grid.elevation[:1], 12)
     half = rng.uniform(8.5, 15)  # the gap is 17 mm wide at L1 and 31 at L5
     return np.asarray(1 - _inside(y - edge, 0.4) * _inside(np.abs(off_axis) - half, 0.6), np.float32)
+
+
+def loss_db(parameters: Parameters, grid: Grid, rng: np.random.Generator) -> Array:
+    """(rows, ni) two-way loss beyond what the scanner compensates: by depth, the fat above, and poor contact."""
+    x = grid.lateral
+    along = 2 * (parameters.attenuation - COMPENSATION) * FREQUENCY_MHZ * grid.depth[:, None] / 10
+    above = LAYER_DB_PER_CM * (parameters.subcutis_mm - 7) / 10
+    centre, width = rng.uniform(0.3, 1.0) * x[-1], rng.uniform(2, 6)
+    lifted = parameters.contact_db * np.exp(-(((x - centre) / width) ** 2))[None, :]
+    return np.asarray(along + above + lifted, np.float32)
 
 
 def parts(s: Surfaces, grid: Grid, depth: Array, i: Indices, k: Indices) -> dict[str, NDArray[np.bool_]]:

@@ -21,9 +21,9 @@ from mflib.base.words import KEY
 from mflib.data import volume
 from mflib.data.cohort import DESCRIPTION, volume_path
 from mflib.data.phantom import anatomy, patients
-from mflib.data.phantom.anatomy import Parameters, Surfaces, surfaces
+from mflib.data.phantom.anatomy import Parameters, Surfaces, find_profile, surfaces
 from mflib.data.phantom.scanner import Array, Grid
-from mflib.data.phantom.simulation import VERSION, find_profile, simulate
+from mflib.data.phantom.simulation import VERSION, simulate
 
 MARKER = ".mflib-phantom.json"
 NAME = "Synthetic lumbar multifidus ultrasound"

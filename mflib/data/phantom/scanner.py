@@ -93,6 +93,14 @@ class Mesh:
         """Nodes (depth, lateral, elevation) to (depth nodes, ni, nk): interpolated in all but depth."""
         return np.matmul(self.weights[1], field) @ self.weights[2].T
 
+    def rows(self, field: Array, rows: slice) -> Array:
+        """Rows (n, ni, nk) of a field that was spread."""
+        weights = self.weights[0][rows]
+        used = np.flatnonzero(weights.any(axis=0))
+        nodes = slice(used[0], used[-1] + 1)
+        flat = field[nodes].reshape(nodes.stop - nodes.start, -1)
+        return (weights[:, nodes] @ flat).reshape(len(weights), *field.shape[1:])
+
     def resample(self, field: Array, other: Mesh) -> Array:
         """The field of this mesh at the nodes of ``other``."""
         for axis in range(3):

@@ -7,19 +7,16 @@ that is a property of a place is made on coarse nodes, and only what is finer th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
 
-from mflib.base.errors import InputError
 from mflib.data.phantom import anatomy, scanner
-from mflib.data.phantom.anatomy import Parameters, Surfaces
+from mflib.data.phantom.anatomy import Parameters, Surfaces, find_profile
 from mflib.data.phantom.scanner import Array, Grid, Mesh, Spectrum, amplitude, gaussian_field, normal, smooth
-from mflib.data.volume import Annotation, Index, Volume
+from mflib.data.volume import Annotation, Volume
 
 VERSION = "2.0"
 MESH_MM = (0.4, 0.8, 0.8)
@@ -36,7 +33,6 @@ LOBULE_DB = 2.0  # unevenness of fat from lobule to lobule
 # Fat per mm of depth and of width that the map favours, in SD of its patches; how sharp its patches are.
 DEEP, MEDIAL, SOFTNESS = 1.6, 0.9, 0.3
 SPECULAR_DEG = 14.0  # a fascicle this steep against the probe, along the spine, has lost 1/e of its echo's amplitude
-LAYER_DB_PER_CM = 4.0  # lost by each cm of subcutaneous fat beyond 0.7, to aberration and attenuation
 
 # Thin reflectors: bright where the first is near 0, as bright as the second; both (depth nodes, ni, nk).
 Sheets = tuple[Array, Array]
@@ -84,15 +80,6 @@ class Tissue:
         )
         diffuse = np.sqrt((diffuse * through) ** 2 + amplitude(self.parameters.haze_db) ** 2)
         return self._scatter(rows, diffuse + rough, specular)
-
-    def loss_db(self) -> Array:
-        """(rows, ni) two-way loss beyond what the scanner compensates: depth, the fat above, and poor contact."""
-        p, x = self.parameters, self.grid.lateral
-        along = 2 * (p.attenuation - scanner.COMPENSATION) * scanner.FREQUENCY_MHZ * self.grid.depth[:, None] / 10
-        above = LAYER_DB_PER_CM * (p.subcutis_mm - 7) / 10
-        centre, width = self.rng.uniform(0.3, 1.0) * x[-1], self.rng.uniform(2, 6)
-        lifted = p.contact_db * np.exp(-(((x - centre) / width) ** 2))[None, :]
-        return np.asarray(along + above + lifted, np.float32)
 
     def _parts(self) -> dict[str, NDArray[np.bool_]]:
         """The part of the body at each node of the mesh."""
@@ -198,18 +185,10 @@ class Tissue:
         coarse = Mesh(self.grid, SMOOTH_MESH_MM)
         return coarse.resample(gaussian_field(coarse, smooth(depth_mm, lateral_mm, elevation_mm), self.rng), self.mesh)
 
-    def _rows(self, mesh: Mesh, field: Array, rows: slice) -> Array:
-        """Rows of a field that is known at the depth nodes of ``mesh``."""
-        weights = mesh.weights[0][rows]
-        used = np.flatnonzero(weights.any(axis=0))
-        nodes = slice(used[0], used[-1] + 1)
-        flat = field[nodes].reshape(nodes.stop - nodes.start, -1)
-        return (weights[:, nodes] @ flat).reshape(len(weights), *field.shape[1:])
-
     def _muscle_sheets(self, rows: slice) -> Array:
         """Lamellae and septa of some rows."""
-        level, strength = (self._rows(self.mesh, field, rows) for field in self.lamellae)
-        septum, septum_strength = (self._rows(self.mesh, field, rows) for field in self.septa)
+        level, strength = (self.mesh.rows(field, rows) for field in self.lamellae)
+        septum, septum_strength = (self.mesh.rows(field, rows) for field in self.septa)
         # The level crosses 0 every spacing with a slope of sqrt(2) pi over it.
         p = self.parameters
         echo = _bell(level, np.sqrt(2) * np.pi * p.lamella_mm / p.spacing_mm) * strength
@@ -226,11 +205,11 @@ class Tissue:
 
     def _diffuse(self, rows: slice, muscle: Array) -> Array:
         """Amplitude of the diffuse scatterers: muscle with its fat, or subcutaneous fat above the fascia."""
-        nepers = self._rows(self.mesh, self.diffuse_db, rows)
+        nepers = self.mesh.rows(self.diffuse_db, rows)
         nepers *= np.float32(np.log(10) / 20)
         subcutaneous = np.float32((-36 + 0.5 * self.parameters.echo_db) * np.log(10) / 20)
         nepers = subcutaneous + (nepers - subcutaneous) * muscle
-        nepers += self._rows(self.granule_mesh, self.granules, rows)
+        nepers += self.granule_mesh.rows(self.granules, rows)
         return np.exp(nepers, out=nepers)
 
     def _layers(self, depth: Array) -> Array:
@@ -277,7 +256,7 @@ class Tissue:
         ni, _, nk = self.grid.shape
         field = normal((len(diffuse), ni, 2, nk), self.rng)
         field *= (diffuse * np.float32(np.sqrt(0.5)))[:, :, None, :]
-        phase = self._rows(self.mesh, self.phase, rows)
+        phase = self.mesh.rows(self.phase, rows)
         field[:, :, 0] += specular * np.cos(phase)
         field[:, :, 1] += specular * np.sin(phase)
         return field
@@ -316,43 +295,6 @@ def _ramp(depth: Array, width: float) -> Array:
     return np.clip(depth / np.float32(width), 0, 1)
 
 
-@dataclass(frozen=True)
-class VolumeSize:
-    """Size of a volume in voxels (lateral, depth, elevation), and of its region where that is the paper's box.
-
-    Parameters
-    ----------
-    shape : of the volume
-    box : of the region of interest; None for one that is fitted to the muscle
-    """
-
-    shape: Index
-    box: Index | None
-
-    def grid(self, parameters: Parameters) -> Grid:
-        """Where the signal of a volume is sampled; its voxels are cubes."""
-        return Grid(self.shape, parameters.depth_mm / self.shape[1])
-
-
-PROFILES = {
-    "quick": VolumeSize((128, 128, 48), None),
-    "paper": VolumeSize((256, 256, 96), (180, 180, 70)),
-}
-
-
-def find_profile(name: str) -> VolumeSize:
-    """The profile of that name.
-
-    Raises
-    ------
-    InputError
-        There is none.
-    """
-    if name not in PROFILES:
-        raise InputError(f"phantom profile is {name!r}, expected one of {', '.join(PROFILES)}")
-    return PROFILES[name]
-
-
 def simulate(parameters: Parameters, seed: int, profile: str = "quick") -> tuple[Volume, Annotation]:
     """Simulate one volume.
 
@@ -382,7 +324,9 @@ def simulate(parameters: Parameters, seed: int, profile: str = "quick") -> tuple
         tissue = Tissue(parameters, grid, rng)
         annotation = anatomy.annotate(parameters, tissue.surfaces, grid, chosen.box)
         gain_db = (parameters.gain_percent - 50) * GAIN_DB_PER_PERCENT
-        voxels = scanner.scan(tissue, grid, tissue.loss_db(), rng, gain_db=gain_db, widening=parameters.widening)
+        voxels = scanner.scan(
+            tissue, grid, anatomy.loss_db(parameters, grid, rng), rng, gain_db=gain_db, widening=parameters.widening
+        )
     if parameters.side == "L":
         voxels = np.ascontiguousarray(voxels[::-1])
     sidecar = {
