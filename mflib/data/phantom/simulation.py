@@ -103,7 +103,7 @@ class Tissue:
         pattern = (where[..., None] + 0.8 * patches + 0.6 * self.lobules).astype(np.float32) / np.float32(SOFTNESS)
         if p.fat == 0:
             return np.zeros_like(pattern)
-        inside = pattern[self.parts["multifidus"]]
+        inside = pattern[self.parts["multifidus"]][::3]
         threshold = brentq(lambda t: float(expit(inside - np.float32(t)).mean()) - p.fat, -40, 40, xtol=5e-3)
         fat = expit(pattern - np.float32(threshold))
         return np.where(self.parts["multifidus"], fat, np.float32(0.5) * fat)
@@ -252,13 +252,14 @@ class Tissue:
         return np.float32(ROUGHNESS * np.sqrt(1 - coherence**2)), np.float32(specular)
 
     def _scatter(self, rows: slice, diffuse: Array, specular: Array) -> Array:
-        """Random phases for the diffuse part, smooth ones for the specular."""
+        """Random phases for the diffuse part; smooth ones for the specular, which two rows share."""
         ni, _, nk = self.grid.shape
         field = normal((len(diffuse), ni, 2, nk), self.rng)
         field *= (diffuse * np.float32(np.sqrt(0.5)))[:, :, None, :]
-        phase = self.mesh.rows(self.phase, rows)
-        field[:, :, 0] += specular * np.cos(phase)
-        field[:, :, 1] += specular * np.sin(phase)
+        phase = self.mesh.rows(self.phase, slice(rows.start, rows.stop, 2))[:, None]
+        pairs, specular = field.reshape(-1, 2, ni, 2, nk), specular.reshape(-1, 2, ni, nk)
+        pairs[:, :, :, 0] += specular * np.cos(phase)
+        pairs[:, :, :, 1] += specular * np.sin(phase)
         return field
 
 
