@@ -23,7 +23,7 @@ from mflib.data import preprocess, volume
 from mflib.data.cohort import volume_path
 from mflib.data.phantom import patients, scanner
 from mflib.data.phantom.anatomy import PROFILES, Parameters, mirrored, parts, surfaces
-from mflib.data.phantom.folder import TRUTH, make_plan, write_cohort
+from mflib.data.phantom.folder import TRUTH, make_plan, truth, write_cohort
 from mflib.data.phantom.scanner import Grid, normal
 from mflib.data.phantom.simulation import Tissue, simulate
 from mflib.data.volume import Annotation
@@ -241,11 +241,11 @@ def test_fat_is_related_to_people_as_in_the_literature(people: tuple[pd.DataFram
 
 def test_every_region_is_multifidus_where_it_is_wide_enough() -> None:
     plan = make_plan("quick", 40, seed=1)
-    marks, truth = plan.tables["derivatives/annotations/refpoints_roi"], plan.tables[TRUTH]
+    marks, known = plan.tables["derivatives/annotations/refpoints_roi"], plan.tables[TRUTH]
     assert (marks["roi_ni"] >= 24).all()
     wide = marks["roi_ni"] > 24
-    assert wide.mean() > 0.6 and truth["multifidus"][wide].min() >= 0.95
-    assert truth["multifidus"].min() > 0.5
+    assert wide.mean() > 0.6 and known["multifidus"][wide].min() >= 0.95
+    assert known["multifidus"].min() > 0.5
     for row, parameters, seed in zip(marks.to_dict("records"), plan.parameters, plan.segments["seed"], strict=True):
         one, grid = Annotation.from_row(row), PROFILES["quick"].grid(parameters)
         lateral, depth, elevation = one.roi if parameters.side == "R" else mirrored(one, grid.shape[0]).roi
@@ -257,9 +257,9 @@ def test_every_region_is_multifidus_where_it_is_wide_enough() -> None:
 
 def test_the_papers_box_is_there_by_name_and_says_how_little_of_it_is_muscle() -> None:
     plan = make_plan("paper", 6, seed=1)
-    marks, truth = plan.tables["derivatives/annotations/refpoints_roi"], plan.tables[TRUTH]
+    marks, known = plan.tables["derivatives/annotations/refpoints_roi"], plan.tables[TRUTH]
     assert (marks[["roi_ni", "roi_nj", "roi_nk"]] == [180, 180, 70]).all(axis=None)
-    assert 0.35 < truth["multifidus"].mean() < 0.6
+    assert 0.35 < known["multifidus"].mean() < 0.6
 
 
 @pytest.mark.slow
@@ -333,6 +333,10 @@ def test_a_cohort_folder_holds_what_its_tables_say(cohort: Path) -> None:
     first = volume.read(volumes(cohort)[0])
     assert first.voxels.shape == (128, 128, 48)
     assert first.sidecar["Synthetic"] is True and first.sidecar["SpinalLevel"] == "L23"
+    known = truth(cohort)
+    assert known is not None and known[KEY].equals(marks[KEY])
+    assert (patients.grade(known["fat"].to_numpy()) == known["grade"]).all()
+    assert known["multifidus"].between(0.5, 1).all()
     people = pd.read_csv(cohort / "participants.tsv", sep="\t")
     assert len(people) > 2 and people["participant_id"].is_unique
     assert json.loads((cohort / "dataset_description.json").read_text(encoding="utf-8"))["Synthetic"] is True
@@ -357,7 +361,7 @@ def test_a_killed_generation_goes_on_and_ends_the_same(cohort: Path, tmp_path: P
     for resumed, straight in zip(volumes(tmp_path), volumes(cohort), strict=True):
         difference = volume.read(resumed).voxels.astype(int) - volume.read(straight).voxels
         assert np.abs(difference).max() <= 1
-    for name in ("participants.tsv", "phenotype/mri_grades.tsv", "derivatives/annotations/refpoints_roi.tsv"):
+    for name in ("participants.tsv", "phenotype/mri_grades.tsv", f"{TRUTH}.tsv"):
         assert (tmp_path / name).read_bytes() == (cohort / name).read_bytes()
 
 
