@@ -230,9 +230,9 @@ def test_the_survey_looks_at_every_segment_with_the_network_that_had_not_seen_it
     shares = survey.tissues()
     assert shares["region"].sum() == pytest.approx(100, abs=1) and shares["saliency"].sum() == pytest.approx(100, abs=1)
     profile, depth_mm, _ = survey.by_depth()
-    assert profile.sum() == pytest.approx(1) and len(profile) == size[1] and 20 < depth_mm < 60
+    assert profile.sum() == pytest.approx(1) and len(profile) == size[1] and 15 < depth_mm < 36
     for case in survey.gallery():
-        assert case.map.shape == case.voxels.shape == (90, 90, 35)
+        assert case.map.shape == case.voxels.shape and min(case.map.shape) >= 24
         assert ("right" in case.label) != ("WRONG" in case.label)
     checks = survey.checks()
     assert checks.weights["randomised"].unique().tolist() == ["fc", "layer4", "layer3", "layer2", "layer1", "conv1"]
