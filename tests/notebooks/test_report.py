@@ -97,7 +97,7 @@ def test_every_notebook_left_what_it_promises(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     assert "The network started from random weights." in page
     assert "no weights were ever released for this depth and width" in page
-    assert "muscle" in page.split('id="figure-saliency_depth"')[1].split("</figure>")[0]
+    assert "multifidus" in page.split('id="figure-saliency_depth"')[1].split("</figure>")[0]
     for name in ("table1", "table2", "table3", "table4", "delong", "both_ways", "key_results", "pooled_metrics"):
         assert (finished / "tables" / f"{name}.csv").stat().st_size > 50
     provenance = json.loads((finished / "provenance.json").read_text())
