@@ -36,6 +36,7 @@ def median_seconds(function: Callable[[], object], repeats: int = 5) -> float:
 def main(folder: Path) -> None:
     """Print the figures."""
     cohort, preprocessing, settings = cohorts.load(folder), preprocess.GainSettings(), bank.TextureSettings()
+    settings = settings.for_cohort(cohort)
     segment = cohort.segments.iloc[0].to_dict()
     volume, annotation = cohort.volume(segment), cohort.annotation(segment)
     region = preprocess.region(volume, annotation, preprocessing)
@@ -44,7 +45,7 @@ def main(folder: Path) -> None:
         "reading": lambda: volumes.read(cohort.root / segment["path"]),
         "normalising": lambda: preprocess.region(volume, annotation, preprocessing),
         "GLCM, 7020 features": lambda: glcm.features(region.voxels),
-        "all features": lambda: bank.measure(region.voxels, region.dynamic_range_db, settings),
+        "all features": lambda: bank.measure(region.voxels, volume.spacing_mm, region.dynamic_range_db, settings),
     }
     for name, step in steps.items():
         print(f"{name:20} {1000 * median_seconds(step):6.0f} ms a volume of {volume.voxels.shape}, one core")

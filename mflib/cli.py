@@ -19,7 +19,7 @@ STEP = (
 )
 
 # Options that commands share.
-Profile = Annotated[str, typer.Option(help="quick, paper, transfer, or the path of a YAML file.")]
+Profile = Annotated[str, typer.Option(help="quick, full, transfer, paper, or the path of a YAML file.")]
 SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
 Scheduler = Annotated[str, typer.Option(help=SCHEDULER)]
 Changes = Annotated[

@@ -198,7 +198,7 @@ def test_every_notebook_has_the_same_four_parameters() -> None:
         assert len(opened) == 1 and opened[0].splitlines()[-1] == "study"
 
 
-@pytest.mark.parametrize("profile", ["quick", "paper", "transfer"])
+@pytest.mark.parametrize("profile", ["quick", "full", "paper", "transfer"])
 def test_profiles_are_whole_and_sound(profile: str) -> None:
     chosen = choose(profile)
     assert chosen.cohort == read(profile)["cohort"]

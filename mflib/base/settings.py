@@ -74,7 +74,8 @@ def flat(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
 
 def _said(fault: ErrorDetails, kind: type) -> str:
     """One fault of pydantic's in our words."""
-    name = ".".join(str(part) for part in fault["loc"])
+    # Of a setting that may be of several kinds, the kind stands in the place too, with brackets.
+    name = ".".join(str(part) for part in fault["loc"] if "[" not in str(part))
     if fault["type"] == "unexpected_keyword_argument":
         return f"{name} is no setting; the nearest is {_nearest(name, kind)}"
     if fault["type"] == "value_error":

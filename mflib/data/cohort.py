@@ -24,6 +24,7 @@ from mflib.data.volume import FORMATS, Annotation, Header, Volume
 
 DESCRIPTION = "dataset_description.json"
 NAME = re.compile(rf"(sub-[0-9A-Za-z]+)_level-({'|'.join(LEVELS)})_lat-({'|'.join(SIDES)})_bmode", re.ASCII)
+SPACING = tuple(f"voxel_{axis}_mm" for axis in "ijk")
 SEGMENT_FILE = "sub-001/us/sub-001_level-L45_lat-L_bmode" + "|".join(FORMATS)
 NOTHING = f"no cohort here (no {DESCRIPTION}, no {PARTICIPANTS}, no volume named as in one)"
 SOMETHING = "a cohort folder; mflib import makes one of scanner files"
@@ -94,7 +95,8 @@ class Cohort:
     participants : all screened participants
     clinical, grades : the folder's tables, typed; grades of analysable segments only
     patients : analysed patients, one row each, with their clinical values
-    segments : analysed segments, one row each, sorted by key: key, grade (0 to 3), label (grade > 0), path, annotation
+    segments : analysed segments, one row each, sorted by key: key, grade (0 to 3), label (grade > 0), path, voxel size
+        (`SPACING`, in mm), annotation
     flow : stage, participants, segments, reason: from the screened to the analysed
     """
 
@@ -115,6 +117,11 @@ class Cohort:
     def annotation(self, segment: Mapping[str, Any]) -> Annotation:
         """Reference points and ROI of one row of ``segments``."""
         return Annotation.from_row(segment)
+
+    def spacing(self, segment: Mapping[str, Any]) -> tuple[float, float, float]:
+        """Voxel size along i, j, k in mm of one row of ``segments``."""
+        i, j, k = (float(segment[name]) for name in SPACING)
+        return i, j, k
 
     def digest(self) -> str:
         """SHA-256 over the tables and the analysed volumes with their sidecars."""
@@ -305,7 +312,8 @@ def _left(annotation: Annotation, name: str, axis: int, n: int) -> tuple[str, st
 def assemble(folder: Folder) -> Cohort:
     """The cohort in a folder without faults."""
     tables = folder.tables
-    paths = pd.DataFrame([[*key, path] for key, path in folder.volumes.items()], columns=[*KEY, "path"])
+    found = [[*key, folder.volumes[key], *header.spacing_mm] for key, header in folder.headers.items()]
+    paths = pd.DataFrame(found, columns=[*KEY, "path", *SPACING])
     graded = _analysable(folder, tables[GRADES])
     segments = graded.rename(columns={"grade_final": "grade"})[[*KEY, "grade"]].merge(paths, on=KEY)
     segments = segments.merge(tables[ANNOTATIONS][[*KEY, *VOXELS]].dropna(), on=KEY)

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from mflib.base.errors import InputError
 from mflib.models import folds as division
 from mflib.models.folds import Fold, Indices
-from mflib.stats.performance.metrics import youden_threshold
+from mflib.stats.performance.probability import freeze
 
 CLINICAL = ["age", "sex", "bmi"]
 SEX = {"F": 0.0, "M": 1.0}
@@ -132,12 +132,12 @@ def _out_of_fold(
     folds: Sequence[Fold],
     fit: Callable[[Indices], Score],
 ) -> pd.DataFrame:
-    """Fit on train, threshold from validation, score test once; ``fit`` gives a function from positions to scores."""
+    """Fit on train, freeze on validation, score test once; ``fit`` gives a function from positions to scores."""
     if len(keys) != len(labels):
         raise InputError(f"found {len(keys)} rows and {len(labels)} labels, expected one label per row")
     blocks = []
     for fold in folds:
         score = fit(fold.train)
-        threshold = youden_threshold(labels[fold.validation], score(fold.validation))
-        blocks.append(division.predictions(fold, keys, labels, score(fold.test), name, threshold))
+        frozen = freeze(labels[fold.validation], score(fold.validation))
+        blocks.append(division.predictions(fold, keys, labels, score(fold.test), name, frozen))
     return pd.concat(blocks, ignore_index=True)

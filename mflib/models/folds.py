@@ -18,6 +18,8 @@ from mflib.base.words import KEY
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mflib.stats.performance.probability import Frozen
+
 Split = Literal["patient", "segment"]
 Indices = NDArray[np.intp]
 PARTS = ("train", "validation", "test")
@@ -177,7 +179,7 @@ def predictions(
     labels: NDArray[np.integer],
     scores: NDArray[np.float64],
     model: str,
-    threshold: float,
+    frozen: Frozen,
 ) -> pd.DataFrame:
     """One fold's test segments as rows of the predictions table.
 
@@ -187,11 +189,13 @@ def predictions(
     keys : (n, ...) with the columns of KEY
     labels : (n,) 0 or 1, of all segments
     scores : (n_test,) of the test part, in its order
-    model, threshold : the columns of these names
+    model : its name
+    frozen : threshold and scale, of the fold's validation part
     """
     rows = keys[KEY].iloc[fold.test].reset_index(drop=True)
     rows = rows.assign(model=model, split=fold.split, repeat=fold.repeat, fold=fold.number)
-    return rows.assign(y_true=labels[fold.test], score=scores, threshold=threshold)
+    rows = rows.assign(y_true=labels[fold.test], score=scores, threshold=frozen.threshold)
+    return rows.assign(probability=frozen.probability(scores))
 
 
 def _checked(

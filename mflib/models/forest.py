@@ -1,7 +1,7 @@
 """Random forest on texture: one GLCM combination chosen inside each fold, thirteen features, out-of-fold predictions.
 
 Everything that learns sees ``fold.train`` only: inner folds, grouped by patient, choose the combination and the leaf
-size. The threshold comes from ``fold.validation``; ``fold.test`` is scored once.
+size. Threshold and scale of the scores come from ``fold.validation``; ``fold.test`` is scored once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mflib.models import folds as division
 from mflib.models.folds import Fold, Indices
 from mflib.models.texture import glcm, intensity
 from mflib.stats import reliability
-from mflib.stats.performance.metrics import youden_threshold
+from mflib.stats.performance.probability import Frozen, freeze
 
 NAME = "random_forest"
 COMBINATION = ["levels", "step", "direction"]
@@ -270,11 +270,11 @@ def permutation_importance(
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """The forest of one fold: what it was fitted to, and from which score on a segment is called infiltrated."""
+    """The forest of one fold: what it was fitted to, and what its validation part decided about its scores."""
 
     fold: int
     features: list[str]
-    threshold: float
+    frozen: Frozen
     model: RandomForestClassifier
 
 
@@ -316,7 +316,7 @@ def out_of_fold(
     workers: int = 1,
     scheduler: str = "",
 ) -> ForestResult:
-    """Choose, fit, set the threshold and score, fold by fold.
+    """Choose, fit, freeze threshold and scale, and score, fold by fold.
 
     Parameters
     ----------
@@ -347,6 +347,31 @@ def out_of_fold(
     return ForestResult(predictions, choices, importance, kept)
 
 
+CHOICES = (
+    "The folds of all repeats chose **{different} different combinations** in {count} choices, at most {most} of them "
+    "the same; between their contrasts the rank correlation is at least {least:.2f}. {so}"
+)
+STABLE = "So what was chosen is nearly one feature under different names."
+UNSTABLE = (
+    "So the choice is not stable: other patients lead to another combination, and it ranks the segments otherwise. "
+    "What is said of the forest holds for the way of choosing, and not for any one combination."
+)
+
+
+def stability_in_words(choices: pd.DataFrame, texture: pd.DataFrame) -> str:
+    """How far the folds of all repeats agree on a combination, as sentences.
+
+    Parameters
+    ----------
+    choices : of `ForestResult`
+    texture : (n, ...) the texture table
+    """
+    counts = choices[COMBINATION].astype(str).agg("_".join, axis=1).value_counts()
+    least = texture[("glcm_" + counts.index + "_contrast").tolist()].corr(method="spearman").min(axis=None)
+    so = STABLE if least >= reliability.GOOD else UNSTABLE
+    return CHOICES.format(different=len(counts), count=len(choices), most=counts.iloc[0], least=least, so=so)
+
+
 def _fold(data: _Data, fold: Fold) -> tuple[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], Fitted]:
     """Predictions, choice and importance of one fold, and its forest."""
     labels, settings = data.labels, data.settings
@@ -355,15 +380,15 @@ def _fold(data: _Data, fold: Fold) -> tuple[tuple[pd.DataFrame, pd.DataFrame, pd
     choice = _choose(data, fold.train, choosing)
     values = data.texture[choice.features].to_numpy(float)
     model = grown(settings.trees, choice.leaf_size, trees).fit(values[fold.train], labels[fold.train])
-    threshold = youden_threshold(labels[fold.validation], model.predict_proba(values[fold.validation])[:, 1])
+    frozen = freeze(labels[fold.validation], model.predict_proba(values[fold.validation])[:, 1])
     scores = model.predict_proba(values[fold.test])[:, 1]
-    predictions = division.predictions(fold, data.texture, labels, scores, NAME, threshold)
+    predictions = division.predictions(fold, data.texture, labels, scores, NAME, frozen)
     names = [name if name in OTHER_FEATURES else f"glcm_{name.rsplit('_', 1)[1]}" for name in choice.features]
     importance = permutation_importance(
         model, names, values[fold.test], labels[fold.test], settings.permutations, shuffles
     )
     tables = predictions, _of_fold(fold, pd.DataFrame([choice.described])), _of_fold(fold, importance)
-    return tables, Fitted(fold.number, choice.features, threshold, model)
+    return tables, Fitted(fold.number, choice.features, frozen, model)
 
 
 def _choose(data: _Data, rows: Indices, seed: int) -> Choice:

@@ -19,6 +19,8 @@ PERTURBATION, DIRECTION = "perturbation", "direction"
 AS_ANNOTATED, ALL = "as annotated", "all"
 # From here on Koo & Li 2016, doi:10.1016/j.jcm.2016.02.012, speak of good reliability.
 GOOD = 0.75
+# Below, of poor.
+POOR = 0.5
 _TINY = np.finfo(float).tiny
 # Squares of values that are 1 at most: where no more is left, only rounding is.
 _ROUNDING = 1e-24
@@ -248,6 +250,30 @@ def repeatability(perturbed: pd.DataFrame) -> pd.DataFrame:
             pd.DataFrame({"perturbation": kind, **found, "segments": segments, "measurements": values.shape[1]})
         )
     return pd.concat(tables, ignore_index=True)
+
+
+FEW_REPEAT = "**{poor} of {count} features repeat poorly** (ICC below {limit}): {named}. {offered}"
+OFFERED = "The forest is offered {left} of them nevertheless (`minimum_icc` is {minimum:g})."
+WITHHELD = "With `minimum_icc` at {minimum:g} the forest is offered none of them."
+
+
+def poor_in_words(repeats: pd.DataFrame, minimum_icc: float) -> str:
+    """Which features repeat poorly, and how many of them a forest is offered nevertheless, as sentences.
+
+    Parameters
+    ----------
+    repeats : of `repeatability`
+    minimum_icc : of the forest's settings; each fold asks its own training patients again
+    """
+    icc = repeats[repeats[PERTURBATION] == ALL].set_index("feature")["icc"]
+    poor = icc[icc < POOR].sort_values()
+    of_glcm = poor.index.str.startswith("glcm_")
+    named = [f"{name} {value:.2f}" for name, value in [*poor[~of_glcm].items(), *poor[of_glcm].head(1).items()]]
+    more = [f"and {of_glcm.sum() - 1} more of the GLCM"] if of_glcm.sum() > 1 else []
+    left = int((poor >= minimum_icc).sum()) if minimum_icc else len(poor)
+    offered = (OFFERED if left else WITHHELD).format(left=left, minimum=minimum_icc)
+    said = {"poor": len(poor), "count": len(icc), "limit": POOR, "offered": offered if len(poor) else ""}
+    return FEW_REPEAT.format(**said, named=", ".join([*named, *more]) or "none").strip()
 
 
 def _same_measurements(perturbed: pd.DataFrame) -> None:

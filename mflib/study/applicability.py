@@ -173,14 +173,14 @@ def _beyond(reference: Reference, features: pd.DataFrame) -> list[str]:
 
 LEVEL = 0.95
 SINGLE = (
-    "The probability is fitted on the margins of single models; those of their mean spread less, so it is rather too "
-    "near to the share of infiltrated segments in training."
+    "The probability is fitted on the scores of single models; their mean spreads less, so it is rather too near to "
+    "the share of infiltrated segments in training."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """P = expit(a + b margin), with the covariance of a and b.
+    """P = expit(a + b logit(score)), with the covariance of a and b.
 
     Parameters
     ----------
@@ -192,40 +192,40 @@ class Calibration:
     covariance: NDArray[np.float64]
     note: str
 
-    def __call__(self, margin: float) -> tuple[float, float, float] | None:
-        """Probability of infiltration with the 95 % interval of the fit, None where there is none.
+    def __call__(self, score: float) -> tuple[float, float, float] | None:
+        """Probability of infiltration at a score on the folds' common scale, with the 95 % interval of the fit.
 
-        The interval says how sure the fit is, not how sure this patient's label is.
+        None where there is no fit. The interval says how sure the fit is, not how sure this patient's label is.
         """
         if not self.coefficients.size:
             return None
-        point = np.array([1.0, margin])
+        point = np.array([1.0, probability.to_log_odds([score])[0][0]])
         centre = float(point @ self.coefficients)
         reach = float(norm.ppf(0.5 + LEVEL / 2) * np.sqrt(point @ self.covariance @ point))
-        probability, low, high = (float(expit(value)) for value in (centre, centre - reach, centre + reach))
-        return probability, low, high
+        low, high = (float(expit(centre + way)) for way in (-reach, reach))
+        return float(expit(centre)), low, high
 
 
 def fit_calibration(predictions: pd.DataFrame) -> Calibration:
-    """Calibrate by the run's out-of-fold predictions, each at the margin to the threshold of its own fold.
+    """Calibrate by the run's out-of-fold predictions, each on the scale that its fold's validation part set.
 
-    Every margin is of one fold's model, and the mean over the folds' models that a new patient is scored by spreads
+    Every score is of one fold's model, and the mean over the folds' models that a new patient is scored by spreads
     less. So probabilities of an ensemble are rather too near to the run's share of infiltrated segments than too far
     from it. Patients are clusters (sandwich covariance), as in ``performance.calibration``.
 
     Parameters
     ----------
-    predictions : one model's predictions table
+    predictions : one model's predictions table, with ``probability``
     """
     labels = predictions["y_true"].to_numpy()
-    margins = (predictions["score"] - predictions["threshold"]).to_numpy()
+    log_odds = probability.to_log_odds(predictions["probability"])[0]
     patients = predictions["participant_id"]
-    reason = _unfit(labels, margins, patients)
+    reason = _unfit(labels, log_odds, patients)
     if not reason:
-        fitted = probability.fit_clustered(probability.logistic_regression(margins, labels, slope=True), patients)
+        fitted = probability.fit_clustered(probability.logistic_regression(log_odds, labels, slope=True), patients)
         coefficients, covariance = np.asarray(fitted.params), np.asarray(fitted.cov_params())
         if not (np.isfinite(coefficients).all() and np.isfinite(covariance).all()):
-            reason = "No probability: the fit of the run's own margins has no finite solution."
+            reason = "No probability: the fit of the run's own scores has no finite solution."
         elif coefficients[1] <= 0:
             reason = "No probability: in the run's own patients a higher score does not mean infiltration more often."
         else:
@@ -233,12 +233,12 @@ def fit_calibration(predictions: pd.DataFrame) -> Calibration:
     return Calibration(np.empty(0), np.empty((0, 0)), reason)
 
 
-def _unfit(labels: NDArray[np.int64], margins: NDArray[np.float64], patients: pd.Series) -> str:
+def _unfit(labels: NDArray[np.int64], log_odds: NDArray[np.float64], patients: pd.Series) -> str:
     """Why a logistic regression has no finite maximum, or no variance; empty where it has both."""
     if len(np.unique(labels)) < 2:
         return f"No probability: the run has segments of label {labels[0]} only."
     if patients.nunique() < 2:
         return "No probability: the run has one patient only."
-    if probability.separated(margins, labels):
-        return "No probability: one margin parts the classes of the run, so no finite slope fits."
+    if probability.separated(log_odds, labels):
+        return "No probability: one score parts the classes of the run, so no finite slope fits."
     return ""

@@ -38,8 +38,9 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
 
     Parameters
     ----------
-    paths : tables as ``base.tables`` reads them, with ``predictions.COLUMNS`` in the header line; other columns are
-        left out. No text stands for a missing value, so a model may be called NA
+    paths : tables as ``base.tables`` reads them, with ``predictions.COLUMNS`` in the header line and, if a model
+        has it, ``probability``; other columns are left out. No text stands for a missing value, so a model may be
+        called NA
 
     Returns
     -------
@@ -142,15 +143,16 @@ def run(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> Comp
     resamples, seed : of the bootstrap of patients
 
     """
+    on_scale = performance.calibrated(predictions)
     tables = {
         "summary": performance.summary(predictions),
         "metrics_per_fold": performance.metrics_per_fold(predictions),
         "fold_mean_auc": performance.fold_mean_auc(predictions),
         "predictive_values": performance.predictive_values(predictions),
         "operating_points": performance.operating_points(predictions),
-        "calibration": performance.calibration(predictions, resamples=resamples, seed=seed),
-        "calibration_curve": performance.calibration_curve(predictions),
-        "decision_curve": performance.decision_curve(predictions, resamples=resamples, seed=seed),
+        "calibration": performance.calibration(on_scale, resamples=resamples, seed=seed),
+        "calibration_curve": performance.calibration_curve(on_scale),
+        "decision_curve": performance.decision_curve(on_scale, resamples=resamples, seed=seed),
         "subgroups": performance.subgroups(predictions),
         "mistakes": performance.mistakes(predictions),
     }
@@ -161,23 +163,21 @@ def run(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> Comp
 
 def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """The tables of differences, and why there are none."""
-    found: dict[str, list[pd.DataFrame]] = {"comparison": [], "mcnemar": [], "several": []}
+    found: dict[str, list[pd.DataFrame]] = {"comparison": [], "metric_differences": [], "several": []}
     reasons = []
     for where, rows in _by_split(table):
         pairs = list(combinations(performance.models(rows), 2))
         if not pairs:
             reasons.append(f"{where}: found one model, so there are no differences between models")
             continue
-        found["mcnemar"] += [performance.mcnemar(rows, *pair) for pair in pairs]
-        lacking = "differences of the AUCs"
+        found["metric_differences"] += [performance.metric_differences(rows, *pair) for pair in pairs]
+        areas = [performance.comparison(rows, *pair) for pair in pairs]
+        found["comparison"] += areas
+        reasons += [f"{where}: {reason}" for reason in _untestable(pd.concat(areas))]
         try:
-            areas = [performance.comparison(rows, *pair) for pair in pairs]
-            found["comparison"] += areas
-            reasons += [f"{where}: {reason}" for reason in _untestable(pd.concat(areas))]
-            lacking = "joint test of the AUCs"
             found["several"].append(performance.several(rows))
         except InputError as error:
-            reasons.append(f"{where}: no {lacking}: {error}")
+            reasons.append(f"{where}: no joint test of the AUCs: {error}")
         if len(pairs) > 1:
             reasons.append(f"{where}: {len(pairs)} pairs are tested, P values are not adjusted; the joint test is one")
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items() if parts}, reasons
@@ -185,7 +185,7 @@ def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str
 
 def _untestable(comparison: pd.DataFrame) -> list[str]:
     """Which differences of AUCs have no P value, and why."""
-    lacking = comparison[comparison["p"].isna()]
+    lacking = comparison[comparison["p"].isna() & comparison["difference"].notna()]
     return [
         f"{a} and {b}: P undefined ({', '.join(rows['method'])}): their AUCs differ, the difference has no variance"
         for (a, b), rows in lacking.groupby(["model_a", "model_b"], sort=False)
@@ -273,8 +273,8 @@ def show(comparison: Comparison, console: Console) -> None:
         console.print(_models(tables, f"split by {split}, repeat {repeat}"))
         if len(tables.get("comparison", ())):
             console.print(_told_differences(tables["comparison"], "AUC, a minus b"))
-        if len(tables.get("mcnemar", ())):
-            accuracy = tables["mcnemar"].query("metric == 'accuracy'")
+        if len(tables.get("metric_differences", ())):
+            accuracy = tables["metric_differences"].query("metric == 'accuracy'")
             console.print(_told_differences(accuracy, "accuracy at the frozen thresholds, a minus b"))
         for row in tables.get("several", pd.DataFrame()).itertuples():
             joint = f"chi-square {row.statistic:.2f}, df {row.df}, {p_value(row.p)}"
@@ -286,19 +286,19 @@ def show(comparison: Comparison, console: Console) -> None:
 
 
 def _models(tables: dict[str, pd.DataFrame], title: str) -> Table:
-    shown = Table("model", "AUC, pooled", "AUC, mean of folds", "sensitivity", "specificity", title=title)
+    shown = Table("model", "AUC, mean of folds", "AUC, pooled", "sensitivity", "specificity", title=title)
     summary, means = tables["summary"].set_index(["model", "metric"]), tables["fold_mean_auc"].set_index("model")
     for model in performance.models(tables["fold_mean_auc"]):
         pooled = [
             estimate(summary.loc[(model, metric)], "pooled", ".3f") for metric in ("auc", "sensitivity", "specificity")
         ]
-        shown.add_row(_name(model), pooled[0], estimate(means.loc[model], "mean", ".3f"), *pooled[1:])
+        shown.add_row(_name(model), estimate(means.loc[model], "mean", ".3f"), *pooled)
     shown.caption = "[95 % interval with patients as clusters]; sensitivity and specificity at the frozen thresholds"
     return shown
 
 
 def _told_differences(rows: pd.DataFrame, title: str) -> Table:
-    shown = Table("a", "b", "method", "difference", "P", title=title)
+    shown = Table("a", "b", "method", "difference", "P, unadjusted", title=title)
     for row in rows.to_dict("records"):
         names = (_name(row["model_a"]), _name(row["model_b"]))
         shown.add_row(*names, row["method"], estimate(row, "difference", "+.3f"), p_value(row["p"]))
@@ -308,7 +308,7 @@ def _told_differences(rows: pd.DataFrame, title: str) -> Table:
 def _figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     for (split, repeat), rows, tables in _runs(comparison):
         end = f"{split}_{repeat}"
-        yield f"roc_{end}", figures.roc_curves(rows, performance.models(rows))
+        yield f"roc_{end}", figures.roc_curves(performance.calibrated(rows), performance.models(rows))
         yield f"subgroups_{end}", figures.subgroup_forest(tables["subgroups"])
         if tables["calibration_curve"]["observed"].notna().any():
             yield f"calibration_{end}", figures.calibration_curves(tables["calibration_curve"])
@@ -318,7 +318,7 @@ def _figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
 def _notes(comparison: Comparison) -> list[str]:
     """What is said of numbers in the tables that are shown, once for all numbers that it is said of."""
     found: dict[str, list[str]] = {}
-    for name in ("summary", "fold_mean_auc", "mcnemar", "calibration"):
+    for name in ("summary", "fold_mean_auc", "comparison", "metric_differences", "calibration"):
         table = comparison.tables.get(name, pd.DataFrame(columns=["note"]))
         for row in table[table["note"] != ""].to_dict("records"):
             models = row.get("model") or f"{row['model_a']} and {row['model_b']}"

@@ -22,7 +22,7 @@ from mflib.data.cohort import Cohort
 from mflib.data.volume import Annotation
 from mflib.models.dcnn import compute
 from mflib.stats import clinical, performance
-from mflib.stats.performance.predictions import COLUMNS, with_interval
+from mflib.stats.performance.predictions import with_interval
 from mflib.study import kept
 from mflib.study.applicability import Applicability
 from mflib.study.predict import LEARNT, VERDICTS, ModelResult, Models, load, look
@@ -41,7 +41,7 @@ class External:
 
     Parameters
     ----------
-    predictions : the predictions table with split "patient", repeat 0, fold 0
+    predictions : the predictions table with split "patient", repeat 0, fold 0, and ``probability``
     probabilities : KEY, model, probability, low, high; missing where a model has none
     applicability : KEY, verdict, distance, percentile, reasons (sentences joined by a blank)
     features : KEY, feature, value, low, high, outside; the rows that are outside only
@@ -135,7 +135,7 @@ def _gathered(
     columns = [*KEY, "feature", "value", "low", "high", "outside"]
     scores, probability = pd.DataFrame(scored), ["probability", "low", "high"]
     return External(
-        predictions=scores[COLUMNS],
+        predictions=performance.validate(scores),
         probabilities=scores[[*KEY, "model", *probability]].astype(dict.fromkeys(probability, float)),
         applicability=pd.DataFrame(applicable),
         features=pd.concat(features, ignore_index=True)[columns],
@@ -204,16 +204,6 @@ def frequent(features: pd.DataFrame, most: int = 20) -> pd.DataFrame:
     return table.rename(
         columns={"low": "training_from", "high": "training_to", "lowest": "here_from", "highest": "here_to"}
     )
-
-
-def as_probabilities(found: External) -> pd.DataFrame:
-    """The predictions table with the run's calibrated probability as score; the score itself where the run has none.
-
-    The threshold is the probability of one half, which no result here depends on.
-    """
-    table = found.predictions.merge(found.probabilities[[*KEY, "model", "probability"]], on=[*KEY, "model"])
-    score = table["probability"].fillna(table["score"])
-    return table.assign(score=score, threshold=0.5).drop(columns="probability")
 
 
 def uncalibrated(found: External) -> list[str]:
@@ -298,7 +288,7 @@ def in_words(found: External, moved: pd.DataFrame, compared: pd.DataFrame, split
     ----------
     found : what the models say of the external cohort
     moved : of ``performance.transport``
-    compared : of ``performance.paired_areas`` on the external cohort, network minus forest
+    compared : of ``performance.comparison`` on the external cohort, network minus forest
     split : of the own cohort's folds
     """
     total, counts = len(found.applicability), found.applicability["verdict"].value_counts()
@@ -307,7 +297,7 @@ def in_words(found: External, moved: pd.DataFrame, compared: pd.DataFrame, split
     if 2 * outside > total:
         said.append("With more than half outside, what follows says little about volumes like those of the training.")
     said += [_lost_in_words(row) for row in moved[moved["metric"] == "auc"].to_dict("records")]
-    row = compared.set_index("method").loc["clustered"]
+    row = compared.set_index("method").loc[performance.FOLDS]
     if pd.isna(row["difference"]):
         said.append(f"Network and forest cannot be compared here: {row['note']}.")
     else:

@@ -34,12 +34,13 @@ from mflib.models.dcnn.inputs import WEIGHTS
 from mflib.models.dcnn.settings import MODEL
 from mflib.models.forest import OTHER_FEATURES
 from mflib.models.texture import bank
+from mflib.stats.performance.probability import Frozen
 from mflib.study.profile import Profile
 
 if TYPE_CHECKING:
     from mflib.models.dcnn.training import NetworkResult
 
-FORMAT = 2
+FORMAT = 3
 MANIFESTS = {forest.NAME: "model_random_forest.json", MODEL: "model_dcnn.json"}
 # The arrays of a forest, each of one axis, and their types as safetensors calls them; see `arrays`.
 ARRAYS = {"feature": "I32", "threshold": "F64", "left": "I32", "right": "I32", "positive": "F64", "starts": "I32"}
@@ -78,14 +79,14 @@ def keep_forest(
         path = folder / f"{forest.NAME}_fold-{fitted.fold}.safetensors"
         with files.replacing(path) as partial:
             partial.write_bytes(save(arrays(fitted.model)))
-        folds.append(_fold(fitted.fold, path, fitted.threshold) | {"features": list(fitted.features)})
+        folds.append(_fold(fitted.fold, path, fitted.frozen) | {"features": list(fitted.features)})
     used = dict.fromkeys([name for fold in folds for name in fold["features"]])
     seen = texture[[*dict.fromkeys([*used, *OTHER_FEATURES]), bank.GREY_LEVELS]]
     reference: dict[str, Any] = {"participant_id": texture["participant_id"].tolist()}
     reference["texture"] = {str(name): _rounded(values) for name, values in seen.items()}
     reference |= _recordings(cohort, profile.preprocessing)
     content = _common(forest.NAME, result.predictions, cohort, profile, folds)
-    content |= {"settings": asdict(profile.texture), "reference": reference}
+    content |= {"settings": asdict(profile.texture.for_cohort(cohort)), "reference": reference}
     files.write_text(manifest, json.dumps(content, allow_nan=False) + "\n")
 
 
@@ -98,10 +99,10 @@ def keep_network(result: NetworkResult, cohort: Cohort, profile: Profile, folder
     manifest = folder / MANIFESTS[MODEL]
     manifest.unlink(missing_ok=True)
     folds = []
-    for trained, (number, of_fold) in zip(result.folders, result.predictions.groupby("fold"), strict=True):
+    for trained, number, frozen in zip(result.folders, result.made["fold"], result.frozen, strict=True):
         path = folder / f"{MODEL}_fold-{number}.pt"
         fold.write_tensors(torch.load(trained / WEIGHTS, map_location="cpu", weights_only=True), path)
-        folds.append(_fold(int(str(number)), path, float(of_fold["threshold"].iloc[0])))
+        folds.append(_fold(int(number), path, frozen))
     content = _common(MODEL, result.predictions, cohort, profile, folds)
     settings = {name: value for name, value in asdict(profile.network).items() if name != "weights"}
     content |= {"settings": settings | {"pretrained": "none", "frozen": False}}
@@ -170,7 +171,7 @@ def _common(
         "run": {"split": profile.split, "n_folds": profile.n_folds, "seed": profile.seed},
         "preprocessing": asdict(profile.preprocessing),
         "folds": list(folds),
-        "predictions": first[[*KEY, "fold", "y_true", "score", "threshold"]].to_dict("list"),
+        "predictions": first[[*KEY, "fold", "y_true", "score", "threshold", "probability"]].to_dict("list"),
     }
 
 
@@ -201,8 +202,9 @@ def _recording(
     return found, words, voxels_digest(volume)
 
 
-def _fold(number: int, path: Path, threshold: float) -> dict[str, Any]:
-    return {"fold": number, "file": path.name, "sha256": files.sha256(path), "threshold": threshold}
+def _fold(number: int, path: Path, frozen: Frozen) -> dict[str, Any]:
+    scale = {"threshold": frozen.threshold, "intercept": frozen.intercept, "slope": frozen.slope}
+    return {"fold": number, "file": path.name, "sha256": files.sha256(path), **scale}
 
 
 def _rounded(values: pd.Series) -> list[float | None]:

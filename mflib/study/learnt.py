@@ -30,6 +30,7 @@ from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.forest import OTHER_FEATURES
 from mflib.models.texture import bank
 from mflib.stats import performance
+from mflib.stats.performance.probability import Frozen
 from mflib.study import kept
 
 Values = NDArray[np.float64]
@@ -48,12 +49,14 @@ GLCM = re.compile(r"glcm_(\d{1,3})_(\d{1,2})_-?[01]\.-?[01]\.-?[01]_[A-Za-z]+", 
 
 @entry(frozen=True, config=STRICT)
 class StoredFold:
-    """The model of one fold: file, SHA-256 of its content, threshold, and the features that a forest is asked with."""
+    """The model of one fold: file, SHA-256 of its content, threshold and scale, and the features of a forest."""
 
     fold: int
     file: str
     sha256: str
     threshold: float
+    intercept: float
+    slope: float
     features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -62,6 +65,13 @@ class StoredFold:
             raise ValueError(f"found the SHA-256 {self.sha256!r:.100}, expected 64 hexadecimal digits")
         if not all(name in OTHER_FEATURES or GLCM.fullmatch(name) for name in self.features):
             raise ValueError(f"found the features {self.features!r:.200}, expected names of texture features")
+        if self.slope < 0:
+            raise ValueError(f"found the slope {self.slope}, expected 0 or above: a higher score means fat")
+
+    @property
+    def frozen(self) -> Frozen:
+        """Threshold and scale, as the fold's validation part decided them."""
+        return Frozen(self.threshold, self.intercept, self.slope)
 
 
 @entry(frozen=True, config=STRICT)

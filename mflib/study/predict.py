@@ -45,8 +45,8 @@ class ModelResult:
     Parameters
     ----------
     model : its name in the predictions table
-    score : mean over the folds' models
-    threshold : mean over the folds' frozen thresholds
+    score : mean over the folds' models, each on the scale that its validation part set
+    threshold : mean over the folds' frozen thresholds, on the same scales
     votes : how many of the folds' models call the volume as the ensemble does
     folds : how many there are
     called : 1 where ``score >= threshold``
@@ -105,7 +105,8 @@ class Ensemble:
     Parameters
     ----------
     forests, networks : with the fold that each belongs to
-    preprocessing, texture, network : the run's settings; of the texture what some forest asks for
+    preprocessing, texture, network : the run's settings; of the texture what some forest asks for, at the
+        voxel size of the training cohort
     calibrations : from margin to probability, by model
     seen : the training segments
     """
@@ -153,13 +154,13 @@ class Ensemble:
         return saliency.on_region(np.mean(maps, axis=0), self.network, region.voxels.shape, region.spacing_mm)
 
     def _together(self, model: str, scores: Sequence[float], folds: Sequence[StoredFold]) -> ModelResult:
-        """Mean score against mean threshold, which is the mean margin against zero."""
-        thresholds = [fold.threshold for fold in folds]
-        score, threshold = float(np.mean(scores)), float(np.mean(thresholds))
+        """Mean score against mean threshold, on the scale that all folds share."""
+        on_scale = [fold.frozen.probability([one, fold.threshold]) for one, fold in zip(scores, folds, strict=True)]
+        score, threshold = (float(value) for value in np.mean(on_scale, axis=0))
         called = int(score >= threshold)
-        votes = sum(int(one >= its) == called for one, its in zip(scores, thresholds, strict=True))
+        votes = sum(int(one >= fold.threshold) == called for one, fold in zip(scores, folds, strict=True))
         calibration = self.calibrations[model]
-        said = calibration(score - threshold)
+        said = calibration(score)
         probability, low, high = said if said else (None, None, None)
         return ModelResult(model, score, threshold, votes, len(folds), called, probability, low, high, calibration.note)
 
@@ -187,7 +188,7 @@ class Models:
     synthetic : whether it is simulated
     profile : choices of the run in words, for a reader: split, folds, seed, segments, patients, ...
     commit : the commit that the run was made with
-    performance : model, auc, low, high, sensitivity, specificity, segments, patients: out of fold, repeat 0
+    performance : model, auc (mean over folds), low, high, sensitivity, specificity, segments, patients: repeat 0
     versions : of the packages that the models were made with
     files : SHA-256 of each model file by its name
     run : the run folder
@@ -248,7 +249,7 @@ def look(asked: Ensemble, volume: Volume, annotation: Annotation) -> Look:
     """
     try:
         region = preprocess.region(volume, annotation, asked.preprocessing)
-        texture = asked.complete(bank.measure(region.voxels, region.dynamic_range_db, asked.texture))
+        texture = asked.complete(bank.measure(region.voxels, volume.spacing_mm, region.dynamic_range_db, asked.texture))
         voxels = inputs.of_region(region, asked.preprocessing, asked.network)
     except ValueError as error:
         raise FileError(str(error)) from error
@@ -336,7 +337,8 @@ def _profile(of_forest: Manifest) -> dict[str, str]:
 
 def _performance(one: Manifest) -> dict[str, object]:
     """How good the model was in its own cross-validation."""
-    pooled = performance.summary(one.table).set_index("metric")
-    found: dict[str, object] = {name: pooled.loc[name, "pooled"] for name in ("auc", "sensitivity", "specificity")}
-    found |= {end: pooled.loc["auc", end] for end in ("low", "high")}
+    pooled = performance.summary(one.table).set_index("metric")["pooled"]
+    means = performance.fold_mean_auc(one.table).iloc[0]
+    found: dict[str, object] = {"auc": means["mean"], "low": means["low"], "high": means["high"]}
+    found |= pooled[["sensitivity", "specificity"]].to_dict()
     return {"model": one.model, "segments": len(one.table), "patients": one.table["participant_id"].nunique(), **found}

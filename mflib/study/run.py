@@ -33,6 +33,7 @@ from mflib.models.texture import bank, robustness
 from mflib.show import shown
 from mflib.show.shown import Shown
 from mflib.stats import performance
+from mflib.stats.performance.predictions import COLUMNS, PROBABILITY
 from mflib.study import kept
 from mflib.study import profile as profiles
 from mflib.study.profile import Profile, chosen_by_hand
@@ -50,6 +51,9 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
             table.to_parquet(partial, index=False)
         else:
             table.to_csv(partial, index=False)
+
+
+COMPARISONS = "dcnn_comparisons"
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +213,12 @@ class Study:
         )
 
     @cached_property
+    def by_voxel_size(self) -> pd.DataFrame:
+        """How closely features follow the voxel size, as recorded and at one size; kept as the texture is."""
+        settings, cache = (self.profile.preprocessing, self.profile.texture), self.artifacts / "cache"
+        return robustness.by_voxel_size(self.cohort, *settings, self.texture, cache, **self._computed_by)
+
+    @cached_property
     def forest(self) -> forest.ForestResult:
         """The forest of every fold of every repeat."""
         return forest.out_of_fold(
@@ -319,9 +329,36 @@ class Study:
 
     def keep_predictions(self, table: pd.DataFrame, model: str) -> None:
         """Keep the predictions of one of the study's models, and beside them the settings that they follow from."""
-        self.keep(table, f"predictions_{model}.csv")
-        made = json.dumps(self._made_from(model), indent=2)
-        files.write_text(self.artifacts / f"predictions_{model}.json", made + "\n")
+        self._keep_with_settings(table, f"predictions_{model}", model)
+
+    def keep_comparisons(self, compared: ComparisonsResult) -> None:
+        """Keep what the network with one thing otherwise predicts, and the table of its AUCs."""
+        self._keep_with_settings(compared.predictions, COMPARISONS, COMPARISONS)
+        self.keep(compared.table, "dcnn_variants.csv")
+
+    def _keep_with_settings(self, table: pd.DataFrame, name: str, made: str) -> None:
+        self.keep(table, f"{name}.csv")
+        files.write_text(self.artifacts / f"{name}.json", json.dumps(self._made_from(made), indent=2) + "\n")
+
+    def chance(self) -> pd.DataFrame:
+        """How far training again moves the AUCs; see ``performance.chance``.
+
+        The forest under other folds, and the network under other seeds where notebook 4 has compared them with these
+        settings.
+        """
+        of_forest, of_network = (self._fitting(name) for name in ("predictions_random_forest", COMPARISONS))
+        again = of_network[of_network["model"].str.match(r"dcnn$|seed-\d+$")]
+        seeds = again["model"].str.extract(r"(\d+)", expand=False).fillna("0").astype(int)
+        both = pd.concat([of_forest, again.assign(model="dcnn", repeat=seeds)], ignore_index=True)
+        return performance.chance(performance.validate(both))
+
+    def _fitting(self, name: str) -> pd.DataFrame:
+        """The table of this name that was made with these settings, without rows where there is none."""
+        for place in self._places:
+            path = place / "artifacts" / f"{name}.csv"
+            if path.exists() and not self._differs(path):
+                return pd.read_csv(path)
+        return pd.DataFrame(columns=[*COLUMNS, PROBABILITY])
 
     def _made_from(self, model: str) -> dict[str, Any]:
         """What the predictions of a model follow from: settings, and the cohort itself."""

@@ -154,3 +154,49 @@ def test_failed_volumes_are_all_named_and_the_rest_is_kept(cohort, tmp_path, cal
     assert f"texture of {broken.name}: FileError" in capsys.readouterr().out
     extract(dataclasses.replace(cohort, segments=cohort.segments.iloc[:1]), tmp_path / "bank")
     assert calls["count"] == 1
+
+
+def finer(cohort, rows):
+    """The cohort with some volumes in voxels of half the size, each voxel eight times; nothing else changes."""
+    segments = cohort.segments.copy()
+    places = [f"{name}{axis}" for name in ("bone_", "shadow_", "roi_", "roi_n") for axis in "ijk"]
+    segments.loc[rows, places] *= 2
+    segments.loc[rows, list(cohorts.SPACING)] /= 2
+    for path in segments.loc[rows, "path"]:
+        volume = read(cohort.root / path)
+        voxels = volume.voxels.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+        spacing = tuple(size / 2 for size in volume.spacing_mm)
+        write(dataclasses.replace(volume, voxels=voxels, spacing_mm=spacing), cohort.root / path)
+    return dataclasses.replace(cohort, segments=segments)
+
+
+def test_one_voxel_size_undoes_a_finer_grid_and_leaves_grey_levels_alone(cohort, tmp_path):
+    # A box of one voxel around each point finds the same references on both grids.
+    once = preprocess.GainSettings(patch_mm=0.1)
+    before = extract(cohort, tmp_path / "bank", preprocessing=once)
+    mixed = finer(cohort, [1, 2])
+    one = extract(mixed, tmp_path / "bank", preprocessing=once)
+    of_glcm = before.columns.str.startswith("glcm_")
+    recorded = dataclasses.replace(SETTINGS, voxel_mm="as-recorded")
+    raw = extract(mixed, tmp_path / "bank", preprocessing=once, settings=recorded)
+    pd.testing.assert_frame_equal(raw.loc[[0, 3]], before.loc[[0, 3]], check_exact=True)
+    assert (raw.loc[[1, 2], of_glcm] != before.loc[[1, 2], of_glcm]).mean(axis=None) > 0.9
+    assert list(one) == list(raw) == list(before)
+    given = dataclasses.replace(SETTINGS, voxel_mm=(0.4, 0.4, 0.5))
+    assert SETTINGS.for_cohort(mixed) == given
+    segment = mixed.segments.iloc[1].to_dict()
+    region = preprocess.region(mixed.volume(segment), mixed.annotation(segment), once)
+    by_hand = glcm.features(region.voxels[::2, ::2, ::2], levels=[8, 32], steps=[1, 3])
+    np.testing.assert_allclose(one.loc[1, by_hand.index].astype(float), by_hand, rtol=1e-12)
+    pd.testing.assert_frame_equal(one.loc[:, ~of_glcm], raw.loc[:, ~of_glcm], check_exact=True)
+    with pytest.raises(ValueError, match="without a cohort"):
+        bank.measure(region.voxels, (0.2, 0.2, 0.25), 55, SETTINGS)
+    alone = bank.measure_file(mixed.root / segment["path"], once, SETTINGS)
+    assert "glcm_8_3_1.1.1_ASM" in alone
+
+
+def test_steps_that_do_not_fit_into_the_larger_voxels_are_left_out(cohort, tmp_path):
+    mixed = finer(cohort, [0])
+    thin = mixed.segments.assign(roi_nk=[6, 14, 14, 14])
+    table = extract(dataclasses.replace(mixed, segments=thin), tmp_path / "bank")
+    assert list(table) == [*KEY, *SETTINGS.names((18, 18, 3))]

@@ -35,7 +35,17 @@ MODELS = [baselines.echo_intensity, baselines.clinical]
 def test_predictions_are_complete_and_better_than_chance(model):
     table, labels, made = study()
     predictions = model(table, labels, made)
-    assert list(predictions) == [*KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold"]
+    assert list(predictions) == [
+        *KEY,
+        "model",
+        "split",
+        "repeat",
+        "fold",
+        "y_true",
+        "score",
+        "threshold",
+        "probability",
+    ]
     assert set(predictions["model"]) == {model.__name__}
     merged = table[KEY].assign(label=labels).merge(predictions, on=KEY)
     assert (merged["label"] == merged["y_true"]).all()

@@ -58,7 +58,7 @@ def test_telling_combination_is_chosen_and_read():
     assert weight["GLCM", WHOLE_FAMILY] > weight["GLCM"].drop(WHOLE_FAMILY).max()
     assert weight["Nakagami", "nakagami_m"] > weight["First-order"].max()
     assert list(result.predictions) == [
-        *KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold"
+        *KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold", "probability"
     ]  # fmt: skip
     assert not result.predictions.duplicated(KEY).any()
     assert len(result.predictions) == len(table)
@@ -238,3 +238,16 @@ def test_tables_that_cannot_be_used_are_refused():
         run(table.drop(columns=TELLING + "ASM"), labels, made)
     with pytest.raises(InputError, match="first in row 3, column nakagami_omega"):
         run(table.assign(nakagami_omega=table["nakagami_omega"].mask(table.index == 3)), labels, made)
+
+
+def test_the_reading_says_whether_the_folds_chose_one_feature():
+    table, _ = texture_table(6)
+    table["glcm_8_1_1.0.0_contrast"] = table[TELLING + "contrast"] * 2
+    chosen = pd.DataFrame([(32, 2, "1.-1.0")] * 3 + [(8, 1, "1.0.0")], columns=forest.COMBINATION)
+    told = forest.stability_in_words(chosen, table)
+    assert "**2 different combinations** in 4 choices, at most 3 of them the same" in told
+    assert "at least 1.00" in told and told.endswith(forest.STABLE)
+    table["glcm_8_1_1.0.0_contrast"] *= -1
+    told = forest.stability_in_words(chosen, table)
+    assert "at least -1.00" in told and told.endswith(forest.UNSTABLE)
+    assert forest.stability_in_words(chosen[:3], table).endswith(forest.STABLE)

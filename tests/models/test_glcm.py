@@ -307,3 +307,18 @@ def test_numpy_numbers_are_whole_numbers():
     volume, _ = small_volume()
     expected = glcm.features(volume, levels=[8, 16], steps=[1])
     assert expected.equals(glcm.features(volume, levels=np.array([8, 16]), steps=np.arange(1, 2)))
+
+
+def test_a_larger_voxel_is_the_mean_of_what_it_covers():
+    fine = np.random.default_rng(3).integers(0, 256, (12, 10, 6)).astype(np.uint8)
+    # Each voxel as five small ones, six of which are a new voxel.
+    small = np.repeat(np.repeat(fine, 5, axis=0), 5, axis=1).astype(int)
+    sums = small.reshape(10, 6, 50, 6).sum(axis=1)[:, :48].reshape(10, 8, 6, 6).sum(axis=2)
+    wide = glcm.resampled(fine, (0.5, 0.5, 0.5), (0.6, 0.6, 0.5))
+    assert wide.shape == (10, 8, 6) == glcm.size_in(fine.shape, (0.5, 0.5, 0.5), (0.6, 0.6, 0.5))
+    np.testing.assert_array_equal(wide, (2 * sums + 36) // 72)
+    assert glcm.resampled(fine, (0.5, 0.4, 0.3), (0.5, 0.4, 0.3)) is fine
+    doubled = fine.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_array_equal(glcm.resampled(doubled, (0.2, 0.2, 0.2), (0.4, 0.4, 0.4)), fine)
+    with pytest.raises(ValueError, match="expected at most"):
+        glcm.resampled(fine, (20.0, 20.0, 20.0), (0.01, 0.01, 0.01))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mflib.models.texture.intensity import decompress, fit
+from mflib.models.texture.intensity import FOLLOWS, MISSES, decompress, fit, in_words
 
 
 def log_compressed(m, omega, dynamic_range_db, size=200_000, seed=0):
@@ -62,3 +62,13 @@ def test_nearly_flat_region_has_a_finite_m():
 def test_refusals_say_what_was_found(voxels, arguments, message):
     with pytest.raises(ValueError, match=message):
         fit(voxels, **{"dynamic_range_db": 55, **arguments})
+
+
+def test_the_reading_says_whether_curve_and_histogram_peak_together():
+    speckle = log_compressed(1.0, 0.02, 55)
+    told = in_words(speckle, fit(speckle, 55), 55)
+    # The density of ln I peaks at omega: 10 log10(0.02) = -17 dB.
+    assert "Gamma density near -17 dB" in told and told.endswith(FOLLOWS)
+    lines = np.where(np.random.default_rng(0).random(speckle.shape) < 0.05, 250, speckle // 2).astype(np.uint8)
+    assert in_words(lines, fit(lines, 55), 55).endswith(MISSES)
+    assert "grey levels apart" in in_words(speckle, fit(speckle, 55, "grey"), None)

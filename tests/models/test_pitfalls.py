@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -64,7 +65,7 @@ def cohort_with_volumes() -> Cohort:
 
 
 COHORT = cohort_with_volumes()
-STUDY = (pitfalls.Volumes(COHORT, preprocess.GainSettings(), bank.TextureSettings()), SIZES, 1)
+STUDY = (pitfalls.Volumes(COHORT, preprocess.GainSettings(), bank.TextureSettings(voxel_mm="as-recorded")), SIZES, 1)
 
 
 def test_only_leakage_finds_something_where_there_is_nothing() -> None:
@@ -88,8 +89,10 @@ def test_the_best_of_much_noise_looks_good_only_where_it_was_chosen() -> None:
     names = [f"glcm_{8 + n}_1_{d}.0.0_{p}" for n in range(60) for d in (0, 1) for p in glcm.PROPERTIES]
     noise = pd.DataFrame(rng.normal(size=(len(WHOLE), len(names))), columns=names)
     found = pitfalls.selection(pd.concat([WHOLE[KEY], noise], axis=1), LABELS, SIZES, 3, n_folds=3)
-    row = experiment.differences(found).iloc[0]
-    assert row["wrong"] > 0.6 > row["right"]
+    rows = experiment.differences(found).set_index("data")
+    row = rows.loc["cohort, permuted labels"]
+    assert list(rows.index) == ["cohort", "cohort, permuted labels", "simulated"]
+    assert row["wrong"] > 0.6 > row["right"] and rows["difference"].min() > 0
     assert row["difference"] > 0.08
 
 
@@ -128,8 +131,9 @@ def test_the_forest_of_permuted_labels_and_its_p() -> None:
 def test_shuffled_voxels_leave_grey_levels_and_take_their_places() -> None:
     segment = COHORT.segments.iloc[0].to_dict()
     region = preprocess.region(COHORT.volume(segment), COHORT.annotation(segment), preprocess.GainSettings())
-    in_place = voxels.features(region.voxels, region, bank.TextureSettings())
-    mixed = voxels.features(pitfalls.shuffle(region.voxels, 1), region, bank.TextureSettings())
+    in_place = voxels.features(region.voxels, region.voxels, region, bank.TextureSettings())
+    shuffled = pitfalls.shuffle(region.voxels, 1)
+    mixed = voxels.features(shuffled, shuffled, region, bank.TextureSettings())
     first, of_glcm = voxels.FAMILIES["first-order"], voxels.FAMILIES["GLCM"]
     np.testing.assert_array_equal(mixed[first], in_place[first])
     np.testing.assert_allclose(mixed[voxels.FAMILIES["Nakagami"]], in_place[voxels.FAMILIES["Nakagami"]], rtol=1e-9)
@@ -143,13 +147,24 @@ def test_shuffled_voxels_leave_grey_levels_and_take_their_places() -> None:
 
 
 def test_shuffling_costs_nothing_where_there_is_no_texture() -> None:
-    found = experiment.differences(pitfalls.shuffled(*STUDY, n_folds=3)).set_index("case")
+    table = pitfalls.shuffled(*STUDY, n_folds=3)
+    found = experiment.differences(table).set_index("case")
     assert found.loc["first-order", "difference"] == 0
     assert found.loc["GLCM", "wrong"] > 0.8 and found.loc["first-order", "wrong"] > 0.8
+    assert table["se"].notna().all()
+    assert pitfalls.shuffled_in_words(table).endswith(voxels.GREY_SPEAKS)
+    lost = table.assign(value=table["value"] - 0.4 * ~table["right"])
+    assert pitfalls.shuffled_in_words(lost).endswith(voxels.PLACES_SPEAK)
+    unknown = pitfalls.shuffled_in_words(lost.assign(se=np.nan))
+    assert unknown.endswith(voxels.GREY_SPEAKS) and "interval" not in unknown
 
 
-def test_gain_that_follows_the_disease_flatters_until_it_is_normalised() -> None:
-    found = experiment.differences(pitfalls.gain(*STUDY, n_folds=3)).set_index("case")
+def test_gain_that_follows_the_disease_flatters_until_it_is_normalised(monkeypatch: pytest.MonkeyPatch) -> None:
+    few, measured, echo_of = replace(SIZES, volumes=1), [], voxels._rows
+    monkeypatch.setattr(voxels, "_rows", lambda data, *rest: measured.append(len(data.keys)) or echo_of(data, *rest))
+    found = experiment.differences(pitfalls.gain(STUDY[0], few, 1, n_folds=3)).set_index("case")
+    # The mean of every segment, and the GLCM of one per patient; three cases of two repetitions each.
+    assert measured == [len(WHOLE)] * 6 + [12] * 6
     echo = found.filter(like="echo intensity", axis=0)
     same, half, fatty = (echo.loc[f"echo intensity, {who}"] for who in (voxels.NOBODY, voxels.HALF, voxels.FATTY))
     # The echo of these volumes is the class, and their references are the same: a gain can only hurt.

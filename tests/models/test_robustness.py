@@ -13,8 +13,9 @@ from mflib.data import cohort as cohorts
 from mflib.data import preprocess
 from mflib.data.volume import read, write
 from mflib.models.texture import bank, robustness
+from tests.models.test_bank import finer
 
-FEATURES = bank.TextureSettings(levels=(8, 32), steps=(1, 3))
+FEATURES = bank.TextureSettings(voxel_mm="as-recorded", levels=(8, 32), steps=(1, 3))
 SETTINGS = robustness.RobustnessSettings(gain_db=2.0, roi_voxels=2, point_voxels=1)
 
 
@@ -28,7 +29,7 @@ def measure(cohort, cache, settings=SETTINGS):
 
 
 def test_one_segment_of_each_patient_in_turn(cohort):
-    chosen = robustness.one_per_patient(cohort.segments)
+    chosen = robustness.some_per_patient(cohort.segments)
     assert chosen["participant_id"].tolist() == sorted(cohort.segments["participant_id"].unique())
     assert chosen[["level", "lat"]].agg("".join, axis=1).tolist() == ["L23L", "L23R", "L34L", "L23L"]
 
@@ -37,7 +38,7 @@ def test_every_perturbation_equals_measuring_the_changed_volume(cohort, tmp_path
     found = measure(cohort, tmp_path / "cache")
     assert found.failures == {} and found.cut_short == []
     assert len(found.table) == 4 * 7
-    segment = robustness.one_per_patient(cohort.segments).iloc[1].to_dict()
+    segment = robustness.some_per_patient(cohort.segments).iloc[1].to_dict()
     own = found.table[found.table["participant_id"] == segment["participant_id"]].set_index(
         ["perturbation", "direction"]
     )
@@ -45,7 +46,7 @@ def test_every_perturbation_equals_measuring_the_changed_volume(cohort, tmp_path
 
     def expected(volume, annotation):
         region = preprocess.region(volume, annotation, preprocess.GainSettings())
-        return bank.measure(region.voxels, region.dynamic_range_db, FEATURES)
+        return bank.measure(region.voxels, volume.spacing_mm, region.dynamic_range_db, FEATURES)
 
     def shifted(point, by):
         return tuple(n + by for n in point)
@@ -79,7 +80,7 @@ def test_a_region_stays_inside_the_volume(cohort, tmp_path):
 
 def test_a_segment_that_fails_once_is_left_out_whole_and_named(cohort, tmp_path):
     segments = cohort.segments.copy()
-    first = robustness.one_per_patient(segments).iloc[0]
+    first = robustness.some_per_patient(segments).iloc[0]
     volume = read(cohort.root / first["path"])
     # Bone and shadow are one step apart: moved by one voxel, the bone is the darker one.
     voxels = volume.voxels.copy()
@@ -122,3 +123,25 @@ def test_measured_again_nothing_is_computed(cohort, tmp_path, monkeypatch):
     first = measure(cohort, tmp_path / "cache")
     monkeypatch.setattr(bank, "_measure", lambda shared, job: 1 / 0)
     pd.testing.assert_frame_equal(first.table, measure(cohort, tmp_path / "cache").table, check_exact=True)
+
+
+def test_features_follow_the_voxel_size_until_there_is_one(cohort, tmp_path):
+    half = cohort.segments.assign(label=[0, 1, 1] + [0] * 9)
+    mixed = finer(dataclasses.replace(cohort, segments=half), [0, 3, 4, 7, 8, 11])
+    pre, texture = preprocess.GainSettings(), {}
+    for way in ("as-recorded", "coarsest"):
+        settings = dataclasses.replace(FEATURES, voxel_mm=way)
+        texture[way] = settings, bank.extract(mixed, pre, settings, tmp_path, workers=1)
+    table, other = (robustness.by_voxel_size(mixed, pre, *own, tmp_path, workers=1) for own in texture.values())
+    pd.testing.assert_frame_equal(table, other)
+    as_recorded, one = table.loc[0, list(robustness.WAYS)]
+    assert table["step"].tolist() == [1] and as_recorded > 0.7 > 0.5 > one
+    told = robustness.by_voxel_size_in_words(table, mixed.segments)
+    assert "AUC of **0.80**" in told and "In the 10 segments" in told and told.endswith("% of it away.")
+    worse = robustness.by_voxel_size_in_words(table.assign(**{"one voxel size": 0.99}), mixed.segments)
+    assert worse.endswith(robustness.LEAVES)
+    settings, measured = texture["as-recorded"]
+    even = dataclasses.replace(cohort, segments=half)
+    same = robustness.by_voxel_size(even, pre, settings, measured, tmp_path, workers=1)
+    assert same[list(robustness.WAYS)].isna().all(axis=None)
+    assert robustness.by_voxel_size_in_words(same, half) == robustness.ONE_SIZE

@@ -42,7 +42,7 @@ for folder in sys.stdin:
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_change_nothing(tmp_path: Path) -> None:
-    settings = replace(QUICK, epochs=12, patience=12)
+    settings = replace(QUICK, epochs=12)
     whole = train_fold(Task(INPUTS, LABELS, FOLD, settings, tmp_path / "whole"))
     (tmp_path / "task").write_bytes(pickle.dumps(Task(INPUTS, LABELS, FOLD, settings, tmp_path)))
     rng, rounds = np.random.default_rng(), 0
@@ -112,7 +112,7 @@ def test_two_folds_at_once_are_what_they_are_alone(tmp_path: Path) -> None:
 
 
 def test_killed_child_is_named(tmp_path: Path) -> None:
-    settings = replace(QUICK, epochs=6, patience=6)
+    settings = replace(QUICK, epochs=6)
     task = Task(INPUTS, LABELS, FOLD, settings, tmp_path / "killed")
     child = training.Child()
     with pytest.raises(RunError, match="fold 1 of repeat 0: its process ended with signal 9"):

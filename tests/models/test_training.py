@@ -1,6 +1,7 @@
 """Training on toy textures: it learns, it does not leak, and it survives being killed."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +23,12 @@ from mflib.models.dcnn import training
 from mflib.models.dcnn.fold import train_fold
 from mflib.models.dcnn.inputs import FoldResult, Source, Task, prepare
 from mflib.models.dcnn.settings import NetworkSettings
-from mflib.models.dcnn.training import out_of_fold
-from mflib.models.folds import make
+from mflib.models.dcnn.training import NetworkResult, out_of_fold
+from mflib.models.folds import Fold, make
 from mflib.stats.performance.metrics import youden_threshold
 from tests.models.toy import FOLD, LABELS, QUICK, SIZE, same_weights, textures
 
-COLUMNS = [*KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold"]
+COLUMNS = [*KEY, "model", "split", "repeat", "fold", "y_true", "score", "threshold", "probability"]
 
 
 @pytest.fixture(scope="module")
@@ -53,15 +54,14 @@ def test_learns_a_difference_in_texture(trained: tuple[FoldResult, Path], labels
     assert roc_auc_score(labels[FOLD.test], result.test) > 0.8
 
 
-def test_keeps_the_weights_of_the_best_validation_epoch(
-    trained: tuple[FoldResult, Path], labels: NDArray[np.int64]
-) -> None:
+def test_scores_are_those_of_the_last_epoch(trained: tuple[FoldResult, Path], labels: NDArray[np.int64]) -> None:
     result, _ = trained
-    best = max(result.history, key=lambda epoch: (epoch["validation_auc"], -epoch["validation_loss"]))
+    last = result.history[-1]
     truth, scores = labels[FOLD.validation], np.asarray(result.validation)
     loss = -np.mean(np.log(np.where(truth == 1, scores, 1 - scores)))
-    assert roc_auc_score(truth, scores) == best["validation_auc"]
-    assert loss == pytest.approx(best["validation_loss"])
+    assert [epoch["epoch"] for epoch in result.history] == [1, 2, 3, 4, 5]
+    assert roc_auc_score(truth, scores) == last["validation_auc"]
+    assert loss == pytest.approx(last["validation_loss"])
 
 
 def test_test_labels_change_nothing(
@@ -97,14 +97,51 @@ def test_finished_fold_is_read_and_another_seed_is_trained(
     assert runs[0] == runs[1] != runs[2]
 
 
-def test_stops_early_and_keeps_the_first_of_equal_epochs(
+def trained_on(tasks: list[Task]) -> NetworkResult:
+    """What the trainings of several folds would leave, as far as `learning` looks at it."""
+    results = {task.fold.number: train_fold(task) for task in tasks}
+    history = training._history({(0, number): result.history for number, result in results.items()})
+    scores = [{"repeat": 0, "fold": n, "score": score} for n, result in results.items() for score in result.test]
+    made = pd.DataFrame()
+    return NetworkResult(pd.DataFrame(scores), history.assign(split="patient"), [], tasks[0].inputs, made, [])
+
+
+def test_a_network_that_has_not_learnt_is_named(
     inputs: NDArray[np.float32], labels: NDArray[np.int64], tmp_path: Path
 ) -> None:
-    """With a learning rate of almost nothing batch statistics alone move, and the AUC soon stands still."""
-    settings = replace(QUICK, learning_rate=1e-30, epochs=40, patience=2)
-    history = train_fold(Task(inputs, labels, FOLD, settings, tmp_path)).history
-    merits = [(epoch["validation_auc"], -epoch["validation_loss"]) for epoch in history]
-    assert len(history) == merits.index(max(merits)) + 1 + 2 < 40
+    shifted = [np.roll(np.arange(96), 24 * n) for n in range(4)]
+    folds = [Fold(0, n, part[:48], part[48:72], part[72:]) for n, part in enumerate(shifted, 1)]
+    tasks = [Task(inputs, labels, fold, QUICK, tmp_path / f"{fold.number}") for fold in folds]
+    sound = training.learning(trained_on(tasks), folds, labels)
+    assert sound["learnt"].all() and sound["base_loss"].tolist() == pytest.approx([np.log(2)] * 4)
+    assert re.fullmatch(
+        r"All 4 networks have learnt: their training loss fell from 0\.69, .* to 0\.\d\d on average \(.*\)\.",
+        training.learning_in_words(sound),
+    )
+    # With a rate of almost nothing only batch statistics move; the other learns labels that were shuffled by heart.
+    rng = np.random.default_rng(2)
+    still = replace(tasks[1], settings=replace(QUICK, learning_rate=1e-30), folder=tmp_path / "still")
+    shuffled = replace(tasks[2], labels=rng.permutation(labels), folder=tmp_path / "shuffled")
+    found = training.learning(trained_on([tasks[0], still, shuffled, tasks[3]]), folds, labels)
+    assert found["learnt"].tolist() == [True, False, False, True]
+    assert re.findall(r"Fold (\d) has not learnt", training.learning_in_words(found)) == ["2", "3"]
+
+
+@pytest.mark.slow
+def test_labels_shuffled_over_patients_give_chance(tmp_path: Path) -> None:
+    """Volumes of a patient are alike, and a patient's labels say nothing of them; several seeds, within the error."""
+    patients, areas = np.repeat(np.arange(24), 4), []
+    inputs = textures(np.repeat(np.arange(24) % 2, 4))
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        labels = (np.repeat(rng.permutation(24) < 11, 4) ^ (rng.random(96) < 0.1)).astype(np.int64)
+        settings = replace(QUICK, seed=seed)
+        for fold in make(labels, patients, n_folds=3, seed=seed):
+            task = Task(inputs, labels, fold, settings, tmp_path / f"{seed}-{fold.number}")
+            areas.append(roc_auc_score(labels[fold.test], train_fold(task).test))
+    of_seed = np.reshape(areas, (8, 3)).mean(axis=1)
+    assert np.mean(of_seed) == pytest.approx(0.5, abs=2.5 * np.std(of_seed, ddof=1) / np.sqrt(8))
+    assert np.std(of_seed) < 0.15
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.folds import Fold
 
 SIZE = (16, 16, 8)
-QUICK = NetworkSettings(width=4, size=SIZE, epochs=5, patience=5, learning_rate=1e-2)
+QUICK = NetworkSettings(width=4, size=SIZE, epochs=5, learning_rate=1e-2)
 FOLD = Fold(0, 1, np.arange(0, 48), np.arange(48, 72), np.arange(72, 96))
 LABELS = np.tile([0, 1], 48)
 

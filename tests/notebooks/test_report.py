@@ -23,7 +23,7 @@ from mflib.base.files import locked
 from mflib.data import phantom
 from mflib.models.dcnn import saliency
 from mflib.models.dcnn.fold import load_network
-from mflib.stats.performance.predictions import COLUMNS
+from mflib.stats.performance.predictions import COLUMNS, PROBABILITY
 from mflib.study.pipeline import NOTEBOOKS, chosen
 from mflib.study.run import Study
 from mflib.study.survey import look
@@ -84,7 +84,7 @@ def test_every_notebook_left_what_it_promises(finished: Path) -> None:
     choices = pd.read_csv(finished / "artifacts" / "forest_choices.csv")
     assert len(choices) == 4 and (choices["offered"] == 52).all()
     for table in predictions:
-        assert list(table.columns) == COLUMNS
+        assert list(table.columns) == [*COLUMNS, PROBABILITY]
         assert table["score"].notna().all()
     splits = pd.read_csv(finished / "artifacts" / "splits.csv")
     for _, fold in splits.groupby(["repeat", "fold"]):
@@ -141,7 +141,7 @@ def test_only_what_changed_runs_again(finished: Path, small_phantom: Path, tmp_p
     own.to_csv(run / "artifacts" / "predictions_coin.csv", index=False)
     joined = mflib(*arguments)
     assert joined.stdout.count("up to date") == len(STEPS) - 1
-    assert "coin: AUC, pooled" in (run / "tables" / "key_results.csv").read_text()
+    assert "coin: AUC, mean of folds" in (run / "tables" / "key_results.csv").read_text()
 
 
 @pytest.mark.slow

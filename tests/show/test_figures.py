@@ -77,7 +77,7 @@ COMPARED = pd.DataFrame(
         ("split by segment", 1.0, 46.0, 0.74, 0.66, 0.80, 0.76),
         ("25 % of the patients", 0.25, 7.4, 0.60, 0.52, 0.68, 0.70),
     ],
-    columns=["variant", "share", "patients", "pooled", "low", "high", "mean"],
+    columns=["variant", "share", "patients", "mean", "low", "high", "pooled"],
 )
 PITFALL = pd.DataFrame(
     [("simulated", c, w, w == "right", RNG.uniform(), "") for c in "ab" for w in ("wrong", "right") for _ in range(5)],

@@ -29,9 +29,11 @@ def predictions(patients: int, places: list[tuple[str, str]], seed: int) -> pd.D
 def test_one_segment_per_patient_leaves_nothing_to_cluster() -> None:
     both = performance.both_ways(predictions(60, [("L45", "L")], 0), "a", "b").set_index("quantity")
     areas = both[both.index.str.contains("AUC")]
-    assert len(areas) == 3
-    np.testing.assert_allclose(areas["width"], 1, atol=1e-12)
-    assert both.loc["a minus b: AUC", "p"] == pytest.approx(both.loc["a minus b: AUC", "naive_p"], abs=1e-12)
+    assert len(areas) == 4
+    np.testing.assert_allclose(areas["width"].dropna(), 1, atol=1e-12)
+    assert both.loc["a minus b: AUC, pooled", "p"] == pytest.approx(
+        both.loc["a minus b: AUC, pooled", "naive_p"], abs=1e-12
+    )
     assert both.loc["a minus b: accuracy", "p"] == pytest.approx(both.loc["a minus b: accuracy", "naive_p"], rel=0.1)
 
 
@@ -40,15 +42,16 @@ def test_it_holds_what_its_parts_say_and_the_words_count_the_turned_tests() -> N
     both = performance.both_ways(table, "a", "b").set_index("quantity")
     areas = performance.comparison(table, "a", "b").set_index("method")
     assert (
-        both.loc["a minus b: AUC", ["low", "high", "p"]].tolist()
-        == areas.loc["clustered", ["low", "high", "p"]].tolist()
+        both.loc["a minus b: AUC, pooled", ["low", "high", "p"]].tolist()
+        == areas.loc["pooled, clustered", ["low", "high", "p"]].tolist()
     )
-    assert both.loc["a minus b: AUC", "naive_p"] == areas.loc["naive DeLong", "p"]
-    assert (both.loc[["a: AUC", "b: AUC"], "width"] > 1.2).all()
-    turned = ((both["naive_p"] < 0.05) != (both["p"] < 0.05)) & both["p"].notna()
+    assert both.loc["a minus b: AUC, pooled", "naive_p"] == areas.loc["pooled, naive DeLong", "p"]
+    assert both.loc["a minus b: AUC, mean of folds", "p"] == areas.loc["mean of folds", "p"]
+    assert (both.loc[["a: AUC, pooled", "b: AUC, pooled"], "width"] > 1.2).all()
+    turned = ((both["naive_p"] < 0.05) != (both["p"] < 0.05)) & both[["naive_p", "p"]].notna().all(axis=1)
     words = performance.in_words(both.reset_index())
     assert turned.sum() > 0 and words.count("with patients as units") == turned.sum()
-    assert f"{turned.sum()} of 4 tests" in words
+    assert f"{turned.sum()} of 6 tests" in words
     assert f"{both['width'].max():.1f} times as wide" in words
     sides = performance.side_by_side(both.reset_index())
     quantity = both.index[turned][0]

@@ -1,14 +1,17 @@
 """Calibration, against simulated truth, statsmodels by its other door, scikit-learn and a loop."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 from numpy.testing import assert_allclose
-from scipy.special import logit
+from scipy.special import expit, logit
+from sklearn.calibration import _SigmoidCalibration
 from sklearn.metrics import brier_score_loss
 
 from mflib.stats import performance, roc
-from mflib.stats.performance.probability import EPSILON
+from mflib.stats.performance.metrics import youden_threshold
+from mflib.stats.performance.probability import EPSILON, freeze
 from tests.stats.toy import predictions, probabilities, simulated
 
 
@@ -35,6 +38,37 @@ def test_coefficients_and_their_intervals_are_those_of_a_formula():
     prevalence = table["y_true"].mean()
     scaled = 1 - brier_score_loss(table["y_true"], table["score"]) / (prevalence * (1 - prevalence))
     assert_allclose(found.loc["scaled_brier", "value"], scaled)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_scale_is_platts(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, 60)
+    scores = expit(rng.normal(size=60) + labels)
+    frozen = freeze(labels, scores)
+    platt = _SigmoidCalibration().fit(logit(scores), labels)
+    assert_allclose(frozen.probability(scores), platt.predict(logit(scores)), atol=2e-5)
+    assert frozen.threshold == youden_threshold(labels, scores)
+    # Scores that leave [0, 1] are taken as they are, and their scale plays no part.
+    raw = rng.normal(size=60) + labels
+    one, other = freeze(labels, raw), freeze(labels, 1000 + 30 * raw)
+    assert_allclose(one.probability(raw), other.probability(1000 + 30 * raw), rtol=1e-6)
+
+
+def test_a_scale_is_finite_and_never_turns_the_order_round():
+    labels = np.array([0] * 6 + [1] * 4)
+    parted = freeze(labels, labels / 2 + 0.25)
+    assert_allclose(parted.probability([0.25, 0.75]), [1 / 8, 5 / 6], atol=1e-4)  # the targets themselves
+    upside_down, level = freeze(labels, 0.9 - labels / 2), freeze(labels, np.full(10, 0.3))
+    for flat in (upside_down, level):
+        assert flat.slope == 0
+        assert_allclose(flat.probability([0, 1]), (4 * 5 / 6 + 6 / 8) / 10)
+    assert "fold 2," in performance.thin(
+        pd.DataFrame(
+            [(1, "validation", 60, 30, 8), (2, "validation", 60, 9, 8), (2, "test", 3, 1, 1)],
+            columns=["fold", "part", "segments", "infiltration", "patients"],
+        )
+    )
 
 
 def test_the_bootstrap_draws_patients():

@@ -186,3 +186,14 @@ def test_one_way_refuses_gaps():
         reliability.one_way_icc([0, 1], [None, "a"])
     with pytest.raises(InputError, match="1 groups"):
         reliability.one_way_icc([0, 1], ["a"])
+
+
+def test_the_reading_names_what_repeats_poorly_and_whether_it_is_offered():
+    values = {"nakagami_omega": 0.1, "first_order_mean": 0.9, "glcm_8_1_1.0.0_ASM": 0.08, "glcm_8_1_1.0.0_energy": 0.45}
+    repeats = pd.DataFrame({"perturbation": reliability.ALL, "feature": list(values), "icc": list(values.values())})
+    told = reliability.poor_in_words(repeats, 0.0)
+    assert "**3 of 4 features repeat poorly** (ICC below 0.5): nakagami_omega 0.10, glcm_8_1_1.0.0_ASM 0.08, " in told
+    assert told.endswith("and 1 more of the GLCM. The forest is offered 3 of them nevertheless (`minimum_icc` is 0).")
+    assert "offered 1 of them nevertheless" in reliability.poor_in_words(repeats, 0.3)
+    assert reliability.poor_in_words(repeats, 0.75).endswith("offered none of them.")
+    assert "**0 of 1 features" in (none := reliability.poor_in_words(repeats[1:2], 0.0)) and none.endswith("none.")

@@ -34,6 +34,21 @@ def test_every_fault_of_a_table_is_named_with_its_row():
         performance.validate(table.drop(columns="threshold"))
 
 
+def test_probabilities_are_a_model_s_or_nobodys():
+    whole, without = predictions("dcnn").assign(probability=0.5), predictions("theirs", 1)
+    valid = performance.validate(pd.concat([whole, without]))
+    assert (performance.calibrated(valid)["score"].to_numpy()[:160] == 0.5).all()
+    assert performance.calibrated(valid)["score"].to_numpy()[160:].tolist() == without["score"].tolist()
+    whole.loc[3, "probability"] = 1.5
+    with pytest.raises(
+        InputError, match=r"row 3, probability: found 1\.5, expected a number from 0 to 1 in every row of"
+    ):
+        performance.validate(whole)
+    whole.loc[3, "probability"] = np.nan
+    with pytest.raises(InputError, match="160 faults"):
+        performance.validate(whole)
+
+
 def test_names_are_text():
     table = predictions("dcnn").assign(participant_id=lambda t: t["participant_id"].str[-3:].astype(int), model=7)
     valid = performance.validate(table)

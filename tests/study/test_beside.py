@@ -24,14 +24,14 @@ from tests.stats.toy import predictions, probabilities
 def found(**changes: Any) -> External:
     """Two models on 20 patients: the last five lie outside, the first at the edge."""
     table = pd.concat([probabilities(model, n) for n, model in enumerate(("dcnn", "random_forest"))], ignore_index=True)
-    table = table.assign(fold=0)
+    table = table.assign(fold=0, probability=table["score"] ** 2)
     segments = table.loc[table["model"] == "dcnn", KEY].reset_index(drop=True)
     number = segments["participant_id"].str[-3:].astype(int)
     verdicts = np.select([number >= 15, number == 0], ["outside", "at the edge"], "inside")
     far = segments[number >= 15].assign(feature="nakagami_m", value=2.0, low=0.3, high=0.9, outside=True)
     values: dict[str, Any] = {
         "predictions": table,
-        "probabilities": table[[*KEY, "model"]].assign(probability=table["score"] ** 2, low=0.0, high=1.0),
+        "probabilities": table[[*KEY, "model", "probability"]].assign(low=0.0, high=1.0),
         "applicability": segments.assign(verdict=verdicts, distance=number + 1.0, percentile=50.0, reasons=""),
         "features": far,
         "failures": pd.DataFrame([{**dict.fromkeys(KEY, "x"), "reason": "no bone"}] * 3),
@@ -64,11 +64,12 @@ def test_without_those_outside_only_they_are_missing() -> None:
 
 def test_probabilities_take_the_place_of_scores_only_where_there_are_any() -> None:
     external = found()
-    lacking = external.probabilities.assign(
-        probability=external.probabilities["probability"].where(external.probabilities["model"] == "dcnn")
+    lacking, scored = (
+        table.assign(probability=table["probability"].where(table["model"] == "dcnn"))
+        for table in (external.probabilities, external.predictions)
     )
-    external = replace(external, probabilities=lacking.sample(frac=1, random_state=0))
-    table = performance.validate(external_tables.as_probabilities(external))
+    external = replace(external, probabilities=lacking, predictions=performance.validate(scored))
+    table = performance.calibrated(external.predictions)
     own = external.predictions.set_index([*KEY, "model"])["score"]
     new = table.set_index([*KEY, "model"])["score"]
     power = np.where(new.index.get_level_values("model") == "dcnn", 2, 1)
@@ -79,7 +80,7 @@ def test_probabilities_take_the_place_of_scores_only_where_there_are_any() -> No
 def test_words_and_key_results_follow_the_numbers(make_cohort: Callable[..., Path]) -> None:
     external, own = found(), pd.concat([predictions("dcnn", 5, 30), predictions("random_forest", 6, 30)])
     moved = performance.transport(own, external.predictions)
-    compared = performance.paired_areas(external.predictions, "dcnn", "random_forest")
+    compared = performance.comparison(external.predictions, "dcnn", "random_forest")
     said = external_tables.in_words(external, moved, compared, "segment")
     assert "Of 160 scored segments **40 lie outside**" in said and "optimistic" in said
     row = moved.query("model == 'dcnn' and metric == 'auc'").iloc[0]
@@ -87,11 +88,11 @@ def test_words_and_key_results_follow_the_numbers(make_cohort: Callable[..., Pat
     healthy = external.predictions.assign(y_true=0)
     moved = performance.transport(own, healthy)
     said = external_tables.in_words(
-        external, moved, performance.paired_areas(healthy, "dcnn", "random_forest"), "patient"
+        external, moved, performance.comparison(healthy, "dcnn", "random_forest"), "patient"
     )
     assert said.count("no AUC can be compared") == 2 and "cannot be compared here" in said and "nan" not in said
     cohort = cohorts.load(make_cohort(3))
-    calibration = performance.calibration(external_tables.as_probabilities(external), resamples=20)
+    calibration = performance.calibration(performance.calibrated(external.predictions), resamples=20)
     key = external_tables.key_results(cohort, cohort, external, moved, calibration).set_index("result")
     assert key.loc["segments outside what the models have seen", "external"] == "25.0 %"
     assert key.loc["Random forest: AUC", "external"] == "n/a"

@@ -410,7 +410,7 @@ def test_a_manifest_leads_to_no_other_folder(copied: Copied, file: object) -> No
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 1}, "found format 1 .*expected format 2 .*make the report again"),
+        ({"format": 1}, "found format 1 .*expected format 3 .*make the report again"),
         ({"model": "dcnn"}, "of model 'dcnn'"),
         ({"versions__scikit-learn": "1.2.3"}, "made with scikit-learn 1.2.3, found .* here .*make the report again"),
         ({"versions__numpy": None}, "versions.numpy: found None, expected a text"),
@@ -418,6 +418,7 @@ def test_a_manifest_leads_to_no_other_folder(copied: Copied, file: object) -> No
         ({"folds": []}, "found no folds"),
         ({"folds": {"0": 1}}, "folds: found {'0': 1}, expected a list"),
         ({"folds__0": "x"}, "folds.0: found 'x', expected a group"),
+        ({"folds__0__slope": -1.0}, "found the slope -1.0, expected 0 or above"),
         ({"folds__0__threshold": "low"}, "folds.0.threshold: found 'low', expected a number"),
         ({"folds__0__sha256": "abc"}, "64 hexadecimal digits"),
         ({"folds__0__features": ["participant_id"]}, "expected names of texture features"),
@@ -457,7 +458,7 @@ def test_a_manifest_that_cannot_be_believed_is_refused_with_the_reason(
         ('{"format": NaN}', "found NaN, expected finite numbers"),
         ("[" * 100_000, "cannot be read as JSON"),
         (" " * (8 * 2**20 + 1), "expected at most"),
-        ('{"format": 2, "model": "dcnn", "run": ' + '{"a":' * 600 + "1" + "}" * 601, "cannot be used"),
+        ('{"format": 3, "model": "dcnn", "run": ' + '{"a":' * 600 + "1" + "}" * 601, "cannot be used"),
     ],
 )
 def test_what_is_no_manifest_is_refused(copied: Copied, text: str, said: str) -> None:

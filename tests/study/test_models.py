@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import expit, logit
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
@@ -19,6 +20,7 @@ from mflib.data import preprocess
 from mflib.data.volume import Annotation
 from mflib.models.dcnn import inputs, network, saliency
 from mflib.models.texture import bank
+from mflib.stats.performance.probability import EPSILON
 from mflib.study import learnt, predict
 from mflib.study.kept import arrays
 from mflib.study.learnt import Trees
@@ -68,6 +70,7 @@ def test_stored_networks_repeat_the_runs_predictions(study: Study, models: Model
         kept = own.loc[[tuple(segment[key] for key in KEY) for segment in rows]]
         np.testing.assert_allclose(scores, kept["score"], atol=1e-6)
         np.testing.assert_array_equal(kept["threshold"], stored.threshold)
+        np.testing.assert_allclose(kept["probability"], stored.frozen.probability(kept["score"]), rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", range(3, 64, 6))
@@ -81,16 +84,19 @@ def test_an_assessment_is_the_mean_of_the_folds(study: Study, models: Models, n:
     trained = [model for _, model in models.scorers.networks]
     with torch.no_grad():
         scored = [float(model(torch.from_numpy(seen)[None, None])[0, 0].sigmoid()) for model in trained]
-    thresholds = {
-        "random_forest": [f.threshold for f in fitted],
-        "dcnn": [fold.threshold for fold, _ in models.scorers.networks],
+    scales = {
+        "random_forest": [f.frozen for f in fitted],
+        "dcnn": [fold.frozen for fold, _ in models.scorers.networks],
     }
     for name, scores in (("random_forest", forests), ("dcnn", scored)):
         result = found.results[name]
-        assert result.score == pytest.approx(np.mean(scores), abs=1e-6)
-        assert result.threshold == np.mean(thresholds[name])
-        assert result.called == (np.mean(np.subtract(scores, thresholds[name])) >= 0)
-        assert result.votes == sum((s >= t) == result.called for s, t in zip(scores, thresholds[name], strict=True))
+        x, cuts = logit(np.clip(scores, EPSILON, 1 - EPSILON)), [scale.threshold for scale in scales[name]]
+        slopes, intercepts = [s.slope for s in scales[name]], [s.intercept for s in scales[name]]
+        assert result.score == pytest.approx(np.mean(expit(intercepts + slopes * x)), abs=1e-6)
+        mean = np.mean(expit(intercepts + slopes * logit(np.clip(cuts, EPSILON, 1 - EPSILON))))
+        assert result.threshold == pytest.approx(mean)
+        assert result.called == (result.score >= result.threshold)
+        assert result.votes == sum((s >= t) == result.called for s, t in zip(scores, cuts, strict=True))
         assert result.folds == 2
 
     towards = found.results["dcnn"].called
@@ -103,7 +109,9 @@ def test_an_assessment_is_the_mean_of_the_folds(study: Study, models: Models, n:
 def test_the_reduced_texture_grid_gives_the_numbers_of_the_whole_one(study: Study, models: Models) -> None:
     segment = study.cohort.segments.to_dict("records")[N]
     region = study.region(segment)
-    asked = models.scorers.complete(bank.measure(region.voxels, region.dynamic_range_db, models.scorers.texture))
+    asked = models.scorers.complete(
+        bank.measure(region.voxels, (0.4, 0.4, 0.5), region.dynamic_range_db, models.scorers.texture)
+    )
     np.testing.assert_array_equal(asked.to_numpy(), study.texture.iloc[N][asked.index].to_numpy(float))
 
 
@@ -124,7 +132,8 @@ def test_a_volume_that_cannot_be_measured_is_refused_with_its_name(study: Study,
 def test_the_models_say_how_good_they_were(study: Study, models: Models, predictions: pd.DataFrame) -> None:
     for row in models.performance.itertuples():
         own = predictions[predictions["model"] == row.model]
-        assert row.auc == pytest.approx(roc_auc_score(own["y_true"], own["score"]))
+        folds = [roc_auc_score(fold["y_true"], fold["score"]) for _, fold in own.groupby("fold")]
+        assert row.auc == pytest.approx(np.mean(folds))
         assert (row.segments, row.patients) == (64, 8)
     assert not models.synthetic
     assert models.cohort_name == "Test clinic"
@@ -172,4 +181,13 @@ def test_manifests_hold_no_folder_and_stay_small(study: Study) -> None:
         assert str(study.cohort.root) not in text
         assert str(study.artifacts) not in text
         assert len(text) < 150_000
-        assert json.loads(text)["format"] == 2
+        assert json.loads(text)["format"] == 3
+
+
+def test_a_finer_grid_is_brought_to_the_voxel_size_of_the_training_cohort(study: Study, models: Models) -> None:
+    settings = models.scorers.texture
+    assert settings.voxel_mm == (0.4, 0.4, 0.5) and study.profile.texture.voxel_mm == "coarsest"
+    region = study.region(study.cohort.segments.iloc[N])
+    own = bank.measure(region.voxels, (0.4, 0.4, 0.5), region.dynamic_range_db, settings)
+    fine = region.voxels.repeat(2, axis=0).repeat(2, axis=1).repeat(2, axis=2)
+    pd.testing.assert_series_equal(bank.measure(fine, (0.2, 0.2, 0.25), region.dynamic_range_db, settings), own)

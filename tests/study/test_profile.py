@@ -42,6 +42,8 @@ from tests.notebooks.runs import SMALL
         ({"network": {"seed": 1}}, "network.seed: found one of its own, expected the one seed of the study"),
         ({"comparisons": ["seed", "sead"]}, "expected some of seed, pretraining"),
         ({"texture": {"steps": [0]}}, "0"),
+        ({"texture": {"voxel_mm": "one"}}, "texture.voxel_mm: found 'one', expected 'as-recorded' or 'coarsest'"),
+        ({"texture": {"voxel_mm": [0.4, 0.4, 0]}}, "texture.voxel_mm.2: found 0, expected at least 0.01"),
         ({"n_folds": 1, "forest": {"trees": 0}}, "n_folds: found 1, expected at least 2; forest.trees: found 0"),
     ],
 )
@@ -60,7 +62,7 @@ def test_a_profile_of_anybody_names_what_it_has_otherwise(tmp_path: Path) -> Non
     assert (chosen.seed, chosen.forest.seed, chosen.network.seed) == (3, 3, 3)
     assert (chosen.forest.trees, chosen.forest.repeats, chosen.forest.permutations) == (7, 2, 10)
     assert chosen.cohort_folder.name == "clinic"
-    with pytest.raises(InputError, match="no profile 'quik'; expected one of paper, quick, transfer"):
+    with pytest.raises(InputError, match="no profile 'quik'; expected one of full, paper, quick, transfer"):
         choose("quik")
     path.write_text("[1, 2]")
     with pytest.raises(InputError, match=r"mine\.yaml: found a list, expected a mapping"):
@@ -187,7 +189,7 @@ ASKED = {
     r"study\.perturbed\b": {"robustness"},
     r"study\.(keep_)?forest\b": {"forest"},
     r"study\.(keep_)?network\b": {"network"},
-    r"study\.network_comparisons\b": {"comparisons"},
+    r"study\.(network_comparisons|chance)\b": {"comparisons"},
     r"study\.predictions\b|predict\.load\b": {"preprocessing", "texture", "robustness", "forest", "network"},
 }
 

@@ -17,7 +17,7 @@ from mflib.models.dcnn.settings import MODEL, NetworkSettings, find_weights
 from mflib.models.folds import Fold, Split
 from mflib.stats import performance
 
-SHARES = (0.25, 0.5)
+SHARES, SEEDS = (0.25, 0.5), 3
 Divide = Callable[[Split], Sequence[Fold]]
 
 
@@ -47,9 +47,9 @@ class ComparisonsResult:
     Parameters
     ----------
     predictions : the predictions table of the study's network and of every variant
-    table : variant, split, share and patients (mean number) of the training parts, pooled AUC with low and high
-        (clustered), mean and sd over folds, difference to the study's network with difference_low, difference_high and
-        p (clustered; missing where the split is another one)
+    table : variant, split, share and patients (mean number) of the training parts, mean of the folds' AUCs with low and
+        high (patients as clusters), pooled AUC, difference of the means to the study's network with difference_low,
+        difference_high and p (not adjusted; missing where the split is another one)
     left_out : why comparisons that were asked for are missing
     """
 
@@ -65,9 +65,10 @@ class ComparisonsResult:
             cells = {
                 "network": row.variant,
                 "patients": f"{row.patients:.0f}",
-                "pooled AUC [95 %]": f"{row.pooled:.2f} [{row.low:.2f}, {row.high:.2f}]",
-                "over folds": f"{row.mean:.2f} ± {row.sd:.2f}",
+                "AUC, mean of folds [95 %]": f"{row.mean:.2f} [{row.low:.2f}, {row.high:.2f}]",
                 "difference [95 %]": "n/a" if pd.isna(row.difference) else apart,
+                "P, unadjusted": performance.p_value(row.p) if pd.notna(row.p) else "n/a",
+                "AUC, pooled": f"{row.pooled:.2f}",
             }
             rows.append(cells)
         return pd.DataFrame(rows)
@@ -141,7 +142,6 @@ def _variants(settings: NetworkSettings, split: Split) -> dict[str, list[Variant
     dilated, normalised, scored = settings.dilated, settings.gain == "normalised", settings.scale == "zscore"
     other: Split = "segment" if split == "patient" else "patient"
     otherwise: dict[str, tuple[str, dict[str, Any]]] = {
-        "seed": ("another seed", {"seed": settings.seed + 1}),
         "dilation": (
             "strided instead of dilated" if dilated else "dilated instead of strided",
             {"dilated": not dilated},
@@ -160,6 +160,10 @@ def _variants(settings: NetworkSettings, split: Split) -> dict[str, list[Variant
         for name, (label, changes) in otherwise.items()
     }
     fewer = [Variant(f"patients-{s:g}", f"{100 * s:.0f} % of the patients", settings, split, s) for s in SHARES]
+    variants["seed"] = [
+        Variant(f"seed-{n}", f"seed {settings.seed + n}", replace(settings, seed=settings.seed + n), split)
+        for n in range(1, SEEDS + 1)
+    ]
     return variants | {"split": [Variant("split", f"split by {other}", settings, other)], "patients": fewer}
 
 
@@ -199,17 +203,17 @@ def _trained(source: Source, cases: Sequence[tuple[Variant, Sequence[Fold]]], sc
 def _table(
     predictions: pd.DataFrame, cases: Sequence[tuple[Variant, Sequence[Fold]]], patients: np.ndarray
 ) -> pd.DataFrame:
-    areas = performance.summary(predictions).query("metric == 'auc'").set_index("model")
+    areas = performance.fold_mean_auc(predictions).set_index("model")
     rows = []
     for variant, folds in cases:
         count = np.mean([np.unique(patients[fold.train]).size for fold in folds])
-        auc = areas.loc[variant.name, ["pooled", "low", "high", "mean", "sd"]].to_dict()
+        auc = areas.loc[variant.name, ["mean", "low", "high", "pooled"]].to_dict()
         rows.append(
             {"variant": variant.label, "split": variant.split, "share": variant.share, "patients": float(count), **auc}
         )
         if variant.name != MODEL and variant.split == cases[0][0].split:
             pair = performance.comparison(predictions, variant.name, MODEL)
-            test = pair[pair["method"] == "clustered"].iloc[0]
+            test = pair[pair["method"] == performance.FOLDS].iloc[0]
             rows[-1] |= {"difference": test["difference"], "difference_low": test["low"]}
             rows[-1] |= {"difference_high": test["high"], "p": test["p"]}
     empty = ["difference", "difference_low", "difference_high", "p"]

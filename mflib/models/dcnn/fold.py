@@ -42,14 +42,12 @@ class State:
     Parameters
     ----------
     network, optimizer, schedule : as they stand after the last epoch
-    best : weights of the best epoch so far, on the CPU
     history : one entry per epoch
     """
 
     network: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
-    best: dict[str, Tensor]
     history: list[Epoch]
 
 
@@ -65,7 +63,6 @@ def save_checkpoint(state: State, folder: Path, key: str) -> None:
         "network": state.network.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "schedule": state.schedule.state_dict(),
-        "best": state.best,
         "history": state.history,
     }
     write_tensors(content, folder / CHECKPOINT)
@@ -82,7 +79,6 @@ def restore_checkpoint(state: State, folder: Path, key: str) -> None:
     state.network.load_state_dict(content["network"])
     state.optimizer.load_state_dict(content["optimizer"])
     state.schedule.load_state_dict(content["schedule"])
-    state.best = {name: value.cpu() for name, value in content["best"].items()}
     state.history = content["history"]
 
 
@@ -110,7 +106,11 @@ PATIENCE = 30.0
 
 
 def train_fold(task: Task, report: Report = lambda epoch: None) -> FoldResult:
-    """Train on ``fold.train``, choose the epoch on ``fold.validation``, score ``fold.test`` once.
+    """Train on ``fold.train`` for all epochs, then score ``fold.validation`` and ``fold.test`` with the last weights.
+
+    No epoch is chosen. The rate falls to almost nothing, so the last epoch is the least noisy one, while the best one
+    by the few patients of a validation part is often an early one, in which hardly anything was learnt yet; and
+    patients who have chosen nothing are fresh for thresholds and calibration.
 
     A finished fold is read, not trained again; a killed one goes on from its last epoch. Both hold only for the same
     data, settings, sources and versions.
@@ -155,17 +155,16 @@ def _trained(task: Task, key: str, report: Report) -> FoldResult:
         if task.settings.precision != "float32":
             volumes, truth = next(_batches(task, 1))
             compute.compare_gradients(state.network, volumes, truth, task.settings)
-        while not _is_finished(state.history, task.settings):
+        while len(state.history) < task.settings.epochs:
             _train_epoch(state, task)
             save_checkpoint(state, folder, key)
             report(state.history[-1])
-        state.network.load_state_dict(state.best)
         validation, test = (
             logits(state.network, task.inputs, part, task.settings).sigmoid().tolist()
             for part in (fold.validation, fold.test)
         )
     result = FoldResult(validation, test, state.history, compute.described(task.settings))
-    keep(result, state.best, folder, key)
+    keep(result, weights_of(state.network), folder, key)
     return result
 
 
@@ -184,15 +183,10 @@ def logits(model: nn.Module, inputs: Volumes, positions: Indices, settings: Netw
     return torch.cat(scored)[:, 0].double().cpu()
 
 
-def merit(epoch: Epoch) -> tuple[float, float]:
-    """Better epochs are larger: validation AUC, and the loss between epochs of equal AUC."""
-    return epoch["validation_auc"], -epoch["validation_loss"]
-
-
-def keep(result: FoldResult, best: dict[str, Tensor], folder: Path, key: str) -> None:
+def keep(result: FoldResult, weights: dict[str, Tensor], folder: Path, key: str) -> None:
     """Write weights first, then the record that says that all is there; then the checkpoint goes."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(best, folder / WEIGHTS)
+    write_tensors(weights, folder / WEIGHTS)
     files.write_text(folder / RESULT, json.dumps({"key": key, **asdict(result)}, indent=1))
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
@@ -224,7 +218,7 @@ def _started(task: Task) -> State:
     decay = settings.weight_decay
     optimizer = torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=settings.epochs)
-    return State(model, optimizer, schedule, weights_of(model), [])
+    return State(model, optimizer, schedule, [])
 
 
 def _entropy(task: Task, *more: int) -> list[int]:
@@ -235,13 +229,6 @@ def _batches(task: Task, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The training batches of one epoch."""
     rng = np.random.default_rng(_entropy(task, epoch))
     return training_batches(task.inputs, task.labels, task.fold.train, rng, task.settings)
-
-
-def _is_finished(history: list[Epoch], settings: NetworkSettings) -> bool:
-    if not history:
-        return False
-    since_best = len(history) - max(history, key=merit)["epoch"]
-    return len(history) >= settings.epochs or since_best >= settings.patience
 
 
 def _train_epoch(state: State, task: Task) -> None:
@@ -266,8 +253,6 @@ def _train_epoch(state: State, task: Task) -> None:
     state.history.append(
         Epoch(epoch=number, learning_rate=rate, train_loss=train_loss, validation_loss=loss, validation_auc=auc)
     )
-    if max(state.history, key=merit)["epoch"] == number:
-        state.best = weights_of(state.network)
 
 
 def _descend(state: State, task: Task) -> float:

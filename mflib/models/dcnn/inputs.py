@@ -56,7 +56,7 @@ class FoldResult:
 
     Parameters
     ----------
-    validation, test : scores in [0, 1] of the two parts, in the fold's order, with the best epoch's weights
+    validation, test : scores in [0, 1] of the two parts, in the fold's order, with the weights that are kept
     history : one entry per epoch
     computed : device, precision and threads
     """

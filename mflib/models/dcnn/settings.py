@@ -50,12 +50,11 @@ class NetworkSettings:
     extent_mm : extent of the same in mm, in whose middle the region lies; null stretches each region to ``size``
     gain : "normalised" by the two reference points, or as "recorded"
     scale : "zscore" of each volume, which takes its mean brightness out, or one "fixed" scale for all
-    epochs : at most so many passes over the training part
+    epochs : passes over the training part; the weights of the last are kept
     batch : volumes per step
     learning_rate : of the backbone, at the start; it falls to zero over ``epochs`` along a cosine
     head_factor : times which it is the rate of the fully connected layer, which always starts from random weights
     momentum, weight_decay : of stochastic gradient descent; the decay is an L2 penalty
-    patience : stop after so many epochs without a better validation AUC
     flips : axes mirrored at random in training. Depth (1) is left out: the echo fades and shadows fall along it
     precision : "bfloat16" computes the steps so where rounding is harmless; one batch is held against float32 first
     seed : of the first weights, the order of the volumes and what is changed in them
@@ -78,7 +77,6 @@ class NetworkSettings:
     head_factor: Annotated[float, Field(gt=0)] = 1.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-3
-    patience: Annotated[int, Field(ge=1)] = 8
     flips: tuple[Annotated[int, Field(ge=0, le=2)], ...] = (0, 2)
     precision: Precision = "float32"
     seed: int = 20

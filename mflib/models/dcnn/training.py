@@ -1,8 +1,9 @@
 """Cohort in, out-of-fold predictions and training histories out.
 
 Every fold is trained in a child process: its environment is set before torch is imported, it sees one GPU, it ends with
-its parent in the middle of an epoch, and its epochs are told as they end. Thresholds are chosen on the inner validation
-part (Youden) with the epoch that did best there; the test part is scored once, and children are not told its labels.
+its parent in the middle of an epoch, and its epochs are told as they end. Every epoch is run and the last one is kept,
+so the inner validation part chooses nothing but the threshold (Youden); the test part is scored once, and children are
+not told its labels.
 """
 
 from __future__ import annotations
@@ -30,17 +31,39 @@ from mflib.base.errors import RunError
 from mflib.base.files import replacing
 from mflib.base.progress import Progress
 from mflib.models import folds as division
-from mflib.models.dcnn.fold import merit
-from mflib.models.dcnn.inputs import RESULT, WEIGHTS, Epoch, FoldResult, Source, Task, Volumes, prepare, read_result
+from mflib.models.dcnn.inputs import (
+    RESULT,
+    WEIGHTS,
+    Epoch,
+    FoldResult,
+    Labels,
+    Source,
+    Task,
+    Volumes,
+    prepare,
+    read_result,
+)
 from mflib.models.dcnn.settings import MODEL, NetworkSettings, describe_weights, find_weights
 from mflib.models.folds import Fold
-from mflib.stats.performance.metrics import youden_threshold
+from mflib.stats.performance.probability import Frozen, freeze
 
 UNTOLD = -1
 # Two threads on small networks only wait for each other, actively, on cores that other folds need. The cuBLAS
 # workspace is what NVIDIA asks for where sums are to be repeatable.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 Watch = Callable[[pd.DataFrame], None]
+# A network that has not learnt stays within a few percent of the base rate's loss, or its scores near one number.
+HARDLY_BELOW, HARDLY_SPREAD = 0.95, 1 / 3
+LEARNT = (
+    "All {count} networks have learnt: their training loss fell from {base:.2f}, which always saying the base rate "
+    "would cost, to {mean:.2f} on average ({low:.2f} to {high:.2f})."
+)
+NOT_LEARNT = (
+    "Fold {fold} has not learnt what holds for other patients: its training loss is {train_loss:.2f}, where always "
+    "saying the base rate would cost {base_loss:.2f}, its validation AUC is {validation_auc:.2f}, and the SD of its "
+    "scores is {spread:.2f}, where the median fold has {usual:.2f}."
+)
+FROZEN = "The backbone is frozen and its heads were fitted to the end: there is no training loss to look at."
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +77,7 @@ class NetworkResult:
     folders : of the folds, in their order; each holds ``weights.pt``
     inputs : the volumes as the network saw them, in the order of the segments
     made : repeat, fold, weights (what it started from), computed (device, precision, threads)
+    frozen : threshold and scale of each fold, from its validation part
     """
 
     predictions: pd.DataFrame
@@ -61,6 +85,7 @@ class NetworkResult:
     folders: list[Path]
     inputs: Volumes
     made: pd.DataFrame
+    frozen: list[Frozen]
 
 
 def out_of_fold(
@@ -100,7 +125,8 @@ def out_of_fold(
     epochs = {(fold.repeat, fold.number): result.history for fold, result in zip(folds, results, strict=True)}
     history = _history(epochs).assign(split=folds[0].split)
     table, record = predictions(source, folds, results), made(folds, results, settings)
-    return NetworkResult(table, history, [task.folder for task in planned], inputs, record)
+    folders, scales = [task.folder for task in planned], frozen(source, folds, results)
+    return NetworkResult(table, history, folders, inputs, record, scales)
 
 
 def made(folds: Sequence[Fold], results: Sequence[FoldResult], settings: NetworkSettings) -> pd.DataFrame:
@@ -125,22 +151,65 @@ def tasks(
 def predictions(
     source: Source, folds: Sequence[Fold], results: Sequence[FoldResult], model: str = MODEL
 ) -> pd.DataFrame:
-    """The predictions table of all folds, each with the threshold of its validation part."""
+    """The predictions table of all folds, each with threshold and scale of its validation part."""
     segments, labels = source.cohort.segments, source.labels
-    parts = []
-    for fold, result in zip(folds, results, strict=True):
-        threshold = youden_threshold(labels[fold.validation], result.validation)
-        parts.append(division.predictions(fold, segments, labels, np.asarray(result.test), model, threshold))
+    parts = [
+        division.predictions(fold, segments, labels, np.asarray(result.test), model, scale)
+        for fold, result, scale in zip(folds, results, frozen(source, folds, results), strict=True)
+    ]
     return pd.concat(parts, ignore_index=True)
 
 
+def frozen(source: Source, folds: Sequence[Fold], results: Sequence[FoldResult]) -> list[Frozen]:
+    """Threshold and scale of each fold, from its validation part."""
+    return [freeze(source.labels[f.validation], r.validation) for f, r in zip(folds, results, strict=True)]
+
+
+def learning(result: NetworkResult, folds: Sequence[Fold], labels: Labels) -> pd.DataFrame:
+    """Whether the network of each fold has learnt what holds for other patients too.
+
+    Parameters
+    ----------
+    result : of these folds
+    labels : (n,) of the segments, 0 or 1
+
+    Returns
+    -------
+    The kept rows of the history with spread (SD of the scores of the test part) and, unless the network is frozen,
+    base_loss (of always saying the training part's share of 1: the entropy of its labels, in nats), usual (median
+    spread) and learnt: the training loss is well below base_loss, the scores spread, and the validation part is ranked
+    better than by chance. Labels learnt by heart pass that by luck half the time. The validation loss does not count:
+    it rises with the confidence of a long training that ranks as well
+    """
+    kept = result.history[result.history["kept"]].drop(columns=["kept", "split"]).set_index(["repeat", "fold"])
+    kept["spread"] = result.predictions.groupby(["repeat", "fold"])["score"].std(ddof=0)
+    if "train_loss" in kept:
+        share = pd.Series({(fold.repeat, fold.number): labels[fold.train].mean() for fold in folds})
+        kept["base_loss"] = -share * np.log(share) - (1 - share) * np.log1p(-share)
+        kept["usual"] = kept["spread"].median()
+        fitted = kept["train_loss"] < HARDLY_BELOW * kept["base_loss"]
+        spread = kept["spread"] > HARDLY_SPREAD * kept["usual"]
+        kept["learnt"] = fitted & spread & (kept["validation_auc"] > 0.5)
+    return kept.reset_index()
+
+
+def learning_in_words(found: pd.DataFrame) -> str:
+    """Which folds have not learnt, and by what that is seen; of the table of `learning`."""
+    if "learnt" not in found:
+        return FROZEN
+    failed = found[~found["learnt"]].to_dict("records")
+    if failed:
+        return " ".join(NOT_LEARNT.format(**row) for row in failed)
+    losses, base = found["train_loss"], found["base_loss"].mean()
+    return LEARNT.format(count=len(found), base=base, mean=losses.mean(), low=losses.min(), high=losses.max())
+
+
 def _history(epochs: dict[tuple[int, int], list[Epoch]]) -> pd.DataFrame:
-    """The epochs of each (repeat, fold) as one table; the best one so far is marked as kept."""
+    """The epochs of each (repeat, fold) as one table; the last one so far is marked as kept."""
     parts = []
     for (repeat, number), of_fold in sorted(epochs.items()):
-        best = max(of_fold, key=merit)["epoch"]
         part = pd.DataFrame(of_fold)
-        parts.append(part.assign(repeat=repeat, fold=number, kept=part["epoch"] == best))
+        parts.append(part.assign(repeat=repeat, fold=number, kept=part["epoch"] == part["epoch"].max()))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -191,7 +260,7 @@ def _follow(
     for message in messages:
         fold, folder, epochs_of_fold = message.task.fold, message.task.folder, message.task.settings.epochs
         who = f"{folder.parent.name}, {fold}"
-        # Epochs of an earlier run, and those that an early stop saves, leave the total.
+        # Epochs of an earlier run, and those that another process has run meanwhile, leave the total.
         if message.epoch is None:
             progress.total -= epochs_of_fold - done[folder]
             progress.advance(0, f"{who} finished")

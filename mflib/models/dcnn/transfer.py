@@ -30,7 +30,7 @@ from mflib.models.dcnn.compute import scoring_batches
 from mflib.models.dcnn.fold import keep
 from mflib.models.dcnn.inputs import FoldResult, Source, StoredVolumes, prepare
 from mflib.models.dcnn.settings import NetworkSettings, find_weights
-from mflib.models.dcnn.training import NetworkResult, made, predictions
+from mflib.models.dcnn.training import NetworkResult, frozen, made, predictions
 from mflib.models.folds import Fold, Indices
 
 # From a head that is hardly held back to one that follows the difference of the class means. Below that, heads rank
@@ -85,7 +85,8 @@ def out_of_fold(
         if place is not None:
             keep(results[-1], _joined(backbone, head), own, key=made_from)
     table, history = predictions(source, folds, results), pd.concat(histories, ignore_index=True)
-    return NetworkResult(table, history, folders, inputs, made(folds, results, settings))
+    record, scales = made(folds, results, settings), frozen(source, folds, results)
+    return NetworkResult(table, history, folders, inputs, record, scales)
 
 
 def features(

@@ -15,4 +15,4 @@ from mflib.models.pitfalls.reference import (
     reader_error,
     tests_under_null,
 )
-from mflib.models.pitfalls.voxels import Volumes, gain, shuffle, shuffled
+from mflib.models.pitfalls.voxels import Volumes, gain, shuffle, shuffled, shuffled_in_words

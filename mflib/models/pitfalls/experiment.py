@@ -174,7 +174,8 @@ def thirteen(texture: pd.DataFrame) -> Floats:
 
 # Where the numbers of a row come from: the study's cohort, real or phantom, or a random generator alone.
 COHORT, PERMUTED, SIMULATED = "cohort", "cohort, permuted labels", "simulated"
-COLUMNS = ["data", "case", "way", "right", "repetition", "value", "note"]
+# ``se``: of the difference of both ways with patients as clusters, where it is known.
+COLUMNS = ["data", "case", "way", "right", "repetition", "value", "note", "se"]
 Shared = TypeVar("Shared")
 Rows = list[dict[str, Any]]
 
@@ -196,15 +197,15 @@ class Job:
     repetition: int
     detail: float = 0.0
 
-    def row(self, way: str, value: float, *, right: bool, note: str = "") -> dict[str, Any]:
+    def row(self, way: str, value: float, *, right: bool, note: str = "", se: float = np.nan) -> dict[str, Any]:
         """A row of the shared table."""
-        values = (self.data, self.case, way, right, self.repetition, value, note)
+        values = (self.data, self.case, way, right, self.repetition, value, note, se)
         return dict(zip(COLUMNS, values, strict=True))
 
-    def rows(self, ways: Sequence[str], values: Iterable[float], note: str = "") -> Rows:
+    def rows(self, ways: Sequence[str], values: Iterable[float], note: str = "", se: float = np.nan) -> Rows:
         """A row for the wrong way and one for the right one."""
         return [
-            self.row(way, float(value), right=way == ways[1], note=note)
+            self.row(way, float(value), right=way == ways[1], note=note, se=se)
             for way, value in zip(ways, values, strict=True)
         ]
 

@@ -19,8 +19,11 @@ from mflib.models.pitfalls.experiment import COHORT, PERMUTED, SIMULATED, Data, 
 from mflib.stats.performance.metrics import metrics_per_fold, youden_threshold
 
 FEATURES = 13
-SPLITS: tuple[tuple[str, Split], ...] = (("split by segment", "segment"), ("split by patient", "patient"))
-CHOSEN = ("chosen on all segments", "chosen in each training part")
+SPLITS: tuple[tuple[str, Split], ...] = (
+    ("split by segment (the paper's way)", "segment"),
+    ("split by patient", "patient"),
+)
+CHOSEN = ("chosen on all segments (the paper's way)", "chosen in each training part")
 TUNED = ("tuned on the test part", "frozen from the validation part")
 CASE = "random forest"
 WAYS = ("labels permuted by patient", "true labels")
@@ -83,9 +86,10 @@ def selection(
 
     The combination whose properties separate the classes best, each alone, goes into a logistic regression that is
     cross-validated by patient. It is chosen once on all segments, test parts included, or in each training part again.
-    Labels are permuted by patient, so that no combination is better than another. Combinations of real texture are
-    nearly copies of each other; the same is done with a grid of as many independent random columns, where there is
-    more to choose from. Sources: Cawley & Talbot 2010, JMLR 11:2079; Demircioglu 2021 (doi:10.1186/s13244-021-01115-1).
+    With the true labels, a choice from more segments may be a better one too. With labels permuted by patient no
+    combination is better than another. Combinations of real texture are nearly copies of each other; the same is done
+    with a grid of as many independent random columns, where there is more to choose from. Sources: Cawley & Talbot
+    2010, JMLR 11:2079; Demircioglu 2021 (doi:10.1186/s13244-021-01115-1).
 
     Parameters
     ----------
@@ -100,10 +104,8 @@ def selection(
     columns = glcm_columns(texture)
     place = columns.groupby(COMBINATION, sort=False).ngroup().to_numpy()
     data = Data(texture[columns.index].to_numpy(float), labels, texture, settings, seed, n_folds)
-    cases = (
-        (PERMUTED, f"texture, {place.max() + 1} combinations"),
-        (SIMULATED, f"noise, {place.max() + 1} combinations"),
-    )
+    offered = f"{place.max() + 1} combinations"
+    cases = ((COHORT, f"true labels, {offered}"), (PERMUTED, f"texture, {offered}"), (SIMULATED, f"noise, {offered}"))
     jobs = [Job(kind, case, n) for kind, case in cases for n in range(settings.repetitions)]
     return experiment.collected(_selection, (data, place), jobs, workers, CHOSEN, "choices outside and inside")
 
@@ -111,8 +113,8 @@ def selection(
 def _selection(shared: tuple[Data, NDArray[np.intp]], job: Job) -> Rows:
     data, place = shared
     rng = data.rng(job)
-    labels = experiment.permuted_by_patient(data.keys, data.labels, rng)
-    values = data.values if job.data == PERMUTED else rng.standard_normal(data.values.shape)
+    labels = data.labels if job.data == COHORT else experiment.permuted_by_patient(data.keys, data.labels, rng)
+    values = rng.standard_normal(data.values.shape) if job.data == SIMULATED else data.values
     folds = data.folds(Segments(values, labels, data.own.patients), job)
     outside = _best(values, labels, place)
     areas = []

@@ -11,18 +11,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mflib.base import parallel
+from mflib.base.errors import InputError
 from mflib.data import preprocess
 from mflib.data.cohort import Cohort
 from mflib.models.pitfalls import experiment
 from mflib.models.pitfalls.experiment import COHORT, Data, Floats, Job, PitfallsSettings, Rows, collected
 from mflib.models.texture import bank, glcm, intensity
+from mflib.models.texture.robustness import some_per_patient
+from mflib.stats import roc
 
 LEVELS, OFFSET = 64, (1, 0, 0)
 GAIN = ("as recorded", "gain-normalised")
 PLACES = ("voxels shuffled", "voxels in place")
 # Where the features of `_of_gain` and `_of_places` lie.
-MEASURES = {"echo intensity": slice(0, 1), "GLCM": slice(1, 7)}
-FAMILIES = {"first-order": slice(0, 5), "Nakagami": slice(5, 7), "GLCM": slice(7, 13)}
+TEXTURE = "GLCM"
+MEASURES = {"echo intensity": slice(0, 1), TEXTURE: slice(1, 7)}
+FAMILIES = {"first-order": slice(0, 5), "Nakagami": slice(5, 7), TEXTURE: slice(7, 13)}
 # Who of the patients was recorded with the other gain.
 NOBODY, HALF, FATTY = "gain as it was", "another gain for a random half", "another gain for the fattier half"
 Segment = Mapping[str, Any]
@@ -30,7 +34,7 @@ Segment = Mapping[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Volumes:
-    """A cohort whose voxels are read, and how they are normalised and measured."""
+    """A cohort whose voxels are read, and how they are normalised and measured; the voxel size is a number."""
 
     cohort: Cohort
     preprocessing: preprocess.GainSettings
@@ -50,13 +54,13 @@ def gain(
 
     A half of the patients is taken as if recorded with another gain: nobody, a random half, or the half with the
     larger share of infiltrated segments, as where a second scanner stands in the ward of the sicker. Mean echo
-    intensity, and six GLCM properties (64 levels, one voxel sideways), each go into a logistic regression that is
-    cross-validated by patient; measured as recorded, and after two-point normalisation. Source: the paper's methods 3;
-    Pillen & van Alfen 2011, Neurol Res 33:1016, on gain and echo intensity.
+    intensity of every segment, and six GLCM properties (64 levels, one voxel sideways) of a few, each go into a
+    logistic regression that is cross-validated by patient; measured as recorded, and after two-point normalisation.
+    Source: the paper's methods 2 (3); Pillen & van Alfen 2011, Neurol Res 33:1016, on gain and echo intensity.
 
     Parameters
     ----------
-    volumes : of the study; a few segments per patient are read
+    volumes : of the study; all are read
     settings : ``repetitions`` and ``volumes``
     seed : of folds and random halves
     gain_db : change of the gain in dB, as `preprocess.change_gain`
@@ -67,42 +71,53 @@ def gain(
     DataFrame
         `experiment.COLUMNS`, the value being the AUC, mean over folds.
     """
-    segments = some_per_patient(volumes.cohort.segments, settings.volumes)
-    records = segments.to_dict("records")
+    segments, some = volumes.cohort.segments, some_per_patient(volumes.cohort.segments, settings.volumes)
+    records = segments.assign(few=segments["path"].isin(some["path"])).to_dict("records")
     values = np.stack(parallel.in_order(_of_gain, (volumes, gain_db), records, "volumes", workers=workers))
-    data = Data(values, segments["label"].to_numpy(np.int64), segments, settings, seed, n_folds)
-    jobs = [
-        Job(COHORT, f"{measure}, {who}", n)
-        for measure in MEASURES
-        for who in (NOBODY, HALF, FATTY)
-        for n in range(settings.repetitions)
-    ]
-    return collected(_gain, data, jobs, workers, GAIN, "cross-validations with another gain")
+    found = []
+    for measure, columns in MEASURES.items():
+        of, rows = values[..., columns], ~np.isnan(values[:, 0, 0, columns]).any(axis=1)
+        labels = segments["label"].to_numpy(np.int64)[rows]
+        data = Data(of[rows], labels, segments[rows], settings, seed, n_folds)
+        cases = [f"{measure}, {who}" for who in (NOBODY, HALF, FATTY)]
+        jobs = [Job(COHORT, case, n) for case in cases for n in range(settings.repetitions)]
+        found.append(collected(_gain, data, jobs, workers, GAIN, f"cross-validations of {measure} with another gain"))
+    return pd.concat(found, ignore_index=True)
 
 
 def _of_gain(shared: tuple[Volumes, float], segment: Segment) -> Floats:
-    """Mean and GLCM of one region (gain, way, feature): both gains, as recorded and normalised."""
+    """Mean of one region, and of a few its GLCM (gain, way, feature): both gains, as recorded and normalised."""
     source, other_db = shared
     volume, annotation = source.cohort.volume(segment), source.cohort.annotation(segment)
     found = []
     for gain_db in (0.0, other_db):
         changed = preprocess.change_gain(volume, gain_db, source.preprocessing)
         region = preprocess.region(changed, annotation, source.preprocessing)
-        found.append([[v.mean(), *_glcm(v, source.texture)] for v in (region.raw, region.voxels)])
-    return np.array(found)
+        for voxels in (region.raw, region.voxels):
+            grid = source.texture.resampled(voxels, volume.spacing_mm) if segment["few"] else None
+            of_glcm = [np.nan] * len(glcm.PROPERTIES) if grid is None else _glcm(grid, source.texture)
+            found.append([voxels.mean(), *of_glcm])
+    return np.reshape(found, (2, len(GAIN), -1))
 
 
 def _gain(data: Data, job: Job) -> Rows:
-    measure, who = job.case.split(", ")
-    louder = _louder(data.keys, who, data.rng(job))
-    chosen = data.values[np.arange(len(louder)), louder.astype(int)][..., MEASURES[measure]]
-    return _rows(data, job, GAIN, chosen)
+    louder = _louder(data.keys, job.case.split(", ")[1], data.rng(job))
+    return _rows(data, job, GAIN, data.values[np.arange(len(louder)), louder.astype(int)])
 
 
 def _rows(data: Data, job: Job, ways: tuple[str, str], values: Floats) -> Rows:
     """The AUC of both ways, of a logistic regression on the same folds; values (n, way, feature)."""
-    folds, model = data.folds(data.own, job), experiment.logistic_model()
-    return job.rows(ways, [experiment.mean_auc(model, values[:, n], data.labels, folds) for n in range(len(ways))])
+    folds, model, labels = data.folds(data.own, job), experiment.logistic_model(), data.labels
+    of_way = (
+        [experiment.scores(model, values[:, n], labels, f.train, f.test) for f in folds] for n in range(len(ways))
+    )
+    scores, tested = np.column_stack([*map(np.concatenate, of_way)]), np.concatenate([f.test for f in folds])
+    fold = np.repeat(np.arange(len(folds)), [len(f.test) for f in folds])
+    try:
+        areas, covariance = roc.fold_mean(labels[tested], scores, fold, data.own.patients[tested])
+    except InputError:  # too few patients of a class in a fold: there are areas, and no interval of their difference
+        return job.rows(ways, [experiment.mean_auc(model, values[:, n], labels, folds) for n in range(len(ways))])
+    return job.rows(ways, areas, se=float(np.sqrt([1, -1] @ covariance @ [1, -1])))
 
 
 def _louder(segments: pd.DataFrame, who: str, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -148,9 +163,37 @@ def _shuffled(data: Data, job: Job) -> Rows:
 def _of_places(shared: tuple[Volumes, int], segment: Segment) -> Floats:
     """First-order, Nakagami and GLCM features of one region (way, feature): shuffled, and in place."""
     source, seed = shared
-    region = preprocess.region(source.cohort.volume(segment), source.cohort.annotation(segment), source.preprocessing)
+    volume = source.cohort.volume(segment)
+    region = preprocess.region(volume, source.cohort.annotation(segment), source.preprocessing)
+    grid = source.texture.resampled(region.voxels, volume.spacing_mm)
     rng = np.random.default_rng([seed, *str(segment["path"]).encode()])
-    return np.array([features(v, region, source.texture) for v in (shuffle(region.voxels, rng), region.voxels)])
+    ways = ((shuffle(region.voxels, rng), shuffle(grid, rng)), (region.voxels, grid))
+    return np.array([features(voxels, of_grid, region, source.texture) for voxels, of_grid in ways])
+
+
+ALIKE = (
+    "GLCM has an AUC of **{wrong:.2f}** with the voxels shuffled and {right:.2f} in place; shuffled minus in place is "
+    "{difference:+.2f}{interval}. {so}"
+)
+PLACES_SPEAK = "So where a voxel lies says something that the grey levels alone do not."
+GREY_SPEAKS = (
+    "So nothing here shows that texture tells the classes apart: grey levels without places do as well, as far as "
+    "these patients can tell."
+)
+
+
+def shuffled_in_words(table: pd.DataFrame) -> str:
+    """Whether the GLCM says more than grey levels without their places, as a sentence.
+
+    Parameters
+    ----------
+    table : of `shuffled`; the interval takes the SE of one cross-validation, the mean over repetitions
+    """
+    of_glcm = table[table["case"] == TEXTURE]
+    row, reach = experiment.differences(of_glcm).iloc[0].to_dict(), 1.96 * of_glcm["se"].mean()
+    low, high = row["difference"] - reach, row["difference"] + reach
+    interval = "" if np.isnan(reach) else f" (95 % interval {low:+.2f} to {high:+.2f}, patients as clusters)"
+    return ALIKE.format(**row, interval=interval, so=PLACES_SPEAK if high < 0 else GREY_SPEAKS)
 
 
 def shuffle(voxels: NDArray[np.uint8], seed: int | np.random.Generator) -> NDArray[np.uint8]:
@@ -158,32 +201,20 @@ def shuffle(voxels: NDArray[np.uint8], seed: int | np.random.Generator) -> NDArr
     return np.random.default_rng(seed).permutation(voxels.ravel()).reshape(voxels.shape)
 
 
-def features(voxels: NDArray[np.uint8], region: preprocess.Region, texture: bank.TextureSettings) -> Floats:
+def features(
+    voxels: NDArray[np.uint8], grid: NDArray[np.uint8], region: preprocess.Region, texture: bank.TextureSettings
+) -> Floats:
     """Five first-order statistics, Nakagami m and omega, six GLCM properties, in the order of `FAMILIES`.
 
     Parameters
     ----------
     voxels : of the region, in place or not
+    grid : what the GLCM is made of: the region at the study's voxel size, in place or not
     region : where they come from, for the dynamic range
     texture : symmetry of the GLCM, input of Nakagami
     """
     fit = intensity.fit(voxels, region.dynamic_range_db, texture.nakagami_input)
-    return np.array([*intensity.features(voxels), fit.m, fit.omega, *_glcm(voxels, texture)])
-
-
-def some_per_patient(segments: pd.DataFrame, count: int) -> pd.DataFrame:
-    """A few segments of each patient, neighbours in the table; from the first of the first patient on, and so around.
-
-    Parameters
-    ----------
-    segments : one row per segment, with ``participant_id``
-    count : of each patient; all where there are fewer
-    """
-    chosen = [
-        group.iloc[sorted((n + k) % len(group) for k in range(min(count, len(group))))]
-        for n, (_, group) in enumerate(segments.groupby("participant_id", sort=False))
-    ]
-    return pd.concat(chosen, ignore_index=True)
+    return np.array([*intensity.features(voxels), fit.m, fit.omega, *_glcm(grid, texture)])
 
 
 def _glcm(voxels: NDArray[np.uint8], texture: bank.TextureSettings) -> pd.Series:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from mflib.base import files, parallel
@@ -21,11 +23,12 @@ from mflib.base.settings import STRICT
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
-from mflib.data.cohort import Cohort
+from mflib.data.cohort import SPACING, Cohort
 from mflib.data.volume import Annotation, Index
 from mflib.models.texture import glcm, intensity
 
 Values = NDArray[np.float64]
+Spacing = tuple[float, float, float]
 NAKAGAMI = ("nakagami_m", "nakagami_omega")
 # Not a feature, but what a reader of features should know: few levels make coarse ones.
 GREY_LEVELS = "grey_levels"
@@ -34,6 +37,7 @@ EXAMPLES = (
     "first_order_mean", "first_order_entropy", "glcm_64_1_1.0.0_contrast", "glcm_64_1_0.1.0_contrast",
     "glcm_64_1_1.0.0_correlation", "glcm_256_1_1.0.0_ASM", "nakagami_m", "nakagami_omega",
 )  # fmt: skip
+Millimetres = Annotated[float, Field(ge=0.01, le=20)]
 
 
 @settings(frozen=True, config=STRICT)
@@ -42,10 +46,14 @@ class TextureSettings:
 
     Parameters
     ----------
+    voxel_mm : voxels that the steps of the GLCM count: "as-recorded", which is the paper's way, "coarsest" for one size
+        in all volumes, along each axis the largest of the cohort, or that size in mm along i, j, k. Grey-level
+        statistics and Nakagami have no steps, and take the region as recorded
     levels, steps, symmetric : the GLCM grid, see `glcm.features`
     nakagami_input : see `intensity.fit`
     """
 
+    voxel_mm: Literal["as-recorded", "coarsest"] | tuple[Millimetres, Millimetres, Millimetres] = "coarsest"
     levels: tuple[int, ...] = glcm.LEVELS
     steps: tuple[int, ...] = glcm.STEPS
     symmetric: bool = True
@@ -55,9 +63,32 @@ class TextureSettings:
         """Refuse what every volume would be refused for."""
         glcm.check_grid(self.levels, self.steps)
 
-    def names(self, roi_size: Sequence[int]) -> list[str]:
-        """Columns of a region of this size, in the order of the texture table."""
-        return [*glcm.names(roi_size, self.levels, self.steps), *NAKAGAMI, *intensity.NAMES, GREY_LEVELS]
+    def for_cohort(self, cohort: Cohort) -> TextureSettings:
+        """The settings with the cohort's coarsest voxel size by its number; no label is looked at."""
+        if self.voxel_mm != "coarsest":
+            return self
+        i, j, k = cohort.segments[list(SPACING)].max().tolist()
+        return replace(self, voxel_mm=(i, j, k))
+
+    def voxel(self, spacing_mm: Spacing) -> Spacing:
+        """Size of the voxels, in mm, that the GLCM of a volume with this spacing is made of.
+
+        Raises
+        ------
+        ValueError
+            The size was left to a cohort; see `for_cohort`.
+        """
+        if self.voxel_mm == "coarsest":
+            raise ValueError("voxel_mm: found 'coarsest' without a cohort, expected three numbers or 'as-recorded'")
+        return spacing_mm if isinstance(self.voxel_mm, str) else self.voxel_mm
+
+    def resampled(self, voxels: NDArray[np.uint8], spacing_mm: Spacing) -> NDArray[np.uint8]:
+        """What the GLCM of a region with this spacing is made of; see `glcm.resampled`."""
+        return glcm.resampled(voxels, spacing_mm, self.voxel(spacing_mm))
+
+    def names(self, size: Sequence[int]) -> list[str]:
+        """Columns of a region of this size in the voxels of the GLCM, in the order of the texture table."""
+        return [*glcm.names(size, self.levels, self.steps), *NAKAGAMI, *intensity.NAMES, GREY_LEVELS]
 
 
 @dataclass(frozen=True)
@@ -68,20 +99,27 @@ class Job:
     ----------
     volume : path of the volume; a worker elsewhere must find it under the same path
     annotation : reference points and region of interest
+    spacing_mm : voxel size of the volume
     preprocessing, settings : of normalisation and features
     gain_db : change of the gain before everything else, see `preprocess.change_gain`
     """
 
     volume: Path
     annotation: Annotation
+    spacing_mm: Spacing
     preprocessing: preprocess.GainSettings
     settings: TextureSettings
     gain_db: float = 0.0
 
     @property
+    def size(self) -> Index:
+        """Extent of the region in the voxels of the GLCM."""
+        return glcm.size_in(self.annotation.roi_size, self.spacing_mm, self.settings.voxel(self.spacing_mm))
+
+    @property
     def names(self) -> list[str]:
         """Columns of the texture table that this region fills."""
-        return self.settings.names(self.annotation.roi_size)
+        return self.settings.names(self.size)
 
 
 def extract(
@@ -118,15 +156,20 @@ def extract(
     RunError
         The cluster does not answer, or has no workers. What is measured is kept.
     """
-    jobs = [
-        Job(cohort.root / segment["path"], cohort.annotation(segment), preprocessing, settings)
-        for segment in cohort.segments.to_dict("records")
-    ]
+    jobs = [of_segment(cohort, one, preprocessing, settings) for one in cohort.segments.to_dict("records")]
     measured, failures = run(jobs, cache, workers=workers, scheduler=scheduler)
     if failures:
         paths = cohort.segments["path"]
         raise unmeasured({str(paths.iloc[n]): reason for n, reason in failures.items()}, len(jobs))
     return pd.concat([cohort.segments[KEY], table(jobs, measured).set_index(cohort.segments.index)], axis=1)
+
+
+def of_segment(
+    cohort: Cohort, segment: Mapping[str, Any], preprocessing: preprocess.GainSettings, settings: TextureSettings
+) -> Job:
+    """The job that measures one row of the cohort's segments as annotated; other parameters as in `extract`."""
+    place, settings = cohort.root / segment["path"], settings.for_cohort(cohort)
+    return Job(place, cohort.annotation(segment), cohort.spacing(segment), preprocessing, settings)
 
 
 def unmeasured(reasons: Mapping[str, str], total: int) -> RunError:
@@ -166,21 +209,24 @@ def run(
 
 def table(jobs: Sequence[Job], measured: Mapping[int, Values]) -> pd.DataFrame:
     """One row for each measured job, in their order, with the columns that every region has; jobs share settings."""
-    smallest = np.min([job.annotation.roi_size for job in jobs], axis=0)
+    smallest = np.min([job.size for job in jobs], axis=0)
     shared = pd.Index(jobs[0].settings.names(tuple(smallest)))
-    # Regions have few different sizes: where a size's columns lie is looked up once.
+    # Many regions are of one size: where a size's columns lie is looked up once.
     places = functools.cache(lambda size: pd.Index(jobs[0].settings.names(size)).get_indexer(shared))
     there = [n for n in range(len(jobs)) if n in measured]
-    values = np.stack([measured[n][places(jobs[n].annotation.roi_size)] for n in there])
+    values = np.stack([measured[n][places(jobs[n].size)] for n in there])
     return pd.DataFrame(values, columns=shared, index=there).astype({GREY_LEVELS: int})
 
 
-def measure(voxels: NDArray[np.uint8], dynamic_range_db: float, settings: TextureSettings) -> pd.Series:
+def measure(
+    voxels: NDArray[np.uint8], spacing_mm: Spacing, dynamic_range_db: float, settings: TextureSettings
+) -> pd.Series:
     """Every feature of one region, and its number of grey levels.
 
     Parameters
     ----------
     voxels : (ni, nj, nk) uint8
+    spacing_mm : voxel size along i, j, k
     dynamic_range_db : of their log compression, see `intensity.fit`
     settings : what is measured
 
@@ -189,7 +235,8 @@ def measure(voxels: NDArray[np.uint8], dynamic_range_db: float, settings: Textur
     ValueError
         A flat region, or one into which no GLCM step fits.
     """
-    texture = glcm.features(voxels, levels=settings.levels, steps=settings.steps, symmetric=settings.symmetric)
+    grid = settings.resampled(voxels, spacing_mm)
+    texture = glcm.features(grid, levels=settings.levels, steps=settings.steps, symmetric=settings.symmetric)
     fit = intensity.fit(voxels, dynamic_range_db, settings.nakagami_input)
     rest = [fit.m, fit.omega, *intensity.features(voxels), np.unique(voxels).size]
     return pd.concat([texture, pd.Series(rest, index=[*NAKAGAMI, *intensity.NAMES, GREY_LEVELS])])
@@ -224,7 +271,7 @@ def _measure(_: None, job: Job) -> Values:
     if job.gain_db:
         recorded = preprocess.change_gain(recorded, job.gain_db, job.preprocessing)
     region = preprocess.region(recorded, job.annotation, job.preprocessing)
-    return measure(region.voxels, region.dynamic_range_db, job.settings).to_numpy(float)
+    return measure(region.voxels, recorded.spacing_mm, region.dynamic_range_db, job.settings).to_numpy(float)
 
 
 def _key(job: Job) -> str:
@@ -263,7 +310,7 @@ def measure_file(
     Parameters
     ----------
     path : NIfTI, NRRD or MHA, with its sidecar where it has one
-    preprocessing, settings : of normalisation and features
+    preprocessing, settings : of normalisation and features; the coarsest voxel of a single volume is its own
     roi : first voxel (i, j, k) and extent (ni, nj, nk), 0-based; the whole volume by default
     bone, shadow : voxel on the spinous process, and in its acoustic shadow
 
@@ -288,12 +335,12 @@ def measure_file(
         raise InputError("found one reference point, expected bone and shadow or neither")
     annotation = Annotation(bone or (0, 0, 0), shadow or (0, 0, 0), first, (size[0], size[1], size[2]))
     annotation.check_inside(shape)
-    if bone is None:
-        features = measure(
-            recorded.voxels[annotation.roi], preprocess.recorded_range(recorded, preprocessing), settings
-        )
-    else:
+    if settings.voxel_mm == "coarsest":
+        settings = replace(settings, voxel_mm=recorded.spacing_mm)
+    voxels, range_db = recorded.voxels[annotation.roi], preprocess.recorded_range(recorded, preprocessing)
+    if bone is not None:
         region = preprocess.region(recorded, annotation, preprocessing)
-        features = measure(region.voxels, region.dynamic_range_db, settings)
+        voxels, range_db = region.voxels, region.dynamic_range_db
+    features = measure(voxels, recorded.spacing_mm, range_db, settings)
     table = pd.DataFrame([{"volume": path.name, **features}])
     return table.astype({GREY_LEVELS: int})

@@ -13,6 +13,7 @@ are exact integers.
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Sequence
 from itertools import product
@@ -29,6 +30,8 @@ LEVELS = (8, 16, 32, 64, 128, 256)
 STEPS = tuple(range(1, 16))
 # Sums of one matrix stay exact up to so many voxels.
 LARGEST = 2**30
+# A gigabyte, since a mean takes eight bytes.
+LARGEST_RESAMPLED = 2**27
 
 
 def matrix(
@@ -153,6 +156,56 @@ def features(
     in_order = values[:, np.argsort(falling)].transpose(1, 0, 2)
     table = pd.Series(in_order.ravel(), index=_index(levels, tuple(offsets)))
     return table if paired.all() else table[np.tile(np.repeat(paired, len(PROPERTIES)), len(levels))]
+
+
+def size_in(shape: Sequence[int], spacing_mm: Sequence[float], voxel_mm: Sequence[float]) -> tuple[int, int, int]:
+    """Extent of a region (ni, nj, nk) in voxels of another size; sizes in mm along i, j, k."""
+    i, j, k = (max(1, round(n * own / new)) for n, own, new in zip(shape, spacing_mm, voxel_mm, strict=True))
+    return i, j, k
+
+
+def resampled(volume: NDArray[np.uint8], spacing_mm: Sequence[float], voxel_mm: Sequence[float]) -> NDArray[np.uint8]:
+    """A region in voxels of another size, each of them the mean of what it covers of the region's own.
+
+    A mean smooths: speckle that is finer than the new voxel is gone, and so are the gaps of a stretched histogram. It
+    takes from every volume what the coarsest one cannot show. Interpolation between voxel centres does not: it smooths
+    most where a new centre falls midway and not at all where it meets an old one, which again tells the voxel size.
+
+    Parameters
+    ----------
+    volume : (ni, nj, nk) uint8
+    spacing_mm : its voxel size along i, j, k
+    voxel_mm : the other one
+
+    Returns
+    -------
+    uint8 array of the extent `size_in`
+        The very same region where both sizes are equal.
+
+    Raises
+    ------
+    ValueError
+        More voxels than the memory should hold as numbers.
+    """
+    size = size_in(volume.shape, spacing_mm, voxel_mm)
+    if tuple(spacing_mm) == tuple(voxel_mm):
+        return volume
+    if (count := math.prod(map(max, size, volume.shape))) > LARGEST_RESAMPLED:
+        found = f"{count} voxels of {tuple(spacing_mm)} mm in voxels of {tuple(voxel_mm)} mm"
+        raise ValueError(f"found {found}, expected at most {LARGEST_RESAMPLED}")
+    ratios = (new / own for own, new in zip(spacing_mm, voxel_mm, strict=True))
+    first, second, third = (_covered(n, m, ratio) for n, m, ratio in zip(volume.shape, size, ratios, strict=True))
+    planes = (first @ volume.reshape(len(volume), -1)).reshape(-1, *volume.shape[1:])
+    # A mean midway between two grey levels goes up, whatever a processor's order of summing leaves in its last digits.
+    return np.floor(second @ planes @ third.T + (0.5 + 1e-6)).astype(np.uint8)
+
+
+def _covered(n: int, m: int, ratio: float) -> NDArray[np.float64]:
+    """Share (m, n) that each of n voxels has in each of m voxels that are ``ratio`` times as long."""
+    ends = np.minimum(np.arange(1, n + 1), ratio * np.arange(1, m + 1)[:, None])
+    starts = np.maximum(np.arange(n), ratio * np.arange(m)[:, None])
+    length = np.clip(ends - starts, 0, None)
+    return np.asarray(length / length.sum(axis=1, keepdims=True))
 
 
 def names(shape: Sequence[int], levels: Sequence[int] = LEVELS, steps: Sequence[int] = STEPS) -> list[str]:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import digamma
+from scipy.stats import gamma
 
 PROPERTIES = ("mean", "sd", "skewness", "kurtosis", "entropy")
 NAMES = tuple(f"first_order_{name}" for name in PROPERTIES)
@@ -114,6 +115,55 @@ def decompress(grey: NDArray[np.integer], dynamic_range_db: float) -> NDArray[np
     if not (np.isfinite(dynamic_range_db) and dynamic_range_db > 0):
         raise ValueError(f"Nakagami: found a dynamic range of {dynamic_range_db} dB, expected a positive number")
     return np.asarray(10.0 ** ((grey / 255 - 1) * dynamic_range_db / 10))
+
+
+# Grey levels that are counted together where a peak is sought: a stretched histogram has gaps.
+CLASS = 8
+PEAKS = (
+    "The histogram peaks near {histogram:.0f} {unit}, the Gamma density near {density:.0f} {unit}, {apart:.0f} {unit} "
+    "apart; the SD of the region is {sd:.0f} {unit}. {so}"
+)
+FOLLOWS = "That is at most half an SD: the two peak in one place."
+MISSES = (
+    "That is more than half an SD: **one Gamma distribution does not describe this region**, and m says how uneven its "
+    "echo is, not what its scatterers are."
+)
+
+
+def densities(
+    voxels: NDArray[np.uint8], found: Fit, dynamic_range_db: float | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The histogram that a fit saw, and the density that it found.
+
+    Parameters
+    ----------
+    voxels : uint8, any shape: the region that was fitted
+    found : of `fit`
+    dynamic_range_db : of the fit to intensities, told in dB re grey level 255. None for the fit to grey levels
+
+    Returns
+    -------
+    (256,) arrays
+        Places in dB or grey levels, density of the histogram, density of the fit; NaN at grey level 0 where it is out.
+    """
+    counts, levels = np.bincount(voxels.ravel(), minlength=256), np.arange(256.0)
+    if dynamic_range_db is None:
+        counts[0], levels[0] = 0, np.nan
+        return np.arange(256.0), counts / counts.sum(), gamma.pdf(levels, found.m, scale=found.omega / found.m)
+    intensity, step = decompress(np.arange(256), dynamic_range_db), dynamic_range_db / 255
+    # The density of 10 log10(I) is that of I times dI/d(dB).
+    curve = gamma.pdf(intensity, found.m, scale=found.omega / found.m) * intensity * np.log(10) / 10
+    return (levels - 255) * step, counts / counts.sum() / step, curve
+
+
+def in_words(voxels: NDArray[np.uint8], found: Fit, dynamic_range_db: float | None) -> str:
+    """Where histogram and density peak and what follows, as sentences; parameters as in `densities`."""
+    x, share, curve = densities(voxels, found, dynamic_range_db)
+    histogram = x.reshape(-1, CLASS).mean(axis=1)[share.reshape(-1, CLASS).sum(axis=1).argmax()]
+    density, sd = x[np.nanargmax(curve)], np.sqrt(np.cov(x, aweights=share, ddof=0))
+    apart, unit = abs(histogram - density), "grey levels" if dynamic_range_db is None else "dB"
+    so = MISSES if apart > sd / 2 else FOLLOWS
+    return PEAKS.format(histogram=histogram, density=density, apart=apart, sd=sd, unit=unit, so=so)
 
 
 def _shape(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

@@ -102,11 +102,11 @@ def learning_curves(history: pd.DataFrame) -> Figure:
 
 @style.styled
 def network_comparisons(table: pd.DataFrame) -> Figure:
-    """AUC of the network and of its variants, pooled with its interval and over folds; beside it, by training patients.
+    """AUC of the network and of its variants, over folds with its interval and pooled; beside it, by training patients.
 
     Parameters
     ----------
-    table : ``variant``, ``share``, ``patients``, ``pooled``, ``low``, ``high``, ``mean``, as
+    table : ``variant``, ``share``, ``patients``, ``mean``, ``low``, ``high``, ``pooled``, as
         ``comparisons.Result.table``, the study's own network first
     """
     fewer = table["share"] < 1
@@ -114,18 +114,18 @@ def network_comparisons(table: pd.DataFrame) -> Figure:
     figure, axes = style.panels(1, 2, 1.1 + max(1.7, 0.42 * len(others)), width_ratios=[2, 1])
     left, right = axes[0]
     looks = (
-        (others[:1], {"color": style.VERMILION, "fmt": "s", "label": "pooled, 95 % interval"}),
+        (others[:1], {"color": style.VERMILION, "fmt": "s", "label": "mean of folds, 95 % interval"}),
         (others[1:], {"color": style.BLUE, "fmt": "o", "mfc": "white"}),
     )
     for rows, look in looks:
-        style.intervals(left, rows["pooled"], rows.index, rows, along="x", **_CAPS, **look)
-    left.plot(others["mean"], range(len(others)), "D", color="black", ms=4, label="mean over folds")
-    left.axvline(others["pooled"].iloc[0], color=style.VERMILION, lw=0.8, ls=":")
+        style.intervals(left, rows["mean"], rows.index, rows, along="x", **_CAPS, **look)
+    left.plot(others["pooled"], range(len(others)), "D", color="black", ms=4, label="pooled")
+    left.axvline(others["mean"].iloc[0], color=style.VERMILION, lw=0.8, ls=":")
     left.set_yticks(range(len(others)), ["\n".join(wrap(name, 20)) for name in others["variant"]])
     left.set(xlabel="AUC", ylabel="network", ylim=(len(others) - 0.5, -0.5))
     look = {"color": style.VERMILION, "fmt": "s-", **_CAPS}
-    style.intervals(right, curve["patients"], curve["pooled"], curve, **look)
-    right.plot(curve["patients"], curve["mean"], "D", color="black", ms=4)
+    style.intervals(right, curve["patients"], curve["mean"], curve, **look)
+    right.plot(curve["patients"], curve["pooled"], "D", color="black", ms=4)
     right.set(xlabel="training patients", ylabel="AUC", xlim=(0, 1.1 * curve["patients"].max()))
     left.axvline(0.5, color=style.GREY, lw=0.8)
     right.axhline(0.5, color=style.GREY, lw=0.8)
@@ -135,11 +135,11 @@ def network_comparisons(table: pd.DataFrame) -> Figure:
 
 @style.styled
 def roc_curves(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """Pooled ROC curve of each model, each fold's as a thin line, the AUC with its clustered interval in the legend.
+    """Pooled ROC curve of each model, each fold's as a thin line, the mean of the folds' AUCs in the legend.
 
     Parameters
     ----------
-    predictions : the predictions table, narrowed to one split and repeat
+    predictions : the predictions table, narrowed to one split and repeat, its scores on one scale for all folds
     models : which to show, in this order
 
     Raises
@@ -151,13 +151,13 @@ def roc_curves(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
     runs = table[RUN].drop_duplicates()
     if sorted(runs["model"]) != sorted(models) or len(runs[["split", "repeat"]].drop_duplicates()) != 1:
         raise InputError(f"found {runs.to_dict('records')}, expected {models} in one split and repeat")
-    summary = performance.summary(table).query("metric == 'auc'").set_index("model")
+    means = performance.fold_mean_auc(table).set_index("model")
     figure, axes = style.single(4.6)
     for position, model in enumerate(models):
-        _model_curve(axes, table[table["model"] == model], summary.loc[model], position)
+        _model_curve(axes, table[table["model"] == model], means.loc[model], position)
     axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.8)
     axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.legend(loc="lower right", title="pooled AUC [95 % interval, clustered]")
+    axes.legend(loc="lower right", title="AUC, mean of folds [95 % interval]")
     return figure
 
 
@@ -199,7 +199,7 @@ def score_by_grade(predictions: pd.DataFrame, segments: pd.DataFrame) -> Figure:
         of_model = table[table["model"] == model]
         groups = [of_model.loc[of_model["grade"] == grade, "score"].to_numpy() for grade in range(4)]
         style.box_and_points(panel, groups, GRADE_NAMES)
-        for threshold in of_model["threshold"].unique():
+        for threshold in of_model.get("threshold", pd.Series()).unique():
             panel.axhline(threshold, color=style.VERMILION, lw=0.7, ls="--")
         panel.set_ylabel(f"score, {style.model_look(model, position)['label']}")
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
@@ -229,8 +229,7 @@ def _model_curve(axes: Axes, predictions: pd.DataFrame, auc: pd.Series, position
             x, y, _ = roc.curve(fold["y_true"], fold["score"])
             axes.plot(x, y, color=look["color"], linestyle=look["linestyle"], lw=0.7, alpha=0.35)
     x, y, _ = roc.curve(predictions["y_true"], predictions["score"])
-    interval = f" [{auc['low']:.2f}, {auc['high']:.2f}]" if auc[["low", "high"]].notna().all() else ""
-    label = f"{look['label']} {auc['pooled']:.2f}{interval}"
+    label = f"{look['label']} {performance.estimate(auc, 'mean')}"
     axes.plot(x, y, color=look["color"], linestyle=look["linestyle"], lw=2.2, label=label)
 
 

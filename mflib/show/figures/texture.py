@@ -11,11 +11,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
-from scipy.stats import gamma
 
 from mflib.base.words import GRADE_NAMES, KEY, PLANES
 from mflib.data.volume import Annotation
-from mflib.models.texture.intensity import Fit, decompress
+from mflib.models.texture.intensity import Fit, densities
 from mflib.show import planes, style
 
 Voxels = NDArray[np.uint8]
@@ -173,19 +172,10 @@ def nakagami_fit(voxels: Voxels, fit: Fit, dynamic_range_db: float | None) -> Fi
     fit : of ``nakagami.fit``
     dynamic_range_db : of the fit to intensities, shown in dB. None for the fit to grey levels without zeros.
     """
-    counts, levels = np.bincount(voxels.ravel(), minlength=256), np.arange(256)
+    x, share, density = densities(voxels, fit, dynamic_range_db)
     figure, axes = style.single(3.0)
-    if dynamic_range_db is None:
-        counts[0] = 0
-        x, label = levels[1:].astype(np.float64), "grey level"
-        density = gamma.pdf(x, fit.m, scale=fit.omega / fit.m)
-    else:
-        x, label = (levels / 255 - 1) * dynamic_range_db, "intensity (dB re grey level 255)"
-        intensity = decompress(levels, dynamic_range_db)
-        # The density of 10 log10(I) is that of I times dI/d(dB).
-        density = gamma.pdf(intensity, fit.m, scale=fit.omega / fit.m) * intensity * np.log(10) / 10
-    step = x[1] - x[0]
-    axes.bar(x, counts[-len(x) :] / counts.sum() / step, width=step, color=style.BLUE, alpha=0.5, label="region")
+    label = "grey level" if dynamic_range_db is None else "intensity (dB re grey level 255)"
+    axes.bar(x, share, width=x[1] - x[0], color=style.BLUE, alpha=0.5, label="region")
     axes.plot(x, density, color=style.VERMILION, label=f"Gamma, m = {fit.m:.2f}")
     axes.set(xlabel=label, ylabel="density")
     axes.legend()

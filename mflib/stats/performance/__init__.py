@@ -7,15 +7,25 @@ A predictions table has one row per segment and model: KEY, ``model``, ``split``
 
 from mflib.stats.performance.decisions import decision_curve, operating_points, predictive_values
 from mflib.stats.performance.differences import (
+    FOLDS,
+    against,
     both_ways,
+    chance_in_words,
     comparison,
     in_words,
-    mcnemar,
-    paired_areas,
+    metric_differences,
     several,
     transport,
+    verdict,
 )
-from mflib.stats.performance.metrics import comparison_table, fold_mean_auc, metrics_per_fold, paper_table, summary
+from mflib.stats.performance.metrics import (
+    chance,
+    comparison_table,
+    fold_mean_auc,
+    metrics_per_fold,
+    paper_table,
+    summary,
+)
 from mflib.stats.performance.predictions import by_model, estimate, models, p_value, side_by_side, validate
-from mflib.stats.performance.probability import UPDATES, calibration, calibration_curve, recalibrate
+from mflib.stats.performance.probability import UPDATES, calibrated, calibration, calibration_curve, recalibrate, thin
 from mflib.stats.performance.subgroups import by_grade, mistakes, subgroups

@@ -13,10 +13,9 @@ from scipy.special import expit, logit
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
 from mflib.stats import roc
-from mflib.stats.performance.metrics import per_patient, ratio_covariance
+from mflib.stats.performance.metrics import combined_variance, per_patient, ratio_covariance
 from mflib.stats.performance.predictions import RUN, check_same_segments, runs, undefined
 from mflib.stats.performance.probability import unfit
-from mflib.stats.roc.area import ROUNDING
 from mflib.stats.roc.cases import Floats
 
 OPTIMISTIC = "threshold chosen on the test scores: optimistic"
@@ -104,11 +103,7 @@ def _predictive(prior: float, shares: tuple[float, float], covariance: Floats, l
         return {**undefined(f"no interval: {reason}"), "value": value}
     centre = float(logit(prior) + np.log(hit) - np.log(miss))
     # d logit / d sensitivity = 1 / hit, d logit / d specificity = 1 / miss, for NPV the other way round.
-    slope = np.array([1 / hit, 1 / miss])
-    variance = float(slope @ covariance @ slope)
-    # A patient can add to both alike; where that cancels, what rounding leaves is no variance.
-    if variance <= ROUNDING * float(slope @ np.abs(covariance) @ slope):
-        variance = 0.0
+    variance = combined_variance([1 / hit, 1 / miss], covariance)
     reach = roc.z_value(level) * np.sqrt(variance)
     low, high = expit([centre - reach, centre + reach]).tolist()
     note = "" if variance > 0 else "no variance between patients: the clustered interval has no width"

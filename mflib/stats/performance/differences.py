@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,46 +11,161 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from mflib.base.errors import InputError
-from mflib.base.words import KEY, LABELS
+from mflib.base.words import LABELS
 from mflib.stats import roc
-from mflib.stats.performance.metrics import METRICS, per_patient, ratio_covariance, summary
-from mflib.stats.performance.predictions import check_one_run, models, paired, together, undefined
+from mflib.stats.performance.metrics import (
+    METRICS,
+    combined_variance,
+    fold_mean_auc,
+    per_patient,
+    ratio_covariance,
+    summary,
+)
+from mflib.stats.performance.predictions import check_one_run, estimate, models, p_value, paired, together, undefined
 
+# Ways to compare two AUCs. The first ranks scores within folds only, so it asks for no common scale of the folds.
+FOLDS, POOLED, NAIVE = METHODS = ("mean of folds", "pooled, clustered", "pooled, naive DeLong")
 # Which labels each proportion of right decisions counts over.
 _DECISIONS = {"accuracy": (0, 1), "sensitivity": (1,), "specificity": (0,)}
+_TEST = ("difference", "se", "z", "p", "low", "high")
 
 
 def comparison(predictions: pd.DataFrame, model_a: str, model_b: str, level: float = 0.95) -> pd.DataFrame:
-    """Difference of the pooled AUCs of two models on the same segments.
+    """Difference of the AUCs of two models on the same segments, within folds and pooled.
 
     Returns
     -------
     DataFrame
-        Two rows per split and repeat that both models scored, ``method`` "clustered" (Obuchowski 1997, patients as
-        clusters) and "naive DeLong" (segments as if independent): ``model_a``, ``model_b``, ``split``, ``repeat``,
-        ``method``, ``n``, ``n_patients``, ``auc_a``, ``auc_b``, and from ``roc.compare`` ``difference``, ``se``, ``z``,
-        ``p``, ``low``, ``high``.
+        Three rows per split and repeat that both models scored, ``method`` "mean of folds" (the primary comparison:
+        influence curves summed over patients, see ``roc.fold_mean``), "pooled, clustered" (Obuchowski 1997, patients as
+        clusters) and "pooled, naive DeLong" (segments as if independent, as the paper has it): ``model_a``,
+        ``model_b``, ``split``, ``repeat``, ``method``, ``n``, ``n_patients``, ``auc_a``, ``auc_b``, and from
+        ``roc.compare`` ``difference``, ``se``, ``z``, ``p`` (not adjusted for other comparisons), ``low``, ``high``,
+        then ``note`` (why numbers are missing, such as a fold with one patient with positives; empty otherwise).
 
     Raises
     ------
     InputError
-        No split and repeat in common; segments that only one of the two scored, or that carry different labels; fewer
-        than two patients with positives or with negatives.
+        No split and repeat in common; segments that only one of the two scored, or that carry different labels.
     """
+    roc.check_level(level)
     rows = []
     for run, both in paired(predictions, model_a, model_b):
-        scores = both[["score_a", "score_b"]]
-        for method, groups in (("clustered", both["participant_id"]), ("naive DeLong", None)):
-            test = roc.compare(both["y_true_a"], scores, groups, level).iloc[0]
+        patients, folds = both["participant_id"], both[["fold_a", "fold_b"]]
+        ways = zip(METHODS, (patients, patients, None), (folds, None, None), strict=True)
+        for method, groups, within in ways:
             row = {"model_a": model_a, "model_b": model_b, **run, "method": method}
-            row |= {"n": len(both), "n_patients": both["participant_id"].nunique()}
+            row |= {"n": len(both), "n_patients": patients.nunique()}
+            try:
+                test = roc.compare(both["y_true_a"], both[["score_a", "score_b"]], groups, level, within).iloc[0]
+            except InputError as error:
+                rows.append(row | undefined(str(error), ("auc_a", "auc_b", *_TEST)))
+                continue
             row |= {"auc_a": test["auc_first"], "auc_b": test["auc_second"]}
-            rows.append(row | test[["difference", "se", "z", "p", "low", "high"]].to_dict())
+            rows.append(row | test[list(_TEST)].to_dict() | {"note": ""})
     return pd.DataFrame(rows)
 
 
-def mcnemar(predictions: pd.DataFrame, model_a: str, model_b: str, level: float = 0.95) -> pd.DataFrame:
-    """Difference of two models' right decisions on the same segments, at their frozen thresholds.
+def against(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Each model beside one of them, for a reader: the AUC within folds first, the pooled one second.
+
+    Parameters
+    ----------
+    predictions : the predictions table, narrowed to one split and repeat
+    model : from whose AUC the others' are taken
+    """
+    means, areas = fold_mean_auc(predictions), summary(predictions).query("metric == 'auc'").set_index("model")
+    rows = []
+    for row in means.to_dict("records"):
+        name, tests = row["model"], {}
+        if name != model:
+            tests = comparison(predictions, model, name).set_index("method").to_dict("index")
+        shown = {"model": LABELS.get(name, name), f"AUC, {FOLDS} [95 %]": estimate(row, "mean")}
+        shown |= _apart(tests.get(FOLDS), model, FOLDS)
+        shown |= {
+            "AUC, pooled [95 %]": estimate(areas.loc[name], "pooled"),
+            **_apart(tests.get(POOLED), model, "pooled"),
+        }
+        rows.append(shown | {"note": row["note"]})
+    table = pd.DataFrame(rows)
+    return table if table["note"].any() else table.drop(columns="note")
+
+
+def _apart(test: dict[str, Any] | None, model: str, way: str) -> dict[str, str]:
+    """The difference and its P as two cells; empty where nothing was tested."""
+    cells = ("", "")
+    if test is not None and pd.notna(test["difference"]):
+        cells = (estimate(test, "difference", "+.2f"), p_value(test["p"]))
+    names = (f"{LABELS.get(model, model)} minus it, {way} [95 %]", f"P, {way}, unadjusted")
+    return dict(zip(names, cells, strict=True))
+
+
+VERDICT = (
+    "Within folds the AUC of the {a} {stands} that of the {b} (mean of folds; 95 % interval of the difference "
+    "{low:+.2f} to {high:+.2f}, {p}): the interval **{surer} zero**."
+)
+STANDS = {True: "is **{by:.2f} {way}**", False: "is **the same as**"}
+APART = (
+    "Pooled, the difference is {pooled:+.2f} ({p}). Pooling ranks scores of different folds' models against each "
+    "other; they do not share a scale, which changes the AUC of the {a} by {of_a:+.2f} and that of the {b} by "
+    "{of_b:+.2f}."
+)
+NO_FOLDS = "Within folds {a} and {b} cannot be compared: {note}."
+SEEN = 0.005  # what two decimals show
+
+
+def verdict(compared: pd.DataFrame) -> str:
+    """Which of two models is better and how sure that is; and why pooling says otherwise, where it does.
+
+    Parameters
+    ----------
+    compared : of ``comparison``, of one split and repeat
+    """
+    tests = compared.set_index("method")
+    folds, pooled = tests.loc[FOLDS], tests.loc[POOLED]
+    names = {"a": _inside(folds["model_a"]), "b": _inside(folds["model_b"])}
+    if pd.isna(folds["difference"]):
+        return NO_FOLDS.format(**names, note=folds["note"])
+    by, surer = folds["difference"], "excludes" if folds["low"] > 0 or folds["high"] < 0 else "includes"
+    stands = STANDS[abs(by) >= SEEN].format(by=abs(by), way="above" if by > 0 else "below")
+    ends = {"low": folds["low"], "high": folds["high"], "p": p_value(folds["p"])}
+    said = VERDICT.format(**names, **ends, stands=stands, surer=surer)
+    if pd.isna(pooled["difference"]) or abs(pooled["difference"] - by) < SEEN:
+        return said
+    # What rounds to nothing is shown without a sign of its own.
+    moved = {f"of_{one}": round(pooled[f"auc_{one}"] - folds[f"auc_{one}"], 2) + 0.0 for one in ("a", "b")}
+    return f"{said} {APART.format(**names, **moved, pooled=pooled['difference'], p=p_value(pooled['p']))}"
+
+
+CHANCE = "Trained {trained} times, the {model} reached {lowest:.2f} to {highest:.2f} (SD {sd:.3f}). "
+CHANCE_AGAINST = "The difference of {by:.2f} is {size} the {model}'s SD of {sd:.3f} from training to training."
+NO_CHANCE = (
+    "How far chance in training moves an AUC was not measured in this run; the profile `full` trains again to see."
+)
+
+
+def chance_in_words(chance: pd.DataFrame, compared: pd.DataFrame) -> str:
+    """What training again says of the difference, from the tables of ``metrics.chance`` and ``comparison``."""
+    again = chance[chance["trained"] > 1]
+    if again.empty:
+        return NO_CHANCE
+    said = [CHANCE.format(**{**row, "model": _inside(row["model"])}) for row in again.to_dict("records")]
+    widest, by = again.loc[again["sd"].idxmax()], compared.set_index("method").loc[FOLDS, "difference"]
+    if pd.notna(by):
+        size = "within twice" if abs(by) < 2 * widest["sd"] else "more than twice"
+        name = _inside(widest["model"])
+        said.append(CHANCE_AGAINST.format(by=abs(by), size=size, model=name, sd=widest["sd"]))
+    return "".join(said)
+
+
+def _inside(model: str) -> str:
+    """A model's name inside a sentence."""
+    name = LABELS.get(model, model)
+    return name if name != name.capitalize() else name.lower()
+
+
+def metric_differences(predictions: pd.DataFrame, model_a: str, model_b: str, level: float = 0.95) -> pd.DataFrame:
+    """Difference of every metric of two models on the same segments, at their frozen thresholds.
 
     Parameters
     ----------
@@ -60,16 +176,21 @@ def mcnemar(predictions: pd.DataFrame, model_a: str, model_b: str, level: float 
     Returns
     -------
     DataFrame
-        For each split and repeat that both scored, each ``metric`` (accuracy, sensitivity, specificity) and each
-        ``method``: ``model_a``, ``model_b``, ``split``, ``repeat``, ``metric``, ``method``, ``n``, ``n_patients``,
-        ``only_a`` and ``only_b`` (segments that only one of the two decided rightly), ``difference`` (a minus b),
-        ``low``, ``high``, ``z``, ``p`` (two-sided), ``note`` (why numbers are missing; empty otherwise).
+        For each split and repeat that both scored, each ``metric`` (accuracy, sensitivity, specificity, ppv, npv) and
+        each ``method``: ``model_a``, ``model_b``, ``split``, ``repeat``, ``metric``, ``method``, ``n``, ``n_patients``,
+        ``only_a`` and ``only_b`` (segments that only one of the two decided rightly; missing for predictive values,
+        which count over other segments in each model), ``difference`` (a minus b), ``low``, ``high``, ``z``, ``p``
+        (two-sided, not adjusted for other comparisons), ``note`` (why numbers are missing; empty otherwise).
 
         "clustered" is Obuchowski 1998 (Stat Med 17:1495), in the form of Yang, Sun & Hardin 2010: with d the
         patient's only_a minus only_b, z^2 = (I - 1) / I (sum d)^2 / sum d^2 over I patients. Its interval is that of
         a difference of ratio estimators. "naive McNemar" takes segments as independent: z^2 is McNemar's chi-square
         without continuity correction (Fagerland, Lydersen & Laake 2013), the interval Wald's. The variance of a test
         holds under no difference, that of an interval does not, so the two can disagree at the edge.
+
+        Predictive values are ratio estimators (Rao & Scott 1992) and their difference is tested by its interval's
+        variance (Wald), with patients or with segments as clusters; the first is what the marginal regression of
+        Leisenring, Alonzo & Pepe 2000 (Biometrics 56:345) tests, with a small-sample factor.
     """
     rows = []
     for run, both in paired(predictions, model_a, model_b):
@@ -82,18 +203,37 @@ def mcnemar(predictions: pd.DataFrame, model_a: str, model_b: str, level: float 
             for method, groups in (("clustered", counted["participant_id"]), ("naive McNemar", None)):
                 row = {"model_a": model_a, "model_b": model_b, **run, "metric": metric, "method": method}
                 rows.append({**row, **sizes, **discordant, **_decided(excess, groups, level)})
+        for metric, method in product(("ppv", "npv"), ("clustered", "naive Wald")):
+            units = both["participant_id"] if method == "clustered" else pd.Series(both.index)
+            row = {"model_a": model_a, "model_b": model_b, **run, "metric": metric, "method": method}
+            sizes = {"n": len(both), "n_patients": both["participant_id"].nunique()}
+            rows.append({**row, **sizes, **_predicted(both, units, metric, level)})
     return pd.DataFrame(rows)
 
 
+def _predicted(both: pd.DataFrame, units: pd.Series, metric: str, level: float) -> dict[str, object]:
+    """Test and interval of the difference of a predictive value, the units taken as independent."""
+    counts = []
+    for suffix in ("_a", "_b"):
+        own = {name: both[f"{name}{suffix}"] for name in ("y_true", "score", "threshold")}
+        counts.append(per_patient(pd.DataFrame({"participant_id": units, **own}), [metric]))
+    parts, wholes = (np.hstack(one) for one in zip(*counts, strict=True))
+    try:
+        values, covariance = ratio_covariance(parts, wholes)
+    except InputError as error:
+        return undefined(str(error), ("difference", "low", "high", "z", "p"))
+    test = roc.normal_test(float(values[0] - values[1]), combined_variance([1, -1], covariance), level)
+    return {name: test[name] for name in ("difference", "low", "high", "z", "p")} | {"note": ""}
+
+
 def several(predictions: pd.DataFrame) -> pd.DataFrame:
-    """One test of whether the pooled AUCs of all models are equal: chi-square on the same segments.
+    """One test of whether the AUCs of all models are equal: chi-square on the same segments.
 
     Returns
     -------
     DataFrame
-        Two rows per split and repeat with two models or more, ``method`` "clustered" (Obuchowski 1997) and "naive
-        DeLong" (DeLong 1988): ``split``, ``repeat``, ``method``, ``models``, ``n``, ``n_patients``, ``statistic``,
-        ``df``, ``p``.
+        A row per split and repeat with two models or more, and ``method``, as ``comparison`` has them: ``split``,
+        ``repeat``, ``method``, ``models``, ``n``, ``n_patients``, ``statistic``, ``df``, ``p``.
 
     Raises
     ------
@@ -102,12 +242,12 @@ def several(predictions: pd.DataFrame) -> pd.DataFrame:
         where their difference has no variance.
     """
     rows = []
-    for run, segments, scores in together(predictions):
+    for run, segments, scores, folds in together(predictions):
         names, patients = list(scores), segments["participant_id"]
         sizes = {"models": ", ".join(names), "n": len(segments), "n_patients": patients.nunique()}
-        for method, groups in (("clustered", patients), ("naive DeLong", None)):
-            if len(names) >= 2:
-                rows.append({**run, "method": method, **sizes, **roc.joint(segments["y_true"], scores, groups)})
+        ways = zip(METHODS, (patients, patients, None), (folds, None, None), strict=True)
+        for method, groups, within in ways if len(names) >= 2 else ():
+            rows.append({**run, "method": method, **sizes, **roc.joint(segments["y_true"], scores, groups, within)})
     if not rows:
         raise InputError(f"found the models {models(predictions)}, expected two or more in one split and repeat")
     return pd.DataFrame(rows)
@@ -169,10 +309,13 @@ def both_ways(predictions: pd.DataFrame, model_a: str, model_b: str, level: floa
         row = pooled.loc[(model, metric)]
         quantity = f"{LABELS.get(model, model)}: {_name(metric)}"
         rows.append({"quantity": quantity, "estimate": row["pooled"], **row[_ENDS].to_dict()})
-    areas = comparison(table, model_a, model_b, level).assign(metric="auc")
-    decisions = mcnemar(table, model_a, model_b, level)
-    for metric, tests in pd.concat([areas, decisions]).groupby("metric", sort=False):
-        rows.append(_difference(tests, str(metric), model_a, model_b))
+    name = f"{LABELS.get(model_a, model_a)} minus {LABELS.get(model_b, model_b)}"
+    areas = comparison(table, model_a, model_b, level).set_index("method")
+    rows.append({"quantity": f"{name}: AUC, {FOLDS}", **_tested(areas.loc[FOLDS])})
+    rows.append({"quantity": f"{name}: AUC, pooled", **_tested(areas.loc[POOLED], areas.loc[NAIVE])})
+    for metric, tests in metric_differences(table, model_a, model_b, level).groupby("metric", sort=False):
+        clustered, naive = (tests[(tests["method"] == "clustered") == honest].iloc[0] for honest in (True, False))
+        rows.append({"quantity": f"{name}: {_name(str(metric))}", **_tested(clustered, naive)})
     both = pd.DataFrame(rows).reindex(columns=["quantity", *_NUMBERS]).astype(dict.fromkeys(_NUMBERS, np.float64))
     naive, clustered = both["naive_high"] - both["naive_low"], both["high"] - both["low"]
     return both.assign(width=(clustered / naive).where((naive > 0) & (clustered > 0)))
@@ -198,19 +341,18 @@ def in_words(both: pd.DataFrame) -> str:
     return f"{spread} {len(changes)} of {len(tested)} tests {cross} {ALPHA}: {'; '.join(changes)}."
 
 
-def _difference(tests: pd.DataFrame, metric: str, model_a: str, model_b: str) -> dict[str, object]:
-    clustered, naive = (tests[(tests["method"] == "clustered") == honest].iloc[0] for honest in (True, False))
-    name = f"{LABELS.get(model_a, model_a)} minus {LABELS.get(model_b, model_b)}: {_name(metric)}"
+def _tested(clustered: pd.Series, naive: pd.Series | None = None) -> dict[str, object]:
+    """A difference with its interval and P, and the naive ones beside them."""
     ends = ["low", "high", "p"]
-    numbers = {**clustered[ends].to_dict(), **naive[ends].add_prefix("naive_").to_dict()}
-    return {"quantity": name, "estimate": clustered["difference"], **numbers}
+    beside = {} if naive is None else naive[ends].add_prefix("naive_").to_dict()
+    return {"estimate": clustered["difference"], **clustered[ends].to_dict(), **beside}
 
 
 def _name(metric: str) -> str:
-    return metric.upper() if metric in ("auc", "ppv", "npv") else metric
+    return "AUC, pooled" if metric == "auc" else metric.upper() if metric in ("ppv", "npv") else metric
 
 
-_TEST = ("difference", "low", "high", "p")
+_LOST = ("difference", "low", "high", "p")
 
 
 def transport(own: pd.DataFrame, external: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
@@ -226,7 +368,8 @@ def transport(own: pd.DataFrame, external: pd.DataFrame, level: float = 0.95) ->
     -------
     DataFrame
         One row per model that stands in both and metric: ``model``, ``metric``, ``own``, ``own_low``, ``own_high``,
-        ``external``, ``external_low``, ``external_high`` (pooled over segments, clustered by patient as ``summary``),
+        ``external``, ``external_low``, ``external_high`` (clustered by patient; the AUC as the mean of folds, of which
+        an external cohort has one, the others pooled over segments as ``summary``),
         ``difference`` (external minus own), ``low``, ``high``, ``p`` (normal, two-sided; the variances of two
         independent cohorts add; missing where one of them is 0), ``note`` (why a number is missing or an interval has
         no width; empty otherwise).
@@ -244,7 +387,7 @@ def transport(own: pd.DataFrame, external: pd.DataFrame, level: float = 0.95) ->
     common = [model for model in models(own) if model in set(external["model"])]
     if not common:
         raise InputError(f"found the models {models(own)} and {models(external)}, expected one in common")
-    of_own, of_external = (summary(table, level).set_index(["model", "metric"]) for table in (own, external))
+    of_own, of_external = (_metrics(table, level) for table in (own, external))
     rows = []
     for model in common:
         first, second = (table[table["model"] == model] for table in (own, external))
@@ -256,7 +399,7 @@ def transport(own: pd.DataFrame, external: pd.DataFrame, level: float = 0.95) ->
                 tested |= {"low": np.nan, "high": np.nan, "p": np.nan}
             row = {"model": model, "metric": metric}
             for name, side in sides.items():
-                row |= {name: side["pooled"], f"{name}_low": side["low"], f"{name}_high": side["high"]}
+                row |= {name: side["value"], f"{name}_low": side["low"], f"{name}_high": side["high"]}
             note = "; ".join(f"{name}: {side['note']}" for name, side in sides.items() if side["note"])
             rows.append({**row, **tested, "note": note})
     return pd.DataFrame(rows)
@@ -265,26 +408,24 @@ def transport(own: pd.DataFrame, external: pd.DataFrame, level: float = 0.95) ->
 def _lost(own: pd.DataFrame, external: pd.DataFrame, metric: str, level: float) -> dict[str, float]:
     """What a model loses of a metric; NaN where one of the two has no variance to be estimated."""
     try:
-        (here, of_here), (there, of_there) = (_pooled(table, metric) for table in (own, external))
+        (here, of_here), (there, of_there) = (_estimated(table, metric) for table in (own, external))
     except InputError:
-        return dict.fromkeys(_TEST, np.nan)
+        return dict.fromkeys(_LOST, np.nan)
     test = roc.normal_test(float(there[0] - here[0]), float(of_here[0, 0] + of_there[0, 0]), level)
-    return {name: test[name] for name in _TEST}
+    return {name: test[name] for name in _LOST}
 
 
-def _pooled(table: pd.DataFrame, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A metric over all segments and its variance, (1,) and (1, 1)."""
+def _metrics(table: pd.DataFrame, level: float) -> pd.DataFrame:
+    """``value`` with its interval and note, by model and metric: the AUC over folds, the others pooled."""
+    pooled, means = summary(table, level), fold_mean_auc(table, level)
+    others = pooled[pooled["metric"] != "auc"].rename(columns={"pooled": "value"})
+    areas = means.assign(metric="auc").rename(columns={"mean": "value"})
+    both = pd.concat([others, areas], ignore_index=True)[["model", "metric", "value", "low", "high", "note"]]
+    return both.set_index(["model", "metric"])
+
+
+def _estimated(table: pd.DataFrame, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A metric and its variance, (1,) and (1, 1)."""
     if metric == "auc":
-        return roc.auc_covariance(table["y_true"], table["score"], table["participant_id"])
+        return roc.fold_mean(table["y_true"], table["score"], table["fold"], table["participant_id"])
     return ratio_covariance(*per_patient(table, [metric]))
-
-
-def paired_areas(predictions: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:
-    """As ``comparison``, with a ``note`` in place of the numbers where a cohort is too small or of one class."""
-    try:
-        return comparison(predictions, model_a, model_b).assign(note="")
-    except InputError as error:
-        row: dict[str, object] = {"model_a": model_a, "model_b": model_b, "method": "clustered"}
-        row |= {"n": len(predictions.drop_duplicates(KEY)), "n_patients": predictions["participant_id"].nunique()}
-        numbers = ("auc_a", "auc_b", "difference", "se", "z", "p", "low", "high")
-        return pd.DataFrame([{**row, **undefined(str(error), numbers)}])

@@ -15,6 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 from mflib.base.errors import InputError
 from mflib.stats import roc
 from mflib.stats.performance.predictions import RUN, check_one_run, runs, undefined
+from mflib.stats.roc.area import ROUNDING
 from mflib.stats.roc.cases import Floats, one_column
 
 # What each proportion divides: cells of the confusion matrix counted, and those counted over.
@@ -61,6 +62,13 @@ def ratio_covariance(parts: NDArray[np.integer], wholes: NDArray[np.integer]) ->
     patients = np.full((len(counted), len(counted)), (wholes > 0).any(axis=1).sum())
     np.fill_diagonal(patients, counted)
     return part / whole, patients / (patients - 1) * (residuals.T @ residuals)
+
+
+def combined_variance(weights: ArrayLike, covariance: Floats) -> float:
+    """Variance of a weighted sum of estimates; where the terms cancel, what rounding leaves is no variance."""
+    by = np.asarray(weights, dtype=np.float64)
+    variance = float(by @ covariance @ by)
+    return variance if variance > ROUNDING * float(np.abs(by) @ np.abs(covariance) @ np.abs(by)) else 0.0
 
 
 def per_patient(table: pd.DataFrame, names: list[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -212,6 +220,23 @@ def fold_mean_auc(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFram
         mean = estimated("mean", level, roc.fold_mean, *cases)
         rows.append({**run, "n_folds": table["fold"].nunique(), "pooled": _auc(table), **mean})
     return pd.DataFrame(rows)[[*RUN, "n_folds", "mean", "se", "low", "high", "pooled", "note"]]
+
+
+def chance(trained: pd.DataFrame) -> pd.DataFrame:
+    """How far the mean of the folds' AUCs moves where a model is trained again.
+
+    Parameters
+    ----------
+    trained : predictions tables in one, each training of a model a ``repeat`` of its own
+
+    Returns
+    -------
+    DataFrame
+        One row per model: ``model``, ``trained`` (how often), ``mean``, ``sd`` (sample SD; missing for one training),
+        ``lowest``, ``highest`` of the means of folds.
+    """
+    means = fold_mean_auc(trained).groupby("model", sort=False)["mean"]
+    return means.agg(trained="size", mean="mean", sd="std", lowest="min", highest="max").reset_index()
 
 
 def paper_table(predictions: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -13,6 +13,8 @@ from mflib.base.words import KEY, LABELS, LEVELS, SIDES
 
 RUN = ["model", "split", "repeat"]
 COLUMNS = [*KEY, *RUN, "fold", "y_true", "score", "threshold"]
+# Of a score calibrated on its fold's validation part; a table may lack it, and so may a model of it.
+PROBABILITY = "probability"
 _ALLOWED = {"level": LEVELS, "lat": SIDES, "split": ("patient", "segment"), "y_true": (0, 1)}
 _SHOWN = 20  # faults spelled out in one message
 _LARGEST = 2**53  # from here on floats skip whole numbers
@@ -30,7 +32,7 @@ def validate(predictions: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A copy with ``COLUMNS`` and a fresh index; other columns are left out.
+        A copy with ``COLUMNS``, and ``probability`` where there is one, and a fresh index; other columns are left out.
 
     Raises
     ------
@@ -53,6 +55,11 @@ def faults(predictions: pd.DataFrame, places: Sequence[str]) -> list[str]:
     checks = {column: (np.isfinite(table[column]), "a finite number") for column in ("score", "threshold")}
     whole = {column: (table[column] % 1 == 0) & (table[column].abs() < _LARGEST) for column in ("repeat", "fold")}
     checks |= {column: (right, "a whole number below 2^53") for column, right in whole.items()}
+    if PROBABILITY in table:
+        given = predictions[PROBABILITY].reset_index(drop=True).replace("", np.nan).notna()
+        alike = given.groupby([table[column] for column in RUN], dropna=False).transform("nunique") == 1
+        right = alike & (~given | table[PROBABILITY].between(0, 1))
+        checks[PROBABILITY] = (right, "a number from 0 to 1 in every row of its model, or in none")
     checks |= {column: (table[column].fillna("") != "", "a name") for column in ("participant_id", "model")}
     checks |= {column: (table[column].isin(allowed), f"one of {allowed}") for column, allowed in _ALLOWED.items()}
     found = [
@@ -101,12 +108,13 @@ def paired(table: pd.DataFrame, model_a: str, model_b: str) -> Iterator[tuple[di
         yield {"split": split, "repeat": int(repeat)}, both
 
 
-def together(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFrame, pd.DataFrame]]:
-    """Each split and repeat, its segments with KEY and ``y_true``, and their scores with a column for each model."""
+def together(table: pd.DataFrame) -> Iterator[tuple[dict[str, object], pd.DataFrame, pd.DataFrame, pd.DataFrame]]:
+    """Each split and repeat, its segments with KEY and ``y_true``, their scores and folds with a column per model."""
     for (split, repeat), rows in table.groupby(["split", "repeat"], sort=True):
         check_same_segments(rows)
-        scores = rows.pivot(index=[*KEY, "y_true"], columns="model", values="score")[models(rows)]
-        yield {"split": split, "repeat": int(repeat)}, scores.index.to_frame(index=False), scores
+        wide = rows.pivot(index=[*KEY, "y_true"], columns="model", values=["score", "fold"])
+        scores, folds = (wide[values][models(rows)] for values in ("score", "fold"))
+        yield {"split": split, "repeat": int(repeat)}, scores.index.to_frame(index=False), scores, folds
 
 
 def check_same_segments(rows: pd.DataFrame) -> None:
@@ -124,9 +132,10 @@ def check_same_segments(rows: pd.DataFrame) -> None:
 
 
 def _typed(predictions: pd.DataFrame) -> pd.DataFrame:
-    """``COLUMNS`` with a fresh index, names as text; what is no number in a column of numbers is NaN."""
-    table = predictions[COLUMNS].reset_index(drop=True).astype(dict.fromkeys(("participant_id", "model", "split"), str))
-    for column in ("repeat", "fold", "y_true", "score", "threshold"):
+    """``COLUMNS`` and any ``probability``, names as text; what is no number in a column of numbers is NaN."""
+    table = predictions[[*COLUMNS, *([PROBABILITY] if PROBABILITY in predictions else [])]].reset_index(drop=True)
+    table = table.astype(dict.fromkeys(("participant_id", "model", "split"), str))
+    for column in ("repeat", "fold", "y_true", "score", "threshold", *table.columns[len(COLUMNS) :]):
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
     return table
 

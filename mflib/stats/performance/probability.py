@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize
 from scipy.special import expit, logit
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
 from mflib.base.errors import InputError
 from mflib.stats import roc
-from mflib.stats.performance.metrics import estimated, ratio, ratio_covariance
-from mflib.stats.performance.predictions import COLUMNS, RUN, runs, undefined
+from mflib.stats.performance.metrics import estimated, ratio, ratio_covariance, youden_threshold
+from mflib.stats.performance.predictions import COLUMNS, PROBABILITY, RUN, runs, undefined
 from mflib.stats.roc.cases import Floats
 
 EPSILON = 1e-3  # scores nearer to 0 or 1 are moved there, as the logit of 0 and 1 is infinite
@@ -70,6 +70,105 @@ def coefficients(
         {"value": float(value), "low": float(low), "high": float(high)}
         for value, (low, high) in zip(fitted.params, ends, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What the validation part of a fold decides before its test part is scored.
+
+    Parameters
+    ----------
+    threshold : from which score on a segment is called infiltrated (Youden)
+    intercept, slope : P = expit(intercept + slope x), with x the log odds of the score (Platt 1999)
+    log_odds : False where scores leave [0, 1], and x is the score itself
+    """
+
+    threshold: float
+    intercept: float
+    slope: float
+    log_odds: bool = True
+
+    def on_scale(self, scores: ArrayLike) -> Floats:
+        """Log odds of infiltration, on the scale that all folds share."""
+        x = to_log_odds(scores)[0] if self.log_odds else np.asarray(scores, dtype=np.float64)
+        return self.intercept + self.slope * x
+
+    def probability(self, scores: ArrayLike) -> Floats:
+        """Probability of infiltration of each score, in (0, 1) and in the order of the scores."""
+        return np.asarray(expit(self.on_scale(scores)))
+
+
+def freeze(labels: ArrayLike, scores: ArrayLike) -> Frozen:
+    """Threshold and scale of one fold's model, from its validation part alone.
+
+    Platt 1999: a logistic curve whose targets are (positives + 1) / (positives + 2) and 1 / (negatives + 2), so that it
+    is finite also where one score parts the classes. The slope is held at 0 or above: a curve that turned the order
+    of the scores round would be noise of a small part.
+
+    Parameters
+    ----------
+    labels : (n,) 0 or 1, both present
+    scores : (n,)
+    """
+    threshold = youden_threshold(labels, scores)
+    positive, given = np.asarray(labels) == 1, np.asarray(scores, dtype=np.float64)
+    log_odds = bool(given.min() >= 0 and given.max() <= 1)
+    x = to_log_odds(given)[0] if log_odds else given
+    target = np.where(positive, (positive.sum() + 1) / (positive.sum() + 2), 1 / ((~positive).sum() + 2))
+    centre, spread = x.mean(), x.std() or 1.0
+    z = (x - centre) / spread
+
+    def loss(curve: Floats) -> tuple[float, Floats]:
+        claimed = curve[0] + curve[1] * z
+        excess = expit(claimed) - target
+        return float((np.logaddexp(0, claimed) - target * claimed).mean()), np.array(
+            [excess.mean(), (excess * z).mean()]
+        )
+
+    start, ends = [float(logit(target.mean())), 0.0], [(None, None), (0, None)]
+    fitted = minimize(loss, start, jac=True, bounds=ends, options={"ftol": 0, "gtol": 1e-10}).x
+    slope = float(fitted[1] / spread)
+    return Frozen(threshold, float(fitted[0] - slope * centre), slope, log_odds)
+
+
+FEWEST_PATIENTS, FEWEST_SEGMENTS = 5, 10  # below these a slope is hardly determined
+
+
+def thin(sizes: pd.DataFrame) -> str:
+    """Which validation parts are too small to set a scale by, in a sentence.
+
+    Parameters
+    ----------
+    sizes : fold, part, segments, infiltration, patients, a row for each part of each fold
+    """
+    parts = sizes[sizes["part"] == "validation"]
+    rarer = np.minimum(parts["infiltration"], parts["segments"] - parts["infiltration"])
+    small = parts[(parts["patients"] < FEWEST_PATIENTS) | (rarer < FEWEST_SEGMENTS)]
+    if small.empty:
+        return SET_BY.format(least=parts["patients"].min(), most=parts["patients"].max(), rarest=rarer.min())
+    return TOO_SMALL.format(
+        folds=", ".join(map(str, small["fold"])), patients=FEWEST_PATIENTS, segments=FEWEST_SEGMENTS
+    )
+
+
+SET_BY = (
+    "Each fold's scale is set by {least} to {most} validation patients, with at least {rarest} segments of either kind."
+)
+TOO_SMALL = (
+    "Too small to set a scale by: the validation part of fold {folds}, with fewer than {patients} patients or "
+    "{segments} segments of a kind. Probabilities of these folds are rough."
+)
+
+
+def calibrated(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The table with probabilities in place of scores; a model that came without keeps its scores.
+
+    Its thresholds belong to the scores and are left out.
+    """
+    scores = predictions["score"]
+    if PROBABILITY in predictions:
+        scores = predictions[PROBABILITY].fillna(scores)
+    return predictions.assign(score=scores).drop(columns=["threshold", PROBABILITY], errors="ignore")
 
 
 QUANTITIES = ("intercept", "slope", "brier", "scaled_brier")
@@ -201,6 +300,7 @@ def _observed(members: pd.DataFrame, level: float) -> dict[str, object]:
     return {**found, **sizes, "mean_score": members["score"].mean(), "observed": ratio(x, m)}
 
 
+_UPDATED = [column for column in COLUMNS if column != "threshold"]  # which belongs to the scores before the update
 # What each method fits to the labels.
 UPDATES = {"intercept": ("intercept",), "intercept and slope": ("intercept", "slope")}
 
@@ -211,8 +311,8 @@ class Recalibrated:
 
     Parameters
     ----------
-    predictions : the predictions table, each score updated by the fit to all patients but its own; runs that cannot be
-        updated are left out
+    predictions : the predictions table without thresholds, each score updated by the fit to all patients but its own;
+        runs that cannot be updated are left out
     update : fitted to all patients: ``RUN``, ``method``, ``quantity``, ``value``, ``low``, ``high``, ``note`` (why
         there is none, or what was changed; empty otherwise)
     """
@@ -250,7 +350,7 @@ def recalibrate(predictions: pd.DataFrame, method: str, level: float = 0.95) -> 
             {**run, "method": method, "quantity": name, **numbers}
             for name, numbers in zip(UPDATES[method], found, strict=True)
         ]
-    empty = pd.DataFrame(columns=COLUMNS)
+    empty = pd.DataFrame(columns=_UPDATED)
     return Recalibrated(pd.concat(updated, ignore_index=True) if updated else empty, pd.DataFrame(rows))
 
 
@@ -263,7 +363,7 @@ def _left_out(table: pd.DataFrame, method: str) -> pd.DataFrame:
         fitted = model.fit(_start(x[~own], y[~own], method)).params
         slope = 1.0 if len(fitted) == 1 else fitted[1]
         scores[own] = expit(fitted[0] + slope * x[own])
-    return table[COLUMNS].assign(score=scores)
+    return table[_UPDATED].assign(score=scores)
 
 
 def _update(table: pd.DataFrame, method: str, level: float) -> list[dict[str, object]]:

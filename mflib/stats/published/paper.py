@@ -11,6 +11,7 @@ import pandas as pd
 from mflib.base.errors import InputError
 from mflib.base.files import ROOT
 from mflib.base.words import LABELS, LEVELS, SIDES
+from mflib.stats.performance.differences import METHODS
 from mflib.stats.performance.predictions import estimate, models, p_value
 from mflib.stats.published import audit, claims, confusion
 from mflib.stats.published.audit import Audit
@@ -175,7 +176,6 @@ def printed_p_values() -> dict[str, float]:
     return {f"P {text} ({place})": float(text.lstrip("<")) for place, text in texts.items()}
 
 
-POOLED = "AUC, pooled [95 % interval]"
 SHORT_NAMES = [short for _, _, short in MODELS]
 
 
@@ -321,38 +321,38 @@ def beside_comparison(ours: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"metric": paper.index.str.replace("_pct", " (%)"), **columns})
 
 
-def key_results(summary: pd.DataFrame, compared: pd.DataFrame, correlation: str) -> pd.DataFrame:
+def key_results(means: pd.DataFrame, summary: pd.DataFrame, compared: pd.DataFrame, correlation: str) -> pd.DataFrame:
     """The study in one screen: each result, ours, the paper's.
 
     Parameters
     ----------
+    means : of ``performance.fold_mean_auc``, one split and repeat
     summary : of ``performance.summary``, one split and repeat
-    compared : of ``performance.comparison``, forest and network
+    compared : of ``performance.comparison``, network minus forest
     correlation : the BMI-VAS correlation in words
     """
-    rows = []
-    for model, short in (("random_forest", "RF"), ("dcnn", "DCNN")):
-        label, auc, accuracy = LABELS[model], _metric(summary, model, "auc"), _metric(summary, model, "accuracy")
-        mean_auc, percent = (claim("results 3", f"{short} mean {what}") for what in ("AUC", "accuracy (%)"))
+    areas = means.set_index("model")
+    rows, reported = [], {"random_forest": "RF", "dcnn": "DCNN"}
+    for model in models(means):
+        theirs = "not reported"
+        if model in reported:
+            theirs = claim("results 3", f"{reported[model]} mean AUC")
+        rows.append((f"{LABELS.get(model, model)}: AUC, mean of folds", _interval(areas.loc[model], "mean"), theirs))
+    by_method = compared.set_index("method")
+    said = f"P {claim('results 3', 'P, DCNN vs RF')} (results), {claim('abstract', 'P, DCNN vs RF')} (abstract)"
+    for method, theirs in zip(METHODS, ("not reported", "not reported", said), strict=True):
+        test = by_method.loc[method]
+        ours = f"{estimate(test, 'difference', '+.2f')}, {p_value(test['p'])}"
+        rows.append((f"Network minus forest: AUC, {method}", ours, theirs))
+    for model, short in reported.items():
+        label, accuracy = LABELS[model], _metric(summary, model, "accuracy")
+        pooled, percent = claim("abstract", f"{short} AUC"), claim("results 3", f"{short} mean accuracy (%)")
         rows += [
-            (f"{label}: AUC, mean ± SD over folds", f"{auc['mean']:.2f} ± {auc['sd']:.2f}", mean_auc),
-            (f"{label}: {POOLED}", _interval(auc), f"{claim('abstract', f'{short} AUC')} (abstract)"),
+            (f"{label}: AUC, pooled", _interval(_metric(summary, model, "auc"), "pooled"), f"{pooled} (abstract)"),
             (f"{label}: accuracy, mean over folds", f"{100 * accuracy['mean']:.1f} %", f"{percent} %"),
         ]
-    for model in models(summary):
-        if model not in ("random_forest", "dcnn"):
-            auc = _metric(summary, model, "auc")
-            rows.append((f"{LABELS.get(model, model)}: {POOLED}", _interval(auc), "not reported"))
-    by_method = compared.set_index("method")
-    clustered, naive = by_method.loc["clustered"], by_method.loc["naive DeLong"]
-    difference = f"{estimate(clustered, 'difference', '+.2f')}, {p_value(clustered['p'])}"
-    said = f"P {claim('results 3', 'P, DCNN vs RF')} (results), {claim('abstract', 'P, DCNN vs RF')} (abstract)"
     r = f"r = {claim('results 1', 'BMI-VAS Pearson r')}, P < 0.01"
-    rows += [
-        ("Network minus forest: AUC, patients as clusters", difference, "not reported"),
-        ("Network minus forest: naive DeLong", p_value(naive["p"]), said),
-        ("BMI and VAS: Pearson correlation", correlation, r),
-    ]
+    rows.append(("BMI and VAS: Pearson correlation", correlation, r))
     return pd.DataFrame(rows, columns=["result", "ours", "paper"])
 
 
@@ -360,6 +360,6 @@ def _metric(summary: pd.DataFrame, model: str, metric: str) -> pd.Series:
     return summary[(summary["model"] == model) & (summary["metric"] == metric)].iloc[0]
 
 
-def _interval(row: pd.Series) -> str:
+def _interval(row: pd.Series, value: str) -> str:
     missing = f" (no interval: {row['note']})" if pd.isna(row["low"]) else ""
-    return estimate(row, "pooled") + missing
+    return estimate(row, value) + missing

@@ -195,6 +195,60 @@ def auc_interval(
     return float(expit(logit(auc) - reach)), float(expit(logit(auc) + reach))
 
 
+@dataclass(frozen=True, eq=False)
+class FoldMeans:
+    """Means over folds of the areas within folds, and what each group adds to them.
+
+    Parameters
+    ----------
+    auc : (k,)
+    influence, sizes : (k, I) sums over each group of what its cases add, and of how much that is whatever its sign
+    """
+
+    auc: Floats
+    influence: Floats
+    sizes: Floats
+
+    def covariance(self) -> Floats:
+        """Covariance (k, k) of the means; where the terms cancel, what rounding leaves of them is no variance."""
+        influence = np.where(np.abs(self.influence) > ROUNDING * self.sizes, self.influence, 0)
+        return influence @ influence.T
+
+    def contrasts(self, first: list[int], second: list[int]) -> FoldMeans:
+        """Means minus other means, pair by pair: exactly zero where the scores rank alike in every fold."""
+        apart = self.influence[first] - self.influence[second]
+        return FoldMeans(self.auc[first] - self.auc[second], apart, self.sizes[first] + self.sizes[second])
+
+
+def fold_means(y_true: ArrayLike, scores: ArrayLike, folds: ArrayLike, groups: ArrayLike | None) -> FoldMeans:
+    """What each group adds to the mean over folds of each column's areas, with arguments as ``fold_mean``."""
+    positive, columns = check(y_true, scores)
+    cluster, n_clusters = clusters(groups, len(positive))
+    named = pd.DataFrame(folds)
+    auc, terms = np.zeros(columns.shape[1]), np.empty(columns.shape[::-1])
+    for c, column in enumerate(columns.T):
+        own = named.iloc[:, c if named.shape[1] > 1 else 0]
+        fold, n_folds = clusters(own, len(positive))
+        for number in range(n_folds):
+            cases = np.flatnonzero(fold == number)
+            try:
+                area, added = _within_fold(positive[cases], column[cases], cluster[cases], groups is None)
+            except InputError as error:
+                raise InputError(f"fold {own.iloc[cases[0]]}: {error}") from error
+            auc[c] += area / n_folds
+            terms[c, cases] = added / n_folds
+    return FoldMeans(auc, *(cluster_sums(values, cluster, n_clusters) for values in (terms, np.abs(terms))))
+
+
+def _within_fold(label: Bools, scores: Floats, cluster: NDArray[np.intp], singletons: bool) -> tuple[float, Floats]:
+    """The area of one fold, and what each of its cases adds to it."""
+    with_positives, with_negatives = clusters_of_each_class(label, cluster, singletons)
+    area, excess = placements(label, scores[:, None])
+    of_positive = np.sqrt(small_sample(with_positives)) / np.count_nonzero(label)
+    of_negative = np.sqrt(small_sample(with_negatives)) / np.count_nonzero(~label)
+    return float(area[0]), excess[0] * np.where(label, of_positive, of_negative)
+
+
 def fold_mean(
     y_true: ArrayLike, scores: ArrayLike, folds: ArrayLike, groups: ArrayLike | None = None
 ) -> tuple[Floats, Floats]:
@@ -217,7 +271,7 @@ def fold_mean(
     ----------
     y_true : (n,) 0 or 1
     scores : (n,) or (n, k), compared within folds only; ties count one half
-    folds : (n,) the fold in which each case was tested
+    folds : (n,) the fold in which each case was tested, or (n, k) where models were tested in different folds
     groups : (n,) the cluster of each case, or None where the cases are independent
 
     Returns
@@ -230,32 +284,21 @@ def fold_mean(
     InputError
         A fold in which fewer than two groups (cases where ``groups`` is None) have positives or negatives.
     """
-    positive, columns = check(y_true, scores)
-    fold, n_folds = clusters(folds, len(positive))
-    cluster, n_clusters = clusters(groups, len(positive))
-    auc, terms = np.zeros(columns.shape[1]), np.empty(columns.shape[::-1])
-    for number in range(n_folds):
-        cases = np.flatnonzero(fold == number)
-        label = positive[cases]
-        try:
-            with_positives, with_negatives = clusters_of_each_class(label, cluster[cases], groups is None)
-        except InputError as error:
-            raise InputError(f"fold {pd.Series(folds).iloc[cases[0]]}: {error}") from error
-        area, excess = placements(label, columns[cases])
-        of_positive = np.sqrt(small_sample(with_positives)) / np.count_nonzero(label)
-        of_negative = np.sqrt(small_sample(with_negatives)) / np.count_nonzero(~label)
-        auc += area / n_folds
-        terms[:, cases] = excess * np.where(label, of_positive, of_negative) / n_folds
-    sums, sizes = (cluster_sums(values, cluster, n_clusters) for values in (terms, np.abs(terms)))
-    influence = np.where(np.abs(sums) > ROUNDING * sizes, sums, 0)
-    return auc, influence @ influence.T
+    found = fold_means(y_true, scores, folds, groups)
+    return found.auc, found.covariance()
 
 
 # Directions whose variance is a smaller share of the largest are those of models that rank alike.
 SINGULAR = 1e-10
 
 
-def compare(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None, level: float = 0.95) -> pd.DataFrame:
+def compare(
+    y_true: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    folds: ArrayLike | None = None,
+) -> pd.DataFrame:
     """Difference of the areas of every pair of models on the same cases.
 
     Parameters
@@ -264,6 +307,7 @@ def compare(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = Non
     scores : (n, k), k >= 2
     groups : (n,) clusters (Obuchowski 1997), or None (DeLong 1988)
     level : confidence of the interval
+    folds : given, the means over folds are compared, as ``fold_mean`` has them: scores are ranked within folds only
 
     Returns
     -------
@@ -272,7 +316,7 @@ def compare(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = Non
         ``difference``, ``se``, ``z``, ``p`` (two-sided), ``low``, ``high`` (Wald). Where the SE is 0, p is 1 for equal
         areas, and z and p are NaN for different ones: there is nothing to test with.
     """
-    found = _several(y_true, scores, groups)
+    found = _several(y_true, scores, groups, folds)
     rows = []
     for first, second in combinations(range(len(found.auc)), 2):
         contrast = found.contrasts([first], [second])
@@ -282,7 +326,9 @@ def compare(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = Non
     return pd.DataFrame(rows)
 
 
-def joint(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None) -> dict[str, float]:
+def joint(
+    y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None, folds: ArrayLike | None = None
+) -> dict[str, float]:
     """Test that the areas of all models on the same cases are equal (DeLong 1988, equation 5).
 
     With the differences d of the first area to each other one and their covariance C, the statistic is d' C^-1 d, and
@@ -294,6 +340,7 @@ def joint(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None)
     y_true : (n,) 0 or 1
     scores : (n, k), k >= 2
     groups : (n,) clusters (Obuchowski 1997), or None (DeLong 1988)
+    folds : given, the means over folds are compared, as ``fold_mean`` has them
 
     Returns
     -------
@@ -306,7 +353,7 @@ def joint(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None)
     InputError
         Areas that differ where their difference has no variance: there is nothing to test with.
     """
-    found = _several(y_true, scores, groups)
+    found = _several(y_true, scores, groups, folds)
     others = list(range(1, len(found.auc)))
     contrast = found.contrasts([0] * len(others), others)
     covariance = contrast.covariance()
@@ -324,8 +371,12 @@ def joint(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None)
     return {"statistic": statistic, "df": int(df), "p": float(chi2.sf(statistic, df)) if df else 1.0}
 
 
-def _several(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -> Components:
-    found = components(y_true, scores, groups)
+def _several(
+    y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None, folds: ArrayLike | None
+) -> Components | FoldMeans:
+    found: Components | FoldMeans = components(y_true, scores, groups)
+    if folds is not None:
+        found = fold_means(y_true, scores, folds, groups)
     if len(found.auc) < 2:
         raise InputError("found one column of scores, expected at least two to compare")
     return found
