@@ -308,7 +308,7 @@ def _told_differences(rows: pd.DataFrame, title: str) -> Table:
 def _figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
     for (split, repeat), rows, tables in _runs(comparison):
         end = f"{split}_{repeat}"
-        yield f"roc_{end}", figures.roc_curves(performance.calibrated(rows), performance.models(rows))
+        yield f"roc_{end}", figures.roc_curves(rows, performance.models(rows))
         yield f"subgroups_{end}", figures.subgroup_forest(tables["subgroups"])
         if tables["calibration_curve"]["observed"].notna().any():
             yield f"calibration_{end}", figures.calibration_curves(tables["calibration_curve"])

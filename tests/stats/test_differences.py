@@ -105,6 +105,7 @@ def test_what_is_said_follows_the_intervals_and_why_pooling_differs():
     )
     assert chance.set_index("model")["trained"].to_dict() == {"random_forest": 1, "dcnn": 3}
     assert "Trained 3 times, the 3D network reached" in performance.chance_in_words(chance, compared)
+    assert "The random forest was trained once" in performance.chance_in_words(chance, compared)
     assert "was not measured in this run" in performance.chance_in_words(chance[chance["trained"] == 1], compared)
     shown = performance.against(pd.concat(tables), "dcnn").set_index("model")
     assert shown.loc["Random forest", "P, mean of folds, unadjusted"] == p_value(row["p"])

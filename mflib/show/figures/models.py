@@ -111,8 +111,9 @@ def network_comparisons(table: pd.DataFrame) -> Figure:
     """
     fewer = table["share"] < 1
     others, curve = table[~fewer].reset_index(), table[fewer | (table.index == 0)].sort_values("patients")
-    figure, axes = style.panels(1, 2, 1.1 + max(1.7, 0.42 * len(others)), width_ratios=[2, 1])
-    left, right = axes[0]
+    height, count = 1.1 + max(1.7, 0.42 * len(others)), 1 + bool(fewer.any())
+    figure, axes = style.panels(1, count, height, width_ratios=[2, 1][:count])
+    left = axes[0, 0]
     looks = (
         (others[:1], {"color": style.VERMILION, "fmt": "s", "label": "mean of folds, 95 % interval"}),
         (others[1:], {"color": style.BLUE, "fmt": "o", "mfc": "white"}),
@@ -123,12 +124,13 @@ def network_comparisons(table: pd.DataFrame) -> Figure:
     left.axvline(others["mean"].iloc[0], color=style.VERMILION, lw=0.8, ls=":")
     left.set_yticks(range(len(others)), ["\n".join(wrap(name, 20)) for name in others["variant"]])
     left.set(xlabel="AUC", ylabel="network", ylim=(len(others) - 0.5, -0.5))
-    look = {"color": style.VERMILION, "fmt": "s-", **_CAPS}
-    style.intervals(right, curve["patients"], curve["mean"], curve, **look)
-    right.plot(curve["patients"], curve["pooled"], "D", color="black", ms=4)
-    right.set(xlabel="training patients", ylabel="AUC", xlim=(0, 1.1 * curve["patients"].max()))
     left.axvline(0.5, color=style.GREY, lw=0.8)
-    right.axhline(0.5, color=style.GREY, lw=0.8)
+    for right in axes[0, 1:]:
+        look = {"color": style.VERMILION, "fmt": "s-", **_CAPS}
+        style.intervals(right, curve["patients"], curve["mean"], curve, **look)
+        right.plot(curve["patients"], curve["pooled"], "D", color="black", ms=4)
+        right.set(xlabel="training patients", ylabel="AUC", xlim=(0, 1.1 * curve["patients"].max()))
+        right.axhline(0.5, color=style.GREY, lw=0.8)
     figure.legend(loc="outside upper center", ncols=2)
     return figure
 
@@ -139,7 +141,8 @@ def roc_curves(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
 
     Parameters
     ----------
-    predictions : the predictions table, narrowed to one split and repeat, its scores on one scale for all folds
+    predictions : the predictions table, narrowed to one split and repeat. The pooled curve is of its probabilities,
+        which share a scale; folds' curves and their mean are of the scores, since a scale can be flat
     models : which to show, in this order
 
     Raises
@@ -201,7 +204,9 @@ def score_by_grade(predictions: pd.DataFrame, segments: pd.DataFrame) -> Figure:
         style.box_and_points(panel, groups, GRADE_NAMES)
         for threshold in of_model.get("threshold", pd.Series()).unique():
             panel.axhline(threshold, color=style.VERMILION, lw=0.7, ls="--")
-        panel.set_ylabel(f"score, {style.model_look(model, position)['label']}")
+        panel.set_ylabel(
+            f"{'score' if 'threshold' in table else 'probability'}, {style.model_look(model, position)['label']}"
+        )
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
     return figure
 
@@ -228,7 +233,8 @@ def _model_curve(axes: Axes, predictions: pd.DataFrame, auc: pd.Series, position
         if fold["y_true"].nunique() == 2:
             x, y, _ = roc.curve(fold["y_true"], fold["score"])
             axes.plot(x, y, color=look["color"], linestyle=look["linestyle"], lw=0.7, alpha=0.35)
-    x, y, _ = roc.curve(predictions["y_true"], predictions["score"])
+    on_scale = performance.calibrated(predictions)
+    x, y, _ = roc.curve(on_scale["y_true"], on_scale["score"])
     label = f"{look['label']} {performance.estimate(auc, 'mean')}"
     axes.plot(x, y, color=look["color"], linestyle=look["linestyle"], lw=2.2, label=label)
 

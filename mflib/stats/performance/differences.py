@@ -138,6 +138,7 @@ def verdict(compared: pd.DataFrame) -> str:
 
 
 CHANCE = "Trained {trained} times, the {model} reached {lowest:.2f} to {highest:.2f} (SD {sd:.3f}). "
+ONCE = "The {model} was trained once: what chance in its training does was not measured in this run (profile `full`). "
 CHANCE_AGAINST = "The difference of {by:.2f} is {size} the {model}'s SD of {sd:.3f} from training to training."
 NO_CHANCE = (
     "How far chance in training moves an AUC was not measured in this run; the profile `full` trains again to see."
@@ -150,6 +151,7 @@ def chance_in_words(chance: pd.DataFrame, compared: pd.DataFrame) -> str:
     if again.empty:
         return NO_CHANCE
     said = [CHANCE.format(**{**row, "model": _inside(row["model"])}) for row in again.to_dict("records")]
+    said += [ONCE.format(model=_inside(model)) for model in chance.loc[chance["trained"] == 1, "model"]]
     widest, by = again.loc[again["sd"].idxmax()], compared.set_index("method").loc[FOLDS, "difference"]
     if pd.notna(by):
         size = "within twice" if abs(by) < 2 * widest["sd"] else "more than twice"
