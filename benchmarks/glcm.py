@@ -61,7 +61,7 @@ OFFSETS = [tuple(step * c for c in direction) for step in glcm.STEPS for directi
 
 def region() -> Voxels:
     """The gain-normalised region of interest of a simulated volume of the paper's size."""
-    volume, annotation = phantom.simulate(phantom.Parameters(severity=0.4), 1, "paper")
+    volume, annotation = phantom.simulate(phantom.Parameters(fat=0.4), 1, "paper")
     return preprocess.region(volume, annotation, preprocess.GainSettings()).voxels
 
 

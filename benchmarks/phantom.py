@@ -18,7 +18,7 @@ def cpu_seconds(profile: str, repeats: int) -> list[float]:
     times = []
     for seed in range(repeats + 1):
         start = time.process_time()
-        phantom.simulate(phantom.Parameters(severity=0.4), seed, profile)
+        phantom.simulate(phantom.Parameters(fat=0.4), seed, profile)
         times.append(time.process_time() - start)
     return times[1:]
 

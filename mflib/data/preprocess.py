@@ -12,11 +12,19 @@ from pydantic.dataclasses import dataclass as settings
 
 from mflib.base.errors import InputError
 from mflib.base.settings import STRICT
-from mflib.data.volume import Annotation, Volume
+from mflib.data.volume import Annotation, Index, Volume
 
 SATURATED_BONE = 250
 BLACK_SHADOW = 5
 WEAK_CONTRAST = 40
+Millimetres = tuple[float, float, float]
+# The paper's 180 x 180 x 70 voxels at 0.2 mm, a picture of about 5 cm; it does not say what they are in mm.
+ROI_MM: Millimetres = (36.0, 36.0, 14.0)
+ROI_MARGIN_MM = 1.0  # from an edge that is seen: it is blurred by about that much
+# From the midline to the cleft that parts the multifidus from the longissimus, mean at the fascia
+# (doi:10.1097/BRS.0b013e3181f520e8); it runs outwards in the depth. Within speckle no edge shows it surely.
+CLEFT_MM = {"L23": 10.4, "L34": 16.2, "L45": 28.4, "L5S1": 37.8}
+ROI_LEAST_ACROSS = 24  # voxels: texture looks at pairs of voxels up to 15 steps apart
 
 
 @settings(frozen=True, config=STRICT)
@@ -73,12 +81,40 @@ class Region:
     dynamic_range_db : effective dynamic range of ``voxels`` in dB. The normalisation stretches grey levels by a slope;
         log decompression of ``voxels`` with the recorded range divided by that slope gives the recorded intensity
         up to a constant factor.
+    spacing_mm : edges of a voxel
     """
 
     raw: NDArray[np.uint8]
     voxels: NDArray[np.uint8]
     references: References
     dynamic_range_db: float
+    spacing_mm: Millimetres
+
+
+def roi_columns(
+    shape: Index, spacing_mm: Millimetres, bone: Index, side: str, away: tuple[int, int, int], most_mm: Millimetres
+) -> tuple[slice, slice]:
+    """Columns, along i and k, of a region of interest that is fitted to the muscle beside a spinous process.
+
+    It ends at the muscle's lateral edge, but is at least ``ROI_LEAST_ACROSS`` voxels wide where the picture and
+    ``most_mm`` allow it; its middle lies in the bone's plane as far as the volume reaches.
+
+    Parameters
+    ----------
+    shape, spacing_mm : of the volume
+    bone : voxel on the spinous process
+    side : "L" or "R" of the bone, as seen in the volume
+    away : voxels from the bone to the muscle's medial edge, to its lateral edge, and to the end of the picture
+    most_mm : largest extent
+    """
+    near, far, end = away
+    widest, _, along = (max(2, round(mm / step)) for mm, step in zip(most_mm, spacing_mm, strict=True))
+    across = max(2, min(max(far - near, ROI_LEAST_ACROSS), widest, end - near))
+    i = bone[0] - near - across + 1 if side == "L" else bone[0] + near
+    along = min(along, shape[2])
+    i = min(max(i, 0), shape[0] - across)
+    k = min(max(bone[2] - along // 2, 0), shape[2] - along)
+    return slice(i, i + across), slice(k, k + along)
 
 
 def measure_references(volume: Volume, annotation: Annotation, patch_mm: float) -> References:
@@ -150,6 +186,7 @@ def region(volume: Volume, annotation: Annotation, settings: GainSettings) -> Re
         voxels=normalise_gain(raw, references, settings),
         references=references,
         dynamic_range_db=recorded_range(volume, settings) / slope(references, settings),
+        spacing_mm=volume.spacing_mm,
     )
 
 
@@ -173,15 +210,43 @@ def fixed_scale(voxels: NDArray[np.uint8], settings: GainSettings) -> NDArray[np
     return ((voxels - middle) / step).astype(np.float32)
 
 
-def network_input(scaled: NDArray[np.float32], size: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Linear resize, with anti-aliasing where an axis shrinks.
+def box_shape(region: Index, spacing_mm: Millimetres, extent_mm: Millimetres | None) -> Index:
+    """Voxels of the box of ``extent_mm`` that a region is laid into, of its own size; those of the region for None."""
+    if extent_mm is None:
+        return region
+    i, j, k = (max(1, round(mm / step)) for mm, step in zip(extent_mm, spacing_mm, strict=True))
+    return i, j, k
+
+
+def laid_into(values: NDArray[np.float32], shape: Index) -> NDArray[np.float32]:
+    """The values in the middle of a box of zeros; what exceeds the box is cut off. A second call undoes the first."""
+    box = np.zeros(shape, np.float32)
+    common = [min(n, m) for n, m in zip(values.shape, shape, strict=True)]
+    into, out_of = (
+        tuple(slice((n - c) // 2, (n - c) // 2 + c) for n, c in zip(whole, common, strict=True))
+        for whole in (shape, values.shape)
+    )
+    box[into] = values[out_of]
+    return box
+
+
+def network_input(
+    scaled: NDArray[np.float32], size: Index, spacing_mm: Millimetres, extent_mm: Millimetres | None
+) -> NDArray[np.float32]:
+    """A region in the middle of a box that has the same extent in mm for every region, resized to the network's input.
+
+    So a voxel of the input is as large in every segment. Stretched to the input, narrow regions of the upper levels
+    would look coarser than wide ones of the lower, and texture would tell the level. Around the region lies 0.
 
     Parameters
     ----------
     scaled : (ni, nj, nk) float32 region of interest, of `zscore` or `fixed_scale`
     size : extent of the result in voxels, same axes
+    spacing_mm : edges of a voxel of the region
+    extent_mm : of the box; None for the region's own, which stretches it as the paper does
     """
     # It brings much of SciPy, which those who only read finished inputs need not wait for.
     from skimage.transform import resize
 
-    return resize(scaled, size, order=1, mode="edge", anti_aliasing=True).astype(np.float32)
+    box = laid_into(scaled, box_shape(scaled.shape, spacing_mm, extent_mm))
+    return resize(box, size, order=1, mode="edge", anti_aliasing=True).astype(np.float32)

@@ -151,7 +151,7 @@ class Ensemble:
         """Mean of the networks' Grad-CAMs towards a call, on the voxels of the region."""
         with compute.reproducible(), compute.rounding(self.network):
             maps = [saliency.grad_cam(model, voxels, towards) for _, model in self.networks]
-        return saliency.to_shape(np.mean(maps, axis=0), self.network.size, region.voxels.shape)
+        return saliency.on_region(np.mean(maps, axis=0), self.network, region.voxels.shape, region.spacing_mm)
 
     def _together(self, model: str, scores: Sequence[float], folds: Sequence[StoredFold]) -> ModelResult:
         """Mean score against mean threshold, on the scale that all folds share."""

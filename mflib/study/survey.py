@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mflib.base.words import KEY
-from mflib.data import phantom
+from mflib.data import phantom, preprocess
 from mflib.data import volume as volumes
 from mflib.models.dcnn import compute, saliency
 from mflib.models.dcnn.fold import load_network
@@ -95,32 +95,26 @@ class Survey:
 
     def by_depth(self) -> tuple[NDArray[np.float64], float, dict[str, NDArray[np.float64]]]:
         """Share of the saliency by depth: of all segments, the region's mean extent in mm, and of each kind of call."""
-        size = self.study.profile.network.size
-        spread = [saliency.to_shape(m, size, size) if m.any() else None for m in self.maps]
-        found = {position: m for position, m in enumerate(spread) if m is not None}
+        bins = self.study.profile.network.size[1]
+        found = {n: _relative(self._on_region(n), bins) for n, coarse in enumerate(self.maps) if coarse.any()}
         kinds = {"called healthy": 0, "called infiltrated": 1}
         groups = {
             name: [m for position, m in found.items() if self.calls["called"].iloc[position] == called]
             for name, called in kinds.items()
         }
-        cohort = self.study.cohort
-        extents_mm = [
-            cohort.annotation(segment).roi_size[1] * volumes.read_header(cohort.root / segment["path"]).spacing_mm[1]
-            for segment in self._segments
-        ]
+        extents_mm = [shape[1] * spacing[1] for shape, spacing in map(self._region, range(len(self.maps)))]
         profiles = {name: saliency.by_depth(maps) for name, maps in groups.items() if maps}
         return saliency.by_depth(found.values()), float(np.mean(extents_mm)), profiles
 
     def tissues(self) -> pd.DataFrame:
         """Tissue, share of the saliency and of the region (mean, percent); no rows where tissues are not known."""
         rows = []
-        for segment, coarse in zip(self._segments, self.maps, strict=True):
-            masks = phantom.tissues(self.study.cohort.root, segment)
-            if masks is None or not coarse.any():
+        for position, segment in enumerate(self._segments):
+            masks, map = phantom.tissues(self.study.cohort.root, segment), self._on_region(position)
+            if masks is None or not map.any():
                 continue
             roi = self.study.cohort.annotation(segment).roi
             inside = {name: np.ascontiguousarray(mask[roi]) for name, mask in masks.items()}
-            map = saliency.to_shape(coarse, self.study.profile.network.size, inside["muscle"].shape)
             rows += [(name, saliency.share(map, mask), mask.mean()) for name, mask in inside.items()]
         table = pd.DataFrame(rows, columns=["tissue", "saliency", "region"])
         return (100 * table.groupby("tissue", sort=False).mean()).reset_index()
@@ -156,6 +150,15 @@ class Survey:
     def _segments(self) -> list[dict[str, Any]]:
         return self.study.cohort.segments.to_dict("records")
 
+    def _region(self, position: int) -> tuple[saliency.Shape, preprocess.Millimetres]:
+        """Extent of a segment's region in voxels, and of a voxel in mm."""
+        segment, cohort = self._segments[position], self.study.cohort
+        i, j, k = volumes.read_header(cohort.root / segment["path"]).spacing_mm
+        return cohort.annotation(segment).roi_size, (i, j, k)
+
+    def _on_region(self, position: int) -> saliency.Map:
+        return saliency.on_region(self.maps[position], self.study.profile.network, *self._region(position))
+
     def _occlusion(self, volumes: list[NDArray[np.float32]]) -> float:
         """Mean rank correlation of Grad-CAM with the fall of the logit when a cube is hidden."""
         model, size = self.models[0], self.study.profile.network.size
@@ -174,9 +177,14 @@ class Survey:
             f"{' '.join(str(segment[key]) for key in KEY)}: {names[called]}, {right} "
             f"(score {row['score']:.2f}, threshold {row['threshold']:.2f}, grade {segment['grade']})"
         )
-        size = self.study.profile.network.size
-        map = saliency.to_shape(self.maps[position], size, region.voxels.shape)
-        return Case(label, region.voxels, map, self.study.cohort.volume(segment).spacing_mm)
+        return Case(label, region.voxels, self._on_region(position), region.spacing_mm)
+
+
+def _relative(map: saliency.Map, bins: int) -> saliency.Map:
+    """The map's positive sums over depth, at ``bins`` places from the top of the region to its end: (1, bins, 1)."""
+    profile = np.maximum(map, 0).sum(axis=(0, 2))
+    places = (np.arange(bins) + 0.5) * len(profile) / bins - 0.5
+    return np.interp(places, np.arange(len(profile)), profile).astype(np.float32)[None, :, None]
 
 
 def look(study: Study, result: NetworkResult) -> Survey:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
-from mflib.data.phantom.anatomy import Parameters
+from mflib.data.phantom.anatomy import PARTS, PROFILES, Parameters
 from mflib.data.phantom.folder import Plan, make_plan, tissues
-from mflib.data.phantom.simulation import PROFILES, VERSION, Tissue, simulate
+from mflib.data.phantom.simulation import VERSION, Tissue, simulate
 
 WANTED = {"profile": "quick", "patients": 2, "seed": 11}
 MADE = {"Name": "mflib phantom", "Version": VERSION, "Parameters": WANTED}
@@ -51,17 +51,21 @@ def as_right(masks: dict[str, NDArray[np.bool_]], lat: str) -> dict[str, NDArray
 def test_masks_part_the_volume_at_the_simulators_surfaces(root: Path, plan: Plan, lat: str) -> None:
     key, parameters, seed = drawn(plan, lat)
     masks = tissues(root, key)
-    assert list(masks) == ["fascia and above", "muscle", "lamina and below"]
+    assert tuple(masks) == PARTS
     assert all(mask.shape == PROFILES["quick"].shape for mask in masks.values())
     assert (sum(mask.astype(int) for mask in masks.values()) == 1).all()
 
     grid = PROFILES["quick"].grid(parameters)
     surfaces = Tissue(parameters, grid, np.random.Generator(np.random.SFC64(seed))).surfaces
-    above, muscle, below = (mask.sum(axis=1) * grid.voxel_mm for mask in as_right(masks, lat).values())
+    right = as_right(masks, lat)
+    above, below = (right[name].sum(axis=1) * grid.voxel_mm for name in (PARTS[0], PARTS[-1]))
     half = grid.voxel_mm / 2 + 1e-4
     assert np.abs(above - surfaces.fascia[1]).max() <= half
-    assert np.abs(above + muscle - surfaces.lamina).max() <= half
     assert np.abs(below - (parameters.depth_mm - surfaces.lamina)).max() <= half
+    midline, multifidus, erector = (np.flatnonzero(right[name].any(axis=(1, 2))) for name in PARTS[1:4])
+    assert abs((midline[-1] + 1) * grid.voxel_mm - surfaces.spinous_edge_mm) <= 2 * half
+    assert multifidus[0] == midline[-1] + 1
+    assert abs(erector[0] * grid.voxel_mm - surfaces.cleft.min()) < 1.5  # it waves
 
 
 @pytest.mark.parametrize("lat", ["L", "R"])
@@ -77,11 +81,12 @@ def test_borders_are_where_the_voxels_show_fascia_and_lamina(root: Path, plan: P
         """Mean over half a millimetre to either side of a border (ni, nk), moved down."""
         near = np.abs(depth - borders[:, None, :] - shift_mm) < 0.5
         near &= (beside[::-1] if lat == "L" else beside)[:, None, None]
+        near[..., : simulated.voxels.shape[2] // 2] = False  # between two laminae, caudally, there is no bone
         return float(simulated.voxels[near].mean())
 
     fascia = masks["fascia and above"].sum(axis=1) * step
     lamina = depth[-1] + step / 2 - masks["lamina and below"].sum(axis=1) * step
-    muscle = simulated.voxels[masks["muscle"]].mean()
+    muscle = simulated.voxels[masks["multifidus"]].mean()
     for border in (fascia, lamina):
         assert grey(border, 0) > max(muscle + 40, grey(border, 1.5) + 30)
     assert grey(lamina, 0) > grey(lamina, -1.5) + 30

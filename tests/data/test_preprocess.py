@@ -17,12 +17,13 @@ SETTINGS = GainSettings()
 
 # Of the phantom's gain knob.
 PERCENT_PER_DB = 1 / 0.6
+CUBE = (0.4, 0.4, 0.4)
 
 
 @pytest.fixture(scope="module")
 def scans() -> dict[int, tuple[Volume, Annotation]]:
     """One simulated segment at three gains (dB); everything else is the same."""
-    gains = {gain: phantom.Parameters(severity=0.4, gain_percent=50 + gain * PERCENT_PER_DB) for gain in (-3, 0, 3)}
+    gains = {gain: phantom.Parameters(fat=0.4, gain_percent=50 + gain * PERCENT_PER_DB) for gain in (-3, 0, 3)}
     return {gain: phantom.simulate(parameters, 5) for gain, parameters in gains.items()}
 
 
@@ -83,7 +84,28 @@ def test_network_input_is_the_resized_zscore() -> None:
     assert scored.mean() == pytest.approx(0, abs=1e-6)
     assert scored.std() == pytest.approx(1, abs=1e-6)
     # Growing needs no anti-aliasing: linear interpolation on voxel centres, as scipy's grid mode.
-    grown = preprocess.network_input(scored, (48, 40, 24))
+    grown = preprocess.network_input(scored, (48, 40, 24), CUBE, None)
     expected = zoom(scored, 2, order=1, mode="nearest", grid_mode=True)
     np.testing.assert_allclose(grown, expected, atol=1e-5)
-    assert preprocess.network_input(scored, (12, 10, 6)).shape == (12, 10, 6)
+    assert preprocess.network_input(scored, (12, 10, 6), CUBE, None).shape == (12, 10, 6)
+
+
+def test_network_input_has_one_physical_size() -> None:
+    # Stripes 4 mm apart are as many voxels apart in the input whatever the region's extent and voxel size.
+    for shape, step in (((60, 20, 20), 0.5), ((40, 60, 20), 0.5), ((80, 40, 30), 0.25)):
+        stripes = np.sin(2 * np.pi * np.arange(shape[0]) * step / 4).astype(np.float32)
+        region = np.broadcast_to(stripes[:, None, None], shape)
+        found = preprocess.network_input(region, (60, 60, 20), (step,) * 3, (30.0, 30.0, 10.0))
+        inside = np.flatnonzero(found[:, 30, 10])
+        assert len(inside) == pytest.approx(min(shape[0] * step, 30) * 2, abs=2)
+        assert abs(inside[0] + inside[-1] - 59) <= 2  # in the middle
+        crests = [n for n in inside[1:-1] if found[n, 30, 10] > max(found[n - 1, 30, 10], found[n + 1, 30, 10])]
+        assert np.diff(crests) == pytest.approx(8, abs=1)
+
+
+def test_what_is_laid_into_a_box_comes_out_again() -> None:
+    values = np.random.default_rng(0).normal(size=(5, 9, 4)).astype(np.float32)
+    box = preprocess.laid_into(values, (8, 12, 4))
+    assert (box != 0).sum() == values.size
+    np.testing.assert_array_equal(preprocess.laid_into(box, values.shape), values)
+    np.testing.assert_array_equal(preprocess.laid_into(values, (3, 3, 4)), values[1:4, 3:6])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mflib.data.preprocess import network_input, zscore
 from mflib.models.dcnn import compute, network, saliency
+from mflib.models.dcnn.settings import NetworkSettings
 
 SIZE = (32, 40, 16)
 RNG = np.random.default_rng(7)
@@ -161,14 +162,20 @@ def test_a_spot_is_found_where_it_is(axis: int, dilated: bool, stride: int, voxe
     assert np.abs(off).max() < 0.15 * stride * voxels / extent
 
 
-def test_a_spot_in_the_region_of_interest_comes_back_through_resize_and_network() -> None:
-    model, shape, size = blurring(dilated=True), (90, 70, 52), (64, 64, 56)
+@pytest.mark.parametrize("extent_mm", [None, (50.0, 30.0, 30.0), (40.0, 40.0, 26.0)])
+def test_a_spot_in_the_region_of_interest_comes_back_through_resize_and_network(
+    extent_mm: tuple[float, float, float] | None,
+) -> None:
+    model, shape, step = blurring(dilated=True), (90, 70, 52), (0.5, 0.5, 0.5)
+    settings = NetworkSettings(size=(64, 64, 56), extent_mm=extent_mm)
     off = []
     for shift in product((0, 4, 8), repeat=3):
         place = np.array((42, 30, 22)) + shift
         voxels = np.full(shape, 20, np.uint8)
         voxels[tuple(slice(p - 1, p + 2) for p in place)] = 255
-        found = saliency.to_shape(saliency.grad_cam(model, network_input(zscore(voxels), size)), size, shape)
+        seen = network_input(zscore(voxels), settings.size, step, settings.extent_mm)
+        found = saliency.on_region(saliency.grad_cam(model, seen), settings, shape, step)
+        assert found.shape == shape
         off.append(centre(found) - place)
     assert np.abs(np.mean(off, axis=0)).max() < 0.5
     assert np.abs(off).max() < 1.5

@@ -233,7 +233,7 @@ def test_changed_volume_is_prepared_again_and_alone(tmp_path: Path) -> None:
     second = prepare(Source(cohort, preprocess.GainSettings(), tmp_path), settings)
     assert [i for i, pair in enumerate(zip(first.paths, second.paths, strict=True)) if pair[0] != pair[1]] == [5]
     region = preprocess.region(Volume(changed, (0.5, 0.5, 0.5)), cohort.annotation({}), preprocess.GainSettings())
-    expected = preprocess.network_input(preprocess.zscore(region.voxels), SIZE)
+    expected = preprocess.network_input(preprocess.zscore(region.voxels), SIZE, (0.5, 0.5, 0.5), settings.extent_mm)
     np.testing.assert_array_equal(second[5], expected)
     assert len(list((tmp_path / "inputs").iterdir())) == 25
 

@@ -97,7 +97,7 @@ def test_every_notebook_left_what_it_promises(finished: Path) -> None:
     page = (finished / "report.html").read_text()
     assert "The network started from random weights." in page
     assert "no weights were ever released for this depth and width" in page
-    assert "muscle" in page.split('id="figure-saliency_depth"')[1].split("</figure>")[0]
+    assert "multifidus" in page.split('id="figure-saliency_depth"')[1].split("</figure>")[0]
     for name in ("table1", "table2", "table3", "table4", "delong", "both_ways", "key_results", "pooled_metrics"):
         assert (finished / "tables" / f"{name}.csv").stat().st_size > 50
     provenance = json.loads((finished / "provenance.json").read_text())
@@ -230,9 +230,9 @@ def test_the_survey_looks_at_every_segment_with_the_network_that_had_not_seen_it
     shares = survey.tissues()
     assert shares["region"].sum() == pytest.approx(100, abs=1) and shares["saliency"].sum() == pytest.approx(100, abs=1)
     profile, depth_mm, _ = survey.by_depth()
-    assert profile.sum() == pytest.approx(1) and len(profile) == size[1] and 20 < depth_mm < 60
+    assert profile.sum() == pytest.approx(1) and len(profile) == size[1] and 15 < depth_mm < 36
     for case in survey.gallery():
-        assert case.map.shape == case.voxels.shape == (90, 90, 35)
+        assert case.map.shape == case.voxels.shape and min(case.map.shape) >= 24
         assert ("right" in case.label) != ("WRONG" in case.label)
     checks = survey.checks()
     assert checks.weights["randomised"].unique().tolist() == ["fc", "layer4", "layer3", "layer2", "layer1", "conv1"]

@@ -20,7 +20,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The study of eight patients, whose forests and networks are kept."""
     folder = tmp_path_factory.mktemp("predict")
     write_cohort(folder / "cohort", 8, ".nii.gz", 8)
-    changes = SMALL | {"network": SMALL["network"] | {"workers": 1}}
+    # Its regions are 7 mm wide: in a box for people they would be a speck in the input.
+    changes = SMALL | {"network": SMALL["network"] | {"workers": 1, "extent_mm": [8.0, 8.0, 8.0]}}
     made = Study.open("quick", str(folder / "cohort"), str(folder / "run"), changes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOKY_MAX_CPU_COUNT", "1")  # everything in this process

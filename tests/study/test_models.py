@@ -101,7 +101,7 @@ def test_an_assessment_is_the_mean_of_the_folds(study: Study, models: Models, n:
 
     towards = found.results["dcnn"].called
     mean = np.mean([saliency.grad_cam(model, seen, towards) for model in trained], axis=0)
-    expected = saliency.to_shape(mean, study.profile.network.size, found.region.voxels.shape)
+    expected = saliency.on_region(mean, study.profile.network, found.region.voxels.shape, found.region.spacing_mm)
     np.testing.assert_allclose(found.saliency, expected, atol=1e-6)
     assert any("learnt from this very volume" in notice for notice in found.notices)
 

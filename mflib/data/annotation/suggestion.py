@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mflib.data.annotation.marks import Roi
+from mflib.data.preprocess import CLEFT_MM, ROI_MARGIN_MM, Millimetres, roi_columns
 from mflib.data.volume import Index, Volume
 
 Floats = NDArray[np.float32]
@@ -114,10 +115,6 @@ def _fine(place: Index, factors: Index) -> Index:
     return i, j, k
 
 
-Millimetres = tuple[float, float, float]
-# The paper's 180 x 180 x 70 voxels at 0.2 mm, a picture of about 5 cm; it does not say what they are in mm.
-ROI_MM: Millimetres = (36.0, 36.0, 14.0)
-MARGIN_MM = 1.0  # from an edge that was found: it is blurred by about that much
 REGION_BESIDE_MM = 5.0  # from the crest of a process to the muscle beside its shadow, where no edge is found
 NARROWEST_MM, WIDEST_MM = 2.0, 10.0  # between these a shadow's edge is looked for
 FASCIA_MM = 4.0  # no fascia lies deeper below the crest of a process, or is looked for higher above it
@@ -125,15 +122,16 @@ LAMINA_BELOW_MM = 10.0  # no lamina lies closer below the crest of its process
 LEAST_BELOW_MM = 1.0  # recorded below an echo to say that it is dark there
 LAMINA_SPREAD_MM = 5.0  # a sheet of bone with its facet joint stays within that
 LEAST_LAMINA = 0.5  # share of the columns in which it is seen: between two laminae there is none
-LAMINA_DARK = 0.75  # grey below a lamina over that of the muscle above it, at most
+LAMINA_DARK = 0.85  # grey below a lamina over that of the muscle above it, at most
 HIGHEST = 5  # percentile of the lamina's depths that counts as its upper edge
 
 
-def suggest_roi(volume: Volume, bone: Index, lat: str, size_mm: Millimetres) -> Roi:
-    """A region of interest of at most ``size_mm`` on the muscle beside a bone, cut to what the volume holds there.
+def suggest_roi(volume: Volume, bone: Index, level: str, lat: str, size_mm: Millimetres) -> Roi:
+    """A region of interest of at most ``size_mm`` on the multifidus beside a bone, cut to what the volume holds there.
 
     It begins beside the shadow, at the bone's depth or below the fascia where that is deeper, has its middle in the
-    bone's plane, and ends above the lamina. What cannot be seen in the volume limits nothing. The muscle of a left side
+    bone's plane, and ends above the lamina and at the level's usual cleft; it is never narrower than texture needs
+    (``preprocess.roi_columns``). What cannot be seen in the volume limits nothing. The muscle of a left side
     lies to the left of the midline; where less than a third of the volume is there, the picture is mirrored and the
     other side holds it.
 
@@ -141,24 +139,23 @@ def suggest_roi(volume: Volume, bone: Index, lat: str, size_mm: Millimetres) -> 
     ----------
     volume : in which edges are looked for
     bone : voxel on the spinous process
-    lat : L or R
+    level, lat : of the segment; the level by its name in ``words.LEVELS``, L or R
     size_mm : extent along i, j, k
 
     Returns
     -------
     (start, size) in voxels
     """
-    ni, nj, nk = volume.voxels.shape
-    size = [max(2, round(mm / step)) for mm, step in zip(size_mm, volume.spacing_mm, strict=True)]
+    nj, step = volume.voxels.shape[1], volume.spacing_mm
     side = _side(volume, bone[0], lat)
-    along = min(size[2], nk)
-    k = min(max(bone[2] - along // 2, 0), nk - along)
-    away = _shadow_edge(volume, bone, side)
-    across = max(2, min(size[0], _recorded(volume, bone, side) - away))
-    i = min(max(bone[0] - away - across if side == "L" else bone[0] + away, 0), ni - across)
-    above = _muscle(volume, (slice(i, i + across), slice(k, k + along)), bone[1])
+    cleft = round((CLEFT_MM[level] - ROI_MARGIN_MM) / step[0])
+    away = (_shadow_edge(volume, bone, side), cleft, _recorded(volume, bone, side))
+    columns = roi_columns(volume.voxels.shape, step, bone, side, away, size_mm)
+    above = _muscle(volume, columns, bone[1])
     top, bottom = min(above[0], nj - 2), max(above[1], above[0] + 2)
-    return (i, top, k), (across, min(size[1], bottom - top, nj - top), along)
+    deep = max(2, round(size_mm[1] / step[1]))
+    (i, across), (k, along) = ((part.start, part.stop - part.start) for part in columns)
+    return (i, top, k), (across, min(deep, bottom - top, nj - top), along)
 
 
 def _side(volume: Volume, bone: int, lat: str) -> str:
@@ -192,7 +189,7 @@ def _shadow_edge(volume: Volume, bone: Index, side: str) -> int:
         return fallback
     dark, bright = outwards[:near].mean(), np.median(outwards[near : 2 * far])
     risen = np.flatnonzero(outwards[near : far + 1] > (dark + bright) / 2)
-    return near + int(risen[0]) + round(MARGIN_MM / step) if bright > dark and len(risen) else fallback
+    return near + int(risen[0]) + round(ROI_MARGIN_MM / step) if bright > dark and len(risen) else fallback
 
 
 def _muscle(volume: Volume, columns: tuple[slice, slice], crest: int) -> tuple[int, int]:
@@ -215,7 +212,7 @@ def _below_fascia(grey: Floats, step: float, crest: int) -> int:
     bright = np.flatnonzero(near > (muscle + fascia) / 2)
     if fascia - muscle < WEAKEST_ECHO or len(bright) == 0:
         return crest
-    start = crest + int(bright[-1]) + 1 + round(MARGIN_MM / step)
+    start = crest + int(bright[-1]) + 1 + round(ROI_MARGIN_MM / step)
     # A fascia has an edge; where the grey level falls slowly it is only the depth.
     return start if start < len(profile) and profile[start] < muscle + (fascia - muscle) / 4 else crest
 
@@ -242,7 +239,7 @@ def _above_lamina(grey: Floats, spacing: list[float], crest: int) -> int | None:
     dark = np.take_along_axis(below, at[:, None], axis=1)[:, 0][sheet]
     if sheet.mean() < LEAST_LAMINA or np.median(dark) > LAMINA_DARK * grey[:, crest:first].mean():
         return None
-    return int(np.percentile(at[sheet], HIGHEST)) - round(MARGIN_MM / spacing[1])
+    return int(np.percentile(at[sheet], HIGHEST)) - round(ROI_MARGIN_MM / spacing[1])
 
 
 def _mean_to_the_end(grey: Floats, step: float) -> Floats:

@@ -25,10 +25,10 @@ from mflib.data import volume as volumes
 from mflib.data.annotation import marks
 from mflib.data.annotation.marks import GAIN, POINTS, REASONS, Marks, Roi
 from mflib.data.annotation.session import Session, open_session
-from mflib.data.annotation.suggestion import ROI_MM, Suggestion, suggest, suggest_roi
+from mflib.data.annotation.suggestion import Suggestion, suggest, suggest_roi
 from mflib.data.cohort import Cohort
 from mflib.data.cohort_tables import ANNOTATIONS, Key
-from mflib.data.preprocess import Region
+from mflib.data.preprocess import ROI_MM, Region
 from mflib.data.volume import Index, Volume
 
 SCRIPTS = ("planes.js", "annotate_hands.js", "annotate.js")
@@ -163,7 +163,7 @@ class Tool(anywidget.AnyWidget):
         sizes = self.session.roi_sizes_by_hand()
         by_hand = [np.multiply(size, self._spacings[key]) for key, size in sizes.items()]
         i, j, k = np.median(by_hand, axis=0).tolist() if len(by_hand) >= FEW_BY_HAND else ROI_MM
-        return suggest_roi(volume, bone, self.session.key[2], (i, j, k))
+        return suggest_roi(volume, bone, *self.session.key[1:], (i, j, k))
 
     def _show_volume(self, message: str = "", wrong: bool = False) -> None:
         """Read and show the volume in hand, and read the next one ahead."""

@@ -21,16 +21,18 @@ from mflib.base.words import KEY
 from mflib.data import volume
 from mflib.data.cohort import DESCRIPTION, volume_path
 from mflib.data.phantom import anatomy, patients
-from mflib.data.phantom.anatomy import Parameters, surfaces
-from mflib.data.phantom.simulation import VERSION, find_profile, simulate
+from mflib.data.phantom.anatomy import Parameters, Surfaces, find_profile, surfaces
+from mflib.data.phantom.scanner import Array, Grid
+from mflib.data.phantom.simulation import VERSION, simulate
 
 MARKER = ".mflib-phantom.json"
 NAME = "Synthetic lumbar multifidus ultrasound"
+TRUTH = "derivatives/phantom/truth"
 README = f"""{NAME}
 
 SYNTHETIC: simulated by mflib, no patient is in it. Volumes, annotations, grades and clinical data are drawn from a
-seed (dataset_description.json holds it). The severity that was simulated is in each volume's sidecar as
-PhantomSeverity; it is the truth behind the picture and no input of a study.
+seed (dataset_description.json holds it). {TRUTH}.tsv holds what was simulated: the share of fat in each
+muscle, and what else shapes its picture. It is the truth behind the cohort and no input of a study.
 """
 _SEGMENT = {"participant_id": "patient", "level": "L23, L34, L45 or L5S1", "lat": "L or R"}
 COLUMNS: dict[str, dict[str, str]] = {
@@ -69,6 +71,19 @@ COLUMNS: dict[str, dict[str, str]] = {
         **{f"roi_{a}": f"first voxel of the region of interest, axis {a}, 0-based" for a in "ijk"},
         **{f"roi_n{a}": f"voxels of the region of interest, axis {a}" for a in "ijk"},
         "annotator": "who set the points",
+    },
+    TRUTH: {
+        **_SEGMENT,
+        "fat": "share of the multifidus that is fat, 0 to 1",
+        "grade": "the grade that follows from it, which the readers try to see",
+        "fibrosis": "connective tissue in the muscle, 0 to 1",
+        "subcutis_mm": "fat above the muscle",
+        "thickness_mm": "muscle from fascia to lamina",
+        "cleft_mm": "from the midline to the cleft between multifidus and erector spinae, at the fascia",
+        "tilt_deg": "of the probe along the spine",
+        "contact_db": "loss where the probe lifts off the skin",
+        "attenuation": "dB/cm/MHz",
+        "multifidus": "share of the region of interest that is multifidus",
     },
 }
 
@@ -141,11 +156,17 @@ def make_plan(profile: str, analysed: int, seed: int) -> Plan:
     parameters = patients.acquisitions(included, segments, scan_rng)
     positions = zip(segments["patient"], segments["segment"], strict=True)
     segments["seed"] = [volume_seed(seed, patient, segment) for patient, segment in positions]
+    marked = [_marked(one, int(seed), profile) for one, seed in zip(parameters, segments["seed"], strict=True)]
+    points = pd.DataFrame([row for row, _ in marked], columns=_POINTS)
+    truth = pd.DataFrame(map(vars, parameters)).assign(
+        grade=patients.grade(segments["fat"].to_numpy()), multifidus=[share for _, share in marked]
+    )
     tables = {
         "participants": people,
         "phenotype/clinical": people,
         "phenotype/mri_grades": patients.read(segments, reader_rng),
-        "derivatives/annotations/refpoints_roi": _annotations(segments, parameters, profile),
+        "derivatives/annotations/refpoints_roi": segments[KEY].join(points).assign(annotator="mflib phantom"),
+        TRUTH: segments[KEY].join(truth.round(4)),
     }
     return Plan({name: tables[name][list(COLUMNS[name])] for name in COLUMNS}, segments, parameters, profile)
 
@@ -156,16 +177,30 @@ def volume_seed(seed: int, patient: int, segment: int) -> int:
     return int(child.generate_state(1, np.uint64)[0] >> np.uint64(11))  # 53 bits, exact in any JSON reader
 
 
-def _annotations(segments: pd.DataFrame, parameters: list[Parameters], profile: str) -> pd.DataFrame:
-    """The table of reference points and regions of interest."""
+_POINTS = [prefix + axis for prefix in ("bone_", "shadow_", "roi_", "roi_n") for axis in "ijk"]
+
+
+def _marked(parameters: Parameters, seed: int, profile: str) -> tuple[list[int], float]:
+    """The operator's marks of a volume, as a row of the table, and the share of its region that is multifidus."""
     size = find_profile(profile)
-    rows = []
-    for one in parameters:
-        marks = anatomy.annotate(one, size.grid(one), size.roi)
-        rows.append([*marks.bone, *marks.shadow, *marks.roi_start, *marks.roi_size])
-    prefixes = ("bone_", "shadow_", "roi_", "roi_n")
-    points = pd.DataFrame(rows, columns=[prefix + axis for prefix in prefixes for axis in "ijk"])
-    return segments[KEY].join(points).assign(annotator="mflib phantom")
+    grid = size.grid(parameters)
+    drawn = _surfaces(parameters, grid, seed)
+    marks = anatomy.annotate(parameters, drawn, grid, size.box)
+    right = marks if parameters.side == "R" else anatomy.mirrored(marks, grid.shape[0])
+    every_other = [np.arange(first, first + n, 2) for first, n in zip(right.roi_start, right.roi_size, strict=True)]
+    i, j, k = every_other
+    inside = anatomy.parts(drawn, grid, _middle(grid)[j], i, k)["multifidus"]
+    return [*marks.bone, *marks.shadow, *marks.roi_start, *marks.roi_size], float(inside.mean())
+
+
+def _surfaces(parameters: Parameters, grid: Grid, seed: int) -> Surfaces:
+    """The interfaces of a volume; Tissue draws them first, so the same seed gives the same ones without the rest."""
+    return surfaces(parameters, grid, np.random.Generator(np.random.SFC64(seed)))
+
+
+def _middle(grid: Grid) -> Array:
+    """Depth in mm of the middle of each voxel."""
+    return (np.arange(grid.shape[1], dtype=np.float32) + 0.5) * np.float32(grid.voxel_mm)
 
 
 def _claim(out: Path, generated: Mapping[str, Any]) -> None:
@@ -233,11 +268,18 @@ def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
-def tissues(root: Path, segment: Mapping[str, Any]) -> dict[str, NDArray[np.bool_]] | None:
-    """Where fascia, muscle and bone are in one volume of a phantom cohort, made again from the recorded seed.
+def truth(root: Path) -> pd.DataFrame | None:
+    """KEY and what was simulated of each segment (``COLUMNS[TRUTH]`` says what); None where the cohort is no phantom.
 
-    Parts are told apart by depth alone: the spinous process and what lies in its shadow count as muscle. The region of
-    interest is beside both.
+    The AUC of ``fat`` against the final label is the most that any model can reach in expectation: what is missing to
+    1 are the readers' errors.
+    """
+    path = root / f"{TRUTH}.tsv"
+    return pd.read_csv(path, sep="\t") if path.exists() else None
+
+
+def tissues(root: Path, segment: Mapping[str, Any]) -> dict[str, NDArray[np.bool_]] | None:
+    """Which part of the body is where in one volume of a phantom cohort, made again from the recorded seed.
 
     Parameters
     ----------
@@ -247,8 +289,8 @@ def tissues(root: Path, segment: Mapping[str, Any]) -> dict[str, NDArray[np.bool
     Returns
     -------
     dict of (ni, nj, nk) bool, or None
-        ``fascia and above`` (down to the lower face of the fascia), ``muscle``, ``lamina and below``; each voxel of the
-        whole volume is in one of them. None where the folder is no phantom made by this version of mflib.
+        By the names in ``anatomy.PARTS``; each voxel of the whole volume is in one of them. None where the folder is no
+        phantom made by this version of mflib.
 
     Raises
     ------
@@ -267,13 +309,9 @@ def tissues(root: Path, segment: Mapping[str, Any]) -> dict[str, NDArray[np.bool
     keys = list(plan.segments[KEY].itertuples(index=False, name=None))
     if key not in keys:
         raise InputError(f"segment is {' '.join(key)}, expected one of the {len(keys)} that were simulated")
-    parameters, seed = plan.parameters[keys.index(key)], plan.segments["seed"][keys.index(key)]
+    parameters, seed = plan.parameters[keys.index(key)], int(plan.segments["seed"][keys.index(key)])
     grid = find_profile(plan.profile).grid(parameters)
-    # Tissue draws the surfaces first, so a generator of the same seed gives the same ones without the rest.
-    drawn = surfaces(parameters, grid, np.random.Generator(np.random.SFC64(int(seed))))
-    # By the depth of the voxels' centres, laid out as for a right side.
-    depth = ((np.arange(grid.shape[1]) + 0.5) * grid.voxel_mm)[None, :, None]
-    above = depth < drawn.fascia[1][:, None, :]
-    below = ~above & (depth >= drawn.lamina[:, None, :])
-    masks = {"fascia and above": above, "muscle": ~above & ~below, "lamina and below": below}
-    return {name: mask[::-1] for name, mask in masks.items()} if parameters.side == "L" else masks
+    i, k = (np.arange(grid.shape[axis]) for axis in (0, 2))
+    masks = anatomy.parts(_surfaces(parameters, grid, seed), grid, _middle(grid), i, k)
+    turned = {name: mask.transpose(1, 0, 2) for name, mask in masks.items()}
+    return {name: mask[::-1] for name, mask in turned.items()} if parameters.side == "L" else turned

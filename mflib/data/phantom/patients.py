@@ -5,11 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 
 from mflib.base.words import KEY, LEVELS, SIDES
 from mflib.data.phantom.anatomy import Parameters
+from mflib.data.preprocess import CLEFT_MM
 
+# What the phantom was given from the paper; everything else comes from other literature or from the physics.
+GIVEN = (
+    "Sex, age, height, weight, BMI and VAS have the means and standard deviations of the paper's table 1.",
+    "Months of pain and bed rest and hours of sport have its quartiles; sitting, labour and night shifts its shares.",
+    "BMI and VAS correlate at r = 0.42.",
+    "Of every 62 people screened 46 are analysed: 3 are excluded for their BMI and 13 for other reasons.",
+    "Gain is 45 to 55 %, depth 4 to 7 cm, the dynamic range 55 dB and the centre frequency 6.8 MHz.",
+    "No grade, texture or area under a curve was given: grades follow from the fat and from readers who err.",
+)
 BMI_LIMIT = 28.0
 BMI_VAS_CORRELATION = 0.42
 SCREENED_OUT = {"unclear ultrasound": 6, "incomplete data": 5, "lumbar surgery": 1, "acute spasm": 1}
@@ -110,45 +120,52 @@ def _scaled(count: int, analysed: int) -> int:
     return round(count * analysed / 46)
 
 
-QUOTAS = (208, 87, 48, 25)
-LEVEL_EFFECT = (-0.5, -0.25, 0.25, 0.5)
-READER_NOISE = 0.38
-READER_CUTS = (0.165, 0.849, 1.490)  # standard normal quantiles of the quotas
-# SD of the latent infiltration between patients, segments of one and sides of one, and what is added where it hurts.
-PATIENT_SD, SEGMENT_SD, SIDE_SD = 0.70, 0.42, 0.38
-PAIN_EFFECT = 0.25
-TEXTURE_CORRELATION = 0.65  # of what ultrasound sees with what MRI grades
+# Median share of visible fat at the age of 32, L2/3 to L5/S1, and its SD, both on the logit scale. They make 75, 60, 40
+# and 25 % of the segments have less than 10 % fat and 1, 2, 6 and 12 % more than 50 %, as people of 32 have by Kjaer's
+# grades (2007, doi:10.1186/1741-7015-5-2).
+LEVEL_LOGIT = (-3.05, -2.50, -1.90, -1.40)
+FAT_LOGIT_SD = 1.2
+# Parts of the variance: of a patient, of a level, which its neighbours share (correlation 0.72), and of a side; so left
+# and right agree at .88, neighbouring levels at .75, L2/3 and L5/S1 at .58.
+PATIENT, LEVEL, SIDE, NEIGHBOUR = 0.40, 0.48, 0.12, 0.72
+# Correlation of a patient's tendency with age, BMI and female sex, of the whole latent fat; and what pain adds to it.
+AGE, BMI, FEMALE, PAIN = 0.40, 0.30, 0.28, 0.15
+# A grade by the share of fat in the muscle. 10 and 50 % are Kjaer's; 25 % parts mild from moderate and is our choice.
+GRADE_CUTS = (0.10, 0.25, 0.50)
+# Muscle between fascia and lamina, L2/3 to L5/S1 (our estimate), and what a wholly fatty one lacks of it; the share of
+# volumes in which the probe lifts off somewhere; SD of its tilt.
+THICKNESS_MM, ATROPHY_MM = (20.0, 23.5, 27.0, 30.0), 9.0
+LIFTED, TILT_DEG = 0.12, 3.0
+READER_NOISE = 0.05  # SD of a reader's estimate of the share of fat
 
 
 def segments(patients: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Latent infiltration of the eight segments of each patient.
+    """Fat and fibrosis of the eight segments of each patient.
 
     Parameters
     ----------
-    patients : ``participant_id age bmi pain_side``
+    patients : ``participant_id age sex bmi pain_side``
     rng : source of randomness
 
     Returns
     -------
     DataFrame
-        KEY, ``patient`` and ``segment`` (positions), ``infiltration`` (standardised), ``severity`` (what the muscle's
-        texture shows, 0 to 1.05), ``grade_final`` (by rank, in the paper's proportions).
+        KEY, ``patient`` and ``segment`` (positions), ``fat`` (share of the multifidus), ``fibrosis`` (0 to 1).
     """
     n = len(patients)
-    table = _index(patients)
-    effect = np.asarray(LEVEL_EFFECT)[None, :, None]
     painful = np.stack([patients["pain_side"].isin([side, "both"]) for side in SIDES], axis=1)[:, None, :]
     latent = (
-        effect
-        + PATIENT_SD * _susceptibility(patients, rng)[:, None, None]
-        + SEGMENT_SD * rng.standard_normal((n, len(LEVELS), 1))
-        + SIDE_SD * rng.standard_normal((n, len(LEVELS), len(SIDES)))
-        + PAIN_EFFECT * painful
-    ).ravel()
-    table["infiltration"] = (latent - latent.mean()) / latent.std()
-    table["severity"] = _severity(table["infiltration"].to_numpy(), n, rng)
-    table["grade_final"] = grade_by_rank(table["infiltration"].to_numpy())
-    return table
+        _tendency(patients, rng)[:, None, None]
+        + np.sqrt(LEVEL) * _neighbours(n, rng)[:, :, None]
+        + np.sqrt(SIDE) * rng.standard_normal((n, len(LEVELS), len(SIDES)))
+        + PAIN * painful
+    )
+    logit = np.asarray(LEVEL_LOGIT)[None, :, None] + FAT_LOGIT_SD * latent
+    age = (patients["age"].to_numpy() - 32.2) / 9.8
+    own = (0.4 * age + 0.7 * rng.standard_normal(n))[:, None, None] + 0.5 * rng.standard_normal(logit.shape)
+    return _index(patients).assign(
+        fat=np.clip(expit(logit), 0.005, 0.75).ravel(), fibrosis=np.clip(0.35 + 0.2 * own, 0, 1).ravel()
+    )
 
 
 def _index(patients: pd.DataFrame) -> pd.DataFrame:
@@ -161,43 +178,31 @@ def _index(patients: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEY, "patient", "segment"])
 
 
-def _susceptibility(patients: pd.DataFrame, rng: np.random.Generator) -> Floats:
-    """A patient's own tendency, about SD 1: older and heavier people have more fat in the muscle."""
-    bmi = (patients["bmi"].to_numpy() - 23.17) / 3.76
+def _tendency(patients: pd.DataFrame, rng: np.random.Generator) -> Floats:
+    """A patient's part of the latent fat: the older, the heavier and women have more."""
     age = (patients["age"].to_numpy() - 32.2) / 9.8
-    own = np.sqrt(1 - 0.3**2 - 0.3**2)
-    return np.asarray(0.3 * bmi + 0.3 * age + own * rng.standard_normal(len(patients)))
+    bmi = (patients["bmi"].to_numpy() - 23.17) / 3.76
+    woman = np.where(patients["sex"] == "F", 1.0, -1.0)
+    own = np.sqrt(PATIENT - AGE**2 - BMI**2 - FEMALE**2)
+    return np.asarray(AGE * age + BMI * bmi + FEMALE * woman + own * rng.standard_normal(len(patients)))
 
 
-def _severity(infiltration: Floats, patients: int, rng: np.random.Generator) -> Floats:
-    """Texture severity, correlated with the infiltration and clustered by patient and segment as it is."""
-    shape = (patients, len(LEVELS), len(SIDES))
-    other = 0.6 * rng.standard_normal((patients, 1, 1)) + 0.5 * rng.standard_normal((*shape[:2], 1))
-    other = (other + 0.62 * rng.standard_normal(shape)).ravel()
-    texture = TEXTURE_CORRELATION * infiltration + np.sqrt(1 - TEXTURE_CORRELATION**2) * other
-    return np.clip(0.22 + 0.33 * texture, 0, 1.05)
+def _neighbours(patients: int, rng: np.random.Generator) -> Floats:
+    """(patients, levels) numbers of SD 1 that are alike in neighbouring levels."""
+    away = np.abs(np.subtract.outer(np.arange(len(LEVELS)), np.arange(len(LEVELS))))
+    root = np.linalg.cholesky(NEIGHBOUR**away)
+    return np.asarray(rng.standard_normal((patients, len(LEVELS))) @ root.T)
 
 
-def quotas(n: int) -> tuple[int, ...]:
-    """Segments of each grade out of ``n``, in the proportions 208 : 87 : 48 : 25 by largest remainder."""
-    share = np.asarray(QUOTAS) * n / sum(QUOTAS)
-    counts = np.floor(share).astype(int)
-    counts[np.argsort(counts - share, kind="stable")[: n - counts.sum()]] += 1
-    return tuple(int(count) for count in counts)
-
-
-def grade_by_rank(infiltration: Floats) -> NDArray[np.int64]:
-    """Grades 0 to 3 so that the counts are exactly :func:`quotas`."""
-    grades = np.empty(len(infiltration), np.int64)
-    grades[np.argsort(infiltration, kind="stable")] = np.repeat(np.arange(4), quotas(len(infiltration)))
-    return grades
+def grade(fat: Floats) -> NDArray[np.int64]:
+    """Grades 0 to 3 of shares of fat, by ``GRADE_CUTS``."""
+    return np.digitize(fat, GRADE_CUTS)
 
 
 def read(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Two readers and an adjudicator, whose final word is the truth.
+    """Two readers who estimate the share of fat with an error, and a third where they disagree.
 
-    Each reader sees the latent infiltration with noise. Where both agree on a wrong grade nobody would adjudicate, so
-    there the second reader is given the truth.
+    The third errs as they do, and nobody knows the truth: a final grade may be wrong, and is left so.
 
     Returns
     -------
@@ -205,13 +210,12 @@ def read(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
         KEY, ``grade_reader1 grade_reader2 grade_adjudicator grade_final``; the adjudicator is missing where the
         readers agree.
     """
-    truth = table["grade_final"].to_numpy()
-    seen = table["infiltration"].to_numpy()[:, None] + rng.normal(0, READER_NOISE, (len(table), 2))
-    first, second = np.digitize(seen, READER_CUTS).T
-    second = np.where((first == second) & (first != truth), truth, second)
-    adjudicated = pd.Series(truth, dtype="Int64", index=table.index).mask(first == second)
+    seen = table["fat"].to_numpy()[:, None] + rng.normal(0, READER_NOISE, (len(table), 3))
+    first, second, third = grade(seen).T
+    adjudicated = pd.Series(third, dtype="Int64", index=table.index).mask(first == second)
+    final = np.where(first == second, first, third)
     return table[KEY].assign(
-        grade_reader1=first, grade_reader2=second, grade_adjudicator=adjudicated, grade_final=truth
+        grade_reader1=first, grade_reader2=second, grade_adjudicator=adjudicated, grade_final=final
     )
 
 
@@ -230,30 +234,40 @@ def acquisitions(patients: pd.DataFrame, table: pd.DataFrame, rng: np.random.Gen
         In the order of ``table``.
     """
     n, rows = len(patients), len(table)
-    of = table["patient"].to_numpy()
-    man = np.where(patients["sex"] == "M", 1.0, -1.0)
-    heavy = patients["bmi"].to_numpy() - 23.17
-    fat = 6.6 - 0.5 * man + 0.5 * heavy + rng.normal(0, 1.0, n)
-    muscle = 27.5 + 1.2 * man + 0.15 * heavy + rng.normal(0, 2.0, n)
-    level = table["segment"].to_numpy() // len(SIDES)
-    subcutis = np.clip(fat[of] + 0.4 * level + rng.normal(0, 0.3, rows), 2.5, 14)
-    thickness = np.clip(muscle[of] + 0.8 * (level - 1.5) + rng.normal(0, 0.7, rows), 20, 36)
-    # In steps of 5 mm, so that the lamina and the region of interest are inside.
-    needed = np.maximum((subcutis + thickness) / 0.76, (subcutis + 2) / 0.29)
-    severity = table["severity"].to_numpy()
+    of, level = table["patient"].to_numpy(), table["segment"].to_numpy() // len(SIDES)
+
+    def drawn(between: float, within: float) -> Floats:
+        """Numbers around 0 that the segments of a patient share in part."""
+        return np.asarray(rng.normal(0, between, n)[of] + rng.normal(0, within, rows))
+
+    man = np.where(patients["sex"] == "M", 1.0, -1.0)[of]
+    heavy = (patients["bmi"].to_numpy() - 23.17)[of]
+    fat = table["fat"].to_numpy()
+    subcutis = np.clip(6.6 - 0.7 * man + 0.75 * heavy + 0.4 * level + drawn(1.6, 0.3), 2.5, 14)
+    muscle = np.asarray(THICKNESS_MM)[level] + 1.2 * man + 0.1 * heavy - ATROPHY_MM * (fat - fat.mean())
+    thickness = np.clip(muscle + drawn(1.4, 0.7), 16, 36)
+    # In steps of 5 mm, so that the lamina and the paper's region of interest are inside.
+    needed = np.maximum((subcutis + thickness) / 0.76, (subcutis + 2.5) / 0.29)
     columns = {
-        "severity": severity,
+        "fat": fat,
+        "fibrosis": table["fibrosis"].to_numpy(),
         "side": table["lat"].to_numpy(),
         "depth_mm": np.clip(np.ceil(needed / 5) * 5, 40, 70),
         "subcutis_mm": subcutis,
         "thickness_mm": thickness,
+        "cleft_mm": np.asarray(list(CLEFT_MM.values()))[level] * np.clip(1 + drawn(0.10, 0.04), 0.75, 1.25),
         "spinous_mm": rng.uniform(4.6, 6.2, rows),
-        "echo_db": rng.normal(0, 1.3, n)[of] + rng.normal(0, 0.6, rows),
-        "bone_db": rng.normal(0, 1.2, rows),
-        "attenuation": rng.normal(0.70, 0.045, n)[of] + 0.05 * severity,
-        "spacing_mm": np.clip(1.1 * np.exp(rng.normal(0, 0.12, n)[of] + rng.normal(0, 0.05, rows)), 0.75, 1.9),
+        "echo_db": drawn(1.5, 0.7),
+        "lamellae_db": drawn(1.6, 1.2),
+        "bone_db": drawn(0.6, 1.1),
+        "haze_db": np.clip(-50 + drawn(0.8, 1.0), -54, -46),
+        "contact_db": np.where(rng.random(rows) < LIFTED, rng.uniform(3, 12, rows), 0),
+        "attenuation": 0.77 + 0.006 * heavy + drawn(0.03, 0.01),
+        "spacing_mm": np.clip(1.1 * np.exp(drawn(0.14, 0.07)), 0.75, 1.9),
+        "lamella_mm": np.clip(0.045 * np.exp(drawn(0.35, 0.2)), 0.02, 0.1),
         "obliquity_deg": rng.uniform(9, 22, rows),
-        "dip_deg": rng.uniform(1, 8, rows),
+        "dip_deg": 6 + drawn(1.5, 1.5),
+        "tilt_deg": rng.normal(0, TILT_DEG, rows),
         "gain_percent": rng.uniform(45, 55, rows).round(1),
         "widening": np.clip(1 + 0.02 * (subcutis - 7), 0.9, 1.2),
     }

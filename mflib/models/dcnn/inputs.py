@@ -214,13 +214,13 @@ def of_region(
     voxels = region.voxels if settings.gain == "normalised" else region.raw
     zscored = settings.scale == "zscore"
     scaled = preprocess.zscore(voxels) if zscored else preprocess.fixed_scale(voxels, preprocessing)
-    return preprocess.network_input(scaled, settings.size)
+    return preprocess.network_input(scaled, settings.size, region.spacing_mm, settings.extent_mm)
 
 
 def _file_name(source: Source, segment: Mapping[str, Any], settings: NetworkSettings) -> str:
     path = source.cohort.root / segment["path"]
     recorded = [sha256(file) for file in (path, volumes.find_sidecar(path)) if file.exists()]
-    choices = (tuple(settings.size), settings.gain, settings.scale, digest(__name__))
+    choices = (tuple(settings.size), settings.extent_mm, settings.gain, settings.scale, digest(__name__))
     made_from = [source.cohort.annotation(segment), source.preprocessing, *choices, *recorded]
     made = hashlib.sha256(repr(made_from).encode()).hexdigest()
     return "_".join([*(str(segment[key]) for key in KEY), made[:16]]) + ".npy"

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from mflib.data import preprocess
 from mflib.models.dcnn.network import initialise
+from mflib.models.dcnn.settings import NetworkSettings
 
 Map = NDArray[np.float32]
 Shape = tuple[int, int, int]
@@ -90,6 +92,12 @@ def to_shape(map: Map, size: Shape, shape: Shape) -> Map:
     stride = _stride(map.shape, size)
     i, j, k = (_weights(m, s, n, stride) for m, s, n in zip(map.shape, size, shape, strict=True))
     return np.einsum("abc,ia,jb,kc->ijk", map, i, j, k, optimize=True).astype(np.float32)
+
+
+def on_region(map: Map, settings: NetworkSettings, shape: Shape, spacing_mm: preprocess.Millimetres) -> Map:
+    """Resample a map to the voxels (ni, nj, nk) of the region that lay in the middle of the network's input."""
+    box = preprocess.box_shape(shape, spacing_mm, settings.extent_mm)
+    return preprocess.laid_into(to_shape(map, settings.size, box), shape)
 
 
 def occlusion(model: nn.Module, volume: Map, cube: int = 8, towards: int = 1) -> Map:

@@ -29,6 +29,7 @@ Gain = Literal["normalised", "recorded"]
 Scale = Literal["zscore", "fixed"]
 Precision = Literal["float32", "bfloat16"]
 Extent = Annotated[int, Field(ge=8)]
+Millimetre = Annotated[float, Field(gt=0)]
 
 
 @settings(frozen=True, config=STRICT)
@@ -46,6 +47,7 @@ class NetworkSettings:
     weights : path of a weights file, or the name of a released one; empty for the 23-dataset file of ``depth``
     frozen : leave the backbone as released and fit only a logistic head on its features, see ``transfer``
     size : extent of the network's input in voxels, lateral x depth x elevation
+    extent_mm : extent of the same in mm, in whose middle the region lies; null stretches each region to ``size``
     gain : "normalised" by the two reference points, or as "recorded"
     scale : "zscore" of each volume, which takes its mean brightness out, or one "fixed" scale for all
     epochs : passes over the training part; the weights of the last are kept
@@ -66,6 +68,7 @@ class NetworkSettings:
     weights: str = ""
     frozen: bool = False
     size: tuple[Extent, Extent, Extent] = (48, 48, 24)
+    extent_mm: tuple[Millimetre, Millimetre, Millimetre] | None = (36.0, 36.0, 14.0)
     gain: Gain = "normalised"
     scale: Scale = "zscore"
     epochs: Annotated[int, Field(ge=1)] = 8
