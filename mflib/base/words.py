@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 KEY = ["participant_id", "level", "lat"]
-LEVELS = ("L23", "L34", "L45", "L5S1")
+LEVEL_NAMES = {"L23": "L2/3", "L34": "L3/4", "L45": "L4/5", "L5S1": "L5/S1"}
+LEVELS = tuple(LEVEL_NAMES)
 SIDE_NAMES = {"L": "left", "R": "right"}
 SIDES = tuple(SIDE_NAMES)
 LABELS = {

@@ -17,7 +17,7 @@ from mflib.base.words import Plane
 Place = tuple[float, ...]
 # The same as in planes.js; the green is lighter, since it lies on black.
 # Okabe M, Ito K. Color universal design, 2008: https://jfly.uni-koeln.de/color/
-COLOURS = {"bone": "#E69F00", "shadow": "#56B4E9", "roi": "#00C895"}
+COLOURS = {"bone": "#E69F00", "shadow": "#56B4E9", "roi": "#00C895", "muscle": "#F0E442"}
 MARKERS = {"bone": "o", "shadow": "D"}
 OPACITY = 0.75
 HALO = [patheffects.withStroke(linewidth=3, foreground="black")]
@@ -60,6 +60,15 @@ def region(axes: Axes, plane: Plane, first_mm: Place, last_mm: Place) -> None:
     width, height = last_mm[right] - first_mm[right], last_mm[down] - first_mm[down]
     look: dict[str, Any] = {"fill": False, "edgecolor": COLOURS["roi"], "lw": 1.4, "path_effects": HALO}
     axes.add_patch(Rectangle((first_mm[right], first_mm[down]), width, height, label="ROI", **look))
+
+
+def outline(axes: Axes, mask: NDArray[np.bool_], spacing_mm: Place, plane: Plane, index: int) -> None:
+    """The edge of what a mask holds in one plane."""
+    _, right, down, _ = plane
+    part = slab(mask, plane, index)
+    x, y = ((np.arange(n) + 0.5) * spacing_mm[axis] for axis, n in ((right, part.shape[1]), (down, part.shape[0])))
+    axes.contour(x, y, part, levels=[0.5], colors=COLOURS["muscle"], linewidths=1.4)
+    axes.plot([], [], color=COLOURS["muscle"], label="multifidus")
 
 
 def point(axes: Axes, plane: Plane, name: str, at_mm: Place) -> None:

@@ -19,9 +19,9 @@ from mflib.base import files
 from mflib.base.errors import RunError
 from mflib.base.files import ROOT
 from mflib.base.settings import flat
-from mflib.base.words import KEY, LABELS
+from mflib.base.words import KEY, LABELS, LEVEL_NAMES, SIDE_NAMES
 from mflib.data import cohort as cohorts
-from mflib.data import preprocess, quality
+from mflib.data import phantom, preprocess, quality
 from mflib.data.cohort import Cohort
 from mflib.data.preprocess import Region
 from mflib.data.quality import Quality
@@ -31,6 +31,7 @@ from mflib.models.dcnn.inputs import Source
 from mflib.models.folds import Fold, Split
 from mflib.models.texture import bank, robustness
 from mflib.show import shown
+from mflib.show.figures.texture import Example
 from mflib.show.shown import Shown
 from mflib.stats import performance
 from mflib.stats.performance.predictions import COLUMNS, PROBABILITY
@@ -177,6 +178,25 @@ class Study:
         """The gain-normalised region of interest of one row of the cohort's segments."""
         cohort = self.cohort
         return preprocess.region(cohort.volume(segment), cohort.annotation(segment), self.profile.preprocessing)
+
+    def typical(self) -> list[dict[str, Any]]:
+        """For each grade, lowest first, the row of the segments whose features lie nearest to the medians of the grade.
+
+        Features are compared by their ranks, so that none counts more for its scale.
+        """
+        grades = self.cohort.segments["grade"]
+        ranks = self.texture[[name for name in bank.EXAMPLES if name in self.texture]].rank()
+        away = (ranks - ranks.groupby(grades).transform("median")).abs().sum(axis=1)
+        return self.cohort.segments.loc[away.groupby(grades).idxmin()].to_dict("records")
+
+    def example(self, segment: Mapping[str, Any]) -> Example:
+        """One row of the segments, to be drawn: its whole volume, gain-normalised, and what is marked in it."""
+        volume, marks = self.cohort.volume(segment), self.cohort.annotation(segment)
+        references = preprocess.region(volume, marks, self.profile.preprocessing).references
+        voxels = preprocess.normalise_gain(volume.voxels, references, self.profile.preprocessing)
+        muscle = (phantom.tissues(self.cohort.root, segment) or {}).get("multifidus")
+        label = f"grade {segment['grade']}, {LEVEL_NAMES[segment['level']]} {SIDE_NAMES[segment['lat']]}"
+        return Example(label, replace(volume, voxels=voxels), marks, muscle)
 
     def pictures(self, rows: pd.DataFrame) -> list[NDArray[np.uint8]]:
         """The middle transverse plane (lateral, depth) of each row's gain-normalised region; rows name KEY."""

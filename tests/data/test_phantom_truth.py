@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
+from mflib.data import phantom
 from mflib.data.phantom.anatomy import PARTS, PROFILES, Parameters
-from mflib.data.phantom.folder import Plan, make_plan, tissues
+from mflib.data.phantom.folder import TRUTH, Plan, make_plan, tissues
 from mflib.data.phantom.simulation import VERSION, Tissue, simulate
 
 WANTED = {"profile": "quick", "patients": 2, "seed": 11}
@@ -113,3 +115,17 @@ def test_a_folder_that_is_no_phantom_of_this_version_has_no_truth(tmp_path: Path
 def test_a_segment_that_was_not_simulated_is_refused(root: Path) -> None:
     with pytest.raises(InputError, match=r"segment is sub-003 L23 L, expected one of the 16 that were simulated"):
         tissues(root, {"participant_id": "sub-003", "level": "L23", "lat": "L"})
+
+
+def test_what_the_simulator_knows_is_said_and_of_other_cohorts_nothing(tmp_path: Path) -> None:
+    plan = make_plan("quick", 20, 3)
+    truth, grades = plan.tables[TRUTH], plan.tables["phenotype/mri_grades"]
+    segments = grades.assign(label=grades["grade_final"] > 0).sample(frac=1, random_state=1)  # in an order of its own
+    assert phantom.given(tmp_path) == phantom.purity(tmp_path) == phantom.ceiling(tmp_path, segments) == ""
+    (tmp_path / TRUTH).parent.mkdir(parents=True)
+    truth.to_csv(tmp_path / f"{TRUTH}.tsv", sep="\t", index=False)
+    area = roc_auc_score(grades["grade_final"] > 0, truth["fat"])
+    assert 0.9 < area < 1 and f"**{area:.2f}**" in phantom.ceiling(tmp_path, segments)
+    lowest = truth.groupby("level")["multifidus"].mean()["L23"]
+    assert f"L2/3 {lowest:.0%}" in phantom.purity(tmp_path)
+    assert "r = 0.42" in phantom.given(tmp_path)

@@ -33,3 +33,12 @@ def test_order_of_voxels_does_not_matter():
 def test_refusals_say_what_was_found(voxels, message):
     with pytest.raises(ValueError, match=message):
         intensity.features(voxels)
+
+
+def test_a_line_along_the_spine_is_one_and_the_same_line_across_is_not() -> None:
+    along = np.full((30, 30, 30), 60, np.uint8)
+    along[15, 15, :] = 200
+    for voxels, most in ((along, True), (along.transpose(2, 1, 0), False), (along.transpose(0, 2, 1), False)):
+        found = intensity.lines(voxels, (0.4, 0.4, 0.4))[5:25, 5:25, 5:25] > intensity.LINE
+        assert (found.sum() >= 20) == most
+    assert np.abs(intensity.lines(np.full((9, 9, 9), 80, np.uint8), (0.4, 0.3, 0.5))).max() < 1e-9

@@ -7,15 +7,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
 from mflib.base.errors import InputError
 from mflib.base.words import KEY, LEVELS, WHOLE_FAMILY
 from mflib.data.quality import Quality, Thumbnail
-from mflib.data.volume import Annotation
+from mflib.data.volume import Annotation, Volume
 from mflib.models.texture import glcm, intensity
 from mflib.show import figures
 from mflib.show.figures.saliency import Case
+from mflib.show.figures.texture import Example
 from mflib.stats import clinical, performance
 
 RNG = np.random.default_rng(4)
@@ -98,6 +100,13 @@ MEASURED.loc[5:14, "flags"] = (
     "saturated bone (grey 254 > 250); unusual spacing (0.43 x 0.43 x 0.5 mm, mostly 0.4 x 0.4 x 0.5)"
 )
 QUALITY = Quality(MEASURED, dict.fromkeys(MEASURED["path"][6:], LOOKED), [])
+MUSCLE = np.zeros(VOXELS.shape, bool)
+MUSCLE[10:20, 5:25] = True
+# The second is smaller, its muscle is not known, and nothing in it stands out.
+PAIR = [
+    Example("grade 0", Volume(VOXELS, (0.4, 0.4, 0.5)), ANNOTATION, MUSCLE),
+    Example("grade 3", Volume(np.full_like(VOXELS, 90), (0.3, 0.4, 0.5)), ANNOTATION),
+]
 PATCH = VOXELS[:6, :5, 0] // 32
 COUNTED = glcm.matrix(VOXELS[:6, :5, :1], (1, 0, 0), 8, symmetric=False)
 DRAWN = {
@@ -126,9 +135,9 @@ DRAWN = {
             SEGMENTS.assign(label=SEGMENTS["grade"] > 0), (0.68, 0.79), {"independent": 1.0, "alike": 3.1}
         )
     ),
-    "three_planes": lambda: figures.three_planes(
-        [("as recorded", VOXELS), ("gain-normalised", VOXELS // 2)], (0.4, 0.4, 0.5), ANNOTATION
-    ),
+    "outlined": lambda: figures.outlined(PAIR),
+    "three_planes": lambda: figures.three_planes(PAIR),
+    "cut_open": lambda: figures.cut_open(PAIR),
     "glcm": lambda: figures.glcm({"16 levels, step 1, 1.0.0": RNG.poisson(0.7, (16, 16))}),
     "glcm of two": lambda: figures.glcm({"healthy": RNG.poisson(0.7, (16, 16)), "fatty": np.eye(16, dtype=int)}),
     "co_occurrence": lambda: figures.co_occurrence(PATCH, (1, 0), COUNTED),
@@ -259,6 +268,38 @@ def test_planes_have_the_aspect_of_the_muscle():
     assert np.array_equal(transverse.get_images()[0].get_array(), VOXELS[:, :, 6].T)
     assert np.array_equal(sagittal.get_images()[0].get_array(), VOXELS[17])
     assert np.array_equal(coronal.get_images()[0].get_array(), VOXELS[:, 12].T)
+
+
+def test_examples_are_drawn_on_one_scale_with_the_muscle_outlined():
+    first, second = figures.outlined(PAIR).axes
+    assert first.get_xlim() == second.get_xlim() == (0, 30 * 0.4) and first.get_ylim() == second.get_ylim()
+    (edge,) = [line for line in first.collections if isinstance(line, QuadContourSet)]
+    (x, y) = edge.get_paths()[0].vertices.T
+    assert (x.min(), x.max(), y.min(), y.max()) == pytest.approx((10 * 0.4, 20 * 0.4, 5 * 0.4, 25 * 0.4))
+    assert not [line for line in second.collections if isinstance(line, QuadContourSet)]
+
+
+def test_a_block_is_cut_open_at_its_corner():
+    voxels = RNG.integers(0, 256, (8, 7, 6), np.uint8)
+    corner = np.array([2, 4, 3])
+    squares, greys = figures.texture._faces(voxels, corner)
+    assert len(squares) == 8 * 7 + 8 * 6 + 7 * 6  # what is cut out shows as much as it took away
+    normals = np.cross(squares[:, 1] - squares[:, 0], squares[:, 3] - squares[:, 0])
+    axis = np.abs(normals).argmax(axis=1)
+    behind = np.clip(squares.min(axis=1), 0, None)  # the voxel whose face it is lies away from the reader
+    behind[np.arange(len(axis)), axis] -= np.isin(axis, (0, 2))
+    assert np.array_equal(voxels[tuple(behind.T)], greys)
+    removed = (behind[:, 0] >= 2) & (behind[:, 1] < 4) & (behind[:, 2] >= 3)
+    assert not removed.any()
+
+
+def test_in_the_cut_stand_the_lines_that_are_there():
+    voxels = np.full((24, 20, 16), 60, np.uint8)
+    voxels[14:17, 8, :], voxels[14:17, 3, 9] = 200, 200  # a sheet along the spine, and a speck
+    whole = Annotation((0, 0, 0), (0, 0, 0), (0, 0, 0), voxels.shape)
+    _, surface = figures.cut_open([Example("lines", Volume(voxels, (0.4, 0.4, 0.4)), whole)]).axes[0].collections
+    (x, _, z), step = np.moveaxis(surface._faces, -1, 0), 0.4
+    assert x.min() > 13 * step and x.max() < 18 * step and z.min() > 7 * step and z.max() < 10 * step
 
 
 def test_the_marked_pairs_are_as_many_as_the_marked_cell_says():

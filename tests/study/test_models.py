@@ -47,6 +47,21 @@ def test_stored_forests_repeat_the_runs_predictions_to_the_last_digit(
         np.testing.assert_array_equal(own["threshold"], stored.threshold)
 
 
+def test_an_example_is_nearest_to_the_medians_of_its_grade(study: Study) -> None:
+    segments = study.cohort.segments
+    ranks = study.texture[[name for name in bank.EXAMPLES if name in study.texture]].rank().to_numpy()
+    examples = study.typical()
+    assert [one["grade"] for one in examples] == sorted(set(segments["grade"]))
+    for one in examples:
+        of_grade = np.flatnonzero(segments["grade"] == one["grade"])
+        away = np.abs(ranks[of_grade] - np.median(ranks[of_grade], axis=0)).sum(axis=1)
+        assert list(segments.iloc[of_grade[away.argmin()]][KEY]) == [one[key] for key in KEY]
+    drawn = study.example(examples[0])
+    expected = study.region(examples[0]).voxels
+    np.testing.assert_array_equal(drawn.volume.voxels[drawn.annotation.roi], expected)
+    assert drawn.muscle is None  # nobody knows
+
+
 def test_trees_decide_as_scikit_learn_does_where_a_value_lies_on_a_threshold() -> None:
     rng = np.random.default_rng(4)
     learnt, labels = rng.normal(size=(80, 3)), rng.integers(0, 2, 80)

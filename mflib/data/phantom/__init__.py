@@ -7,6 +7,5 @@ on top of it give the lamellae of a healthy muscle, and fat takes them away and 
 """
 
 from mflib.data.phantom.anatomy import Parameters
-from mflib.data.phantom.folder import tissues, truth, write_cohort
-from mflib.data.phantom.patients import GIVEN
+from mflib.data.phantom.folder import ceiling, given, purity, tissues, truth, write_cohort
 from mflib.data.phantom.simulation import simulate

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from mflib.base import files
 from mflib.base.errors import InputError
 from mflib.base.progress import Progress
-from mflib.base.words import KEY
+from mflib.base.words import KEY, LEVEL_NAMES
 from mflib.data import volume
 from mflib.data.cohort import DESCRIPTION, volume_path
 from mflib.data.phantom import anatomy, patients
 from mflib.data.phantom.anatomy import Parameters, Surfaces, find_profile, surfaces
 from mflib.data.phantom.scanner import Array, Grid
 from mflib.data.phantom.simulation import VERSION, simulate
+from mflib.stats import roc
 
 MARKER = ".mflib-phantom.json"
 NAME = "Synthetic lumbar multifidus ultrasound"
@@ -269,13 +270,45 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def truth(root: Path) -> pd.DataFrame | None:
-    """KEY and what was simulated of each segment (``COLUMNS[TRUTH]`` says what); None where the cohort is no phantom.
-
-    The AUC of ``fat`` against the final label is the most that any model can reach in expectation: what is missing to
-    1 are the readers' errors.
-    """
+    """KEY and what was simulated of each segment (``COLUMNS[TRUTH]`` says what); None if the cohort is no phantom."""
     path = root / f"{TRUTH}.tsv"
     return pd.read_csv(path, sep="\t") if path.exists() else None
+
+
+GIVES = "The phantom was given from the paper:\n\n{list}"
+PURITY = (
+    "The simulator knows what is where: on average {mean:.0%} of a region of interest is multifidus ({levels}), in the "
+    "worst of them {least:.0%}."
+)
+CEILING = (
+    "The simulator also knows the truth: the share of fat in the muscle has an AUC of **{auc:.2f}** against the final "
+    "grades. No model can be expected to reach more, since the readers err."
+)
+
+
+def given(root: Path) -> str:
+    """What a phantom cohort was given from the paper, as a list; nothing of any other cohort, as below."""
+    return "" if truth(root) is None else GIVES.format(list="\n".join(f"- {sentence}" for sentence in patients.GIVEN))
+
+
+def purity(root: Path) -> str:
+    """How much of the regions that the phantom came with is multifidus, in a sentence."""
+    known = truth(root)
+    if known is None:
+        return ""
+    shares = known.groupby("level")["multifidus"].mean()
+    levels = ", ".join(f"{LEVEL_NAMES[str(level)]} {share:.0%}" for level, share in shares.items())
+    return PURITY.format(mean=known["multifidus"].mean(), levels=levels, least=known["multifidus"].min())
+
+
+def ceiling(root: Path, segments: pd.DataFrame) -> str:
+    """How well the true share of fat tells the final labels apart, in a sentence; ``segments``: KEY and ``label``."""
+    known = truth(root)
+    if known is None:
+        return ""
+    both = segments[[*KEY, "label"]].merge(known, on=KEY, validate="one_to_one")
+    areas, _ = roc.auc_covariance(both["label"], both["fat"])
+    return CEILING.format(auc=areas[0])
 
 
 def tissues(root: Path, segment: Mapping[str, Any]) -> dict[str, NDArray[np.bool_]] | None:

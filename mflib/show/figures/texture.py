@@ -3,49 +3,165 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MultipleLocator
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.typing import NDArray
+from skimage.measure import marching_cubes
 
-from mflib.base.words import GRADE_NAMES, KEY, PLANES
-from mflib.data.volume import Annotation
-from mflib.models.texture.intensity import Fit, densities
+from mflib.base.words import GRADE_NAMES, KEY, PLANES, Plane
+from mflib.data.volume import Annotation, Volume
+from mflib.models.texture import intensity
 from mflib.show import planes, style
 
 Voxels = NDArray[np.uint8]
 
 
-@style.styled
-def three_planes(
-    volumes: Sequence[tuple[str, Voxels]], spacing_mm: tuple[float, float, float], annotation: Annotation
-) -> Figure:
-    """Transverse, sagittal and coronal planes through the middle of the region of interest, in mm.
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A segment to be looked at.
 
     Parameters
     ----------
-    volumes : (label, voxels (ni, nj, nk) uint8), one row of planes each, all of one shape and annotation
-    spacing_mm : voxel size along i, j, k
-    annotation : the ROI is drawn as a box, the reference points as projections onto each plane
+    label : what it is an example of
+    volume : the whole volume, gain-normalised or as recorded
+    annotation : its reference points and region of interest
+    muscle : (ni, nj, nk) bool, where the multifidus is; None where nobody knows
     """
-    figure, axes = style.triplets(len(volumes), np.multiply(volumes[0][1].shape, spacing_mm), 0.95)
-    first = np.array(annotation.roi_start)
-    corners = first * spacing_mm, (first + annotation.roi_size) * spacing_mm
-    points = {"shadow": annotation.shadow, "bone": annotation.bone}
-    for row, (label, voxels) in zip(axes, volumes, strict=True):
+
+    label: str
+    volume: Volume
+    annotation: Annotation
+    muscle: NDArray[np.bool_] | None = None
+
+    @property
+    def corners_mm(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Both ends of the region of interest."""
+        first, spacing = np.array(self.annotation.roi_start), self.volume.spacing_mm
+        return tuple(first * spacing), tuple((first + self.annotation.roi_size) * spacing)
+
+
+@style.styled
+def outlined(examples: Sequence[Example]) -> Figure:
+    """Segments beside each other in the transverse plane, on one scale, with the muscle outlined in colour.
+
+    Parameters
+    ----------
+    examples : one panel each; the region of interest is a box, the edge of the muscle a line where it is known
+    """
+    figure, axes = style.panels(1, len(examples), 3.3, sharex=True, sharey=True)
+    plane = PLANES[0]
+    for panel, example in zip(axes[0], examples, strict=True):
+        cut = _middle(example.annotation, plane)
+        planes.draw(panel, example.volume.voxels, example.volume.spacing_mm, plane, cut)
+        planes.region(panel, plane, *example.corners_mm)
+        if example.muscle is not None:
+            planes.outline(panel, example.muscle, example.volume.spacing_mm, plane, cut)
+        panel.set(title=example.label, xlabel="lateral (mm)")
+        panel.set_anchor("N")
+    axes[0, 0].set_ylabel("depth (mm)")
+    largest = np.max([np.multiply(e.volume.voxels.shape, e.volume.spacing_mm) for e in examples], axis=0)
+    axes[0, 0].set(xlim=(0, largest[0]), ylim=(largest[1], 0))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+@style.styled
+def three_planes(examples: Sequence[Example]) -> Figure:
+    """Transverse, sagittal and coronal planes through the middle of regions of interest, in mm on one scale.
+
+    Parameters
+    ----------
+    examples : one row of planes each; the region of interest is a box, the reference points are projected
+    """
+    largest = np.max([np.multiply(e.volume.voxels.shape, e.volume.spacing_mm) for e in examples], axis=0)
+    figure, axes = style.triplets(len(examples), largest, 0.95)
+    for row, example in zip(axes, examples, strict=True):
+        spacing, marks = example.volume.spacing_mm, example.annotation
         for panel, plane in zip(row, PLANES, strict=True):
-            cut = annotation.roi_start[plane[3]] + annotation.roi_size[plane[3]] // 2
-            planes.draw(panel, voxels, spacing_mm, plane, cut)
-            planes.region(panel, plane, *map(tuple, corners))
-            for name, at in points.items():
-                planes.point(panel, plane, name, tuple(np.add(at, 0.5) * spacing_mm))
-        row[0].set_title(label, loc="left")
+            planes.draw(panel, example.volume.voxels, spacing, plane, _middle(marks, plane))
+            planes.region(panel, plane, *example.corners_mm)
+            for name, at in (("shadow", marks.shadow), ("bone", marks.bone)):
+                planes.point(panel, plane, name, tuple(np.add(at, 0.5) * spacing))
+            panel.set(xlim=(0, largest[plane[1]]), ylim=(largest[plane[2]], 0))
+        row[0].set_title(example.label, loc="left")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=3)
     return figure
+
+
+def _middle(annotation: Annotation, plane: Plane) -> int:
+    """Where a plane cuts the region of interest in the middle."""
+    return annotation.roi_start[plane[3]] + annotation.roi_size[plane[3]] // 2
+
+
+# Where the corner towards the reader begins, as shares of the block along i, j, k; it is cut out up to the top.
+CORNER = (0.25, 0.75, 0.25)
+
+
+@style.styled
+def cut_open(examples: Sequence[Example]) -> Figure:
+    """Regions of interest as blocks, cut open: inside stand lines and sheets that are brighter than what is around.
+
+    Parameters
+    ----------
+    examples : one block each, on one scale in mm; faces are grey voxels, lines as ``intensity.lines`` finds them
+    """
+    figure = Figure(figsize=(style.WIDTH, 3.6))
+    figure.subplots_adjust(0.02, 0.1, 0.93, 0.95, wspace=0.1)
+    extents = [np.multiply(e.annotation.roi_size, e.volume.spacing_mm) for e in examples]
+    largest = max(np.linalg.norm(extent) for extent in extents)
+    for position, (example, (i, j, k)) in enumerate(zip(examples, extents, strict=True)):
+        # Seen from there, the corner hides nothing and nothing hides it: what is drawn later is nearer.
+        panel: Any = figure.add_subplot(1, len(examples), position + 1, projection="3d", computed_zorder=False)
+        voxels, spacing = example.volume.voxels[example.annotation.roi], example.volume.spacing_mm
+        corner = (np.array(voxels.shape) * CORNER).astype(int)
+        squares, grey = _faces(voxels, corner)
+        plain: dict[str, Any] = {"lw": 0, "antialiased": False, "rasterized": True}
+        blocks = _upright(squares * spacing)
+        panel.add_collection3d(Poly3DCollection(blocks, facecolors=mpl.colormaps["gray"](grey), zorder=1, **plain))
+        found = intensity.lines(voxels, spacing)[corner[0] :, : corner[1], corner[2] :]
+        if found.max() > intensity.LINE:
+            # Padded, so that surfaces are closed where the cut ends; half, since values stand for middles of voxels.
+            points, triangles, _, _ = marching_cubes(np.pad(found, 1, constant_values=found.min()), intensity.LINE)
+            surface = _upright((points - 0.5 + corner * (1, 0, 1))[triangles[:, ::-1]] * spacing)
+            gold = {"facecolors": style.ORANGE, "edgecolors": style.ORANGE, "shade": True}
+            panel.add_collection3d(Poly3DCollection(surface, zorder=2, **gold, **plain))
+        panel.set(xlim=(0, i), ylim=(0, k), zlim=(j, 0), title=example.label)
+        panel.set(xlabel="lateral (mm)", ylabel="along the spine (mm)", zlabel="depth (mm)")
+        panel.set_box_aspect((i, k, j), zoom=np.linalg.norm((i, j, k)) / largest)
+        panel.set_proj_type("ortho")
+        panel.view_init(elev=26, azim=40)
+        panel.grid(visible=False)
+        for axis in (panel.xaxis, panel.yaxis, panel.zaxis):
+            axis.set_pane_color("none")
+            axis.set_major_locator(MultipleLocator(5))
+    return figure
+
+
+def _faces(voxels: Voxels, corner: NDArray[np.intp]) -> tuple[NDArray[np.intp], Voxels]:
+    """Faces seen of a block without its corner at the ends of i and k and the top of j: squares (n, 4, 3), greys."""
+    solid = np.ones(voxels.shape, bool)
+    solid[corner[0] :, : corner[1], corner[2] :] = False
+    around, squares, greys = np.pad(solid, 1), [], []
+    for axis, step in ((0, 1), (1, -1), (2, 1)):
+        seen = solid & ~np.roll(around, -step, axis)[1:-1, 1:-1, 1:-1]
+        square = np.insert([(0, 0), (1, 0), (1, 1), (0, 1)], axis, max(step, 0), axis=1)
+        squares.append(np.argwhere(seen)[:, None] + square)
+        greys.append(voxels[seen])
+    return np.concatenate(squares), np.concatenate(greys)
+
+
+def _upright(points: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(..., i, j, k) as matplotlib's x, y, z: depth becomes the vertical."""
+    return points[..., [0, 2, 1]]
 
 
 @style.styled
@@ -163,7 +279,7 @@ def repeatability(table: pd.DataFrame) -> Figure:
 
 
 @style.styled
-def nakagami_fit(voxels: Voxels, fit: Fit, dynamic_range_db: float | None) -> Figure:
+def nakagami_fit(voxels: Voxels, fit: intensity.Fit, dynamic_range_db: float | None) -> Figure:
     """The histogram that a Nakagami fit saw, and the Gamma density that it found.
 
     Parameters
@@ -172,7 +288,7 @@ def nakagami_fit(voxels: Voxels, fit: Fit, dynamic_range_db: float | None) -> Fi
     fit : of ``nakagami.fit``
     dynamic_range_db : of the fit to intensities, shown in dB. None for the fit to grey levels without zeros.
     """
-    x, share, density = densities(voxels, fit, dynamic_range_db)
+    x, share, density = intensity.densities(voxels, fit, dynamic_range_db)
     figure, axes = style.single(3.0)
     label = "grey level" if dynamic_range_db is None else "intensity (dB re grey level 255)"
     axes.bar(x, share, width=x[1] - x[0], color=style.BLUE, alpha=0.5, label="region")
