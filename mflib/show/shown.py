@@ -18,11 +18,11 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from mflib.base import files
+from mflib.base import files, words
 from mflib.base.files import ASSETS
 
 # A column of nothing but these is aligned to the right.
-NUMBER = r"[-\u2212+]?[\d.,]+(e-?\d+)?( ± [\d.,]+)?|n/a"
+NUMBER = r"[\u2212+<]?[\d.,]+(e\u2212?\d+)?( ± [\d.,]+)?|n/a"
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,11 @@ def table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str) -> Show
 
 def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
     """A table as accessible HTML: caption, header scope, scrolling in a region of its own where it is wide."""
-    texts = frame.map(_text)
+    known = frame.astype(object).where(frame.notna(), None)
+    texts = pd.DataFrame({column: words.cells(str(column), known[column]) for column in known})
     numeric = [texts[column].str.fullmatch(NUMBER).all() for column in texts]
     kinds = [' class="number"' if number else "" for number in numeric]
-    names = [escape(str(column).replace("_", " ")) for column in texts]
+    names = [escape(words.heading(str(column))) for column in texts]
     head = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in zip(names, kinds, strict=True))
     rows = "".join(
         "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"
@@ -156,11 +157,3 @@ def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, 
         mark = " (changed)" if name in changed else ""
         rows.append(f'<tr><th scope="row">{escape(name)}</th><td>{escape(cell)}{mark}</td></tr>')
     return f"<p>{escape(told)}</p><details><summary>Settings</summary><table>{''.join(rows)}</table></details>"
-
-
-def _text(cell: object) -> str:
-    if pd.isna(cell):
-        return "n/a"
-    if isinstance(cell, float):
-        return f"{cell:.0f}" if abs(cell) >= 1000 else f"{cell:.1f}" if abs(cell) >= 100 else f"{cell:.3g}"
-    return str(cell)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mflib.base import words
 from mflib.base.errors import InputError
 from mflib.base.words import GRADE_NAMES, KEY, WHOLE_FAMILY
 from mflib.show import style
@@ -56,7 +57,9 @@ def importance(table: pd.DataFrame) -> Figure:
     """
     import seaborn as sns
 
-    names = table["feature"].where(table["feature"] != WHOLE_FAMILY, table["family"] + ", " + WHOLE_FAMILY)
+    names = (
+        table["feature"].map(words.label).where(table["feature"] != WHOLE_FAMILY, table["family"] + ", " + WHOLE_FAMILY)
+    )
     table = table.assign(feature=names, whole=table["feature"] == WHOLE_FAMILY)
     means = table.groupby(["whole", "feature"])["importance"].mean().reset_index().sort_values(["whole", "importance"])
     order: dict[str, Any] = {"x": "importance", "y": "feature", "order": means["feature"][::-1]}

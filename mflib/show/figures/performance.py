@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
+from mflib.base import words
 from mflib.base.errors import InputError
 from mflib.base.words import LABELS
 from mflib.show import style
@@ -179,7 +180,7 @@ def out_of_range(features: pd.DataFrame, segments: int) -> Figure:
     axes.barh(range(len(shown)), shown, color=style.BLUE, height=0.7)
     for row, count in enumerate(shown):
         axes.text(count, row, f" {count}", va="center", fontsize=8)
-    axes.set_yticks(range(len(shown)), list(shown.index))
+    axes.set_yticks(range(len(shown)), [words.label(name) for name in shown.index])
     more = f"; {len(counts) - len(shown)} more features not shown" if len(counts) > len(shown) else ""
     figure.supxlabel(f"segments outside the training range, of {segments}{more}", fontsize=9)
     axes.set_ylabel("feature")

@@ -17,6 +17,7 @@ from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from numpy.typing import NDArray
 from skimage.measure import marching_cubes
 
+from mflib.base import words
 from mflib.base.words import GRADE_NAMES, KEY, PLANES, Plane
 from mflib.data.volume import Annotation, Volume
 from mflib.models.texture import intensity
@@ -252,7 +253,7 @@ def under_gain(series: pd.DataFrame) -> Figure:
         for kind, (colour, line, marker) in looks.items():
             rows = series[(series["feature"] == feature) & (series["voxels"] == kind)]
             panel.plot(rows["gain_db"], rows["value"], marker + line, color=colour, ms=4, label=kind)
-        panel.set_ylabel(feature)
+        panel.set_ylabel(words.label(feature))
     figure.supxlabel("change of gain (dB)", fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
@@ -267,7 +268,7 @@ def repeatability(table: pd.DataFrame) -> Figure:
     table : ``perturbation``, ``feature``, ``icc``, as ``reliability.repeatability``
     """
     of_glcm = table["feature"].str.startswith("glcm_")
-    names = table["feature"].where(~of_glcm, "GLCM " + table["feature"].str.rsplit("_").str[-1])
+    names = table["feature"].where(~of_glcm, "glcm_" + table["feature"].str.rsplit("_").str[-1]).map(words.label)
     kinds, rows = list(dict.fromkeys(table["perturbation"])), list(dict.fromkeys(names))
     medians = table.assign(feature=names).pivot_table(
         index="feature", columns="perturbation", values="icc", aggfunc="median"
@@ -313,6 +314,6 @@ def feature_by_grade(texture: pd.DataFrame, segments: pd.DataFrame, columns: Seq
     for panel, column in zip(axes, columns, strict=True):
         groups = [table.loc[table["grade"] == grade, column].to_numpy(np.float64) for grade in range(4)]
         style.box_and_points(panel, groups, GRADE_NAMES)
-        panel.set_ylabel(column)
+        panel.set_ylabel(words.label(column))
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
     return figure
