@@ -36,7 +36,12 @@ from mflib.study.pipeline import NOTEBOOKS, Record, chosen
 
 # Cells that set a notebook up say nothing that the page's provenance does not.
 SETUP = ("setup", "parameters", "injected-parameters")
+# What is seen stands last in a notebook, after it was found out, and first in a chapter; what to try next is for who
+# has the notebook open, and so is what a cell of the title says of its files.
+SEEN, TRY, TITLE_CELL = "seen-do", "try", "title"
+FOR_THE_NOTEBOOK = ("**Minutes.**", "**Inputs.**", "**Outputs.**")
 COMPARISON = "05_comparison"
+APPENDICES = ("07_pitfalls", "08_published_figures")
 TITLE = "Fatty infiltration of the lumbar multifidus from 3D ultrasound"
 
 
@@ -58,6 +63,18 @@ class Section:
     html: Markup
     status: str
     error: str
+
+    @property
+    def appendix(self) -> bool:
+        """Whether it is no part of the study itself: folded, below it."""
+        return self.step in APPENDICES
+
+    @property
+    def gist(self) -> str:
+        """The first sentence of what was seen."""
+        paragraphs = re.findall(r"<p>(.*?)</p>", self.html.partition(f'id="{self.step}-what-we-saw"')[2], re.DOTALL)
+        text = Markup(paragraphs[0]).striptags() if paragraphs else ""
+        return re.split(r"(?<=[a-z)%\d]\.) (?=[A-Z])", text)[0]
 
 
 class _Renderer(IPythonRenderer):
@@ -125,10 +142,26 @@ def section(folder: Path, step: str, record: Record | None) -> Section:
     if not path.exists() or status == "not run":
         return Section(step, step.replace("_", " "), (), Markup("<h2>{}</h2>").format(step), status, error)
     found: list[tuple[int, Heading]] = []
-    html, _ = _exporter(_Renderer(step, found)).from_filename(str(path))
+    notebook = as_chapter(nbformat.read(path, as_version=4))
+    html, _ = _exporter(_Renderer(step, found)).from_notebook_node(notebook)
     title = next((heading.text for level, heading in found if level == 1), step)
     headings = tuple(heading for level, heading in found if level == 2)
     return Section(step, title, headings, Markup(html), status, error)
+
+
+def as_chapter(notebook: NotebookNode) -> NotebookNode:
+    """An executed notebook in the order of a report: what was seen first, without what only its user needs."""
+    chapter = copy.deepcopy(notebook)
+    cells = [cell for cell in chapter.cells if cell.get("id") != TRY]
+    places = {cell.get("id"): place for place, cell in enumerate(cells)}
+    if TITLE_CELL in places:
+        title = cells[places[TITLE_CELL]]
+        told = [text for text in title.source.split("\n\n") if not text.startswith(FOR_THE_NOTEBOOK)]
+        title.source = "\n\n".join(told)
+        last = places.get(SEEN, len(cells))
+        cells = [title, *cells[last:], *(cell for cell in cells[:last] if cell is not title)]
+    chapter.cells = cells
+    return chapter
 
 
 def _exporter(renderer: _Renderer) -> HTMLExporter:
