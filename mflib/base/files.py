@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from mflib.base.errors import BusyError
 
+# A file that names each file written whole by this process and its children: who runs notebooks asks what they left.
+LOG = "MFLIB_WRITTEN"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -37,6 +40,9 @@ def replacing(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+        if log := os.environ.get(LOG):
+            with Path(log).open("a", encoding="utf-8") as names:
+                names.write(f"{path.resolve()}\n")
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:

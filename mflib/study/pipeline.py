@@ -6,20 +6,25 @@ import hashlib
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+import joblib
 import nbformat
 import papermill
+from jupyter_client import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
 
 from mflib.base import files, made_by
 from mflib.base.errors import RunError
@@ -31,12 +36,14 @@ STEPS: dict[str, tuple[str, ...]] = {
     "01_cohort": (),
     "02_texture": (),
     "03_random_forest": ("02_texture",),
-    "04_dcnn": (),
+    "04_dcnn": ("02_texture",),
     "05_comparison": ("03_random_forest", "04_dcnn"),
     "06_external": ("03_random_forest", "04_dcnn"),
     "07_pitfalls": ("02_texture",),
     "08_published_figures": (),
 }
+# Notebooks side by side, each with its share of the cores: what is idle in one is used by the other.
+LANES = 2
 # Runs where a second cohort is given.
 EXTERNAL = "06_external"
 # What a notebook reads besides the cohort and the steps that it needs: anybody's predictions.
@@ -107,8 +114,9 @@ def run(
     selection: Selection,
     timeout_s: int,
     external_digest: str = "",
+    finished: Callable[[Mapping[str, Record]], None] = lambda records: None,
 ) -> dict[str, Record]:
-    """Execute what is not up to date, and say how every notebook stands.
+    """Execute what is not up to date, side by side where nothing waits for another, and say how every notebook stands.
 
     Parameters
     ----------
@@ -119,31 +127,51 @@ def run(
     selection : what to run again or leave alone
     timeout_s : longest time that one cell may take, in seconds
     external_digest : of the second cohort; without one its notebook is left out
+    finished : called with the records so far whenever a notebook has ended
     """
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     base = json.dumps([data_digest, settings], sort_keys=True)
+    steps, kernels = chosen(bool(external_digest)), Kernels(max(1, joblib.cpu_count() // LANES))
     records: dict[str, Record] = {}
-    steps = chosen(bool(external_digest))
-    for number, (step, needs) in enumerate(steps.items(), 1):
-        made_from = [records[need].key for need in needs if need in records]
-        key = _key(folder, step, base, [*made_from, external_digest] if step == EXTERNAL else made_from)
-        label = f"[{number}/{len(steps)}] {step}"
+
+    def stand(step: str) -> Record | None:
+        needs = {need: records[need] for need in steps[step] if need in records}
+        keys = [need.key for need in needs.values()]
+        key = _key(folder, step, base, [*keys, external_digest] if step == EXTERNAL else keys)
         kept = read_record(folder, step)
         current = up_to_date(folder, kept, key)
         if selection.left(step) or (current and not selection.forced(step)):
-            if kept is not None:
-                records[step] = kept if current or kept.status != "done" else replace(kept, status="stale", error=STALE)
-            print(f"{label}: {'up to date' if current else 'left as it is'}", flush=True)
-            continue
-        missing = [need for need in needs if need in records and records[need].status in ("failed", "not run")]
+            print(f"{step}: {'up to date' if current else 'left as it is'}", flush=True)
+            stale = kept is not None and not current and kept.status == "done"
+            return replace(kept, status="stale", error=STALE) if kept and stale else kept
+        missing = [name for name, need in needs.items() if need.status in ("failed", "not run")]
         if missing:
-            records[step] = Record(key, "not run", error=f"needs {', '.join(missing)}, which did not succeed")
+            record = Record(key, "not run", error=f"needs {', '.join(missing)}, which did not succeed")
         else:
-            print(f"{label}: running", flush=True)
-            records[step] = execute(folder, step, parameters, key, timeout_s)
-        write_json(_record_path(folder, step), asdict(records[step]))
-        print(f"{label}: {describe(records[step])}", flush=True)
-    return records
+            print(f"{step}: running", flush=True)
+            record = execute(folder, step, parameters, key, timeout_s, kernels)
+        write_json(_record_path(folder, step), asdict(record))
+        print(f"{step}: {describe(record)}", flush=True)
+        return record
+
+    waiting, running, ended = list(steps), dict[Future[Record | None], str](), set[str]()
+    with ThreadPoolExecutor(LANES) as lanes:
+        try:
+            while waiting or running:
+                for step in [step for step in waiting if ended.issuperset(steps[step])]:
+                    waiting.remove(step)
+                    running[lanes.submit(stand, step)] = step
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    step = running.pop(future)
+                    ended.add(step)
+                    if record := future.result():
+                        records[step] = record
+                        finished(records)
+        except BaseException:
+            lanes.shutdown(wait=False, cancel_futures=True)
+            kernels.kill()
+            raise
+    return {step: records[step] for step in steps if step in records}
 
 
 def chosen(external: bool) -> dict[str, tuple[str, ...]]:
@@ -151,7 +179,9 @@ def chosen(external: bool) -> dict[str, tuple[str, ...]]:
     return {step: needs for step, needs in STEPS.items() if external or step != EXTERNAL}
 
 
-def execute(folder: Path, step: str, parameters: Mapping[str, Any], key: str, timeout_s: int) -> Record:
+def execute(
+    folder: Path, step: str, parameters: Mapping[str, Any], key: str, timeout_s: int, kernels: Kernels
+) -> Record:
     """Execute one notebook; whatever happens, the record says how it ended."""
     # The old record goes first: a kill from here on leaves no claim that the notebook is done. What it left goes too,
     # so that nothing of an earlier execution stands beside the new one.
@@ -159,42 +189,67 @@ def execute(folder: Path, step: str, parameters: Mapping[str, Any], key: str, ti
     _record_path(folder, step).unlink(missing_ok=True)
     for name in kept.products if kept else ():
         (folder / name).unlink(missing_ok=True)
-    before = _products(folder)
     start = time.monotonic()
     error = ""
-    try:
-        _papermill(folder, step, parameters, timeout_s)
-    except PapermillExecutionError as problem:
-        error = f"{problem.ename}: {problem.evalue}"
-    except CellTimeoutError:
-        error = f"a cell took longer than {timeout_s} s (--timeout)"
-    except DeadKernelError:
-        error = "the kernel died; out of memory is the usual cause"
+    # Over sockets of its own: a TCP port that is chosen before the kernel binds it can be taken by then.
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            with kernels.started(step, Path(place)) as kernel:
+                papermill.execute_notebook(
+                    NOTEBOOKS / f"{step}.ipynb",
+                    folder / "notebooks" / f"{step}.ipynb",
+                    parameters=dict(parameters),
+                    kernel_name="python3",
+                    km=kernel,
+                    progress_bar=False,
+                    stdout_file=_Named(step, sys.stdout),
+                    execution_timeout=timeout_s,
+                )
+        except PapermillExecutionError as problem:
+            error = f"{problem.ename}: {problem.evalue}"
+        except CellTimeoutError:
+            error = f"a cell took longer than {timeout_s} s (--timeout)"
+        except DeadKernelError:
+            error = "the kernel died; out of memory is the usual cause"
+        written = _products(folder, Path(place) / "written")
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    after = _products(folder)
-    digests = {name: sha256(folder / name) for name, written in after.items() if before.get(name) != written}
-    digests[f"notebooks/{step}.ipynb"] = sha256(folder / "notebooks" / f"{step}.ipynb")
+    digests = {name: sha256(folder / name) for name in [*written, f"notebooks/{step}.ipynb"]}
     return Record(key, "failed" if error else "done", round(time.monotonic() - start, 1), finished, digests, error)
 
 
-def _papermill(folder: Path, step: str, parameters: Mapping[str, Any], timeout_s: int) -> None:
-    # As a Jupyter server tells its kernels; see `profile.notebook`.
-    os.environ["JPY_SESSION_NAME"] = f"{step}.ipynb"
-    # Over sockets of its own: a TCP port that is chosen before the kernel binds it can be taken by then.
-    with tempfile.TemporaryDirectory() as sockets:
-        papermill.execute_notebook(
-            NOTEBOOKS / f"{step}.ipynb",
-            folder / "notebooks" / f"{step}.ipynb",
-            parameters=dict(parameters),
-            kernel_name="python3",
-            cwd=ROOT,
-            progress_bar=False,
-            stdout_file=_Indented(sys.stdout),
-            execution_timeout=timeout_s,
-            # The interrupt that precedes every shutdown would be logged as an error now and then.
-            extra_arguments=["--log-level=50"],
-            config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}}),
-        )
+class Kernels:
+    """The kernels of the notebooks that run now.
+
+    Parameters
+    ----------
+    cores : how many of the machine's each may use
+    """
+
+    def __init__(self, cores: int) -> None:
+        self.cores = cores
+        self.alive: list[AsyncKernelManager] = []
+
+    @contextmanager
+    def started(self, step: str, place: Path) -> Iterator[AsyncKernelManager]:
+        """A kernel that knows its notebook as a Jupyter server tells it, see `profile.notebook`, and logs its files."""
+        own = {"JPY_SESSION_NAME": f"{step}.ipynb", files.LOG: str(place / "written")}
+        threads = dict.fromkeys(("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(self.cores))
+        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(place / "kernel"))
+        # The interrupt that precedes every shutdown would be logged as an error now and then.
+        options = {"extra_arguments": ["--log-level=50"], "cwd": str(ROOT), "env": {**os.environ, **threads, **own}}
+        run_sync(kernel.start_kernel)(**options)
+        self.alive.append(kernel)
+        try:
+            yield kernel
+        finally:
+            self.alive.remove(kernel)
+            run_sync(kernel.shutdown_kernel)(now=True)
+
+    def kill(self) -> None:
+        """End them all, from whatever thread: who waits for one finds it dead."""
+        for pid in (getattr(kernel.provisioner, "pid", None) for kernel in self.alive):
+            if pid:
+                os.kill(pid, signal.SIGKILL)
 
 
 def up_to_date(folder: Path, record: Record | None, key: str) -> bool:
@@ -218,14 +273,15 @@ def read_record(folder: Path, step: str) -> Record | None:
 
 
 @dataclass
-class _Indented:
-    """What a long cell prints, moved in under the line of its notebook."""
+class _Named:
+    """What a long cell prints, under the name of its notebook."""
 
+    step: str
     stream: TextIO
 
     def write(self, text: str) -> None:
         for line in text.splitlines():
-            self.stream.write(f"      {line}\n")
+            self.stream.write(f"      {self.step[:2]} {line}\n")
 
     def flush(self) -> None:
         self.stream.flush()
@@ -244,10 +300,11 @@ def _key(folder: Path, step: str, base: str, needs: list[str]) -> str:
     return hashlib.sha256("\n".join([base, sources, *needs, *files]).encode()).hexdigest()
 
 
-def _products(folder: Path) -> dict[str, int]:
-    """Each file that a reader may use, with its time; caches and checkpoints look after themselves."""
+def _products(folder: Path, log: Path) -> list[str]:
+    """Files that a notebook left and a reader may use; caches and checkpoints look after themselves."""
+    written = set(log.read_text(encoding="utf-8").splitlines()) if log.exists() else set()
     paths = [path for part in ("tables", "figures", "artifacts") for path in (folder / part).glob("*.*")]
-    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in sorted(paths) if path.is_file()}
+    return sorted(path.relative_to(folder).as_posix() for path in paths if str(path.resolve()) in written)
 
 
 def _record_path(folder: Path, step: str) -> Path:
