@@ -8,6 +8,7 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +142,18 @@ def section(folder: Path, step: str, record: Record | None) -> Section:
     status, error = (record.status, record.error) if record else ("not run", "It was not asked for.")
     if not path.exists() or status == "not run":
         return Section(step, step.replace("_", " "), (), Markup("<h2>{}</h2>").format(step), status, error)
+    title, headings, html = _converted(path, step, path.stat().st_mtime_ns)
+    return Section(step, title, headings, html, status, error)
+
+
+@lru_cache(maxsize=16)  # a report is written again whenever a notebook has ended
+def _converted(path: Path, step: str, _changed_ns: int) -> tuple[str, tuple[Heading, ...], Markup]:
+    """Title, headings and body of an executed notebook."""
     found: list[tuple[int, Heading]] = []
     notebook = as_chapter(nbformat.read(path, as_version=4))
     html, _ = _exporter(_Renderer(step, found)).from_notebook_node(notebook)
     title = next((heading.text for level, heading in found if level == 1), step)
-    headings = tuple(heading for level, heading in found if level == 2)
-    return Section(step, title, headings, Markup(html), status, error)
+    return title, tuple(heading for level, heading in found if level == 2), Markup(html)
 
 
 def as_chapter(notebook: NotebookNode) -> NotebookNode:

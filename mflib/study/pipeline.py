@@ -114,7 +114,7 @@ def run(
     selection: Selection,
     timeout_s: int,
     external_digest: str = "",
-    finished: Callable[[Mapping[str, Record]], None] = lambda records: None,
+    finished: Callable[[Mapping[str, Record]], object] = lambda records: None,
 ) -> dict[str, Record]:
     """Execute what is not up to date, side by side where nothing waits for another, and say how every notebook stands.
 

@@ -171,26 +171,32 @@ def make(
             check_apart(own, external)
         parameters = {"profile": profile, "cohort": cohort, "run": str(folder), "changes": dict(changes)}
         data = (f"{own.digest} {start}", external.digest if external else "")
-        records = pipeline.run(folder, parameters, made_from(chosen), data[0], selection, timeout_s, data[1])
-        record = describe(study, own, external, records) | {
-            "seconds_of_this_call": round(time.monotonic() - started, 1)
-        }
-        pipeline.write_json(folder / "provenance.json", record)
-        noticed = [f"{external.cohort.name}, {notice}" for notice in external.notices] if external else []
-        made = study.artifacts / "dcnn_made.csv"
-        path = page.write_page(
-            folder,
-            records,
-            cohort=own.cohort,
-            external=external and external.cohort,
-            synthetic=own.cohort.synthetic or bool(external and external.cohort.synthetic),
-            notices=own.notices + noticed,
-            profile=name,
-            split=chosen.split,
-            network_weights="; ".join(pd.read_csv(made)["weights"].unique()) if made.exists() else "",
-            provenance=readable(record),
-        )
-        return Outcome(path, records)
+
+        def write(records: Mapping[str, Record]) -> Path:
+            """The report with what is there so far."""
+            taken = {"seconds_of_this_call": round(time.monotonic() - started, 1)}
+            record = describe(study, own, external, records) | taken
+            pipeline.write_json(folder / "provenance.json", record)
+            return page.write_page(folder, records, **_context(study, own, external), provenance=readable(record))
+
+        found = (folder, parameters, made_from(chosen), data[0], selection, timeout_s, data[1])
+        records = pipeline.run(*found, finished=write)
+        return Outcome(write(records), records)
+
+
+def _context(study: Study, own: Checked, external: Checked | None) -> dict[str, Any]:
+    """What the page says besides the notebooks."""
+    noticed = [f"{external.cohort.name}, {notice}" for notice in external.notices] if external else []
+    made = study.artifacts / "dcnn_made.csv"
+    return {
+        "cohort": own.cohort,
+        "external": external and external.cohort,
+        "synthetic": own.cohort.synthetic or bool(external and external.cohort.synthetic),
+        "notices": own.notices + noticed,
+        "profile": study.name,
+        "split": study.profile.split,
+        "network_weights": "; ".join(pd.read_csv(made)["weights"].unique()) if made.exists() else "",
+    }
 
 
 def describe(study: Study, own: Checked, external: Checked | None, records: Mapping[str, Record]) -> dict[str, Any]:
