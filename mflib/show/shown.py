@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -141,9 +142,15 @@ def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
     )
 
 
+def bold(text: str) -> Markup:
+    """A sentence whose words between double asterisks are strong."""
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text)))
+
+
 def page(template: str, styles: Sequence[str], script: str = "", **context: Any) -> str:
     """An HTML page that needs nothing else: a template, its styles and its script by their names in ``_assets``."""
     environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["bold"] = bold
     style = "".join((ASSETS / name).read_text(encoding="utf-8") for name in styles)
     running = (ASSETS / script).read_text(encoding="utf-8") if script else ""
     return environment.get_template(template).render(style=Markup(style), script=Markup(running), **context)

@@ -33,6 +33,7 @@ from mflib.data import quality
 from mflib.data.check import Inspection
 from mflib.data.quality import Quality, Thumbnail
 from mflib.show import figures, shown
+from mflib.study.answer import ASKED
 from mflib.study.pipeline import NOTEBOOKS, Record, chosen
 
 # Cells that set a notebook up say nothing that the page's provenance does not.
@@ -126,6 +127,7 @@ def write_page(folder: Path, records: Mapping[str, Record], **context: Any) -> P
         ["page.css"],
         "page.js",
         title=TITLE,
+        asked=ASKED,
         sections=list(sections.values()),
         key_results=_key_results(folder, records.get(COMPARISON), sections[COMPARISON]),
         highlighting=Markup(_highlighting()),

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from mflib.base import made_by, parallel
 from mflib.base.errors import CohortError
 from mflib.base.files import ROOT, locked
@@ -20,7 +18,7 @@ from mflib.data import cohort as cohorts
 from mflib.data.cohort import Cohort, faulty
 from mflib.data.cohort_tables import Fault
 from mflib.models.dcnn.settings import check_device, weights_sha256
-from mflib.study import page, pipeline
+from mflib.study import answer, page, pipeline
 from mflib.study.pipeline import Record, Selection
 from mflib.study.profile import Profile, choose, claim, made_from, report_folder, variant
 from mflib.study.run import Study
@@ -177,7 +175,9 @@ def make(
             taken = {"seconds_of_this_call": round(time.monotonic() - started, 1)}
             record = describe(study, own, external, records) | taken
             pipeline.write_json(folder / "provenance.json", record)
-            return page.write_page(folder, records, **_context(study, own, external), provenance=readable(record))
+            context = _context(study, own, external)
+            first = answer.answer(study, records, synthetic=context["synthetic"])
+            return page.write_page(folder, records, **context, answer=first, provenance=readable(record))
 
         found = (folder, parameters, made_from(chosen), data[0], selection, timeout_s, data[1])
         records = pipeline.run(*found, finished=write)
@@ -187,7 +187,6 @@ def make(
 def _context(study: Study, own: Checked, external: Checked | None) -> dict[str, Any]:
     """What the page says besides the notebooks."""
     noticed = [f"{external.cohort.name}, {notice}" for notice in external.notices] if external else []
-    made = study.artifacts / "dcnn_made.csv"
     return {
         "cohort": own.cohort,
         "external": external and external.cohort,
@@ -195,7 +194,6 @@ def _context(study: Study, own: Checked, external: Checked | None) -> dict[str, 
         "notices": own.notices + noticed,
         "profile": study.name,
         "split": study.profile.split,
-        "network_weights": "; ".join(pd.read_csv(made)["weights"].unique()) if made.exists() else "",
     }
 
 
