@@ -31,7 +31,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "01_cohort": (),
     "02_texture": (),
     "03_random_forest": ("02_texture",),
-    "04_dcnn": (),
+    "04_dcnn": ("02_texture",),
     "05_comparison": ("03_random_forest", "04_dcnn"),
     "06_external": ("03_random_forest", "04_dcnn"),
     "07_pitfalls": ("02_texture",),
