@@ -7,16 +7,19 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, GetPydanticSchema
 from pydantic.dataclasses import dataclass as entry
+from pydantic_core.core_schema import no_info_after_validator_function
 from safetensors import SafetensorError
 from safetensors.numpy import load
 from torch import Tensor, nn
@@ -74,13 +77,30 @@ class StoredFold:
         return Frozen(self.threshold, self.intercept, self.slope)
 
 
-@entry(frozen=True, config=STRICT)
-class StoredReference:
-    """What the training segments looked like, as it stands in a forest's manifest; see `Reference`."""
+# Columns in the manifest, a table here.
+Table = Annotated[
+    pd.DataFrame,
+    GetPydanticSchema(lambda _, of: no_info_after_validator_function(partial(pd.DataFrame, dtype=float), of(Columns))),
+]
 
-    participant_id: tuple[str, ...]
-    texture: Columns
-    acquisition: Columns
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the training segments looked like.
+
+    Parameters
+    ----------
+    patients : (n,) of the segments
+    texture : (n, features) of the segments, and their number of grey levels
+    acquisition : (n, quantities), see `kept.acquisition`; NaN where a sidecar does not say
+    words : what the sidecars say of the machine
+    voxels : by what the volumes are known again, see `kept.voxels_digest`
+    """
+
+    __pydantic_config__ = STRICT
+    patients: Annotated[tuple[str, ...], Field(alias="participant_id")]
+    texture: Table
+    acquisition: Table
     words: dict[str, list[str]]
     voxels: frozenset[str]
 
@@ -118,7 +138,7 @@ class Manifest:
     settings: dict[str, Any]
     folds: tuple[StoredFold, ...]
     predictions: dict[str, list[Any]]
-    reference: StoredReference | None = None
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         """Refuse files elsewhere, and a forest that does not say what it is asked with."""
@@ -141,26 +161,6 @@ class Manifest:
             return performance.validate(pd.DataFrame(self.predictions).assign(**split))
         except (ValueError, TypeError) as error:
             raise FileError(f"predictions: {error}") from error
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """What the training segments looked like.
-
-    Parameters
-    ----------
-    patients : (n,) of the segments
-    texture : (n, features) of the segments, and their number of grey levels
-    acquisition : (n, quantities), see `kept.acquisition`; NaN where a sidecar does not say
-    words : what the sidecars say of the machine
-    voxels : by what the volumes are known again, see `kept.voxels_digest`
-    """
-
-    patients: NDArray[np.object_]
-    texture: pd.DataFrame
-    acquisition: pd.DataFrame
-    words: dict[str, list[str]]
-    voxels: frozenset[str]
 
 
 def read(artifacts: Path, model: str) -> Manifest:
@@ -238,19 +238,15 @@ def reference(manifest: Manifest) -> Reference:
     """
     stored = manifest.reference
     assert stored is not None, "a forest's manifest has one"
-    try:
-        texture, acquisition = (pd.DataFrame(columns, dtype=float) for columns in (stored.texture, stored.acquisition))
-    except ValueError as error:
-        raise FileError(f"reference: {error}") from error
     needed = {name for fold in manifest.folds for name in fold.features} | {bank.GREY_LEVELS, *OTHER_FEATURES}
-    missing = sorted(needed - set(texture))
-    patients = np.array(stored.participant_id, dtype=object)
-    sizes = {len(texture), len(acquisition), len(patients)}
-    moderate = all((values.abs() < LARGEST_VALUE).all(axis=None) for values in (texture, acquisition.fillna(0)))
-    if missing or len(sizes) > 1 or len(set(patients)) < 2 or not moderate:
+    missing = sorted(needed - set(stored.texture))
+    sizes = {len(stored.texture), len(stored.acquisition), len(stored.patients)}
+    tables = (stored.texture, stored.acquisition.fillna(0))
+    moderate = all((values.abs() < LARGEST_VALUE).all(axis=None) for values in tables)
+    if missing or len(sizes) > 1 or len(set(stored.patients)) < 2 or not moderate:
         found = f"found {sorted(sizes)} segments without {', '.join(missing) or 'finite, moderate values'}"
         raise FileError(f"reference: {found}, expected every feature of each segment, of two patients at least")
-    return Reference(patients, texture, acquisition, stored.words, stored.voxels)
+    return stored
 
 
 def read_stored(artifacts: Path, name: str, sha256: str) -> bytes:

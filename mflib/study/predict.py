@@ -138,9 +138,8 @@ class Ensemble:
 
     def results(self, texture: pd.Series, voxels: Input) -> dict[str, ModelResult]:
         """What both ensembles say of one region: of `complete`, and of the network's input."""
-        of_trees = [
-            float(trees.scores(texture[list(fold.features)].to_numpy(float)[None])[0]) for fold, trees in self.forests
-        ]
+        asked = [(trees, texture[list(fold.features)].to_numpy(float)[None]) for fold, trees in self.forests]
+        of_trees = [float(trees.scores(values)[0]) for trees, values in asked]
         of_networks = network_scores([model for _, model in self.networks], voxels, self.network)
         return {
             forest.NAME: self._together(forest.NAME, of_trees, [fold for fold, _ in self.forests]),
@@ -160,8 +159,7 @@ class Ensemble:
         called = int(score >= threshold)
         votes = sum(int(one >= fold.threshold) == called for one, fold in zip(scores, folds, strict=True))
         calibration = self.calibrations[model]
-        said = calibration(score)
-        probability, low, high = said if said else (None, None, None)
+        probability, low, high = calibration(score) or (None, None, None)
         return ModelResult(model, score, threshold, votes, len(folds), called, probability, low, high, calibration.note)
 
 
@@ -240,7 +238,7 @@ class Look:
 
 
 def look(asked: Ensemble, volume: Volume, annotation: Annotation) -> Look:
-    """Normalise, measure and score one volume.
+    """Normalise, measure and score one volume, and hold it against what the models have seen.
 
     Raises
     ------
@@ -253,7 +251,11 @@ def look(asked: Ensemble, volume: Volume, annotation: Annotation) -> Look:
         voxels = inputs.of_region(region, asked.preprocessing, asked.network)
     except ValueError as error:
         raise FileError(str(error)) from error
-    applicable = held_against(asked.seen, volume, annotation, region, texture)
+    doubts = [f"The reference points are not to be trusted: {flag}." for flag in region.references.flags]
+    if volume.dynamic_range_db is None and asked.seen.reference.acquisition[kept.STATED_RANGE].notna().all():
+        doubts.append("The sidecar does not state the dynamic range, as those of all training volumes do.")
+    acquisition = kept.acquisition(volume, annotation, region)
+    applicable = applicability.judge(asked.seen, texture, acquisition, tuple(doubts))
     return Look(region, voxels, asked.results(texture, voxels), applicable)
 
 
@@ -292,17 +294,6 @@ def load(run: Path) -> Models:
     )
 
 
-def held_against(
-    seen: Seen, volume: Volume, annotation: Annotation, region: Region, texture: pd.Series
-) -> Applicability:
-    """Whether the models may be asked about this volume."""
-    doubts = tuple(f"The reference points are not to be trusted: {flag}." for flag in region.references.flags)
-    stated = seen.reference.acquisition[kept.STATED_RANGE].notna().all()
-    if stated and volume.dynamic_range_db is None:
-        doubts += ("The sidecar does not state the dynamic range, as those of all training volumes do.",)
-    return applicability.judge(seen, texture, kept.acquisition(volume, annotation, region), doubts)
-
-
 def remarks(seen: Seen, volume: Volume) -> tuple[str, ...]:
     """What the sidecar says of the machine that no training volume's does, and whether the volume is one of them."""
     learnt = (LEARNT,) if kept.voxels_digest(volume) in seen.reference.voxels else ()
@@ -337,8 +328,8 @@ def _profile(of_forest: Manifest) -> dict[str, str]:
 
 def _performance(one: Manifest) -> dict[str, object]:
     """How good the model was in its own cross-validation."""
-    pooled = performance.summary(one.table).set_index("metric")["pooled"]
-    means = performance.fold_mean_auc(one.table).iloc[0]
-    found: dict[str, object] = {"auc": means["mean"], "low": means["low"], "high": means["high"]}
-    found |= pooled[["sensitivity", "specificity"]].to_dict()
-    return {"model": one.model, "segments": len(one.table), "patients": one.table["participant_id"].nunique(), **found}
+    table = one.table
+    pooled = performance.summary(table).set_index("metric")["pooled"][["sensitivity", "specificity"]]
+    auc = performance.fold_mean_auc(table).iloc[0][["mean", "low", "high"]].rename({"mean": "auc"})
+    sizes = {"segments": len(table), "patients": table["participant_id"].nunique()}
+    return {"model": one.model, **sizes, **auc, **pooled}
