@@ -20,6 +20,7 @@ from mflib.base import tables as texts
 from mflib.base.errors import FileError, InputError
 from mflib.base.words import LABELS
 from mflib.show import figures
+from mflib.show.shown import save
 from mflib.stats import performance
 from mflib.stats.performance.predictions import (
     COLUMNS,
@@ -245,18 +246,12 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     OSError
         The folder cannot be written.
     """
-    written = []
+    written = [folder / "tables" / f"{name}.csv" for name in comparison.tables]
     (folder / "tables").mkdir(parents=True, exist_ok=True)
-    (folder / "figures").mkdir(exist_ok=True)
-    for name, table in comparison.tables.items():
-        written.append(folder / "tables" / f"{name}.csv")
-        files.write_text(written[-1], table.to_csv(index=False))
+    for path, table in zip(written, comparison.tables.values(), strict=True):
+        files.write_text(path, table.to_csv(index=False))
     for name, figure in _figures(comparison):
-        for suffix in (".svg", ".png"):
-            written.append(folder / "figures" / f"{name}{suffix}")
-            with files.replacing(written[-1]) as partial:
-                # Without a date the same data give the same file.
-                figure.savefig(partial, dpi=160, metadata={"Date": None} if suffix == ".svg" else None)
+        written += save(figure, folder / "figures", name)
     return written
 
 

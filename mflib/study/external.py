@@ -197,13 +197,10 @@ def frequent(features: pd.DataFrame, most: int = 20) -> pd.DataFrame:
     """
     if features.empty:
         return pd.DataFrame([{"feature": "none", "segments": 0}])
-    groups = features.groupby("feature", sort=True)
-    names = {"segments": ("feature", "size"), "low": ("low", "first"), "high": ("high", "first")}
-    table = groups.agg(**names, lowest=("value", "min"), highest=("value", "max"))
-    table = table.sort_values("segments", ascending=False, kind="stable").head(most).reset_index()
-    return table.rename(
-        columns={"low": "training_from", "high": "training_to", "lowest": "here_from", "highest": "here_to"}
-    )
+    training = {"training_from": ("low", "first"), "training_to": ("high", "first")}
+    here = {"here_from": ("value", "min"), "here_to": ("value", "max")}
+    table = features.groupby("feature", sort=True).agg(segments=("feature", "size"), **training, **here)
+    return table.sort_values("segments", ascending=False, kind="stable").head(most).reset_index()
 
 
 def uncalibrated(found: External) -> list[str]:
@@ -216,8 +213,8 @@ def lost(moved: pd.DataFrame) -> pd.DataFrame:
     """The table of ``performance.transport`` for a reader."""
     table = pd.DataFrame(
         {
-            "model": moved["model"].map(lambda name: LABELS.get(name, name)),
-            "metric": moved["metric"].map(lambda name: name.upper() if name in ("auc", "ppv", "npv") else name),
+            "model": moved["model"].replace(LABELS),
+            "metric": moved["metric"].replace({name: name.upper() for name in ("auc", "ppv", "npv")}),
             "own": with_interval(moved, "own", "own_"),
             "external": with_interval(moved, "external", "external_"),
             "external minus own": with_interval(moved, "difference"),

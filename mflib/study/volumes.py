@@ -42,10 +42,9 @@ def table(assessments: Sequence[Assessment]) -> pd.DataFrame:
     rows = []
     for one in assessments:
         found, key = one.applicability, dict(zip(KEY, one.key or (None, None, None), strict=True))
-        sentences = {"reasons": " ".join(found.reasons), "notices": " ".join(one.notices)}
-        of_volume = {"volume": one.name, **key, "verdict": found.verdict, "distance": found.distance, **sentences}
-        of_volume["percentile"] = found.percentile
-        rows += [of_volume | asdict(result) for result in one.results.values()]
+        told = {"verdict": found.verdict, "distance": found.distance, "percentile": found.percentile}
+        told |= {"reasons": " ".join(found.reasons), "notices": " ".join(one.notices)}
+        rows += [{"volume": one.name, **key, **told, **asdict(result)} for result in one.results.values()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -269,14 +268,12 @@ def failed(failures: Mapping[Path, str], total: int) -> str:
 def cropped(recorded: Volume, annotation: Annotation) -> tuple[Volume, Annotation]:
     """The part of a volume around its annotation, and the annotation in it; the whole where little can be left out."""
     margin = np.ceil(MARGIN_MM / np.array(recorded.spacing_mm)).astype(int)
-    start = np.array(annotation.roi_start)
-    places = np.array([annotation.bone, annotation.shadow, start, start + annotation.roi_size - 1])
-    first = np.maximum(places.min(axis=0) - margin, 0)
-    last = np.minimum(places.max(axis=0) + margin + 1, recorded.voxels.shape)
-    box = tuple(slice(begin, end) for begin, end in zip(first, last, strict=True))
-    part = recorded.voxels[box]
+    firsts, sizes = np.array(list(annotation.boxes.values())).transpose(1, 0, 2)
+    first = np.maximum(firsts.min(axis=0) - margin, 0)
+    last = np.minimum((firsts + sizes).max(axis=0) + margin, recorded.voxels.shape)
+    part = recorded.voxels[tuple(map(slice, first, last))]
     if part.size > 0.8 * recorded.voxels.size:
         return recorded, annotation
-    bone, shadow, roi = (tuple(int(n) for n in place - first) for place in places[:3])
+    bone, shadow, roi = (tuple(map(int, place)) for place in firsts - first)
     moved = Annotation(bone, shadow, roi, annotation.roi_size)  # type: ignore[arg-type]
     return replace(recorded, voxels=np.ascontiguousarray(part)), moved
