@@ -129,11 +129,8 @@ def write_cohort(
     find_profile(profile)
     if patients < 1:
         raise InputError(f"patients is {patients}, expected 1 or more")
-    generated = {
-        "Name": "mflib phantom",
-        "Version": VERSION,
-        "Parameters": {"profile": profile, "patients": patients, "seed": seed},
-    }
+    wanted = {"profile": profile, "patients": patients, "seed": seed}
+    generated = {"Name": "mflib phantom", "Version": VERSION, "Parameters": wanted}
     _claim(out, generated)
     plan = make_plan(profile, patients, seed)
     _write_tables(out, plan)
@@ -147,9 +144,7 @@ def write_cohort(
 @lru_cache(maxsize=4)
 def make_plan(profile: str, analysed: int, seed: int) -> Plan:
     """Draw patients, grades, readers and acquisition parameters of a cohort."""
-    people_rng, grade_rng, reader_rng, scan_rng = (
-        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,))) for stream in range(4)
-    )
+    people_rng, grade_rng, reader_rng, scan_rng = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(4))
     people = patients.screened(analysed, people_rng)
     included = people.head(analysed)
     segments = patients.segments(included, grade_rng)
@@ -158,9 +153,8 @@ def make_plan(profile: str, analysed: int, seed: int) -> Plan:
     segments["seed"] = [volume_seed(seed, patient, segment) for patient, segment in positions]
     marked = [_marked(one, int(seed), profile) for one, seed in zip(parameters, segments["seed"], strict=True)]
     points = pd.DataFrame([row for row, _ in marked], columns=_POINTS)
-    truth = pd.DataFrame(map(vars, parameters)).assign(
-        grade=patients.grade(segments["fat"].to_numpy()), multifidus=[share for _, share in marked]
-    )
+    grades, shares = patients.grade(segments["fat"].to_numpy()), [share for _, share in marked]
+    truth = pd.DataFrame(map(vars, parameters)).assign(grade=grades, multifidus=shares)
     tables = {
         "participants": people,
         "phenotype/clinical": people,
@@ -187,8 +181,8 @@ def _marked(parameters: Parameters, seed: int, profile: str) -> tuple[list[int],
     drawn = _surfaces(parameters, grid, seed)
     marks = anatomy.annotate(parameters, drawn, grid, size.box)
     right = marks if parameters.side == "R" else anatomy.mirrored(marks, grid.shape[0])
-    every_other = [np.arange(first, first + n, 2) for first, n in zip(right.roi_start, right.roi_size, strict=True)]
-    i, j, k = every_other
+    # Every other voxel will do.
+    i, j, k = (np.arange(first, first + n, 2) for first, n in zip(right.roi_start, right.roi_size, strict=True))
     inside = anatomy.parts(drawn, grid, _middle(grid)[j], i, k)["multifidus"]
     return [*marks.bone, *marks.shadow, *marks.roi_start, *marks.roi_size], float(inside.mean())
 
@@ -215,10 +209,8 @@ def _claim(out: Path, generated: Mapping[str, Any]) -> None:
         return
     found = _generated_by(label)
     if found != [generated]:
-        raise InputError(
-            f"{label}: found a cohort made by {json.dumps(found)}, expected {json.dumps([generated])}; "
-            "give another folder, or remove this one"
-        )
+        expected = f"expected {json.dumps([generated])}; give another folder, or remove this one"
+        raise InputError(f"{label}: found a cohort made by {json.dumps(found)}, {expected}")
 
 
 def _generated_by(label: Path) -> object:
@@ -234,9 +226,8 @@ def _write_tables(out: Path, plan: Plan) -> None:
     for name, table in plan.tables.items():
         content = table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n")
         files.write_new(out / f"{name}.tsv", content)
-        files.write_new(
-            out / f"{name}.json", _json({column: {"Description": d} for column, d in COLUMNS[name].items()})
-        )
+        described = {column: {"Description": words} for column, words in COLUMNS[name].items()}
+        files.write_new(out / f"{name}.json", _json(described))
     files.write_new(out / "README", README)
     files.write_new(out / ".bidsignore", "**/us/\n")
 
