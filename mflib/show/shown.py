@@ -103,9 +103,8 @@ def live(plot: Callable[[pd.DataFrame], Figure], every: float = 5.0) -> Iterator
         if drawn and time.monotonic() - drawn[-1] < every:
             return
         code = base64.b64encode(png(plot(frame), dpi=100)).decode()
-        display(
-            Shown(f'<img alt="" src="data:image/png;base64,{code}">'), display_id=handle.display_id, update=bool(drawn)
-        )
+        picture = Shown(f'<img alt="" src="data:image/png;base64,{code}">')
+        display(picture, display_id=handle.display_id, update=bool(drawn))
         drawn.append(time.monotonic())
 
     try:
