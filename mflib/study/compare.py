@@ -225,11 +225,8 @@ def as_json(comparison: Comparison) -> str:
     Why stands in the row's note or in a notice. A fold's metric is null where the fold has nothing to divide by, or one
     class, and its mean is null where no fold has it; the summary counts the folds that do.
     """
-    content = {
-        "models": performance.models(comparison.predictions),
-        "notices": comparison.notices,
-        "tables": {name: _records(table) for name, table in comparison.tables.items()},
-    }
+    tables = {name: _records(table) for name, table in comparison.tables.items()}
+    content = {"models": performance.models(comparison.predictions), "notices": comparison.notices, "tables": tables}
     return json.dumps(content, indent=2, allow_nan=False)
 
 
@@ -268,14 +265,12 @@ def show(comparison: Comparison, console: Console) -> None:
         console.print(_models(tables, f"split by {split}, repeat {repeat}"))
         if len(tables.get("comparison", ())):
             console.print(_told_differences(tables["comparison"], "AUC, a minus b"))
-        if len(tables.get("metric_differences", ())):
             accuracy = tables["metric_differences"].query("metric == 'accuracy'")
             console.print(_told_differences(accuracy, "accuracy at the frozen thresholds, a minus b"))
         for row in tables.get("several", pd.DataFrame()).itertuples():
+            asked = f"test that all AUCs are equal ({row.models}), {row.method}"
             joint = f"chi-square {row.statistic:.2f}, df {row.df}, {p_value(row.p)}"
-            console.print(
-                f"test that all AUCs are equal ({row.models}), {row.method}: {joint}", markup=False, soft_wrap=True
-            )
+            console.print(f"{asked}: {joint}", markup=False, soft_wrap=True)
     for notice in [*comparison.notices, *_notes(comparison)]:
         console.print(f"notice: {notice}", markup=False, soft_wrap=True)
 
@@ -284,9 +279,8 @@ def _models(tables: dict[str, pd.DataFrame], title: str) -> Table:
     shown = Table("model", "AUC, mean of folds", "AUC, pooled", "sensitivity", "specificity", title=title)
     summary, means = tables["summary"].set_index(["model", "metric"]), tables["fold_mean_auc"].set_index("model")
     for model in performance.models(tables["fold_mean_auc"]):
-        pooled = [
-            estimate(summary.loc[(model, metric)], "pooled", ".3f") for metric in ("auc", "sensitivity", "specificity")
-        ]
+        rows = (summary.loc[(model, metric)] for metric in ("auc", "sensitivity", "specificity"))
+        pooled = [estimate(row, "pooled", ".3f") for row in rows]
         shown.add_row(_name(model), estimate(means.loc[model], "mean", ".3f"), *pooled)
     shown.caption = "[95 % interval with patients as clusters]; sensitivity and specificity at the frozen thresholds"
     return shown

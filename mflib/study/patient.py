@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,29 +63,24 @@ def volume(assessment: Assessment, models: Models, anchor: str) -> dict[str, Any
         "results": [_result(result, areas) for result in results],
         "disagree": len({result.called for result in results}) > 1,
         "notes": list(dict.fromkeys(result.note for result in results if result.note)),
-        "features": [
-            row
-            | {"name": _feature_name(str(row["feature"])), "far": _beyond(row["value"] > row["high"], row["beyond"])}
-            for row in farthest
-        ],
+        "features": [row | {"name": _feature_name(row["feature"]), "far": _beyond(row)} for row in farthest],
         "acquisition": _acquisition(assessment),
         "viewer": Markup(_viewer(assessment)),
     }
 
 
 def _result(result: ModelResult, areas: pd.DataFrame) -> dict[str, Any]:
-    probable = {"p": result.probability, "low": result.low, "high": result.high}
     return {
         "model": LABELS.get(result.model, result.model),
         "call": CALLS[result.called],
         "said": result,
-        "probability": "n/a" if result.probability is None else estimate(pd.Series(probable, dtype=float), "p"),
+        "probability": estimate(vars(result), "probability"),
         "auc": estimate(areas.loc[result.model], "auc") if result.model in areas.index else "n/a",
     }
 
 
-def _beyond(above: bool, share: float) -> str:
-    side = "above" if above else "below"
+def _beyond(row: Mapping[Hashable, Any]) -> str:
+    side, share = "above" if row["value"] > row["high"] else "below", row["beyond"]
     if not np.isfinite(share):
         return side
     return f"{side}, by {100 * share:.0f} % of the range" if share < 10 else f"{side}, by {share:.0f} times the range"
@@ -151,16 +146,8 @@ def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> li
         grid = {
             level: {side: [v for key, v in keyed if key[1:] == (level, side)] for side in SIDES} for level in levels
         }
-        page = shown.page(
-            "predict.html.j2",
-            ["page.css", "predict.css"],
-            subject=subject,
-            volumes=volumes,
-            grid=grid if len(keyed) > 1 else {},
-            models=models,
-            words=predict,
-            **run(models),
-        )
+        said = {"subject": subject, "volumes": volumes, "grid": grid if len(keyed) > 1 else {}, **run(models)}
+        page = shown.page("predict.html.j2", ["page.css", "predict.css"], models=models, words=predict, **said)
         written.append(_free(folder, subject, written))
         files.write_text(written[-1], page)
     return written

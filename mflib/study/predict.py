@@ -203,60 +203,39 @@ class Models:
     run: Path
     scorers: Ensemble = field(repr=False)
 
-    def assess(self, volume: Volume, annotation: Annotation, name: str = "") -> Assessment:
+    def assess(self, volume: Volume, annotation: Annotation, name: str = "", *, salient: bool = True) -> Assessment:
         """All that the models say of one volume; they learn nothing from it.
 
         Parameters
         ----------
         volume, annotation : the volume, its reference points and its region of interest
         name : of the volume, for messages and pages
+        salient : whether the saliency is wanted; it is zero otherwise
 
         Raises
         ------
         FileError
             The volume cannot be normalised or measured; the message says why.
         """
+        asked = self.scorers
         try:
-            found = look(self.scorers, volume, annotation)
-        except FileError as error:
+            region = preprocess.region(volume, annotation, asked.preprocessing)
+            measured = bank.measure(region.voxels, volume.spacing_mm, region.dynamic_range_db, asked.texture)
+            texture, voxels = asked.complete(measured), inputs.of_region(region, asked.preprocessing, asked.network)
+        except ValueError as error:
             raise FileError(f"{name}: {error}" if name else str(error)) from error
-        saliency = self.scorers.saliency(found.voxels, found.results[MODEL].called, found.region)
-        notices = remarks(self.scorers.seen, volume)
+        doubts = [f"The reference points are not to be trusted: {flag}." for flag in region.references.flags]
+        if volume.dynamic_range_db is None and asked.seen.reference.acquisition[kept.STATED_RANGE].notna().all():
+            doubts.append("The sidecar does not state the dynamic range, as those of all training volumes do.")
+        acquisition = kept.acquisition(volume, annotation, region)
+        applicable = applicability.judge(asked.seen, texture, acquisition, tuple(doubts))
+        results, saliency = asked.results(texture, voxels), np.zeros(region.voxels.shape, np.float32)
+        if salient:
+            saliency = asked.saliency(voxels, results[MODEL].called, region)
+        notices = remarks(asked.seen, volume)
         if self.profile["Split"] != "by patient":
             notices += (SEEN_PATIENTS,)
-        return Assessment(name, volume, annotation, found.region, found.results, found.applicability, saliency, notices)
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """What the scores rest on, what they are, and whether they may be read; ``voxels`` is the network's input."""
-
-    region: Region
-    voxels: Input
-    results: dict[str, ModelResult]
-    applicability: Applicability
-
-
-def look(asked: Ensemble, volume: Volume, annotation: Annotation) -> Look:
-    """Normalise, measure and score one volume, and hold it against what the models have seen.
-
-    Raises
-    ------
-    FileError
-        It cannot be normalised or measured; the message says why.
-    """
-    try:
-        region = preprocess.region(volume, annotation, asked.preprocessing)
-        texture = asked.complete(bank.measure(region.voxels, volume.spacing_mm, region.dynamic_range_db, asked.texture))
-        voxels = inputs.of_region(region, asked.preprocessing, asked.network)
-    except ValueError as error:
-        raise FileError(str(error)) from error
-    doubts = [f"The reference points are not to be trusted: {flag}." for flag in region.references.flags]
-    if volume.dynamic_range_db is None and asked.seen.reference.acquisition[kept.STATED_RANGE].notna().all():
-        doubts.append("The sidecar does not state the dynamic range, as those of all training volumes do.")
-    acquisition = kept.acquisition(volume, annotation, region)
-    applicable = applicability.judge(asked.seen, texture, acquisition, tuple(doubts))
-    return Look(region, voxels, asked.results(texture, voxels), applicable)
+        return Assessment(name, volume, annotation, region, results, applicable, saliency, notices)
 
 
 def load(run: Path) -> Models:
@@ -308,10 +287,8 @@ def _check_same_run(one: Manifest, other: Manifest) -> None:
     """Forest and network must have learnt from the same segments with the same labels."""
     segments = [set(m.table[[*KEY, "y_true"]].itertuples(index=False, name=None)) for m in (one, other)]
     if segments[0] != segments[1] or one.preprocessing != other.preprocessing or one.run != other.run:
-        raise FileError(
-            f"{one.model} and {other.model} were not made from the same segments with the same settings; expected the "
-            "models of one run, make the report again"
-        )
+        found = f"{one.model} and {other.model} were not made from the same segments with the same settings"
+        raise FileError(f"{found}; expected the models of one run, make the report again")
 
 
 def _profile(of_forest: Manifest) -> dict[str, str]:

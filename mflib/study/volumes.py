@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ def table(assessments: Sequence[Assessment]) -> pd.DataFrame:
     rows = []
     for one in assessments:
         found, key = one.applicability, dict(zip(KEY, one.key or (None, None, None), strict=True))
-        told = {"verdict": found.verdict, "distance": found.distance, "percentile": found.percentile}
+        told: dict[str, Any] = {"verdict": found.verdict, "distance": found.distance, "percentile": found.percentile}
         told |= {"reasons": " ".join(found.reasons), "notices": " ".join(one.notices)}
         rows += [{"volume": one.name, **key, **told, **asdict(result)} for result in one.results.values()]
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -107,12 +108,8 @@ class Asked:
     failures: dict[Path, str]
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of annotations: its file name, and line and cells of its rows by name of the volume and by key."""
-
-    name: str
-    rows: Mapping[str | Key, list[tuple[int, dict[str, str]]]]
+# Of a table of annotations: line and cells of each row, by name of the volume and by key.
+Rows = Mapping[str | Key, list[tuple[int, dict[str, str]]]]
 
 
 def find(paths: Sequence[Path], annotations: Path | None = None) -> Asked:
@@ -146,7 +143,7 @@ def find(paths: Sequence[Path], annotations: Path | None = None) -> Asked:
     return asked
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> Rows:
     """A table of annotations, its cells as they stand there; only what is asked for is looked at.
 
     Raises
@@ -168,16 +165,16 @@ def read_table(path: Path) -> Table:
         participant, level, side = (cells.get(name, "") for name in KEY)
         rows[participant, level, side].append((number, cells))
         rows[cells.get("volume", "")].append((number, cells))
-    return Table(path.name, dict(rows))
+    return rows
 
 
-def _sort(asked: Asked, path: Path, annotations: Path | None, read: Callable[[Path], Table], *, named: bool) -> None:
+def _sort(asked: Asked, path: Path, annotations: Path | None, read: Callable[[Path], Rows], *, named: bool) -> None:
     """Put a volume where it belongs; one that is excluded is refused where somebody has named it."""
     try:
         if not path.is_file():
             raise FileError(f"{path}: no such file, expected a NIfTI, NRRD or MHA volume, or a cohort folder")
-        table = read(annotations or _around(path))
-        number, cells = _row(path, table)
+        table = annotations or _around(path)
+        number, cells = _row(path, table.name, read(table))
         if not cohort_tables.excludes(cells.get("quality", "")):
             asked.annotated[path] = _annotation(path.name, table.name, number, cells)
             return
@@ -200,16 +197,16 @@ def _annotation(volume: str, table: str, number: int, cells: dict[str, str]) -> 
     return Annotation.from_row(cells)
 
 
-def _row(path: Path, table: Table) -> tuple[int, dict[str, str]]:
+def _row(path: Path, table: str, rows: Rows) -> tuple[int, dict[str, str]]:
     match = NAME.fullmatch(volumes.stem(path))
     key = (match[1], match[2], match[3]) if match else None
-    found = table.rows.get(path.name) or (table.rows.get(key) if key else None)
+    found = rows.get(path.name) or (rows.get(key) if key else None)
     name = " ".join(key) if key else f"volume {path.name}"
     if not found:
         sought = f"{name}, or volume {path.name}" if key else name
-        raise FileError(f"{path.name}: found no annotation in {table.name}, expected a row of {sought}")
+        raise FileError(f"{path.name}: found no annotation in {table}, expected a row of {sought}")
     if len(found) > 1:
-        raise FileError(f"{path.name}: {Fault(table.name, found[1][0], None, f'{name} again', 'each volume once')}")
+        raise FileError(f"{path.name}: {Fault(table, found[1][0], None, f'{name} again', 'each volume once')}")
     return found[0]
 
 
