@@ -18,6 +18,8 @@ STEP = (
     "Its number or its name: 01 cohort, 02 texture, 03 random_forest, 04 dcnn, 05 comparison, 06 external, "
     "07 pitfalls, 08 published_figures."
 )
+MAP = "CSV that says which file is which; by default import_map.csv beside SOURCE."
+EXTERNAL = "A second cohort that the models only predict and never learn from."
 VOLUMES = (
     "Volumes named as in a cohort, or a cohort folder. Each must be annotated, as with mflib annotate: two reference "
     "points and the region of interest."
@@ -90,10 +92,7 @@ def phantom(
 def import_(
     source: Annotated[Path, typer.Argument(help="Folder of the scanner's files, or one file; it is only read.")],
     cohort: Annotated[Path, typer.Argument(help="Cohort folder, outside SOURCE; nothing in it is overwritten.")],
-    table: Annotated[
-        Path | None,
-        typer.Option("--map", help="CSV that says which file is which; by default import_map.csv beside SOURCE."),
-    ] = None,
+    table: Annotated[Path | None, typer.Option("--map", help=MAP)] = None,
     dry_run: Annotated[bool, typer.Option(help="Write a map to fill in; with one, say what it would import.")] = False,
     spacing: Annotated[
         str | None, typer.Option(help="x,y,z: voxel size in mm (lateral, depth, elevation) of files that state none.")
@@ -169,9 +168,7 @@ def check(
 @app.command()
 def report(
     cohort: Annotated[Path | None, typer.Option(help="Cohort folder instead of the profile's.")] = None,
-    external: Annotated[
-        Path | None, typer.Option(help="A second cohort that the models only predict and never learn from.")
-    ] = None,
+    external: Annotated[Path | None, typer.Option(help=EXTERNAL)] = None,
     profile: Profile = "quick",
     run: Annotated[Path | None, typer.Option(help="Run folder. By default reports/COHORT-PROFILE.")] = None,
     start: Annotated[str, typer.Option("--from", help=f"Run this notebook and those after it again. {STEP}")] = "",

@@ -337,8 +337,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _veil(values: NDArray[np.float64], volume: Volume, annotation: Annotation | None) -> Veil:
-    inside = annotation is not None and values.shape == tuple(annotation.roi_size)
-    origin = annotation.roi_start if annotation is not None and inside else (0, 0, 0)
+    origin = annotation.roi_start if annotation and values.shape == tuple(annotation.roi_size) else (0, 0, 0)
     factors = _factors(values.shape, volume.spacing_mm)
     highest = float(values.max())
     parts = _block_means(np.rint(255 * values / (highest or 1)).astype(np.uint8), factors)

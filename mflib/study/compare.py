@@ -135,15 +135,8 @@ class Comparison:
     notices: list[str]
 
 
-def run(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> Comparison:
-    """Read predictions in every way; each split and repeat by itself.
-
-    Parameters
-    ----------
-    predictions : as ``read`` gives them
-    resamples, seed : of the bootstrap of patients
-
-    """
+def run(predictions: pd.DataFrame) -> Comparison:
+    """Read predictions in every way, as ``read`` gives them; each split and repeat by itself."""
     on_scale = performance.calibrated(predictions)
     tables = {
         "summary": performance.summary(predictions),
@@ -151,9 +144,9 @@ def run(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> Comp
         "fold_mean_auc": performance.fold_mean_auc(predictions),
         "predictive_values": performance.predictive_values(predictions),
         "operating_points": performance.operating_points(predictions),
-        "calibration": performance.calibration(on_scale, resamples=resamples, seed=seed),
+        "calibration": performance.calibration(on_scale),
         "calibration_curve": performance.calibration_curve(on_scale),
-        "decision_curve": performance.decision_curve(on_scale, resamples=resamples, seed=seed),
+        "decision_curve": performance.decision_curve(on_scale),
         "subgroups": performance.subgroups(predictions),
         "mistakes": performance.mistakes(predictions),
     }

@@ -44,7 +44,7 @@ FORMAT = 3
 MANIFESTS = {forest.NAME: "model_random_forest.json", MODEL: "model_dcnn.json"}
 # The arrays of a forest, each of one axis, and their types as safetensors calls them; see `arrays`.
 ARRAYS = {"feature": "I32", "threshold": "F64", "left": "I32", "right": "I32", "positive": "F64", "starts": "I32"}
-# A score follows from these sources and packages.
+# A score follows from these sources and packages, which a manifest states.
 NETWORK = tuple(f"mflib.models.dcnn.{name}" for name in ("inputs", "compute", "network"))
 SOURCES = {forest.NAME: (bank.__name__,), MODEL: NETWORK}
 PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "numba", "torch", "SimpleITK")
@@ -143,26 +143,17 @@ def voxels_digest(volume: Volume) -> str:
     return hashlib.sha256(volume.voxels.tobytes()).hexdigest()[:16]
 
 
-def sources(model: str) -> str:
-    """SHA-256 of the sources that turn a volume into this model's score."""
-    return made_by.digest(*SOURCES[model])
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that a score depends on."""
-    return {name: version(name) for name in PACKAGES}
-
-
 def _write(
     folder: Path, result: forest.ForestResult | NetworkResult, cohort: Cohort, profile: Profile, model: str, **own: Any
 ) -> None:
     """Write a manifest: what those of both models hold, and what is the model's own."""
     first = result.predictions[result.predictions["repeat"] == 0]
+    sources = made_by.digest(*SOURCES[model])
     content = {
         "format": FORMAT,
         "model": model,
-        "made_with": {"mflib": version("mflib"), "commit": made_by.commit(), "sources": sources(model)},
-        "versions": versions(),
+        "made_with": {"mflib": version("mflib"), "commit": made_by.commit(), "sources": sources},
+        "versions": made_by.versions(*PACKAGES),
         "cohort": {"name": cohort.name, "synthetic": cohort.synthetic},
         "run": {"split": profile.split, "n_folds": profile.n_folds, "seed": profile.seed},
         "preprocessing": asdict(profile.preprocessing),
@@ -181,10 +172,9 @@ def _recordings(cohort: Cohort, settings: preprocess.GainSettings) -> dict[str, 
             looked.append(found)
             progress.advance()
     numbers, words, voxels = zip(*looked, strict=True)
-    said = pd.DataFrame(list(words), columns=list(WORDS))
     return {
         "acquisition": {str(name): _rounded(column) for name, column in pd.DataFrame(numbers, dtype=float).items()},
-        "words": {str(name): sorted(column.dropna().unique()) for name, column in said.items()},
+        "words": {name: sorted({said[name] for said in words if name in said}) for name in WORDS},
         "voxels": list(voxels),
     }
 

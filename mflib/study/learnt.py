@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 from torch import Tensor, nn
 
+from mflib.base import made_by
 from mflib.base.errors import FileError
 from mflib.base.settings import STRICT, build
 from mflib.data.preprocess import GainSettings
@@ -214,7 +215,7 @@ def _refuse(constant: str) -> None:
 def _check_versions(manifest: Manifest) -> None:
     """Refuse what another mflib or other packages have made, and say what to do."""
     commit = manifest.made_with.get("commit")
-    made, here = manifest.versions, kept.versions()
+    made, here = manifest.versions, made_by.versions(*kept.PACKAGES)
     other = [
         f"{name} {made.get(name)}, found {version} here"
         for name, version in here.items()
@@ -223,7 +224,7 @@ def _check_versions(manifest: Manifest) -> None:
     if other:
         again = "make the report again with this environment, or install requirements.lock of that commit"
         raise FileError(f"made with {'; '.join(other)} ({again}: {commit})")
-    if manifest.made_with.get("sources") != kept.sources(manifest.model):
+    if manifest.made_with.get("sources") != made_by.digest(*kept.SOURCES[manifest.model]):
         found = f"made by another version of mflib (commit {commit}), which turns volumes into scores otherwise"
         raise FileError(f"{found}; make the report again, or predict with that commit")
 

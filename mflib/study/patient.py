@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,8 @@ def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> li
     """
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for subject, own in _subjects(assessments).items():
+    for subject, of_subject in groupby(sorted(assessments, key=_place), lambda assessment: _place(assessment)[0]):
+        own = list(of_subject)
         volumes = [volume(assessment, models, f"volume-{n}") for n, assessment in enumerate(own, 1)]
         keyed = [(assessment.key, volume) for assessment, volume in zip(own, volumes, strict=True) if assessment.key]
         levels = [level for level in LEVELS if any(key[1] == level for key, _ in keyed)]
@@ -153,15 +155,8 @@ def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> li
     return written
 
 
-def _subjects(assessments: Sequence[Assessment]) -> dict[str, list[Assessment]]:
-    """The volumes of each patient in the order of level and side; one without a key stands alone."""
-    found: dict[str, list[Assessment]] = {}
-    for assessment in sorted(assessments, key=_place):
-        found.setdefault(assessment.key[0] if assessment.key else assessment.name, []).append(assessment)
-    return found
-
-
 def _place(assessment: Assessment) -> tuple[str, int, str]:
+    """Patient, and the order of level and side; a volume without a key stands alone."""
     if assessment.key is None:
         return assessment.name, 0, ""
     participant, level, side = assessment.key

@@ -19,7 +19,7 @@ from mflib.base.errors import InputError
 from mflib.base.progress import Progress
 from mflib.base.words import KEY
 from mflib.data import volume
-from mflib.data.cohort import DESCRIPTION, volume_path
+from mflib.data.cohort import DESCRIPTION, read_description, volume_path
 from mflib.data.phantom import anatomy, patients
 from mflib.data.phantom.anatomy import Parameters, Surfaces, find_profile, surfaces
 from mflib.data.phantom.scanner import Array, Grid
@@ -288,14 +288,11 @@ def tissues(root: Path, segment: Mapping[str, Any]) -> dict[str, NDArray[np.bool
     InputError
         The phantom has no such segment.
     """
-    try:
-        (made_by,) = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))["GeneratedBy"]
-        made, wanted = (made_by["Name"], made_by["Version"]), made_by["Parameters"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if made != ("mflib phantom", VERSION):
-        return None
-    plan = make_plan(wanted["profile"], wanted["patients"], wanted["seed"])
+    match read_description(root)[0].get("GeneratedBy"):
+        case [{"Name": "mflib phantom", "Version": version, "Parameters": wanted}] if version == VERSION:
+            plan = make_plan(wanted["profile"], wanted["patients"], wanted["seed"])
+        case _:
+            return None
     key = tuple(str(segment[column]) for column in KEY)
     keys = list(plan.segments[KEY].itertuples(index=False, name=None))
     if key not in keys:

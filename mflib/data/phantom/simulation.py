@@ -133,12 +133,8 @@ class Tissue:
 
     def _along(self, depth_mm: float, lateral_mm: float, length_mm: float) -> Spectrum:
         """Spectrum of a smooth field that is drawn out along the fascicles."""
-        across = smooth(depth_mm, lateral_mm, 0)
-
-        def spectrum(kz: Array, kx: Array, ky: Array) -> Array:
-            return across(kz, kx, ky) * np.exp(-0.25 * (self._fascicle(kz, kx, ky) * np.float32(length_mm)) ** 2)
-
-        return spectrum
+        across, length = smooth(depth_mm, lateral_mm, 0), np.float32(length_mm)
+        return lambda *waves: across(*waves) * np.exp(-0.25 * (self._fascicle(*waves) * length) ** 2)
 
     def _fascicle(self, kz: Array, kx: Array, ky: Array) -> Array:
         """Wave number along the fascicle: the elevation's, sheared by its angles as the probe sees them."""
