@@ -151,7 +151,8 @@ def run(predictions: pd.DataFrame) -> Comparison:
         "mistakes": performance.mistakes(predictions),
     }
     differences, untested = _differences(predictions)
-    notices = [f"{where}: {notice}" for where, rows in _by_split(predictions) for notice in _notices(rows)]
+    parts = predictions.groupby(["split", "repeat"])
+    notices = [f"{_where(*run)}: {notice}" for run, rows in parts for notice in _notices(rows)]
     return Comparison(predictions, tables | differences, [*notices, *untested])
 
 
@@ -159,8 +160,8 @@ def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str
     """The tables of differences, and why there are none."""
     found: dict[str, list[pd.DataFrame]] = {"comparison": [], "metric_differences": [], "several": []}
     reasons = []
-    for where, rows in _by_split(table):
-        pairs = list(combinations(performance.models(rows), 2))
+    for run, rows in table.groupby(["split", "repeat"]):
+        where, pairs = _where(*run), list(combinations(performance.models(rows), 2))
         if not pairs:
             reasons.append(f"{where}: found one model, so there are no differences between models")
             continue
@@ -204,9 +205,8 @@ def _notices(rows: pd.DataFrame) -> Iterator[str]:
             yield f"{model} has {several} patients in several folds, so it was not split by patient"
 
 
-def _by_split(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    for (split, repeat), rows in table.groupby(["split", "repeat"], sort=True):
-        yield f"split by {split}, repeat {repeat}", rows
+def _where(split: str, repeat: int) -> str:
+    return f"split by {split}, repeat {repeat}"
 
 
 _NARROWEST = 110  # characters that the tables need; a file or a pipe has no width of its own
@@ -254,8 +254,8 @@ def show(comparison: Comparison, console: Console) -> None:
     console : where to; widened where it is too narrow for the tables
     """
     console.width = max(console.width, _NARROWEST)
-    for (split, repeat), _, tables in _runs(comparison):
-        console.print(_models(tables, f"split by {split}, repeat {repeat}"))
+    for run, _, tables in _runs(comparison):
+        console.print(_models(tables, _where(*run)))
         if len(tables.get("comparison", ())):
             console.print(_told_differences(tables["comparison"], "AUC, a minus b"))
             accuracy = tables["metric_differences"].query("metric == 'accuracy'")
@@ -304,7 +304,7 @@ def _notes(comparison: Comparison) -> list[str]:
         table = comparison.tables.get(name, pd.DataFrame(columns=["note"]))
         for row in table[table["note"] != ""].to_dict("records"):
             models = row.get("model") or f"{row['model_a']} and {row['model_b']}"
-            said = f"split by {row['split']}, repeat {row['repeat']}: {models}: {row['note']}"
+            said = f"{_where(row['split'], row['repeat'])}: {models}: {row['note']}"
             found.setdefault(said, []).append(row.get("metric") or row.get("quantity") or "mean of folds")
     return [f"{said} ({', '.join(dict.fromkeys(parts))})" for said, parts in found.items()]
 

@@ -98,7 +98,7 @@ class Reference:
     voxels : by what the volumes are known again, see `kept.voxels_digest`
     """
 
-    __pydantic_config__ = STRICT
+    __pydantic_config__ = STRICT  # where it stands in a manifest; one that is made here is not looked at
     patients: Annotated[tuple[str, ...], Field(alias="participant_id")]
     texture: Table
     acquisition: Table
