@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mflib.base.errors import InputError
 from mflib.models import folds as division
-from mflib.models.folds import Fold, Indices
+from mflib.models.folds import Fold, Indices, Labels
 from mflib.stats.performance.probability import freeze
 
 CLINICAL = ["age", "sex", "bmi"]
@@ -31,7 +31,7 @@ class BaselineResult:
     left_out: str
 
 
-def echo_intensity(texture: pd.DataFrame, labels: NDArray[np.integer], folds: Sequence[Fold]) -> pd.DataFrame:
+def echo_intensity(texture: pd.DataFrame, labels: Labels, folds: Sequence[Fold]) -> pd.DataFrame:
     """Mean grey level after gain normalisation, standardised by the training part, as the score.
 
     Whether bright means positive is also decided in the training part.
@@ -67,7 +67,7 @@ def echo_intensity(texture: pd.DataFrame, labels: NDArray[np.integer], folds: Se
     return _out_of_fold("echo_intensity", texture, labels, folds, fit)
 
 
-def clinical(segments_with_patients: pd.DataFrame, labels: NDArray[np.integer], folds: Sequence[Fold]) -> pd.DataFrame:
+def clinical(segments_with_patients: pd.DataFrame, labels: Labels, folds: Sequence[Fold]) -> pd.DataFrame:
     """Logistic regression on age, sex and BMI, the score being the predicted probability.
 
     Missing values take the median of the training part; values are standardised by the training part; the weights
@@ -102,7 +102,7 @@ def clinical(segments_with_patients: pd.DataFrame, labels: NDArray[np.integer], 
 
 
 def out_of_fold(
-    texture: pd.DataFrame, segments_with_patients: pd.DataFrame, labels: NDArray[np.integer], folds: Sequence[Fold]
+    texture: pd.DataFrame, segments_with_patients: pd.DataFrame, labels: Labels, folds: Sequence[Fold]
 ) -> BaselineResult:
     """Both baselines; the clinical one is left out, and said, where a cohort has no age, sex and BMI to fit it on."""
     predictions = [echo_intensity(texture, labels, folds)]
@@ -126,11 +126,7 @@ def _clinical_values(table: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def _out_of_fold(
-    name: str,
-    keys: pd.DataFrame,
-    labels: NDArray[np.integer],
-    folds: Sequence[Fold],
-    fit: Callable[[Indices], Score],
+    name: str, keys: pd.DataFrame, labels: Labels, folds: Sequence[Fold], fit: Callable[[Indices], Score]
 ) -> pd.DataFrame:
     """Fit on train, freeze on validation, score test once; ``fit`` gives a function from positions to scores."""
     if len(keys) != len(labels):

@@ -24,7 +24,7 @@ from mflib.base.errors import InputError
 from mflib.base.settings import STRICT
 from mflib.base.words import KEY, WHOLE_FAMILY
 from mflib.models import folds as division
-from mflib.models.folds import Fold, Indices
+from mflib.models.folds import Fold, Indices, Labels
 from mflib.models.texture import glcm, intensity
 from mflib.stats import reliability
 from mflib.stats.performance.probability import Frozen, freeze
@@ -33,7 +33,7 @@ NAME = "random_forest"
 COMBINATION = ["levels", "step", "direction"]
 OTHER_FEATURES = ("nakagami_m", "nakagami_omega", *intensity.NAMES)
 FAMILIES = {"glcm": "GLCM", "nakagami": "Nakagami", "first": "First-order"}
-Labels = NDArray[np.integer]
+
 Values = NDArray[np.float64]
 Inner = Sequence[tuple[Indices, Indices]]
 
@@ -225,12 +225,7 @@ def grown(trees: int, leaf_size: int, seed: int) -> RandomForestClassifier:
 
 
 def permutation_importance(
-    model: RandomForestClassifier,
-    features: Sequence[str],
-    values: Values,
-    labels: Labels,
-    repeats: int,
-    seed: int,
+    model: RandomForestClassifier, features: Sequence[str], values: Values, labels: Labels, repeats: int, seed: int
 ) -> pd.DataFrame:
     """Fall of the AUC when one feature, or all features of one family together, are shuffled (Breiman 2001).
 

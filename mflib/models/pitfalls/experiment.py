@@ -14,7 +14,6 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from scipy.stats import norm
 from sklearn.base import ClassifierMixin
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -25,7 +24,7 @@ from mflib.base.settings import STRICT
 from mflib.base.words import KEY
 from mflib.models import folds as division
 from mflib.models import forest
-from mflib.models.folds import Fold, Indices, Split
+from mflib.models.folds import Fold, Indices, Labels, Split
 from mflib.models.forest import univariate_auc
 
 
@@ -52,7 +51,6 @@ class PitfallsSettings:
 # The paper's: 46 patients of 8 segments, 160 of 368 infiltrated.
 PATIENTS, SEGMENTS, PREVALENCE = 46, 8, 160 / 368
 Floats = NDArray[np.float64]
-Labels = NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +125,6 @@ def permuted_by_patient(keys: pd.DataFrame, labels: Labels, rng: np.random.Gener
     for row in np.flatnonzero(given.isna()):
         given[row] = rng.choice(np.asarray(labels)[own["participant_id"] == donor[row]])
     return given.to_numpy(np.int64)
-
-
-def forest_model(trees: int, seed: int) -> RandomForestClassifier:
-    """A forest of one thread, its trees grown to the end."""
-    return RandomForestClassifier(trees, random_state=seed, n_jobs=1)
 
 
 def logistic_model() -> ClassifierMixin:
@@ -291,25 +284,6 @@ def _attempted(shared: tuple[Callable[[Any, Job], Rows], Any, Sequence[str]], jo
         return job.rows(ways, (np.nan, np.nan), note=str(error))
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and spread of every way of every case.
-
-    Parameters
-    ----------
-    table : with `COLUMNS`
-
-    Returns
-    -------
-    DataFrame
-        ``data``, ``case``, ``way``, ``right``, ``repetitions`` (those with a value), ``mean``, ``sd`` (over
-        repetitions, ddof 1; NaN below two), ``note`` (why values are missing).
-    """
-    ways = table.groupby(COLUMNS[:4], sort=False)
-    found = ways.agg(repetitions=("value", "count"), mean=("value", "mean"), sd=("value", "std"))
-    notes = ways["note"].agg(lambda notes: "; ".join(dict.fromkeys(note for note in notes if note)))
-    return found.assign(note=notes).reset_index()
-
-
 def differences(table: pd.DataFrame) -> pd.DataFrame:
     """The wrong way beside the right one, a row per case.
 
@@ -320,16 +294,16 @@ def differences(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``data``, ``case``, ``wrong_way``, ``wrong`` and ``wrong_sd`` (mean and SD over repetitions), the same for
-        ``right``, ``difference`` (wrong - right), ``note`` (why there are no values, NaN then).
+        ``data``, ``case``, ``wrong_way``, ``wrong`` and ``wrong_sd`` (mean and SD over repetitions, ddof 1; NaN below
+        two), the same for ``right``, ``difference`` (wrong - right), ``note`` (why there are no values, NaN then).
     """
     rows = []
-    for case, ways in summary(table).groupby("case", sort=False):
+    for case, ways in table.groupby("case", sort=False):
         row: dict[str, Any] = {"data": " against ".join(dict.fromkeys(ways["data"])), "case": case}
         for name, right in (("wrong", False), ("right", True)):
-            way = ways[ways["right"] == right].iloc[0]
-            row |= {f"{name}_way": way["way"], name: way["mean"], f"{name}_sd": way["sd"]}
-        notes = "; ".join(dict.fromkeys(note for note in ways["note"] if note))
+            way = ways[ways["right"] == right]
+            row |= {f"{name}_way": way["way"].iloc[0], name: way["value"].mean(), f"{name}_sd": way["value"].std()}
+        notes = "; ".join(dict.fromkeys(filter(None, ways["note"])))
         rows.append(row | {"difference": row["wrong"] - row["right"], "note": notes})
     return pd.DataFrame(rows)
 

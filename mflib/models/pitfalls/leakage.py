@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from mflib.base.errors import InputError
 from mflib.models import forest
-from mflib.models.folds import Split
-from mflib.models.forest import COMBINATION, Labels, Values, glcm_columns, univariate_auc
+from mflib.models.folds import Labels, Split
+from mflib.models.forest import COMBINATION, Values, glcm_columns, grown, univariate_auc
 from mflib.models.pitfalls import experiment
 from mflib.models.pitfalls.experiment import COHORT, PERMUTED, SIMULATED, Data, Job, PitfallsSettings, Rows, Segments
 from mflib.stats.performance.metrics import metrics_per_fold, youden_threshold
@@ -72,7 +72,7 @@ def _split_by(shared: Data, job: Job) -> Rows:
     found = shared.own
     if job.data == SIMULATED:
         found = experiment.simulated_cohort(job.detail, 1.0, shared.rng(job), features=FEATURES)
-    model = experiment.forest_model(shared.settings.trees, shared.seed + job.repetition)
+    model = grown(shared.settings.trees, 1, shared.seed + job.repetition)
     areas = [
         experiment.mean_auc(model, found.values, found.labels, shared.folds(found, job, split)) for _, split in SPLITS
     ]
@@ -165,7 +165,7 @@ def _threshold(shared: Data, job: Job) -> Rows:
     for fold in shared.folds(found, job):
         score = found.values[:, 0]
         if job.data == COHORT:
-            model = experiment.forest_model(shared.settings.trees, shared.seed + job.repetition)
+            model = grown(shared.settings.trees, 1, shared.seed + job.repetition)
             score = experiment.scores(model, found.values, found.labels, fold.train, np.arange(len(found.labels)))
         y, test = found.labels[fold.test], score[fold.test]
         frozen = youden_threshold(found.labels[fold.validation], score[fold.validation])

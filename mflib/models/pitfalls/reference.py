@@ -65,17 +65,16 @@ def tests_under_null(
         for method, (wrong, held) in zip(METHODS, np.mean(tested, axis=0), strict=True):
             rates = {"type_one": wrong, "coverage": held}
             errors = {f"{name}_se": np.sqrt(rate * (1 - rate) / len(tested)) for name, rate in rates.items()}
-            rows.append({"data": SIMULATED, "icc": icc, "method": method, "simulations": len(tested)} | rates | errors)
-            rows[-1]["note"] = note
+            case = {"data": SIMULATED, "icc": icc, "method": method, "simulations": len(tested)}
+            rows.append({**case, **rates, **errors, "note": note})
     return pd.DataFrame(rows)
 
 
 def _simulated(icc: float, patients: int, segments: int, rng: np.random.Generator) -> np.ndarray | None:
     """Of one cohort, by method: whether the test erred, and whether the interval held; None where neither exists."""
     labels = experiment.infiltrated(experiment.clustered_segments((patients, segments, 1), icc, rng)[:, 0])
-    score = (
-        experiment.clustered_segments((patients, segments, 2), icc, rng) + np.sqrt(2) * norm.ppf(AREA) * labels[:, None]
-    )
+    effects = experiment.clustered_segments((patients, segments, 2), icc, rng)
+    score = effects + np.sqrt(2) * norm.ppf(AREA) * labels[:, None]
     groups = np.repeat(np.arange(patients), segments)
     if min(np.unique(groups[labels == kind]).size for kind in (0, 1)) < 2:
         return None

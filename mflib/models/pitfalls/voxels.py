@@ -42,13 +42,7 @@ class Volumes:
 
 
 def gain(
-    volumes: Volumes,
-    settings: PitfallsSettings,
-    seed: int,
-    *,
-    gain_db: float = 6.0,
-    n_folds: int = 5,
-    workers: int = 1,
+    volumes: Volumes, settings: PitfallsSettings, seed: int, *, gain_db: float = 6.0, n_folds: int = 5, workers: int = 1
 ) -> pd.DataFrame:
     """What does another gain do to echo intensity and to texture, and what does normalisation do about it?
 
@@ -108,13 +102,13 @@ def _gain(data: Data, job: Job) -> Rows:
 def _rows(data: Data, job: Job, ways: tuple[str, str], values: Floats) -> Rows:
     """The AUC of both ways, of a logistic regression on the same folds; values (n, way, feature)."""
     folds, model, labels = data.folds(data.own, job), experiment.logistic_model(), data.labels
-    of_way = (
-        [experiment.scores(model, values[:, n], labels, f.train, f.test) for f in folds] for n in range(len(ways))
-    )
-    scores, tested = np.column_stack([*map(np.concatenate, of_way)]), np.concatenate([f.test for f in folds])
-    fold = np.repeat(np.arange(len(folds)), [len(f.test) for f in folds])
+    scores, tested_in = np.empty(values.shape[:2]), np.empty(len(values), dtype=int)
+    for fold in folds:
+        tested_in[fold.test] = fold.number
+        for n in range(len(ways)):
+            scores[fold.test, n] = experiment.scores(model, values[:, n], labels, fold.train, fold.test)
     try:
-        areas, covariance = roc.fold_mean(labels[tested], scores, fold, data.own.patients[tested])
+        areas, covariance = roc.fold_mean(labels, scores, tested_in, data.own.patients)
     except InputError:  # too few patients of a class in a fold: there are areas, and no interval of their difference
         return job.rows(ways, [experiment.mean_auc(model, values[:, n], labels, folds) for n in range(len(ways))])
     return job.rows(ways, areas, se=float(np.sqrt([1, -1] @ covariance @ [1, -1])))
