@@ -13,7 +13,7 @@ from scipy.special import expit, logit
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
 from mflib.stats import roc
-from mflib.stats.performance.metrics import combined_variance, per_patient, ratio_covariance
+from mflib.stats.performance.metrics import NO_WIDTH, combined_variance, per_patient, ratio_covariance
 from mflib.stats.performance.predictions import RUN, check_same_segments, runs, undefined
 from mflib.stats.performance.probability import unfit
 from mflib.stats.roc.cases import Floats
@@ -106,8 +106,7 @@ def _predictive(prior: float, shares: tuple[float, float], covariance: Floats, l
     variance = combined_variance([1 / hit, 1 / miss], covariance)
     reach = roc.z_value(level) * np.sqrt(variance)
     low, high = expit([centre - reach, centre + reach]).tolist()
-    note = "" if variance > 0 else "no variance between patients: the clustered interval has no width"
-    return {"value": float(expit(centre)), "low": low, "high": high, "note": note}
+    return {"value": float(expit(centre)), "low": low, "high": high, "note": "" if variance > 0 else NO_WIDTH}
 
 
 def _at(y_true: NDArray[np.int64], scores: Floats, threshold: float) -> dict[str, object]:

@@ -15,7 +15,7 @@ from statsmodels.genmod.generalized_linear_model import GLM
 
 from mflib.base.errors import InputError
 from mflib.stats import roc
-from mflib.stats.performance.metrics import estimated, ratio, ratio_covariance, youden_threshold
+from mflib.stats.performance.metrics import estimated, ratio_covariance, youden_threshold
 from mflib.stats.performance.predictions import COLUMNS, PROBABILITY, RUN, runs, undefined
 from mflib.stats.roc.cases import Floats
 
@@ -294,10 +294,9 @@ def _brier_scores(sums: Floats) -> Floats:
 def _observed(members: pd.DataFrame, level: float) -> dict[str, object]:
     """Observed share of positives of a group of segments, patients as clusters."""
     counts = members.groupby("participant_id")["y_true"].agg(["sum", "size"]).to_numpy()
-    x, m = counts.sum(axis=0)
     found = estimated("observed", level, ratio_covariance, counts[:, :1], counts[:, 1:])
-    sizes = {"n": int(m), "n_patients": len(counts)}
-    return {**found, **sizes, "mean_score": members["score"].mean(), "observed": ratio(x, m)}
+    means = {"mean_score": members["score"].mean(), "observed": members["y_true"].mean()}
+    return {**found, **means, "n": len(members), "n_patients": len(counts)}
 
 
 _UPDATED = [column for column in COLUMNS if column != "threshold"]  # which belongs to the scores before the update
@@ -340,12 +339,12 @@ def recalibrate(predictions: pd.DataFrame, method: str, level: float = 0.95) -> 
         raise InputError(f"found the method {method!r}, expected one of {', '.join(UPDATES)}")
     updated, rows = [], []
     for run, table in runs(predictions):
-        reason = unfit(table) or _unfit_without(table, method)
-        if reason is None:
-            updated.append(_left_out(table, method))
-            found = _update(table, method, level)
+        left_out = unfit(table) or _left_out(table, method)
+        if isinstance(left_out, str):
+            found = [undefined(left_out)] * len(UPDATES[method])
         else:
-            found = [undefined(reason)] * len(UPDATES[method])
+            updated.append(left_out)
+            found = _update(table, method, level)
         rows += [
             {**run, "method": method, "quantity": name, **numbers}
             for name, numbers in zip(UPDATES[method], found, strict=True)
@@ -354,48 +353,31 @@ def recalibrate(predictions: pd.DataFrame, method: str, level: float = 0.95) -> 
     return Recalibrated(pd.concat(updated, ignore_index=True) if updated else empty, pd.DataFrame(rows))
 
 
-def _left_out(table: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The table, each score updated by the fit to the other patients."""
-    x, y = _covariate(table)
+def _left_out(table: pd.DataFrame, method: str) -> pd.DataFrame | str:
+    """The table, each score updated by the fit to the other patients; or why no finite update fits to them."""
+    x, y = to_log_odds(table["score"])[0], table["y_true"].to_numpy()
     scores = np.empty(len(table))
-    for own in _of_patients(table).values():
-        model = logistic_regression(x[~own], y[~own], slope="slope" in UPDATES[method])
-        fitted = model.fit(_start(x[~own], y[~own], method)).params
-        slope = 1.0 if len(fitted) == 1 else fitted[1]
-        scores[own] = expit(fitted[0] + slope * x[own])
+    for patient in table["participant_id"].unique():
+        own = (table["participant_id"] == patient).to_numpy()
+        others = x[~own], y[~own]
+        if len(np.unique(others[1])) < 2:
+            return f"no update: without {patient} there is one class only"
+        if method != "intercept" and separated(*others):
+            return f"no update: without {patient} one score parts the classes, so no finite slope fits"
+        model, start = _model(*others, method)
+        intercept, *slope = model.fit(start).params
+        scores[own] = expit(intercept + (slope[0] if slope else 1.0) * x[own])
     return table[_UPDATED].assign(score=scores)
 
 
 def _update(table: pd.DataFrame, method: str, level: float) -> list[dict[str, object]]:
     """Coefficients of the fit to all patients."""
-    x, y = _covariate(table)
-    model = logistic_regression(x, y, slope="slope" in UPDATES[method])
-    note = to_log_odds(table["score"])[1]
-    found = coefficients(model, table["participant_id"], level, _start(x, y, method))
-    return [{**numbers, "note": note} for numbers in found]
+    x, note = to_log_odds(table["score"])
+    model, start = _model(x, table["y_true"].to_numpy(), method)
+    return [{**numbers, "note": note} for numbers in coefficients(model, table["participant_id"], level, start)]
 
 
-def _covariate(table: pd.DataFrame) -> tuple[Floats, Labels]:
-    """Log odds that the scores claim, and labels, (n,) each."""
-    return to_log_odds(table["score"])[0], table["y_true"].to_numpy()
-
-
-def _start(x: Floats, y: Labels, method: str) -> list[float]:
-    return [shift(x, y), 1.0][: len(UPDATES[method])]
-
-
-def _unfit_without(table: pd.DataFrame, method: str) -> str | None:
-    """Why no finite update fits where one patient is left out."""
-    x, y = _covariate(table)
-    for patient, own in _of_patients(table).items():
-        if len(np.unique(y[~own])) < 2:
-            return f"no update: without {patient} there is one class only"
-        if method != "intercept" and separated(x[~own], y[~own]):
-            return f"no update: without {patient} one score parts the classes, so no finite slope fits"
-    return None
-
-
-def _of_patients(table: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
-    """Which rows (n,) are each patient's."""
-    patients = table["participant_id"]
-    return {str(patient): (patients == patient).to_numpy() for patient in patients.unique()}
+def _model(x: Floats, y: Labels, method: str) -> tuple[GLM, list[float]]:
+    """What a method fits, and where the fit begins."""
+    fitted = UPDATES[method]
+    return logistic_regression(x, y, slope="slope" in fitted), [shift(x, y), 1.0][: len(fitted)]
