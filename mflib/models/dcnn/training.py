@@ -31,20 +31,9 @@ from mflib.base.errors import RunError
 from mflib.base.files import replacing
 from mflib.base.progress import Progress
 from mflib.models import folds as division
-from mflib.models.dcnn.inputs import (
-    RESULT,
-    WEIGHTS,
-    Epoch,
-    FoldResult,
-    Labels,
-    Source,
-    Task,
-    Volumes,
-    prepare,
-    read_result,
-)
+from mflib.models.dcnn.inputs import RESULT, WEIGHTS, Epoch, FoldResult, Source, Task, Volumes, prepare, read_result
 from mflib.models.dcnn.settings import MODEL, NetworkSettings, describe_weights, find_weights
-from mflib.models.folds import Fold
+from mflib.models.folds import Fold, Labels
 from mflib.stats.performance.probability import Frozen, freeze
 
 UNTOLD = -1
