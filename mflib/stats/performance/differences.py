@@ -187,6 +187,7 @@ def metric_differences(predictions: pd.DataFrame, model_a: str, model_b: str, le
     """
     rows = []
     for run, both in paired(predictions, model_a, model_b):
+        named = {"model_a": model_a, "model_b": model_b, **run}
         for metric, labels in _DECISIONS.items():
             counted = both[both["y_true_a"].isin(labels)]
             right_a, right_b = (_right(counted, suffix) for suffix in ("_a", "_b"))
@@ -194,13 +195,14 @@ def metric_differences(predictions: pd.DataFrame, model_a: str, model_b: str, le
             sizes = {"n": len(counted), "n_patients": counted["participant_id"].nunique()}
             excess = right_a.astype(int) - right_b.astype(int)
             for method, groups in (("clustered", counted["participant_id"]), ("naive McNemar", None)):
-                row = {"model_a": model_a, "model_b": model_b, **run, "metric": metric, "method": method}
-                rows.append({**row, **sizes, **discordant, **_decided(excess, groups, level)})
+                what = {**named, "metric": metric, "method": method}
+                rows.append({**what, **sizes, **discordant, **_decided(excess, groups, level)})
         for metric, method in product(("ppv", "npv"), ("clustered", "naive Wald")):
             units = both["participant_id"] if method == "clustered" else pd.Series(both.index)
-            row = {"model_a": model_a, "model_b": model_b, **run, "metric": metric, "method": method}
             sizes = {"n": len(both), "n_patients": both["participant_id"].nunique()}
-            rows.append({**row, **sizes, **_predicted(both, units, metric, level)})
+            rows.append(
+                {**named, "metric": metric, "method": method, **sizes, **_predicted(both, units, metric, level)}
+            )
     return pd.DataFrame(rows)
 
 
@@ -273,6 +275,7 @@ def _decided(excess: NDArray[np.int64], groups: pd.Series | None, level: float) 
 
 
 ALPHA = 0.05
+TURNED = "{quantity}: P {naive_p:.3f} naive, {p:.3f} with patients as units"
 _ENDS = ["low", "high", "naive_low", "naive_high"]
 _NUMBERS = ["estimate", "naive_low", "naive_high", "naive_p", "low", "high", "p"]
 
@@ -325,9 +328,7 @@ def in_words(both: pd.DataFrame) -> str:
     )
     tested = both.dropna(subset=["naive_p", "p"])
     turned = tested[(tested["naive_p"] < ALPHA) != (tested["p"] < ALPHA)]
-    changes = [
-        f"{row.quantity}: P {row.naive_p:.3f} naive, {row.p:.3f} with patients as units" for row in turned.itertuples()
-    ]
+    changes = [TURNED.format(**row) for row in turned.to_dict("records")]
     if not changes:
         return f"{spread} None of {len(tested)} tests crosses {ALPHA}."
     cross = "crosses" if len(changes) == 1 else "cross"

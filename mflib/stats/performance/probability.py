@@ -88,14 +88,10 @@ class Frozen:
     slope: float
     log_odds: bool = True
 
-    def on_scale(self, scores: ArrayLike) -> Floats:
-        """Log odds of infiltration, on the scale that all folds share."""
-        x = to_log_odds(scores)[0] if self.log_odds else np.asarray(scores, dtype=np.float64)
-        return self.intercept + self.slope * x
-
     def probability(self, scores: ArrayLike) -> Floats:
         """Probability of infiltration of each score, in (0, 1) and in the order of the scores."""
-        return np.asarray(expit(self.on_scale(scores)))
+        x = to_log_odds(scores)[0] if self.log_odds else np.asarray(scores, dtype=np.float64)
+        return np.asarray(expit(self.intercept + self.slope * x))
 
 
 def freeze(labels: ArrayLike, scores: ArrayLike) -> Frozen:
@@ -121,9 +117,8 @@ def freeze(labels: ArrayLike, scores: ArrayLike) -> Frozen:
     def loss(curve: Floats) -> tuple[float, Floats]:
         claimed = curve[0] + curve[1] * z
         excess = expit(claimed) - target
-        return float((np.logaddexp(0, claimed) - target * claimed).mean()), np.array(
-            [excess.mean(), (excess * z).mean()]
-        )
+        slopes = np.array([excess.mean(), (excess * z).mean()])
+        return float((np.logaddexp(0, claimed) - target * claimed).mean()), slopes
 
     start, ends = [float(logit(target.mean())), 0.0], [(None, None), (0, None)]
     fitted = minimize(loss, start, jac=True, bounds=ends, options={"ftol": 0, "gtol": 1e-10}).x
@@ -146,9 +141,8 @@ def thin(sizes: pd.DataFrame) -> str:
     small = parts[(parts["patients"] < FEWEST_PATIENTS) | (rarer < FEWEST_SEGMENTS)]
     if small.empty:
         return SET_BY.format(least=parts["patients"].min(), most=parts["patients"].max(), rarest=rarer.min())
-    return TOO_SMALL.format(
-        folds=", ".join(map(str, small["fold"])), patients=FEWEST_PATIENTS, segments=FEWEST_SEGMENTS
-    )
+    folds = ", ".join(map(str, small["fold"]))
+    return TOO_SMALL.format(folds=folds, patients=FEWEST_PATIENTS, segments=FEWEST_SEGMENTS)
 
 
 SET_BY = (
@@ -166,8 +160,7 @@ def calibrated(predictions: pd.DataFrame) -> pd.DataFrame:
     Its thresholds belong to the scores and are left out.
     """
     scores = predictions["score"]
-    if PROBABILITY in predictions:
-        scores = predictions[PROBABILITY].fillna(scores)
+    scores = predictions.get(PROBABILITY, scores).fillna(scores)
     return predictions.assign(score=scores).drop(columns=["threshold", PROBABILITY], errors="ignore")
 
 
