@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -169,7 +169,7 @@ def thirteen(texture: pd.DataFrame) -> Floats:
 COHORT, PERMUTED, SIMULATED = "cohort", "cohort, permuted labels", "simulated"
 # ``se``: of the difference of both ways with patients as clusters, where it is known.
 COLUMNS = ["data", "case", "way", "right", "repetition", "value", "note", "se"]
-Shared = TypeVar("Shared")
+
 Rows = list[dict[str, Any]]
 
 
@@ -190,17 +190,13 @@ class Job:
     repetition: int
     detail: float = 0.0
 
-    def row(self, way: str, value: float, *, right: bool, note: str = "", se: float = np.nan) -> dict[str, Any]:
-        """A row of the shared table."""
-        values = (self.data, self.case, way, right, self.repetition, value, note, se)
-        return dict(zip(COLUMNS, values, strict=True))
-
     def rows(self, ways: Sequence[str], values: Iterable[float], note: str = "", se: float = np.nan) -> Rows:
         """A row for the wrong way and one for the right one."""
-        return [
-            self.row(way, float(value), right=way == ways[1], note=note, se=se)
-            for way, value in zip(ways, values, strict=True)
-        ]
+        found = []
+        for way, value in zip(ways, values, strict=True):
+            of_way = (self.data, self.case, way, way == ways[1], self.repetition, float(value), note, se)
+            found.append(dict(zip(COLUMNS, of_way, strict=True)))
+        return found
 
 
 UNDIVIDED = "labels that cannot be divided"
@@ -253,12 +249,7 @@ class Data:
 
 
 def collected(
-    function: Callable[[Shared, Job], Rows],
-    shared: Shared,
-    jobs: Sequence[Job],
-    workers: int,
-    ways: Sequence[str],
-    label: str,
+    function: Callable[[Job], Rows], jobs: Sequence[Job], workers: int, ways: Sequence[str], label: str
 ) -> pd.DataFrame:
     """The rows of every job in the order of the jobs.
 
@@ -266,18 +257,19 @@ def collected(
 
     Parameters
     ----------
-    function, shared, jobs, workers : as in `parallel.outcomes`
+    function : what makes the rows of a job; every process must be able to import it
+    jobs, workers : repetitions; processes
     ways : the wrong way and the right one
     label : what the progress line counts
     """
-    attempts = parallel.in_order(_attempted, (function, shared, ways), jobs, label, workers=workers)
+    attempts = parallel.in_order(_attempted, (function, ways), jobs, label, workers=workers)
     return pd.DataFrame([row for rows in attempts for row in rows], columns=COLUMNS)
 
 
-def _attempted(shared: tuple[Callable[[Any, Job], Rows], Any, Sequence[str]], job: Job) -> Rows:
-    function, of_all, ways = shared
+def _attempted(shared: tuple[Callable[[Job], Rows], Sequence[str]], job: Job) -> Rows:
+    function, ways = shared
     try:
-        return function(of_all, job)
+        return function(job)
     except InputError as error:
         if UNDIVIDED not in getattr(error, "__notes__", ()):
             raise
@@ -315,9 +307,8 @@ def overview(experiments: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     ----------
     experiments : tables with `COLUMNS` by the name of the experiment
     """
-    tables = [differences(table).assign(experiment=name) for name, table in experiments.items()]
-    joined = pd.concat(tables, ignore_index=True)
-    return joined[["experiment", *joined.columns.drop("experiment")]]
+    tables = {name: differences(table) for name, table in experiments.items()}
+    return pd.concat(tables, names=["experiment"]).reset_index(level="experiment").reset_index(drop=True)
 
 
 def in_words(table: pd.DataFrame, name: str = "AUC") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ TEXTURE = "GLCM"
 MEASURES = {"echo intensity": slice(0, 1), TEXTURE: slice(1, 7)}
 FAMILIES = {"first-order": slice(0, 5), "Nakagami": slice(5, 7), TEXTURE: slice(7, 13)}
 # Who of the patients was recorded with the other gain.
-NOBODY, HALF, FATTY = "gain as it was", "another gain for a random half", "another gain for the fattier half"
+NOBODY, HALF, FATTY = LOUDER = ("gain as it was", "another gain for a random half", "another gain for the fattier half")
 Segment = Mapping[str, Any]
 
 
@@ -73,9 +74,9 @@ def gain(
         of, rows = values[..., columns], ~np.isnan(values[:, 0, 0, columns]).any(axis=1)
         labels = segments["label"].to_numpy(np.int64)[rows]
         data = Data(of[rows], labels, segments[rows], settings, seed, n_folds)
-        cases = [f"{measure}, {who}" for who in (NOBODY, HALF, FATTY)]
-        jobs = [Job(COHORT, case, n) for case in cases for n in range(settings.repetitions)]
-        found.append(collected(_gain, data, jobs, workers, GAIN, f"cross-validations of {measure} with another gain"))
+        jobs = [Job(COHORT, f"{measure}, {who}", n) for who in LOUDER for n in range(settings.repetitions)]
+        label = f"cross-validations of {measure} with another gain"
+        found.append(collected(partial(_gain, data), jobs, workers, GAIN, label))
     return pd.concat(found, ignore_index=True)
 
 
@@ -147,7 +148,7 @@ def shuffled(
     values = np.stack(parallel.in_order(_of_places, (volumes, seed), records, "volumes", workers=workers))
     data = Data(values, segments["label"].to_numpy(np.int64), segments, settings, seed, n_folds)
     jobs = [Job(COHORT, family, n) for family in FAMILIES for n in range(settings.repetitions)]
-    return collected(_shuffled, data, jobs, workers, PLACES, "cross-validations with shuffled voxels")
+    return collected(partial(_shuffled, data), jobs, workers, PLACES, "cross-validations with shuffled voxels")
 
 
 def _shuffled(data: Data, job: Job) -> Rows:
