@@ -114,8 +114,7 @@ def run(
         except InputError as error:
             left_out.append(f"{variant.label}: {error}")
     tables = _frozen(source, cases) if settings.frozen else _trained(source, cases, scheduler)
-    study = Variant(MODEL, "as in the study", settings, split)
-    cases.insert(0, (study, list(divide(split))))
+    cases.insert(0, (Variant(MODEL, "as in the study", settings, split), list(divide(split))))
     predictions = pd.concat([own, *tables], ignore_index=True)
     return ComparisonsResult(predictions, _table(predictions, cases, source.patients), left_out)
 

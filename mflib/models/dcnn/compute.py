@@ -115,10 +115,8 @@ def check_direction(
     """Raise ``RunError`` where two vectors that should be the same point in different directions."""
     cosine = float(F.cosine_similarity(exact, rounded, dim=0))
     if not cosine >= least:  # nor is NaN
-        raise RunError(
-            f"{what} in {settings.precision} has a cosine of {cosine:.3f} to that in float32 "
-            f"({described(settings)}), expected at least {least}; set precision: float32"
-        )
+        found = f"a cosine of {cosine:.3f} to that in float32 ({described(settings)})"
+        raise RunError(f"{what} in {settings.precision} has {found}, expected at least {least}; set precision: float32")
 
 
 def _gradient(

@@ -232,10 +232,8 @@ def _train_epoch(state: State, task: Task) -> None:
     loss = F.binary_cross_entropy_with_logits(scores, torch.from_numpy(truth.astype(np.float64))).item()
     number = len(state.history) + 1
     if not np.isfinite([train_loss, loss]).all():
-        raise RunError(
-            f"{fold}: loss {train_loss} in training and {loss} in validation at epoch {number}, expected finite "
-            f"numbers; try a learning rate below {settings.learning_rate:g}"
-        )
+        found = f"{fold}: loss {train_loss} in training and {loss} in validation at epoch {number}"
+        raise RunError(f"{found}, expected finite numbers; try a learning rate below {settings.learning_rate:g}")
     # A second of imports, which neither the first step nor those who only score with a network need wait for.
     from sklearn.metrics import roc_auc_score
 

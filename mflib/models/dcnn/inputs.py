@@ -140,8 +140,7 @@ class StoredVolumes:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> NDArray[np.float32]:
-        voxels: NDArray[np.float32] = np.load(self.paths[position])
-        return voxels
+        return np.load(self.paths[position])
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,8 +61,7 @@ def grad_cam(model: nn.Module, volume: Map, towards: int = 1) -> Map:
         features = _features(model, inputs).float().detach().requires_grad_()
         (gradient,) = torch.autograd.grad(sign * _head(model, features)[0, 0], features)
     weights = gradient.mean(dim=(2, 3, 4), keepdim=True)
-    values: Map = (weights * features.detach()).sum(dim=1)[0].relu().cpu().numpy()
-    return values
+    return (weights * features.detach()).sum(dim=1)[0].relu().cpu().numpy()
 
 
 def to_shape(map: Map, size: Shape, shape: Shape) -> Map:
@@ -333,8 +332,7 @@ def _features(model: nn.Module, inputs: Tensor) -> Tensor:
 def _head(model: nn.Module, features: Tensor) -> Tensor:
     """Logits (n, 1) of maps of layer 4."""
     pooled = model.get_submodule("avgpool")(features)
-    logits: Tensor = model.get_submodule("fc")(pooled.flatten(1))
-    return logits
+    return model.get_submodule("fc")(pooled.flatten(1))
 
 
 def _stride(extent: tuple[int, ...], size: Shape) -> int:
