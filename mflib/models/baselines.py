@@ -89,7 +89,14 @@ def clinical(segments_with_patients: pd.DataFrame, labels: Labels, folds: Sequen
     InputError
         A column is missing, a sex is neither M nor F, or a training part has no value of any of the three.
     """
-    values = _clinical_values(segments_with_patients)
+    table = segments_with_patients
+    missing = [column for column in CLINICAL if column not in table]
+    if missing:
+        raise InputError(f"found no column {', '.join(missing)}, expected {', '.join(CLINICAL)}")
+    unknown = sorted(set(table["sex"].dropna()) - set(SEX))
+    if unknown:
+        raise InputError(f"sex: found {unknown}, expected M, F or missing")
+    values = table[CLINICAL].assign(sex=table["sex"].map(SEX)).to_numpy(float, na_value=np.nan)
 
     def fit(train: Indices) -> Score:
         if np.isnan(values[train]).all():
@@ -112,17 +119,6 @@ def out_of_fold(
     except InputError as error:
         left_out = f"The clinical baseline is left out: {error}."
     return BaselineResult(pd.concat(predictions, ignore_index=True), left_out)
-
-
-def _clinical_values(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Age, sex (1 = M) and BMI as (n, 3), NaN where missing."""
-    missing = [column for column in CLINICAL if column not in table]
-    if missing:
-        raise InputError(f"found no column {', '.join(missing)}, expected {', '.join(CLINICAL)}")
-    unknown = sorted(set(table["sex"].dropna()) - set(SEX))
-    if unknown:
-        raise InputError(f"sex: found {unknown}, expected M, F or missing")
-    return table[CLINICAL].assign(sex=table["sex"].map(SEX)).to_numpy(float, na_value=np.nan)
 
 
 def _out_of_fold(

@@ -162,9 +162,8 @@ def table(folds: Sequence[Fold], keys: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     blocks = [
-        keys[KEY].iloc[positions].assign(repeat=fold.repeat, fold=fold.number, part=part)
-        for fold in folds
-        for part, positions in zip(PARTS, (fold.train, fold.validation, fold.test), strict=True)
+        keys[KEY].iloc[getattr(fold, part)].assign(repeat=fold.repeat, fold=fold.number, part=part)
+        for fold, part in product(folds, PARTS)
     ]
     return pd.concat(blocks, ignore_index=True)
 
@@ -216,11 +215,9 @@ def _needed(n_folds: int) -> int:
 
 def _found(y: Ints, units: Ints, n_folds: int, split: str) -> str:
     positive, negative = _holders(y, units)
-    unit, infiltrated, healthy = (
-        ("patients", "with an infiltrated segment", "with a healthy one")
-        if split == "patient"
-        else ("segments", "that are infiltrated", "that are healthy")
-    )
+    unit, infiltrated, healthy = "segments", "that are infiltrated", "that are healthy"
+    if split == "patient":
+        unit, infiltrated, healthy = "patients", "with an infiltrated segment", "with a healthy one"
     need = _needed(n_folds)
     return (
         f"{n_folds} folds need infiltrated (label 1) and healthy (label 0) segments in every training, validation and "
