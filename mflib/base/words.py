@@ -18,6 +18,7 @@ AXES = ("lateral", "depth", "elevation")
 Plane = tuple[str, int, int, int]
 PLANES: tuple[Plane, ...] = (("transverse", 0, 1, 2), ("sagittal", 2, 1, 0), ("coronal", 0, 2, 1))
 NOT_RECORDED = "not recorded"
+READERS = ["grade_reader1", "grade_reader2"]  # columns of the two readers' grades
 GRADE_NAMES = ("none", "mild", "moderate", "severe")
 # Of a table of features: all features of one family together.
 WHOLE_FAMILY = "all of it"
