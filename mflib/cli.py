@@ -148,7 +148,7 @@ def check(
     if as_json:
         content = {
             "ok": not inspection.faults,
-            "faults": [fault.as_dict() for fault in inspection.faults],
+            "faults": [vars(fault) for fault in inspection.faults],
             "notices": inspection.notices,
             "summary": inspection.summary(),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 KEY = ["participant_id", "level", "lat"]
-LEVELS = ("L23", "L34", "L45", "L5S1")
+LEVELS = ("L23", "L34", "L45", "L5S1")  # as the alphabet has them, so keys are sorted along the spine
 SIDE_NAMES = {"L": "left", "R": "right"}
 SIDES = tuple(SIDE_NAMES)
 LABELS = {

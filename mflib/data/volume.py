@@ -147,10 +147,10 @@ class Volume:
         """Dynamic range of the log compression in dB as the sidecar says, None where it does not."""
         return self.stated("DynamicRangeDB")
 
-    def stated(self, field: str) -> float | None:
-        """The finite number that the sidecar states in a field, None where it states none, or something else."""
+    def stated(self, field: str, otherwise: float | None = None) -> float | None:
+        """The finite number that the sidecar states in a field, ``otherwise`` where it has none, or something else."""
         value = self.sidecar.get(field)
-        return float(value) if _is_number(value) and abs(value) <= sys.float_info.max else None
+        return float(value) if _is_number(value) and abs(value) <= sys.float_info.max else otherwise
 
     def patch(self, centre: Index, radius_mm: float) -> NDArray[np.uint8]:
         """Voxels of the box of half width ``radius_mm`` around ``centre``, clipped at the volume's border."""
@@ -170,9 +170,8 @@ def stem(path: Path) -> str:
 
 
 def _suffix(path: Path) -> str:
-    for suffix in FORMATS:
-        if path.name.lower().endswith(suffix):
-            return suffix
+    if suffix := next(filter(path.name.lower().endswith, FORMATS), None):
+        return suffix
     raise FileError(f"{path.name}: not a volume format; expected one of {', '.join(FORMATS)}")
 
 

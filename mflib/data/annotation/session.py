@@ -12,7 +12,6 @@ import numpy as np
 
 from mflib.base import files
 from mflib.base.errors import BusyError, InputError
-from mflib.base.words import LEVELS
 from mflib.data import cohort as cohorts
 from mflib.data.annotation.marks import MISSING, SECOND, Marks, Roi, Row, from_cells, read_rows, to_cells, write_row
 from mflib.data.cohort_tables import ANNOTATIONS, Key
@@ -281,8 +280,7 @@ def _check_blinded(first: Path, annotator: str) -> None:
 
 def _order(folder: cohorts.Folder, seed: int | None) -> list[Key]:
     """Segments of all patients who are not excluded, by patient, level and side, or shuffled."""
-    wanted = [key for key in folder.volumes if key[0] not in folder.excluded]
-    keys = sorted(wanted, key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
+    keys = sorted(key for key in folder.volumes if key[0] not in folder.excluded)
     if not keys:
         raise InputError(f"no volume to annotate in {folder.root}: the patients of all of them are excluded")
     return keys if seed is None else [keys[n] for n in np.random.default_rng(seed).permutation(len(keys))]

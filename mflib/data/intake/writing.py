@@ -15,7 +15,7 @@ from mflib.base.errors import BusyError, CohortError, FileError
 from mflib.base.files import locked
 from mflib.base.progress import Progress
 from mflib.base.tables import Cells
-from mflib.base.words import KEY, LEVELS
+from mflib.base.words import KEY
 from mflib.data import volume as volumes
 from mflib.data.cohort import DESCRIPTION, read_description, volume_path
 from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS, Key
@@ -63,7 +63,7 @@ def describe(cohort: Path) -> None:
 
 def add_rows(cohort: Path, keys: Iterable[Key]) -> None:
     """Add the rows that are missing in the tables; whatever stands there stays as it is."""
-    segments = sorted(set(keys), key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
+    segments = sorted(set(keys))
     people = sorted({(key[0],) for key in segments})
     files.write_new(cohort / ANNOTATIONS, "\t".join(ANNOTATION_COLUMNS) + "\n")
     _append(cohort, PARTICIPANTS, people)
