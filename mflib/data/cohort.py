@@ -93,7 +93,7 @@ class Cohort:
     name : what the folder calls itself
     synthetic : whether the volumes are simulated
     participants : all screened participants
-    clinical, grades : the folder's tables, typed; grades of analysable segments only
+    grades : the folder's table, typed, of analysable segments only
     patients : analysed patients, one row each, with their clinical values
     segments : analysed segments, one row each, sorted by key: key, grade (0 to 3), label (grade > 0), path, voxel size
         (`SPACING`, in mm), annotation
@@ -104,7 +104,6 @@ class Cohort:
     name: str
     synthetic: bool
     participants: pd.DataFrame
-    clinical: pd.DataFrame
     grades: pd.DataFrame
     patients: pd.DataFrame
     segments: pd.DataFrame
@@ -209,17 +208,12 @@ def find_volumes(root: Path) -> tuple[dict[Key, str], list[Fault]]:
         name = path.relative_to(root).as_posix()
         if path.suffix == ".json" or path.name.startswith((".", "partial-")):
             continue
-        try:
-            match = NAME.fullmatch(volumes.stem(path))
-        except FileError:
-            match = None
+        is_volume = path.name.lower().endswith(FORMATS)
+        match = NAME.fullmatch(volumes.stem(path)) if is_volume else None
         if match is None or match[1] != path.parts[-3]:
             faults.append(Fault(name, None, None, "a file of this name", f"names like {SEGMENT_FILE}"))
-            continue
-        key = (match[1], match[2], match[3])
-        if key in found:
-            faults.append(Fault(name, None, None, f"a second volume beside {found[key]}", "one for each segment"))
-        found.setdefault(key, name)
+        elif (earlier := found.setdefault((match[1], match[2], match[3]), name)) != name:
+            faults.append(Fault(name, None, None, f"a second volume beside {earlier}", "one for each segment"))
     return found, faults
 
 
@@ -328,7 +322,6 @@ def assemble(folder: Folder) -> Cohort:
         name=folder.name,
         synthetic=folder.description.get("Synthetic") is True,
         participants=tables[PARTICIPANTS].reset_index(drop=True),
-        clinical=tables[CLINICAL].reset_index(drop=True),
         grades=graded.reset_index(drop=True),
         patients=people[analysed].sort_values("participant_id", ignore_index=True),
         segments=segments,

@@ -20,7 +20,7 @@ from mflib.data import cohort_tables, preprocess
 from mflib.data import volume as volumes
 from mflib.data.cohort import Cohort, find_volumes
 from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, VOXELS, Key
-from mflib.data.volume import Annotation, Index, Volume
+from mflib.data.volume import Annotation, Index
 from mflib.stats import reliability
 
 SECOND = ANNOTATIONS.replace(".tsv", "_second.tsv")
@@ -73,8 +73,7 @@ class Marks:
         InputError
             A usable volume lacks a point or the region.
         """
-        missing = [name for name in (*POINTS, "roi") if getattr(self, name) is None]
-        if missing and not self.excluded:
+        if (missing := [name for name in (*POINTS, "roi") if getattr(self, name) is None]) and not self.excluded:
             raise InputError(f"not marked yet: {', '.join(missing)}; mark it, or exclude the volume with a reason")
         return replace(self, suggested=frozenset(), annotator=annotator, annotated_at=when, confirmed=True)
 
@@ -94,8 +93,7 @@ def from_cells(cells: Mapping[str, str]) -> Marks | None:
     signed = Marks(excluded=reason, annotator=said["annotator"], annotated_at=said["annotated_at"], confirmed=True)
     if len(given) < len(VOXELS):
         return signed if excluded else None
-    wrong = [f"{name} {cell!r}" for name, cell in given.items() if not cell.isdecimal()]
-    if wrong:
+    if wrong := [f"{name} {cell!r}" for name, cell in given.items() if not cell.isdecimal()]:
         raise InputError(f"found {', '.join(wrong)}; expected whole numbers of voxels from 0")
     found = Annotation.from_row(given)
     return replace(signed, bone=found.bone, shadow=found.shadow, roi=(found.roi_start, found.roi_size))
@@ -196,20 +194,18 @@ def write_row(path: Path, key: Key, wanted: Row | None, seen: Row | None) -> Tab
             who = "removed" if found is None else f"changed by {found.get('annotator', MISSING)}"
             said = f"not saved: {' '.join(key)} was {who} on disk meanwhile; do it again to replace that"
             raise BusyError(said, changed=True, found=found)
-        rows = dict(table.rows)
         if wanted is None:
-            rows.pop(key, None)
+            table.rows.pop(key, None)
         else:
-            rows[key] = {**rows.get(key, {}), **wanted, **dict(zip(KEY, key, strict=True))}
-        now = Table(table.columns, rows, table.dialect)
-        lines = [now.columns, *([row.get(column, MISSING) for column in now.columns] for row in rows.values())]
+            table.rows[key] = {**(found or {}), **wanted, **dict(zip(KEY, key, strict=True))}
+        lines = [[row.get(column, MISSING) for column in table.columns] for row in table.rows.values()]
         try:
-            content = now.dialect.mark + now.dialect.encode(lines)
+            content = table.dialect.mark + table.dialect.encode([table.columns, *lines])
         except FileError as error:
             raise InputError(f"not saved in {path.name}: {error}") from error
         with files.replacing(path) as partial:
             partial.write_bytes(content)
-    return now
+    return table
 
 
 def _said(cells: Row | None) -> dict[str, str] | None:
@@ -221,6 +217,10 @@ MEASURES = {"bone_mm": 95, "shadow_mm": 95, "dice": 5, "iou": 5}  # and the perc
 COLUMNS = [*KEY, "first", "second", *MEASURES, "mean_first", "mean_second", "difference"]
 GAIN = preprocess.GainSettings()
 LIMITS = 1.96  # standard deviations: 95 % of normal differences
+AGREED = (
+    "{marked}: bones {bone:.1f} mm apart (median); the normalised mean differs by {bias:.1f} grey levels "
+    "(limits of agreement {low:.1f} to {high:.1f}), ICC {icc:.2f} ({icc_low:.2f} to {icc_high:.2f}).{out}"
+)
 
 
 @dataclass(frozen=True)
@@ -267,12 +267,7 @@ class Agreement:
         marked = f"{len(self.segments)} segments are marked by both"
         if self.means is None:
             return f"{marked}, expected at least two.{out}"
-        one, bone = self.means, self.segments["bone_mm"].median()
-        return (
-            f"{marked}: bones {bone:.1f} mm apart (median); the normalised mean differs by "
-            f"{one.bias:.1f} grey levels (limits of agreement {one.low:.1f} to {one.high:.1f}), ICC {one.icc:.2f} "
-            f"({one.icc_low:.2f} to {one.icc_high:.2f}).{out}"
-        )
+        return AGREED.format(marked=marked, bone=self.segments["bone_mm"].median(), out=out, **vars(self.means))
 
 
 def compare(cohort: Cohort | Path | str) -> Agreement:
@@ -318,13 +313,10 @@ def _compared(path: Path, first: Marks, second: Marks) -> list[object]:
     if out or one is None or other is None:
         raise InputError(f"excluded by {' and '.join(out)}")
     volume = volumes.read(path)
-    distances = [_distance_mm(volume, *points) for points in ((one.bone, other.bone), (one.shadow, other.shadow))]
+    apart = np.subtract([one.bone, one.shadow], [other.bone, other.shadow]) * volume.spacing_mm
+    distances = np.linalg.norm(apart, axis=1).tolist()
     means = [float(preprocess.region(volume, marked, GAIN).voxels.mean()) for marked in (one, other)]
     return [first.annotator, second.annotator, *distances, *overlap(one, other), *means, means[1] - means[0]]
-
-
-def _distance_mm(volume: Volume, one: tuple[int, ...], other: tuple[int, ...]) -> float:
-    return float(np.linalg.norm((np.array(one) - other) * volume.spacing_mm))
 
 
 def overlap(one: Annotation, other: Annotation) -> tuple[float, float]:

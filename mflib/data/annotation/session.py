@@ -102,8 +102,7 @@ class Session:
     def state_of(self, key: Key) -> str:
         """``excluded``, ``confirmed``, ``changed`` (not as saved), ``begun`` (marked, not saved) or ``open``."""
         history = self._histories[key]
-        saved = history.saved()
-        if saved is not None:
+        if saved := history.saved():
             return "changed" if not history.now.confirmed else "excluded" if saved.excluded else "confirmed"
         return "begun" if history.at > 0 else "open"
 
@@ -257,8 +256,7 @@ def open_session(root: Path, annotator: str, *, second: bool = False, seed: int 
     if second:
         _check_blinded(root / ANNOTATIONS, annotator.upper())
     in_us = [fault for fault in folder.faults if fault.file.startswith("sub-")]
-    unusable = {fault.file for fault in in_us if "no volume" not in fault.found}
-    notices = [str(fault) for fault in in_us if fault.file in unusable]
+    notices = [str(fault) for fault in in_us if "no volume" not in fault.found]
     paths = {key: folder.volumes[key] for key in _order(folder, seed if second else None)}
     path = root / (SECOND if second else ANNOTATIONS)
     try:
@@ -270,8 +268,7 @@ def open_session(root: Path, annotator: str, *, second: bool = False, seed: int 
 
 def _check_blinded(first: Path, annotator: str) -> None:
     """Nobody is blind to their own marks."""
-    theirs = sum(cells.get("annotator", "").upper() == annotator for cells in read_rows(first).rows.values())
-    if theirs:
+    if theirs := sum(cells.get("annotator", "").upper() == annotator for cells in read_rows(first).rows.values()):
         raise InputError(
             f"annotator: found {annotator}, who has marked {theirs} volumes of the first pass; "
             "expected somebody else for the blinded second one"

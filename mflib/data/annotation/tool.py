@@ -119,10 +119,8 @@ class Tool(anywidget.AnyWidget):
             message, wrong = self._does[do](**what) or DONE.get(do, ""), False
         except (InputError, BusyError, OSError) as error:
             message, wrong = str(error), True
-        if self.session.position != before:
-            self._show_volume(message, wrong)
-        else:
-            self._show(message, wrong)
+        show = self._show if self.session.position == before else self._show_volume
+        show(message, wrong)
 
     def _point(self, name: str, at: list[int]) -> None:
         if self._volume is None or name not in POINTS:
@@ -190,8 +188,7 @@ class Tool(anywidget.AnyWidget):
 
     def _show(self, message: str, wrong: bool = False) -> None:
         """Send the page what it is to show."""
-        session, now = self.session, self.session.marks
-        volume = self._volume
+        session, now, volume = self.session, self.session.marks, self._volume
         states = [session.state_of(key) for key in session.keys]
         self.state = {
             "name": " ".join(session.key), "position": session.position, "total": len(session.keys),
@@ -211,8 +208,7 @@ class Tool(anywidget.AnyWidget):
         if state == "excluded":
             return f"excluded by {now.annotator}: {now.excluded}"
         if state == "confirmed":
-            when = "" if now.annotated_at == marks.MISSING else f", {now.annotated_at}"
-            return f"confirmed by {now.annotator}{when}"
+            return f"confirmed by {now.annotator}, {now.annotated_at}".removesuffix(f", {marks.MISSING}")
         if state == "changed":
             return "changed since it was saved: Enter saves"
         if now.suggested:
