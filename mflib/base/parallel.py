@@ -14,7 +14,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from mflib.base.errors import RunError
 from mflib.base.made_by import digest
-from mflib.base.progress import Progress
+from mflib.base.progress import counted
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
@@ -70,13 +70,12 @@ def in_order(
     The first item that fails ends it: its exception is raised, with a note that names the item.
     """
     found: dict[int, Result] = {}
-    progress = Progress(label, len(items))
-    for position, outcome in outcomes(function, shared, items, workers=workers, scheduler=scheduler):
+    done = outcomes(function, shared, items, workers=workers, scheduler=scheduler)
+    for position, outcome in counted(label, len(items), done):
         if isinstance(outcome, Exception):
             outcome.add_note(f"in {items[position]}")
             raise outcome
         found[position] = outcome
-        progress.advance()
     return [found[position] for position in range(len(items))]
 
 

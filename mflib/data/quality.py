@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import stats
+from scipy import ndimage, stats
 
 from mflib.base import tables
 from mflib.base.errors import FileError, InputError
-from mflib.base.progress import Progress
+from mflib.base.progress import counted
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
@@ -223,8 +223,7 @@ def _column(volume: Volume, annotation: Annotation, patch_mm: float) -> NDArray[
     (i, _, k), (step_i, step_j, step_k) = annotation.shadow, volume.spacing_mm
     reach_i, reach_j, reach_k = (max(1, round(patch_mm / step)) for step in (step_i, step_j, step_k))
     beside = volume.voxels[max(0, i - reach_i) : i + reach_i + 1, :, max(0, k - reach_k) : k + reach_k + 1]
-    padded = np.pad(np.median(beside, axis=(0, 2)), reach_j, mode="edge")
-    return np.convolve(padded, np.full(2 * reach_j + 1, 1 / (2 * reach_j + 1)), mode="valid")
+    return ndimage.uniform_filter1d(np.median(beside, axis=(0, 2)), 2 * reach_j + 1, mode="nearest")
 
 
 def _histogram(voxels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -312,14 +311,10 @@ def measure(folder: Folder, settings: GainSettings | None = None, *, progress: b
 def looks(folder: Folder, settings: GainSettings, *, progress: bool) -> list[Look]:
     """Read every volume of a folder once, one per thread in memory."""
     keys = sorted(folder.volumes)
-    counter, found = Progress("volumes looked at", len(keys)), []
     # Threads are enough: reading, decompressing and counting happen outside the interpreter.
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        for look in pool.map(lambda key: _look(folder, key, settings), keys):
-            found.append(look)
-            if progress:
-                counter.advance()
-    return found
+        found = pool.map(lambda key: _look(folder, key, settings), keys)
+        return list(counted("volumes looked at", len(keys), found) if progress else found)
 
 
 def joined(folder: Folder, found: list[Look]) -> Quality:

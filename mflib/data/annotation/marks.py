@@ -12,9 +12,7 @@ import pandas as pd
 
 from mflib.base import files, tables
 from mflib.base.errors import BusyError, FileError, InputError
-from mflib.base.files import locked
-from mflib.base.progress import Progress
-from mflib.base.tables import Dialect
+from mflib.base.progress import counted
 from mflib.base.words import KEY
 from mflib.data import cohort_tables, preprocess
 from mflib.data import volume as volumes
@@ -133,7 +131,7 @@ class Table:
 
     columns: tuple[str, ...]
     rows: dict[Key, dict[str, str]]
-    dialect: Dialect
+    dialect: tables.Dialect
 
 
 def read_rows(path: Path) -> Table:
@@ -145,7 +143,7 @@ def read_rows(path: Path) -> Table:
         The file is no such table. To go on would lose rows that somebody wrote.
     """
     if not path.exists() or not path.read_bytes().strip():
-        return Table(ANNOTATION_COLUMNS, {}, Dialect())
+        return Table(ANNOTATION_COLUMNS, {}, tables.Dialect())
     try:
         found = tables.read(path)
         found.check_columns(KEY)
@@ -187,7 +185,7 @@ def write_row(path: Path, key: Key, wanted: Row | None, seen: Row | None) -> Tab
     BusyError, OSError
         Another process is writing, or the disk does not take it. The file is as it was.
     """
-    with locked(path.parent, PATIENCE_S):
+    with files.locked(path.parent, PATIENCE_S):
         table = read_rows(path)
         found = table.rows.get(key)
         if _said(found) != _said(seen):
@@ -287,14 +285,12 @@ def compare(cohort: Cohort | Path | str) -> Agreement:
     paths = find_volumes(root)[0]
     both = [key for key in paths if key in first and key in second]
     compared, left_out = [], []
-    progress = Progress("annotations compared", len(both))
-    for key in both:
+    for key in counted("annotations compared", len(both), both):
         try:
             pair = _marks(key, first[key]), _marks(key, second[key])
             compared.append([*key, *_compared(root / paths[key], *pair)])
         except (InputError, FileError) as error:
             left_out.append([*key, str(error)])
-        progress.advance()
     table = pd.DataFrame(compared, columns=COLUMNS)
     return Agreement(table, pd.DataFrame(left_out, columns=[*KEY, "reason"]), _summary(table), _means(table))
 

@@ -33,7 +33,7 @@ MODELS = (
     "DC-80", "DC-70", "DC-8", "MyLab", "ARIETTA", "Aixplorer", "Ascendus", "Artemis", "Edge", "Turbo", "Vevo",
 )  # fmt: skip
 """Families of machines; the rest of a model's name stays behind."""
-PROBE = re.compile(r"(L|C|V|X|S|XL|VL|BP|ML|MC|EC)\d{1,2}-\d{1,2}(?![\w.-])")
+PROBE = re.compile(r"(?:L|C|V|X|S|XL|VL|BP|ML|MC|EC)(\d{1,2})-(\d{1,2})(?![\w.-])")
 """A matrix, linear or curved probe with the ends of its band in MHz, as in XL14-3."""
 
 
@@ -65,10 +65,9 @@ def _model(text: str) -> str | None:
 
 
 def _probe(text: str) -> str | None:
-    first = text.split("\\")[0]
-    found = PROBE.match(first)
-    low_high = sorted(map(int, re.findall(r"\d+", found[0]))) if found else [0, 0]
-    return found[0] if found and 1 <= low_high[0] < low_high[1] <= 24 else None
+    found = PROBE.match(text)
+    low, high = sorted(map(int, found.groups())) if found else (0, 0)
+    return found[0] if found and 1 <= low < high <= 24 else None
 
 
 def _frequency_mhz(ds: Dataset) -> float | None:

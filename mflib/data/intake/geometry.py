@@ -233,10 +233,9 @@ def _stacked(
     sideways = np.linalg.norm(np.ptp(positions - np.outer(heights, normal), axis=0))
     if in_plane and sideways > min(in_plane) / 2:
         raise FileError(f"planes are shifted sideways by up to {sideways:.3g} mm, expected straight above each other")
-    moved = bool((order != np.arange(len(order))).any())
-    notices = ("frames were put in the order of their positions",) if moved else ()
-    place = tuple(order.tolist()) if moved else None
-    return Geometry(len(order), in_plane, distance, "per-frame plane positions", place, notices=notices)
+    place = None if (np.diff(order) > 0).all() else tuple(order.tolist())
+    notices = ("frames were put in the order of their positions",) if place else ()
+    return Geometry(len(order), in_plane, distance, "per-frame plane positions", place, notices)
 
 
 def _distance(heights: NDArray[np.float64]) -> float:

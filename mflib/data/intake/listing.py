@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mflib.base import files
 from mflib.base.errors import CohortError, FileError
-from mflib.base.progress import Progress
+from mflib.base.progress import counted
 from mflib.base.tables import Dialect
 from mflib.base.words import KEY, LEVELS
 from mflib.data.intake.acquisition import acquire, spaced
@@ -218,11 +218,7 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
         why = f"cannot be written ({error.strerror}), expected another place: --map FILE"
         raise CohortError(f"{path.name}: {why}") from error
     people = _people(file.relative_to(start) for file in found)
-    progress = Progress("looked at", len(found))
-    rows = []
-    for file in found:
-        rows.append(_look(start, file, people, spacing_mm))
-        progress.advance()
+    rows = [_look(start, file, people, spacing_mm) for file in counted("looked at", len(found), found)]
     _write(path, rows)
     return Listing(path, len(rows), sum(not row["problem"] for row in rows))
 

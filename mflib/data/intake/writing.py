@@ -12,9 +12,7 @@ import numpy as np
 
 from mflib.base import files, tables
 from mflib.base.errors import BusyError, CohortError, FileError
-from mflib.base.files import locked
-from mflib.base.progress import Progress
-from mflib.base.tables import Cells
+from mflib.base.progress import counted
 from mflib.base.words import KEY
 from mflib.data import volume as volumes
 from mflib.data.cohort import DESCRIPTION, read_description, volume_path
@@ -86,7 +84,7 @@ def _keys(name: str) -> list[str]:
     return [column for column in KEY if column in SCHEMAS[name]]
 
 
-def _table(cohort: Path, name: str) -> Cells:
+def _table(cohort: Path, name: str) -> tables.Cells:
     """A table to which rows can be added."""
     try:
         table = tables.read(cohort / name)
@@ -160,7 +158,7 @@ def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
         _each(plan, cohort, outcome)
         return outcome
     try:
-        with locked(cohort):
+        with files.locked(cohort):
             describe(cohort)
             done = _each(plan, cohort, outcome)
             add_rows(cohort, done)
@@ -174,9 +172,8 @@ def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
 
 def _each(plan: Plan, cohort: Path, outcome: Outcome) -> list[Key]:
     """Import row by row; returns the keys that the cohort has now."""
-    progress = Progress("read" if outcome.dry else "imported", len(plan.rows))
     done = []
-    for row in plan.rows:
+    for row in counted("read" if outcome.dry else "imported", len(plan.rows), plan.rows):
         try:
             volume, notices = _volume(row, plan.spacing_mm)
             if _is_there(path := cohort / volume_path(*row.key), volume):
@@ -189,7 +186,6 @@ def _each(plan: Plan, cohort: Path, outcome: Outcome) -> list[Key]:
             done.append(row.key)
         except FileError as refusal:
             outcome.failures.append((row.number, str(refusal)))
-        progress.advance()
     return done
 
 
