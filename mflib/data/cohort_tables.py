@@ -179,7 +179,11 @@ def blank(name: str) -> pd.DataFrame:
 
 def _read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
     """One table, and every faulty cell by itself."""
-    raw, faults, separator = _cells(root, name)
+    try:
+        table = tables.read(root / name)
+    except FileError as error:
+        return blank(name), [Fault(name, None, None, error.found, error.expected or "a table")]
+    raw, faults = _cells(name, table)
     # Without rows the columns are unknown or idle: the one fault that says why is enough.
     if raw.empty:
         return blank(name), faults
@@ -189,22 +193,18 @@ def _read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
     for column in raw.columns:
         definition = schema.get(column, Column())
         wanted = used if name == ANNOTATIONS and column in VOXELS else definition.filled
-        typed[column], wrong = _column(name, raw[column], definition, separator, wanted)
+        typed[column], wrong = _column(name, raw[column], definition, table.dialect.separator, wanted)
         faults += wrong
-    table = pd.DataFrame(typed, index=raw.index)
-    return table.reindex(columns=[*schema, *(column for column in table if column not in schema)]), faults
+    further = [column for column in typed if column not in schema]
+    return pd.DataFrame(typed, index=raw.index).reindex(columns=[*schema, *further]), faults
 
 
-def _cells(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], str]:
-    """The table's cells as text, indexed by line, with faults, and what separates them."""
-    try:
-        table = tables.read(root / name)
-    except FileError as error:
-        return pd.DataFrame(), [Fault(name, None, None, error.found, error.expected or "a table")], ""
-    header, separator = table.header, table.dialect.separator
+def _cells(name: str, table: tables.Cells) -> tuple[pd.DataFrame, list[Fault]]:
+    """A table's cells as text, indexed by line, with faults."""
+    header = table.header
     if not header:
-        return pd.DataFrame(), [Fault(name, None, None, "an empty file", "a header line and rows")], separator
-    faults = _header_faults(name, header)
+        return pd.DataFrame(), [Fault(name, None, None, "an empty file", "a header line and rows")]
+    faults = list(_header_faults(name, header))
     for number, row in table.rows.items():
         if len(row) != len(header):
             faults.append(Fault(name, number, None, f"{len(row)} cells", f"{len(header)} cells, as in the header"))
@@ -212,20 +212,19 @@ def _cells(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], str]:
     if not rows and not faults:
         faults.append(Fault(name, None, None, "no rows", "at least one row under the header"))
     if len(set(header)) < len(header):
-        return pd.DataFrame(), faults, separator
-    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype="str"), faults, separator
+        return pd.DataFrame(), faults
+    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype="str"), faults
 
 
-def _header_faults(name: str, header: list[str]) -> list[Fault]:
-    if len(header) == 1 and len(SCHEMAS[name]) > 1:
-        return [Fault(name, 1, None, f"one column {header[0][:60]!r}", "columns separated by tabs")]
-    faults = [
-        Fault(name, 1, column, "no such column", "a column of this name")
-        for column, definition in SCHEMAS[name].items()
-        if definition.required and column not in header
-    ]
-    doubled = sorted({column for column in header if header.count(column) > 1})
-    return faults + [Fault(name, 1, column, "the column twice", "each column once") for column in doubled]
+def _header_faults(name: str, header: list[str]) -> Iterator[Fault]:
+    if len(header) == 1:
+        yield Fault(name, 1, None, f"one column {header[0][:60]!r}", "columns separated by tabs")
+        return
+    for column, definition in SCHEMAS[name].items():
+        if definition.required and column not in header:
+            yield Fault(name, 1, column, "no such column", "a column of this name")
+    for column in sorted({column for column in header if header.count(column) > 1}):
+        yield Fault(name, 1, column, "the column twice", "each column once")
 
 
 def _column(

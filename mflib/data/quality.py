@@ -77,12 +77,9 @@ def unusual_spacing(table: pd.DataFrame) -> list[str]:
     """Words for each volume whose spacing is far above or below the cohort's most frequent one."""
     steps = table[[f"spacing_{axis}_mm" for axis in "ijk"]]
     usual = np.array([_usual(steps[column]) for column in steps])
-    words = []
-    for row in steps.to_numpy():
-        far = np.abs(np.log(row / usual)) > np.log(SPACING_FACTOR)
-        found, expected = (" x ".join(f"{step:.2g}" for step in steps_mm) for steps_mm in (row, usual))
-        words.append(f"unusual spacing ({found} mm, mostly {expected})" if far.any() else "")
-    return words
+    far = (np.abs(np.log(steps / usual)) > np.log(SPACING_FACTOR)).any(axis=1)
+    words = "unusual spacing ({:.2g} x {:.2g} x {:.2g} mm, mostly {:.2g} x {:.2g} x {:.2g})"
+    return [words.format(*row, *usual) if out else "" for row, out in zip(steps.to_numpy(), far, strict=True)]
 
 
 def outliers(means: pd.Series) -> list[str]:

@@ -44,24 +44,22 @@ class Header:
     sidecar: Mapping[str, Any]
 
     @property
-    def problems(self) -> list[tuple[str, str]]:
+    def problems(self) -> Iterator[tuple[str, str]]:
         """What keeps the volume from being used, as (found, expected)."""
-        problems = []
         if len(self.shape) != 3 or min(self.shape) < 2:
-            problems.append((f"size {' x '.join(map(str, self.shape))}", "three axes of at least 2 voxels"))
+            yield f"size {' x '.join(map(str, self.shape))}", "three axes of at least 2 voxels"
         if self.components != 1 or self.dtype != "8-bit unsigned integer":
-            problems.append((f"voxels of {self.components} x {self.dtype}", "1 x 8-bit unsigned integer (uint8 grey)"))
+            yield f"voxels of {self.components} x {self.dtype}", "1 x 8-bit unsigned integer (uint8 grey)"
         # What the sidecar states was checked when it was read.
         if self.sidecar.get("VoxelSpacing"):
-            return problems
+            return
         if self.layout.spacing_fault:
-            problems.append((self.layout.spacing_fault, "one size along each axis, or VoxelSpacing in the sidecar"))
+            yield self.layout.spacing_fault, "one size along each axis, or VoxelSpacing in the sidecar"
         elif set(self.spacing_mm) == {1.0}:
             expected = "voxel size in mm in the file, or VoxelSpacing in the sidecar"
-            problems.append(("spacing 1, 1, 1 (how a missing one reads)", expected))
+            yield "spacing 1, 1, 1 (how a missing one reads)", expected
         elif not all(0 < step < 20 for step in self.spacing_mm):
-            problems.append((f"spacing {self.spacing_mm}", "voxel sizes between 0 and 20 mm"))
-        return problems
+            yield f"spacing {self.spacing_mm}", "voxel sizes between 0 and 20 mm"
 
 
 @dataclass(frozen=True)

@@ -113,11 +113,6 @@ def spaced(acquisition: Acquisition) -> Spacing:
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres"}
 
 
-def is_sweep(found: Mapping[str, str]) -> bool:
-    """Whether frames of a tracked probe lie in the file, each with its own pose, and no volume."""
-    return any(re.match(r"seq_frame\d+_|customframetransform", name) for name in found)
-
-
 def refuse_meaning(found: Mapping[str, str], sweep: bool) -> None:
     """Refuse what a header says its numbers are, where that is no grey volume in mm with depth along j."""
     if any(re.match(r"segment\d+_|segmentation_", name) for name in found):
@@ -212,7 +207,8 @@ def _image(kind: str, path: Path, stated: Spacing | None) -> Acquisition:
     """One volume as its file stores it; the direction matrix is not applied."""
     layout = stored.examine(path, kind)
     found = layout.fields
-    sweep = is_sweep(found)
+    # Frames of a tracked probe, each with its own pose, and no volume.
+    sweep = any(re.match(r"seq_frame\d+_|customframetransform", name) for name in found)
     refuse_meaning(found, sweep)
     if sweep and stated is None:
         raise FileError(RECONSTRUCT)

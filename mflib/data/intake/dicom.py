@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,12 +217,10 @@ def _decide(place: Geometry, stated: Spacing | None) -> tuple[Spacing | None, st
     return found, place.source if found else "not stated", notices
 
 
-def _other_notices(ds: Dataset) -> tuple[str, ...]:
-    notices: tuple[str, ...] = ()
+def _other_notices(ds: Dataset) -> Iterator[str]:
     if any(0x6000 <= group <= 0x60FF for group in groups(ds)):
-        notices += ("overlay planes were left out; they are not burnt into the pictures",)
+        yield "overlay planes were left out; they are not burnt into the pictures"
     columns = word(ds, "PatientOrientation").split("\\")[0]
     if columns and set(columns) <= DIRECTIONS.keys():
         towards = " and ".join(DIRECTIONS[letter] for letter in columns)
-        notices += (f"columns run towards the patient's {towards}, as the file states; voxels stay as stored",)
-    return notices
+        yield f"columns run towards the patient's {towards}, as the file states; voxels stay as stored"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -181,14 +181,12 @@ class Listing:
     files: int
     ready: int
 
-    def lines(self) -> list[str]:
+    def lines(self) -> Iterator[str]:
         """What to tell the person who has to fill it in."""
-        count = f"{self.files} files looked at, {self.ready} can be imported as they are"
-        return [
-            count + (": see the column problem for the others" if self.ready < self.files else ""),
-            f"template written to {self.path}",
-            *HINT.split("\n"),
-        ]
+        others = ": see the column problem for the others" if self.ready < self.files else ""
+        yield f"{self.files} files looked at, {self.ready} can be imported as they are{others}"
+        yield f"template written to {self.path}"
+        yield from HINT.split("\n")
 
 
 def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None = None) -> Listing:

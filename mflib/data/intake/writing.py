@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -95,6 +95,7 @@ def _table(cohort: Path, name: str) -> tables.Cells:
 
 
 Noted = tuple[int, str]
+NEXT = "next: fill in participants.tsv and phenotype/ (n/a is missing; grade_final follows from the readers),"
 
 
 @dataclass
@@ -119,22 +120,18 @@ class Outcome:
     failures: list[Noted] = field(default_factory=list)
     notices: list[Noted] = field(default_factory=list)
 
-    def lines(self) -> list[str]:
+    def lines(self) -> Iterator[str]:
         """The summary to print; rows stand for files, whose names may be those of patients."""
+        for text, rows in _by_text(self.notices):
+            yield f"notice: {text} ({rows})"
+        for text, rows in _by_text(self.failures):
+            yield f"not imported: {rows} of {self.map_name}: {text}"
         did = "would be imported, nothing was written" if self.dry else "imported"
-        lines = [f"notice: {text} ({rows})" for text, rows in _by_text(self.notices)]
-        lines += [f"not imported: {rows} of {self.map_name}: {text}" for text, rows in _by_text(self.failures)]
-        lines.append(
-            f"{len(self.imported)} {did}; {len(self.kept)} were there already; "
-            f"{self.skipped} rows skipped without a participant; {len(self.failures)} failed"
-        )
-        if self.dry or not (self.imported or self.kept):
-            return lines
-        return [
-            *lines,
-            "next: fill in participants.tsv and phenotype/ (n/a is missing; grade_final follows from the readers),",
-            f"then mflib annotate {self.cohort}, then mflib check {self.cohort}",
-        ]
+        there = f"{len(self.imported)} {did}; {len(self.kept)} were there already"
+        yield f"{there}; {self.skipped} rows skipped without a participant; {len(self.failures)} failed"
+        if not self.dry and (self.imported or self.kept):
+            yield NEXT
+            yield f"then mflib annotate {self.cohort}, then mflib check {self.cohort}"
 
 
 def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
@@ -236,13 +233,11 @@ def _is_there(path: Path, volume: Volume) -> bool:
     return there != path or volumes.find_sidecar(there).exists()
 
 
-def _by_text(noted: Sequence[Noted]) -> list[tuple[str, str]]:
+def _by_text(noted: Sequence[Noted]) -> Iterator[tuple[str, str]]:
     """Each text with its rows as people say them: ``row 4``, ``rows 2, 5-9``."""
-    said = []
     for text in dict.fromkeys(text for _, text in noted):
         numbers = sorted(number for number, other in noted if other == text)
         # Rows that follow each other are equally far from their places.
         runs = [[row for _, row in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
         spans = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
-        said.append((text, f"{'row' if len(numbers) == 1 else 'rows'} {', '.join(spans)}"))
-    return said
+        yield text, f"{'row' if len(numbers) == 1 else 'rows'} {', '.join(spans)}"
