@@ -106,8 +106,7 @@ def _table_notices(folder: cohorts.Folder, cohort: cohorts.Cohort) -> Iterator[s
     computed = cohort.patients["weight_kg"] / (cohort.patients["height_cm"] / 100) ** 2
     for patient, bmi in zip(cohort.patients.to_dict("records"), computed, strict=True):
         if pd.notna(bmi) and pd.notna(patient["bmi"]) and abs(bmi - patient["bmi"]) > 0.5:
-            stated = f"BMI {patient['bmi']:.1f}, but height and weight give {bmi:.1f}"
-            yield f"{patient['participant_id']}: {stated}"
+            yield f"{patient['participant_id']}: BMI {patient['bmi']:.1f}, but height and weight give {bmi:.1f}"
     if cohort.segments["label"].nunique() == 1:
         yield f"all {len(cohort.segments)} segments have the same label: nothing can be told apart"
     for name in cohorts.orphan_sidecars(cohort.root):

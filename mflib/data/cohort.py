@@ -208,8 +208,7 @@ def find_volumes(root: Path) -> tuple[dict[Key, str], list[Fault]]:
         name = path.relative_to(root).as_posix()
         if path.suffix == ".json" or path.name.startswith((".", "partial-")):
             continue
-        is_volume = path.name.lower().endswith(FORMATS)
-        match = NAME.fullmatch(volumes.stem(path)) if is_volume else None
+        match = NAME.fullmatch(volumes.stem(path)) if path.name.lower().endswith(FORMATS) else None
         if match is None or match[1] != path.parts[-3]:
             faults.append(Fault(name, None, None, "a file of this name", f"names like {SEGMENT_FILE}"))
         elif (earlier := found.setdefault((match[1], match[2], match[3]), name)) != name:
@@ -346,5 +345,4 @@ def _flow(folder: Folder, segments: pd.DataFrame) -> pd.DataFrame:
         if gone:
             rows += [("excluded", len(gone), 0, NOTHING_LEFT)]
     rows += [("analysed", len(analysed), len(segments), "")]
-    table = pd.DataFrame(rows, columns=["stage", "participants", "segments", "reason"])
-    return table.astype({"segments": "Int64"})
+    return pd.DataFrame(rows, columns=["stage", "participants", "segments", "reason"]).astype({"segments": "Int64"})

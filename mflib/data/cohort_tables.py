@@ -238,9 +238,8 @@ def _column(
     bare = text.isna() & wanted
     strange = text[text.notna() & values.isna()]
     faults = [Fault(name, row, column, repr(cell), expected) for row, cell in strange.items()]
-    for row, cell in text[unfit].items():
-        found = repr(cell) if definition.kind == "text" else cell
-        faults.append(Fault(name, row, column, found, definition.expected))
+    said = repr if definition.kind == "text" else str
+    faults += [Fault(name, row, column, said(cell), definition.expected) for row, cell in text[unfit].items()]
     faults += [Fault(name, row, column, "n/a", "a value") for row in text.index[bare]]
     return values.mask(unfit), faults
 

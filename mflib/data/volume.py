@@ -153,8 +153,7 @@ class Volume:
     def patch(self, centre: Index, radius_mm: float) -> NDArray[np.uint8]:
         """Voxels of the box of half width ``radius_mm`` around ``centre``, clipped at the volume's border."""
         reach = [max(1, round(radius_mm / step)) for step in self.spacing_mm]
-        box = tuple(slice(max(0, c - r), c + r + 1) for c, r in zip(centre, reach, strict=True))
-        return self.voxels[box]
+        return self.voxels[tuple(slice(max(0, c - r), c + r + 1) for c, r in zip(centre, reach, strict=True))]
 
 
 def find_sidecar(path: Path) -> Path:

@@ -159,8 +159,7 @@ def read_rows(path: Path) -> Table:
         if key in rows:
             raise InputError(f"{path.name}, row {number}: found {' '.join(key)} again, expected each key once")
         rows[key] = named
-    added = tuple(column for column in ANNOTATION_COLUMNS if column not in header)
-    return Table(header + added, rows, found.dialect)
+    return Table(tuple(dict.fromkeys([*header, *ANNOTATION_COLUMNS])), rows, found.dialect)
 
 
 def write_row(path: Path, key: Key, wanted: Row | None, seen: Row | None) -> Table:

@@ -155,8 +155,7 @@ class Tool(anywidget.AnyWidget):
 
     def _suggested_roi(self, volume: Volume, bone: Index) -> Roi:
         """A region of the median extent in mm of those that the annotator has set by hand, once there are a few."""
-        sizes = self.session.roi_sizes_by_hand()
-        by_hand = [np.multiply(size, self._spacings[key]) for key, size in sizes.items()]
+        by_hand = [np.multiply(size, self._spacings[key]) for key, size in self.session.roi_sizes_by_hand().items()]
         i, j, k = np.median(by_hand, axis=0).tolist() if len(by_hand) >= FEW_BY_HAND else preprocess.ROI_MM
         return suggest_roi(volume, bone, *self.session.key[1:], (i, j, k))
 

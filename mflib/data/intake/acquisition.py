@@ -105,8 +105,7 @@ def spaced(acquisition: Acquisition) -> Spacing:
     if acquisition.spacing_mm:
         return acquisition.spacing_mm
     if acquisition.in_plane_mm:
-        known = in_words(acquisition.in_plane_mm)
-        raise FileError(f"no distance between frames, only {known} within them: {STATE}")
+        raise FileError(f"no distance between frames, only {in_words(acquisition.in_plane_mm)} within them: {STATE}")
     raise FileError(f"no spacing (1, 1, 1 is how a missing one reads): {STATE}")
 
 
@@ -251,8 +250,7 @@ def _read(path: Path, kind: str, layout: Layout) -> sitk.Image:
             stored.voxels(path, layout, layout.declared or _declared_bytes(reader))
             return reader.Execute()
         except RuntimeError as error:
-            sheared = "orthonormal" in str(error)
-            raise FileError(f"a {kind} file {SHEARED if sheared else UNREADABLE}") from error
+            raise FileError(f"a {kind} file {SHEARED if 'orthonormal' in str(error) else UNREADABLE}") from error
 
 
 def _declared_bytes(reader: sitk.ImageFileReader) -> int:

@@ -157,8 +157,7 @@ def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
     try:
         with files.locked(cohort):
             describe(cohort)
-            done = _each(plan, cohort, outcome)
-            add_rows(cohort, done)
+            add_rows(cohort, _each(plan, cohort, outcome))
     except BusyError as error:
         raise CohortError(str(error)) from error
     except OSError as error:
