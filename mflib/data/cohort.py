@@ -93,7 +93,7 @@ class Cohort:
     name : what the folder calls itself
     synthetic : whether the volumes are simulated
     participants : all screened participants
-    grades : the folder's table, typed, of analysable segments only
+    clinical, grades : the folder's tables, typed; grades of analysable segments only
     patients : analysed patients, one row each, with their clinical values
     segments : analysed segments, one row each, sorted by key: key, grade (0 to 3), label (grade > 0), path, voxel size
         (`SPACING`, in mm), annotation
@@ -104,6 +104,7 @@ class Cohort:
     name: str
     synthetic: bool
     participants: pd.DataFrame
+    clinical: pd.DataFrame
     grades: pd.DataFrame
     patients: pd.DataFrame
     segments: pd.DataFrame
@@ -321,6 +322,7 @@ def assemble(folder: Folder) -> Cohort:
         name=folder.name,
         synthetic=folder.description.get("Synthetic") is True,
         participants=tables[PARTICIPANTS].reset_index(drop=True),
+        clinical=tables[CLINICAL].reset_index(drop=True),
         grades=graded.reset_index(drop=True),
         patients=people[analysed].sort_values("participant_id", ignore_index=True),
         segments=segments,

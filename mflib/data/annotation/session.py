@@ -269,10 +269,8 @@ def open_session(root: Path, annotator: str, *, second: bool = False, seed: int 
 def _check_blinded(first: Path, annotator: str) -> None:
     """Nobody is blind to their own marks."""
     if theirs := sum(cells.get("annotator", "").upper() == annotator for cells in read_rows(first).rows.values()):
-        raise InputError(
-            f"annotator: found {annotator}, who has marked {theirs} volumes of the first pass; "
-            "expected somebody else for the blinded second one"
-        )
+        found = f"{annotator}, who has marked {theirs} volumes of the first pass"
+        raise InputError(f"annotator: found {found}; expected somebody else for the blinded second one")
 
 
 def _order(folder: cohorts.Folder, seed: int | None) -> list[Key]:

@@ -178,10 +178,8 @@ def to_grey(voxels: NDArray[Any]) -> NDArray[np.uint8]:
         raise FileError(NOT_FINITE)
     low, high = voxels.min(), voxels.max()
     if low < 0 or high > 255:
-        raise FileError(
-            f"values from {low:g} to {high:g} ({voxels.dtype}), expected grey levels 0 to 255: "
-            "export the B-mode picture with 8 bits"
-        )
+        found = f"values from {low:g} to {high:g} ({voxels.dtype})"
+        raise FileError(f"{found}, expected grey levels 0 to 255: export the B-mode picture with 8 bits")
     grey = voxels.astype(np.uint8)
     if not np.array_equal(grey, voxels):
         raise FileError(f"fractions ({voxels.dtype}), expected whole grey levels 0 to 255: export with 8 bits")

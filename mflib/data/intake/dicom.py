@@ -185,10 +185,8 @@ def _kind(path: Path, ds: Dataset) -> tuple[str, Callable[[Dataset, int, bool], 
         expected = ", ".join(name for name, _ in KINDS.values())
         raise FileError(f"found {registered}, expected {expected}: export one of these, or NIfTI, NRRD or MHA")
     if (declared := count(ds, "NumberOfFrames") or 1) > 1:
-        raise FileError(
-            f"found {declared} frames in a {registered}, a kind of object that holds one: "
-            "export it as Ultrasound Multi-frame Image"
-        )
+        found = f"{declared} frames in a {registered}, a kind of object that holds one"
+        raise FileError(f"found {found}: export it as Ultrasound Multi-frame Image")
     held = groups(elements.opened(path, pixels=True))
     raw = next((maker for group, maker in RAW_BLOCKS.items() if group in held), None)
     hint = f". It may hold a volume that only {raw}'s software reads: export it as Cartesian DICOM there" if raw else ""

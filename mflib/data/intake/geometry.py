@@ -141,10 +141,9 @@ def _rectangle(region: Dataset, rows: int, columns: int) -> TissueRegion:
     left, top, right, bottom = (corner or 0 for corner in corners)
     # Some machines count the last row and column from 1.
     if not (0 <= left < right <= columns and 0 <= top < bottom <= rows):
-        raise FileError(
-            f"the tissue region is declared at columns {left}-{right} and rows {top}-{bottom}, "
-            f"expected it within {columns} columns and {rows} rows (was the picture scaled after the recording?)"
-        )
+        found = f"columns {left}-{right} and rows {top}-{bottom}"
+        expected = f"within {columns} columns and {rows} rows (was the picture scaled after the recording?)"
+        raise FileError(f"the tissue region is declared at {found}, expected it {expected}")
     return TissueRegion((top, min(bottom + 1, rows)), (left, min(right + 1, columns)), in_plane_spacing(region))
 
 
@@ -328,10 +327,9 @@ def _philips(ds: Dataset, frames: int, spacing: tuple[float, ...]) -> Geometry:
     voxels = _private(ds, VOXELS)
     held = (count(ds, "Columns"), count(ds, "Rows"), frames)
     if voxels and voxels != held:
-        raise FileError(
-            f"the vendor's private element speaks of {_product(voxels)} voxels, the pictures hold {_product(held)}: "
-            "the volume itself is in private elements that only the vendor's software reads; export Cartesian DICOM"
-        )
+        found = f"{_product(voxels)} voxels, the pictures hold {_product(held)}"
+        where = "the volume itself is in private elements that only the vendor's software reads; export Cartesian DICOM"
+        raise FileError(f"the vendor's private element speaks of {found}: {where}")
     return Geometry(frames, (spacing[0], spacing[1]), spacing[2], "private element of the vendor")
 
 

@@ -225,10 +225,8 @@ def _is_there(path: Path, volume: Volume) -> bool:
     if not (np.array_equal(kept.voxels, volume.voxels) and np.allclose(kept.spacing_mm, volume.spacing_mm, rtol=1e-4)):
         raise FileError("another volume or voxel size of this segment is there, expected none: delete it first")
     if volume.dynamic_range_db not in (None, kept.dynamic_range_db):
-        raise FileError(
-            f"its volume is there with another dynamic range or none, expected {volume.dynamic_range_db:g} dB: "
-            "write DynamicRangeDB into its sidecar, or delete it first"
-        )
+        expected = f"{volume.dynamic_range_db:g} dB: write DynamicRangeDB into its sidecar, or delete it first"
+        raise FileError(f"its volume is there with another dynamic range or none, expected {expected}")
     return there != path or volumes.find_sidecar(there).exists()
 
 
