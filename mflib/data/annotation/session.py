@@ -131,9 +131,8 @@ class Session:
 
     def set_point(self, name: str, at: Index, roi: Roi | None = None) -> None:
         """Mark ``bone`` or ``shadow``; ``roi`` is the region to suggest with it."""
-        region = {} if roi is None else {"roi": roi}
-        edited = self.marks.edited(**{name: at}, **region)
-        self._append(edited if roi is None else edited.edited(suggested=edited.suggested | {"roi"}))
+        edited = self.marks.edited(**{name: at})
+        self._append(edited if roi is None else edited.edited(roi=roi, suggested=edited.suggested | {"roi"}))
 
     def set_roi(self, roi: Roi) -> None:
         """Place the region of interest."""
