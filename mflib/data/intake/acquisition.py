@@ -265,9 +265,8 @@ def _three_axes(image: sitk.Image, sweep: bool) -> NDArray[Any]:
     if sweep and parts > 1 and math.prod(size[2:]) == 1:
         # NRRD calls the frames of a sweep a list, and ITK takes a list for the parts of a pixel.
         return voxels.reshape(*size[:2], parts)
-    extra = size[3:]
-    if math.prod(extra) > 1:
-        raise FileError(f"{math.prod(extra)} time points, expected one volume")
+    if (times := math.prod(size[3:])) > 1:
+        raise FileError(f"{times} time points, expected one volume")
     if len(size) < 3 or min(size[:3]) < 2:
         raise FileError(f"{' x '.join(map(str, size))} voxels, expected three axes of at least 2")
     voxels = voxels.reshape(*size[:3], *([parts] if parts > 1 else []))

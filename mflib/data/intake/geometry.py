@@ -124,8 +124,7 @@ def tissue_region(ds: Dataset, rows: int, columns: int) -> TissueRegion | None:
     FileError
         Regions are declared and not exactly one holds 2D tissue, or it does not lie in the picture.
     """
-    declared = items(ds, "SequenceOfUltrasoundRegions")
-    if not declared:
+    if not (declared := items(ds, "SequenceOfUltrasoundRegions")):
         return None
     kinds = [(count(r, "RegionSpatialFormat"), count(r, "RegionDataType")) for r in declared]
     found = {_rectangle(r, rows, columns) for r, kind in zip(declared, kinds, strict=True) if kind == (TWO_D, TISSUE)}
@@ -169,8 +168,7 @@ def cartesian(ds: Dataset, frames: int, stated: bool) -> Geometry:
     FileError
         Without a number of slices, or with several volumes in time.
     """
-    slices = count(ds, SLICES)
-    if not slices:
+    if not (slices := count(ds, SLICES)):
         raise FileError("the number of slices, private element (3001,1001), is missing from the Cartesian export")
     if frames != 1:
         raise FileError(f"found {frames} time frames of {slices} slices, expected one volume: export a single one")
@@ -310,15 +308,13 @@ def multiframe(ds: Dataset, frames: int, stated: bool) -> Geometry:
 
 def _refuse_film(ds: Dataset, frames: int) -> None:
     """Refuse a film, and say what else keeps it from being taken as planes."""
-    problem = (
-        f"its {frames} frames follow each other in time (Frame Increment Pointer or Frame Time): found a film, "
-        "expected a stack of planes. If the probe was swept evenly while it ran, state the spacing"
-    )
+    found = f"its {frames} frames follow each other in time (Frame Increment Pointer or Frame Time): found a film"
+    expected = "a stack of planes. If the probe was swept evenly while it ran, state the spacing"
     try:
         tissue_region(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0)
     except FileError as error:
-        problem += f". Besides, {error}"
-    raise FileError(problem)
+        expected += f". Besides, {error}"
+    raise FileError(f"{found}, expected {expected}")
 
 
 def _philips(ds: Dataset, frames: int, spacing: tuple[float, ...]) -> Geometry:
