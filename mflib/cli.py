@@ -153,7 +153,7 @@ def check(
 
         write_check(inspection, report)
     if as_json:
-        content = {"ok": not inspection.faults, "faults": [fault.as_dict() for fault in inspection.faults]}
+        content = {"ok": not inspection.faults, "faults": [vars(fault) for fault in inspection.faults]}
         content |= {"notices": inspection.notices, "summary": inspection.summary()}
         typer.echo(json.dumps(content, indent=2))
     else:

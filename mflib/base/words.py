@@ -4,7 +4,7 @@ from __future__ import annotations
 
 KEY = ["participant_id", "level", "lat"]
 LEVEL_NAMES = {"L23": "L2/3", "L34": "L3/4", "L45": "L4/5", "L5S1": "L5/S1"}
-LEVELS = tuple(LEVEL_NAMES)
+LEVELS = tuple(LEVEL_NAMES)  # as the alphabet has them, so keys are sorted along the spine
 SIDE_NAMES = {"L": "left", "R": "right"}
 SIDES = tuple(SIDE_NAMES)
 LABELS = {

@@ -24,7 +24,7 @@ from safetensors.numpy import save
 from sklearn.ensemble import RandomForestClassifier
 
 from mflib.base import files, made_by
-from mflib.base.progress import Progress
+from mflib.base.progress import counted
 from mflib.base.words import AXES, KEY
 from mflib.data import preprocess
 from mflib.data.cohort import Cohort
@@ -165,12 +165,9 @@ def _write(
 def _recordings(cohort: Cohort, settings: preprocess.GainSettings) -> dict[str, Any]:
     """How the training volumes were recorded, the words of their sidecars, and by what they are known again."""
     segments = cohort.segments.to_dict("records")
-    progress, looked = Progress("recordings", len(segments)), []
     # Threads are enough: reading and decompressing happen outside the interpreter.
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        for found in pool.map(partial(_recording, cohort, settings), segments):
-            looked.append(found)
-            progress.advance()
+        looked = list(counted("recordings", len(segments), pool.map(partial(_recording, cohort, settings), segments)))
     numbers, words, voxels = zip(*looked, strict=True)
     return {
         "acquisition": {str(name): _rounded(column) for name, column in pd.DataFrame(numbers, dtype=float).items()},
