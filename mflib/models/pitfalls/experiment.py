@@ -21,7 +21,6 @@ from sklearn.preprocessing import StandardScaler
 from mflib.base import parallel
 from mflib.base.errors import InputError
 from mflib.base.settings import STRICT
-from mflib.base.words import KEY
 from mflib.models import folds as division
 from mflib.models import forest
 from mflib.models.folds import Fold, Indices, Labels, Split
@@ -107,24 +106,23 @@ def infiltrated(latent: Floats) -> Labels:
 
 
 def permuted_by_patient(keys: pd.DataFrame, labels: Labels, rng: np.random.Generator) -> Labels:
-    """Every patient gets the labels of a patient drawn without replacement, segment for segment.
+    """Every patient gets the labels of a patient drawn without replacement, in random order.
 
-    Segments of a patient stay as alike as they are, and labels say nothing of the patient's volumes any more. What is
-    true of every patient stays: lower levels are more often infiltrated, so that an honest AUC can lie a little above
-    0.5 where texture tells levels apart. Where the other patient has no such segment, one of its labels is drawn.
+    Segments of a patient stay as alike as they are, and labels say nothing of the patient's volumes any more. Segment
+    for segment would leave what is true of every patient: that lower levels are more often infiltrated, which a model
+    finds where it can tell levels apart. Where the other patient has fewer segments, some labels are drawn again.
 
     Parameters
     ----------
-    keys : (n, ...) with KEY
+    keys : (n, ...) with ``participant_id``
     labels : (n,) 0 or 1
     """
-    own = keys[KEY].reset_index(drop=True)
-    patients = own["participant_id"].unique()
-    donor = own["participant_id"].map(dict(zip(patients, rng.permutation(patients), strict=True)))
-    given = own.assign(participant_id=donor).merge(own.assign(label=np.asarray(labels)), on=KEY, how="left")["label"]
-    for row in np.flatnonzero(given.isna()):
-        given[row] = rng.choice(np.asarray(labels)[own["participant_id"] == donor[row]])
-    return given.to_numpy(np.int64)
+    who, given = keys["participant_id"].to_numpy(), np.array(labels, np.int64)
+    patients = pd.unique(who)
+    for patient, donor in zip(patients, rng.permutation(patients), strict=True):
+        rows, theirs = np.flatnonzero(who == patient), labels[who == donor]
+        given[rows] = rng.choice(theirs, len(rows), replace=len(theirs) < len(rows))
+    return given
 
 
 def logistic_model() -> ClassifierMixin:
