@@ -13,22 +13,33 @@ from typer.core import TyperGroup
 
 from mflib.base.errors import BusyError, InputError, RunError
 
+# Help that takes more room than its option has.
 STEP = (
     "Its number or its name: 01 cohort, 02 texture, 03 random_forest, 04 dcnn, 05 comparison, 06 external, "
     "07 pitfalls, 08 published_figures."
 )
+MAP = "CSV that says which file is which; by default import_map.csv beside SOURCE."
+EXTERNAL = "A second cohort that the models only predict and never learn from."
+VOLUMES = (
+    "Volumes named as in a cohort, or a cohort folder. Each must be annotated, as with mflib annotate: two reference "
+    "points and the region of interest."
+)
+POINTS = "Table as refpoints_roi.tsv; a column volume finds volumes of other names. By default the cohort's."
+PREDICTIONS = (
+    "CSV files of any models with the columns participant_id, level, lat, model, split, repeat, fold, y_true, score, "
+    "threshold."
+)
+FOLDS = (
+    "CSV with fold and any of accuracy_pct, ppv_pct, npv_pct, sensitivity_pct, specificity_pct (percent) and auc, "
+    "with the decimals that are printed."
+)
+SETTING = "A setting that is to be otherwise, such as forest.trees=100 or split=segment; as often as wanted."
+SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
 
 # Options that commands share.
 Profile = Annotated[str, typer.Option(help="quick, full, transfer, paper, or the path of a YAML file.")]
-SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
 Scheduler = Annotated[str, typer.Option(help=SCHEDULER)]
-Changes = Annotated[
-    list[str],
-    typer.Option(
-        "--set",
-        help="A setting that is to be otherwise, such as forest.trees=100 or split=segment; as often as wanted.",
-    ),
-]
+Changes = Annotated[list[str], typer.Option("--set", help=SETTING)]
 AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON.")]
 
 
@@ -81,14 +92,10 @@ def phantom(
 def import_(
     source: Annotated[Path, typer.Argument(help="Folder of the scanner's files, or one file; it is only read.")],
     cohort: Annotated[Path, typer.Argument(help="Cohort folder, outside SOURCE; nothing in it is overwritten.")],
-    table: Annotated[
-        Path | None,
-        typer.Option("--map", help="CSV that says which file is which; by default import_map.csv beside SOURCE."),
-    ] = None,
+    table: Annotated[Path | None, typer.Option("--map", help=MAP)] = None,
     dry_run: Annotated[bool, typer.Option(help="Write a map to fill in; with one, say what it would import.")] = False,
     spacing: Annotated[
-        str | None,
-        typer.Option(help="x,y,z: voxel size in mm (lateral, depth, elevation) of files that state none."),
+        str | None, typer.Option(help="x,y,z: voxel size in mm (lateral, depth, elevation) of files that state none.")
     ] = None,
     dynamic_range: Annotated[
         float | None, typer.Option(help="Dynamic range of the log compression in dB, where the map states none.")
@@ -146,12 +153,8 @@ def check(
 
         write_check(inspection, report)
     if as_json:
-        content = {
-            "ok": not inspection.faults,
-            "faults": [fault.as_dict() for fault in inspection.faults],
-            "notices": inspection.notices,
-            "summary": inspection.summary(),
-        }
+        content = {"ok": not inspection.faults, "faults": [vars(fault) for fault in inspection.faults]}
+        content |= {"notices": inspection.notices, "summary": inspection.summary()}
         typer.echo(json.dumps(content, indent=2))
     else:
         told = [*map(str, inspection.faults), *(f"notice: {notice}" for notice in inspection.notices)]
@@ -165,9 +168,7 @@ def check(
 @app.command()
 def report(
     cohort: Annotated[Path | None, typer.Option(help="Cohort folder instead of the profile's.")] = None,
-    external: Annotated[
-        Path | None, typer.Option(help="A second cohort that the models only predict and never learn from.")
-    ] = None,
+    external: Annotated[Path | None, typer.Option(help=EXTERNAL)] = None,
     profile: Profile = "quick",
     run: Annotated[Path | None, typer.Option(help="Run folder. By default reports/COHORT-PROFILE.")] = None,
     start: Annotated[str, typer.Option("--from", help=f"Run this notebook and those after it again. {STEP}")] = "",
@@ -210,48 +211,32 @@ def texture(
     if out is not None and out.suffix not in (".csv", ".parquet"):
         fail(f"--out is {out.name}, expected a name that ends in .csv or .parquet")
     whole = target.is_dir()
-    misplaced = (
-        {"--roi": roi, "--bone": bone, "--shadow": shadow} if whole else {"--run": run, "--scheduler": scheduler}
-    )
-    if any(misplaced.values()):
-        names = ", ".join(name for name, value in misplaced.items() if value)
-        fail(f"found {names}, which is for {'one volume' if whole else 'a cohort'}, and {target.name}, which is not")
-    path: Path | None
+    of_volume, of_cohort = {"--roi": roi, "--bone": bone, "--shadow": shadow}, {"--run": run, "--scheduler": scheduler}
+    if misplaced := [name for name, value in (of_volume if whole else of_cohort).items() if value]:
+        kind = "one volume" if whole else "a cohort"
+        fail(f"found {', '.join(misplaced)}, which is for {kind}, and {target.name}, which is not")
     changes = _changes(setting, scheduler=scheduler)
     study = Study.open(_profile(profile), _path(target) if whole else "", _path(run), changes)
     if whole:
+        out = out or study.artifacts / "texture.parquet"
         with locked(study.folder):
-            table, path = study.texture, out or study.artifacts / "texture.parquet"
-            write_table(table, path)
+            write_table(study.texture, out)
     else:
         marks = {"roi": (roi, 6), "bone": (bone, 3), "shadow": (shadow, 3)}
         given = {name: _voxels(name, text, count) for name, (text, count) in marks.items() if text}
-        table, path = bank.measure_file(target, study.profile.preprocessing, study.profile.texture, **given), out
-        if path is not None:
-            write_table(table, path)
-    if path is None:
-        for name, value in table.iloc[0].items():
-            typer.echo(f"{name}\t{value}")
-    else:
-        typer.echo(str(path))
+        table = bank.measure_file(target, study.profile.preprocessing, study.profile.texture, **given)
+        if out is None:
+            typer.echo("\n".join(f"{name}\t{value}" for name, value in table.iloc[0].items()))
+            return
+        write_table(table, out)
+    typer.echo(str(out))
 
 
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Run folder that mflib report has made.")],
-    volume: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Volumes named as in a cohort, or a cohort folder. Each must be annotated, as with mflib annotate: "
-            "two reference points and the region of interest."
-        ),
-    ],
-    annotations: Annotated[
-        Path | None,
-        typer.Option(
-            help="Table as refpoints_roi.tsv; a column volume finds volumes of other names. By default the cohort's."
-        ),
-    ] = None,
+    volume: Annotated[list[Path], typer.Argument(help=VOLUMES)],
+    annotations: Annotated[Path | None, typer.Option(help=POINTS)] = None,
     out: Annotated[Path | None, typer.Option(help="FILE.csv or FILE.json; the terminal, by default.")] = None,
     html: Annotated[Path | None, typer.Option(help="Folder for one offline page of each patient.")] = None,
 ) -> None:
@@ -314,13 +299,7 @@ def _voxels(name: str, text: str, count: int) -> Any:
 
 @app.command()
 def compare(
-    predictions: Annotated[
-        list[Path],
-        typer.Argument(
-            help="CSV files of any models with the columns participant_id, level, lat, model, split, repeat, fold, "
-            "y_true, score, threshold."
-        ),
-    ],
+    predictions: Annotated[list[Path], typer.Argument(help=PREDICTIONS)],
     out: Annotated[Path | None, typer.Option(help="Folder for every table (CSV) and figure (SVG, PNG).")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -339,13 +318,7 @@ def compare(
 
 @app.command()
 def audit(
-    folds: Annotated[
-        Path,
-        typer.Argument(
-            help="CSV with fold and any of accuracy_pct, ppv_pct, npv_pct, sensitivity_pct, specificity_pct (percent) "
-            "and auc, with the decimals that are printed."
-        ),
-    ],
+    folds: Annotated[Path, typer.Argument(help=FOLDS)],
     positives: Annotated[int, typer.Option(help="Positive cases of the whole cohort.")],
     negatives: Annotated[int, typer.Option(help="Negative cases of the whole cohort.")],
     segments_per_patient: Annotated[

@@ -1,3 +1,1 @@
 """What any program needs: whole files, a lock, many jobs, progress, tables, words, and what made a number."""
-
-from __future__ import annotations

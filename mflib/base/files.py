@@ -102,9 +102,8 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     # A soft lock would outlive a killed process: a file system without real locks is an error.
-    lock = FileLock(folder / ".lock", timeout=patience, fallback_to_soft=False)
     try:
-        held = lock.acquire()
+        held = FileLock(folder / ".lock", timeout=patience, fallback_to_soft=False).acquire()
     except Timeout:
         raise BusyError(f"another mflib is writing to {folder}") from None
     with held:

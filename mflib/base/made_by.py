@@ -48,16 +48,13 @@ def digest(*modules: str) -> str:
 
 def closure(*modules: str) -> tuple[list[Path], list[str]]:
     """Files of mflib that modules pass through, and the distributions that these files import, both sorted."""
-    waiting = [path for module in modules for path in _files(module)]
+    waiting = {path for module in modules for path in _files(module)}
     found: set[Path] = set()
     packages: set[str] = set()
     while waiting:
-        path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
+        found.add(path := waiting.pop())
         inner, outer = _imports(path)
-        waiting += inner
+        waiting |= inner - found
         packages |= outer
     return sorted(found), sorted(packages)
 
@@ -89,23 +86,17 @@ def commit() -> str:
 
 
 @functools.cache
-def _imports(path: Path) -> tuple[list[Path], set[str]]:
+def _imports(path: Path) -> tuple[set[Path], set[str]]:
     """Files of mflib and names of other distributions that a file imports."""
-    inner: list[Path] = []
-    outer: set[str] = set()
+    names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            top = name.partition(".")[0]
-            if top == "mflib":
-                inner += _files(name)
-            else:
-                outer.add(DISTRIBUTIONS.get(top, top))
-    return inner, outer
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    inner = {file for name in names if name.startswith("mflib.") for file in _files(name)}
+    tops = {name.partition(".")[0] for name in names} - {"mflib"}
+    return inner, {DISTRIBUTIONS.get(top, top) for top in tops}
 
 
 def _files(name: str) -> list[Path]:
@@ -113,10 +104,9 @@ def _files(name: str) -> list[Path]:
     parts = name.split(".")[1:]
     while parts:
         place = PACKAGE.joinpath(*parts)
-        if (place / "__init__.py").exists():
-            return [place / "__init__.py"]
-        if place.with_suffix(".py").exists():
-            return [place.with_suffix(".py")]
+        for file in (place / "__init__.py", place.with_suffix(".py")):
+            if file.exists():
+                return [file]
         parts.pop()
     return []
 

@@ -14,11 +14,12 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from mflib.base.errors import RunError
 from mflib.base.made_by import digest
-from mflib.base.progress import Progress
+from mflib.base.progress import counted
 
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Attempt = Callable[..., tuple[int, Any]]
 # How long a cluster may have no worker at all, in seconds: one that starts them on demand needs a while.
 PATIENCE = 60.0
 
@@ -69,13 +70,12 @@ def in_order(
     The first item that fails ends it: its exception is raised, with a note that names the item.
     """
     found: dict[int, Result] = {}
-    progress = Progress(label, len(items))
-    for position, outcome in outcomes(function, shared, items, workers=workers, scheduler=scheduler):
+    done = outcomes(function, shared, items, workers=workers, scheduler=scheduler)
+    for position, outcome in counted(label, len(items), done):
         if isinstance(outcome, Exception):
             outcome.add_note(f"in {items[position]}")
             raise outcome
         found[position] = outcome
-        progress.advance()
     return [found[position] for position in range(len(items))]
 
 
@@ -98,9 +98,7 @@ def _attempt(
         return position, error
 
 
-def _here(
-    attempt: Callable[..., tuple[int, Any]], shared: Any, items: Sequence[Any], workers: int
-) -> Iterator[tuple[int, Any]]:
+def _here(attempt: Attempt, shared: Any, items: Sequence[Any], workers: int) -> Iterator[tuple[int, Any]]:
     left = dict(enumerate(items))
     # A worker that has grown is replaced, and nothing is lost; said in a notebook it names a folder of this machine.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
@@ -118,9 +116,7 @@ def _here(
                 yield numbered[0], RunError(f"its process died, of too little memory perhaps ({error})")
 
 
-def _on_cluster(
-    attempt: Callable[..., tuple[int, Any]], shared: Any, items: Sequence[Any], address: str
-) -> Iterator[tuple[int, Any]]:
+def _on_cluster(attempt: Attempt, shared: Any, items: Sequence[Any], address: str) -> Iterator[tuple[int, Any]]:
     from distributed import CancelledError, wait
 
     with _connected(address) as client:
@@ -137,8 +133,7 @@ def _on_cluster(
                 if client.scheduler_info()["workers"]:
                     seen = time.monotonic()
                 elif time.monotonic() - seen > PATIENCE:
-                    left = f"{len(futures)} of {len(items)} tasks are left"
-                    raise RunError(f"{address} has no workers; {left}") from None
+                    raise RunError(f"{address} has no workers; {len(futures)} of {len(items)} tasks are left") from None
                 continue
             except CancelledError as error:
                 raise RunError(f"{address} was lost; {len(futures)} of {len(items)} tasks are left") from error
@@ -160,8 +155,7 @@ def _connected(address: str) -> Any:
     try:
         return Client(address, timeout=10)
     except (OSError, ValueError) as error:
-        found = f"found no Dask scheduler at {address} ({error})"
-        raise RunError(f"{found}, expected one as tcp://host:8786") from error
+        raise RunError(f"found no Dask scheduler at {address} ({error}), expected one as tcp://host:8786") from error
 
 
 def _outcome(future: Any, position: int) -> tuple[int, Any]:

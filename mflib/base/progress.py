@@ -6,6 +6,10 @@ Bars that redraw themselves become a line per update under papermill, so plain l
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
 class Progress:
@@ -34,3 +38,11 @@ class Progress:
         rate = self.done / seconds
         tail = f"{seconds:.0f} s" if self.done >= self.total else f"{(self.total - self.done) / rate:.0f} s left"
         print(f"{self.label} {self.done}/{self.total}, {rate:.3g}/s, {tail}{', ' + note if note else ''}", flush=True)
+
+
+def counted(label: str, total: int, items: Iterable[Item]) -> Iterator[Item]:
+    """The items, each counted as done when the next one is asked for."""
+    progress = Progress(label, total)
+    for item in items:
+        yield item
+        progress.advance()

@@ -1,3 +1,1 @@
 """A cohort folder, and what comes into it."""
-
-from __future__ import annotations

@@ -12,7 +12,6 @@ import pandas as pd
 
 from mflib.data import cohort as cohorts
 from mflib.data import quality
-from mflib.data.cohort import Cohort, Folder
 from mflib.data.cohort_tables import ANNOTATIONS, Fault
 from mflib.data.preprocess import GainSettings
 from mflib.data.quality import Quality
@@ -32,8 +31,8 @@ class Inspection:
     quality : of all volumes
     """
 
-    folder: Folder
-    cohort: Cohort | None
+    folder: cohorts.Folder
+    cohort: cohorts.Cohort | None
     faults: list[Fault]
     notices: list[str]
     voxels: dict[str, str]
@@ -95,7 +94,7 @@ def inspect(root: Path, settings: GainSettings | None = None, *, progress: bool 
     return Inspection(folder, cohort, faults + same, notices, voxels, quality.joined(folder, looks))
 
 
-def _table_notices(folder: Folder, cohort: Cohort) -> Iterator[str]:
+def _table_notices(folder: cohorts.Folder, cohort: cohorts.Cohort) -> Iterator[str]:
     """Who is excluded, and what in tables and folder is no fault but may be a mistake."""
     for participant, reason in sorted(folder.excluded.items()):
         yield f"{participant}: excluded, {reason}"
@@ -107,8 +106,7 @@ def _table_notices(folder: Folder, cohort: Cohort) -> Iterator[str]:
     computed = cohort.patients["weight_kg"] / (cohort.patients["height_cm"] / 100) ** 2
     for patient, bmi in zip(cohort.patients.to_dict("records"), computed, strict=True):
         if pd.notna(bmi) and pd.notna(patient["bmi"]) and abs(bmi - patient["bmi"]) > 0.5:
-            stated = f"BMI {patient['bmi']:.1f}, but height and weight give {bmi:.1f}"
-            yield f"{patient['participant_id']}: {stated}"
+            yield f"{patient['participant_id']}: BMI {patient['bmi']:.1f}, but height and weight give {bmi:.1f}"
     if cohort.segments["label"].nunique() == 1:
         yield f"all {len(cohort.segments)} segments have the same label: nothing can be told apart"
     for name in cohorts.orphan_sidecars(cohort.root):

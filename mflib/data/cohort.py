@@ -209,17 +209,11 @@ def find_volumes(root: Path) -> tuple[dict[Key, str], list[Fault]]:
         name = path.relative_to(root).as_posix()
         if path.suffix == ".json" or path.name.startswith((".", "partial-")):
             continue
-        try:
-            match = NAME.fullmatch(volumes.stem(path))
-        except FileError:
-            match = None
+        match = NAME.fullmatch(volumes.stem(path)) if path.name.lower().endswith(FORMATS) else None
         if match is None or match[1] != path.parts[-3]:
             faults.append(Fault(name, None, None, "a file of this name", f"names like {SEGMENT_FILE}"))
-            continue
-        key = (match[1], match[2], match[3])
-        if key in found:
-            faults.append(Fault(name, None, None, f"a second volume beside {found[key]}", "one for each segment"))
-        found.setdefault(key, name)
+        elif (earlier := found.setdefault((match[1], match[2], match[3]), name)) != name:
+            faults.append(Fault(name, None, None, f"a second volume beside {earlier}", "one for each segment"))
     return found, faults
 
 
@@ -314,13 +308,13 @@ def assemble(folder: Folder) -> Cohort:
     tables = folder.tables
     found = [[*key, folder.volumes[key], *header.spacing_mm] for key, header in folder.headers.items()]
     paths = pd.DataFrame(found, columns=[*KEY, "path", *SPACING])
-    graded = _analysable(folder, tables[GRADES])
+    out = pd.MultiIndex.from_frame(tables[GRADES][KEY]).isin(list(folder.unusable))
+    graded = tables[GRADES][~(tables[GRADES]["participant_id"].isin(folder.excluded) | out)]
     segments = graded.rename(columns={"grade_final": "grade"})[[*KEY, "grade"]].merge(paths, on=KEY)
     segments = segments.merge(tables[ANNOTATIONS][[*KEY, *VOXELS]].dropna(), on=KEY)
     segments = segments.astype(dict.fromkeys(segments.select_dtypes("Int64"), int))
     segments.insert(4, "label", (segments["grade"] > 0).astype(int))
-    order = pd.Categorical(segments["level"], LEVELS).codes
-    segments = segments.assign(order=order).sort_values(["participant_id", "order", "lat"]).drop(columns="order")
+    segments = segments.sort_values(KEY, ignore_index=True)  # the names of the levels are in the spine's order
     people = tables[PARTICIPANTS].merge(tables[CLINICAL], on="participant_id", suffixes=("", "_clinical"))
     analysed = people["participant_id"].isin(segments["participant_id"])
     return Cohort(
@@ -330,16 +324,10 @@ def assemble(folder: Folder) -> Cohort:
         participants=tables[PARTICIPANTS].reset_index(drop=True),
         clinical=tables[CLINICAL].reset_index(drop=True),
         grades=graded.reset_index(drop=True),
-        patients=people[analysed].sort_values("participant_id").reset_index(drop=True),
-        segments=segments.reset_index(drop=True),
+        patients=people[analysed].sort_values("participant_id", ignore_index=True),
+        segments=segments,
         flow=_flow(folder, segments),
     )
-
-
-def _analysable(folder: Folder, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a table of segments that neither their patient nor their quality excludes."""
-    out = cohort_tables.is_any_of(table, folder.unusable)
-    return table[~(table["participant_id"].isin(folder.excluded) | out)]
 
 
 def _flow(folder: Folder, segments: pd.DataFrame) -> pd.DataFrame:
@@ -359,5 +347,4 @@ def _flow(folder: Folder, segments: pd.DataFrame) -> pd.DataFrame:
         if gone:
             rows += [("excluded", len(gone), 0, NOTHING_LEFT)]
     rows += [("analysed", len(analysed), len(segments), "")]
-    table = pd.DataFrame(rows, columns=["stage", "participants", "segments", "reason"])
-    return table.astype({"segments": "Int64"})
+    return pd.DataFrame(rows, columns=["stage", "participants", "segments", "reason"]).astype({"segments": "Int64"})

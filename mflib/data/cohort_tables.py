@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -55,10 +55,6 @@ class Fault:
         row = "" if self.row is None else f", row {self.row}"
         column = "" if self.column is None else f", column {self.column}"
         return f"{self.file}{row}{column}: found {self.found}; expected {self.expected}"
-
-    def as_dict(self) -> dict[str, str | int | None]:
-        """The fault as plain values for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -171,8 +167,8 @@ def read_all(root: Path) -> tuple[dict[str, pd.DataFrame], list[Fault], list[str
     faults += [Fault(ANNOTATIONS, row, "quality_reason", "n/a", "why the segment is excluded") for row in bare]
     # A missing grade may be one that could not be read.
     known = {(fault.file, fault.row, fault.column) for fault in faults}
-    wrong = _grade_faults(frames[GRADES], exclusions(frames), unusable)
-    faults += [fault for fault in wrong if (fault.file, fault.row, fault.column) not in known]
+    ungraded = _grade_faults(frames[GRADES], exclusions(frames), unusable)
+    faults += [fault for fault in ungraded if (fault.file, fault.row, fault.column) not in known]
     return frames, faults, notices + derived
 
 
@@ -183,7 +179,11 @@ def blank(name: str) -> pd.DataFrame:
 
 def _read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
     """One table, and every faulty cell by itself."""
-    raw, faults, separator = _cells(root, name)
+    try:
+        table = tables.read(root / name)
+    except FileError as error:
+        return blank(name), [Fault(name, None, None, error.found, error.expected or "a table")]
+    raw, faults = _cells(name, table)
     # Without rows the columns are unknown or idle: the one fault that says why is enough.
     if raw.empty:
         return blank(name), faults
@@ -193,22 +193,18 @@ def _read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
     for column in raw.columns:
         definition = schema.get(column, Column())
         wanted = used if name == ANNOTATIONS and column in VOXELS else definition.filled
-        typed[column], wrong = _column(name, raw[column], definition, separator, wanted)
+        typed[column], wrong = _column(name, raw[column], definition, table.dialect.separator, wanted)
         faults += wrong
-    table = pd.DataFrame(typed, index=raw.index)
-    return table.reindex(columns=[*schema, *(column for column in table if column not in schema)]), faults
+    further = [column for column in typed if column not in schema]
+    return pd.DataFrame(typed, index=raw.index).reindex(columns=[*schema, *further]), faults
 
 
-def _cells(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], str]:
-    """The table's cells as text, indexed by line, with faults, and what separates them."""
-    try:
-        table = tables.read(root / name)
-    except FileError as error:
-        return pd.DataFrame(), [Fault(name, None, None, error.found, error.expected or "a table")], ""
-    header, separator = table.header, table.dialect.separator
+def _cells(name: str, table: tables.Cells) -> tuple[pd.DataFrame, list[Fault]]:
+    """A table's cells as text, indexed by line, with faults."""
+    header = table.header
     if not header:
-        return pd.DataFrame(), [Fault(name, None, None, "an empty file", "a header line and rows")], separator
-    faults = _header_faults(name, header)
+        return pd.DataFrame(), [Fault(name, None, None, "an empty file", "a header line and rows")]
+    faults = list(_header_faults(name, header))
     for number, row in table.rows.items():
         if len(row) != len(header):
             faults.append(Fault(name, number, None, f"{len(row)} cells", f"{len(header)} cells, as in the header"))
@@ -216,20 +212,19 @@ def _cells(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], str]:
     if not rows and not faults:
         faults.append(Fault(name, None, None, "no rows", "at least one row under the header"))
     if len(set(header)) < len(header):
-        return pd.DataFrame(), faults, separator
-    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype="str"), faults, separator
+        return pd.DataFrame(), faults
+    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype="str"), faults
 
 
-def _header_faults(name: str, header: list[str]) -> list[Fault]:
-    if len(header) == 1 and len(SCHEMAS[name]) > 1:
-        return [Fault(name, 1, None, f"one column {header[0][:60]!r}", "columns separated by tabs")]
-    faults = [
-        Fault(name, 1, column, "no such column", "a column of this name")
-        for column, definition in SCHEMAS[name].items()
-        if definition.required and column not in header
-    ]
-    doubled = sorted({column for column in header if header.count(column) > 1})
-    return faults + [Fault(name, 1, column, "the column twice", "each column once") for column in doubled]
+def _header_faults(name: str, header: list[str]) -> Iterator[Fault]:
+    if len(header) == 1:
+        yield Fault(name, 1, None, f"one column {header[0][:60]!r}", "columns separated by tabs")
+        return
+    for column, definition in SCHEMAS[name].items():
+        if definition.required and column not in header:
+            yield Fault(name, 1, column, "no such column", "a column of this name")
+    for column in sorted({column for column in header if header.count(column) > 1}):
+        yield Fault(name, 1, column, "the column twice", "each column once")
 
 
 def _column(
@@ -243,9 +238,8 @@ def _column(
     bare = text.isna() & wanted
     strange = text[text.notna() & values.isna()]
     faults = [Fault(name, row, column, repr(cell), expected) for row, cell in strange.items()]
-    for row, cell in text[unfit].items():
-        found = repr(cell) if definition.kind == "text" else cell
-        faults.append(Fault(name, row, column, found, definition.expected))
+    said = repr if definition.kind == "text" else str
+    faults += [Fault(name, row, column, said(cell), definition.expected) for row, cell in text[unfit].items()]
     faults += [Fault(name, row, column, "n/a", "a value") for row in text.index[bare]]
     return values.mask(unfit), faults
 
@@ -267,37 +261,32 @@ def _typed(text: pd.Series, kind: str, separator: str) -> tuple[pd.Series, str]:
     return numbers.mask((numbers % 1 != 0) | (numbers.abs() > 2**53)).astype("Int64"), "a whole number"
 
 
-def _doubled_keys(name: str, table: pd.DataFrame) -> list[Fault]:
+def _doubled_keys(name: str, table: pd.DataFrame) -> Iterator[Fault]:
     """A fault for each row whose key stands in an earlier row too."""
     key = [column for column in KEY if column in SCHEMAS[name]]
     first: dict[tuple[str, ...], int] = {}
-    faults = []
     for row, *values in table.dropna(subset=key)[key].itertuples(name=None):
         if (earlier := first.setdefault(tuple(values), row)) != row:
             found = f"{' '.join(values)} again, first in row {earlier}"
-            faults.append(Fault(name, row, "/".join(key), found, "each key once"))
-    return faults
+            yield Fault(name, row, "/".join(key), found, "each key once")
 
 
-def _grade_faults(grades: pd.DataFrame, excluded: Collection[str], unusable: Collection[Key]) -> list[Fault]:
+def _grade_faults(grades: pd.DataFrame, excluded: Collection[str], unusable: Collection[Key]) -> Iterator[Fault]:
     """Final grades that the readers and the adjudicator do not lead to; who or what is excluded needs none."""
-    faults = []
     columns = ["grade_reader1", "grade_reader2", "grade_adjudicator", "grade_final"]
     for row, *key, first, second, third, final in grades[[*KEY, *columns]].itertuples(name=None):
+        said = f"readers {first} and {second}, adjudicator {'n/a' if pd.isna(third) else third}, final {final}"
         if pd.isna(final):
             if key[0] not in excluded and tuple(key) not in unusable:
-                faults.append(Fault(GRADES, row, "grade_final", "n/a", GRADE_RULE))
+                yield Fault(GRADES, row, "grade_final", "n/a", GRADE_RULE)
+        elif pd.isna(first) or pd.isna(second):
             continue
-        if pd.isna(first) or pd.isna(second):
-            continue
-        said = f"readers {first} and {second}, adjudicator {'n/a' if pd.isna(third) else third}, final {final}"
-        if first == second and final != first:
-            faults.append(Fault(GRADES, row, "grade_final", said, f"{first}, as both readers say"))
+        elif first == second and final != first:
+            yield Fault(GRADES, row, "grade_final", said, f"{first}, as both readers say")
         elif first != second and pd.isna(third):
-            faults.append(Fault(GRADES, row, "grade_adjudicator", said, "a grade, as the readers differ"))
+            yield Fault(GRADES, row, "grade_adjudicator", said, "a grade, as the readers differ")
         elif first != second and final != third:
-            faults.append(Fault(GRADES, row, "grade_final", said, f"{third}, as the adjudicator says"))
-    return faults
+            yield Fault(GRADES, row, "grade_final", said, f"{third}, as the adjudicator says")
 
 
 def exclusions(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
@@ -340,15 +329,10 @@ def _with_final_grades(grades: pd.DataFrame, unusable: Collection[Key]) -> tuple
     first, second, third = (grades[f"grade_{who}"] for who in ("reader1", "reader2", "adjudicator"))
     agreed = first.fillna(second).where((first == second) | first.isna() | second.isna())
     derived = agreed.where(first == second, third.fillna(agreed))
-    new = grades["grade_final"].isna() & derived.notna() & ~is_any_of(grades, unusable)
+    out = pd.MultiIndex.from_frame(grades[KEY]).isin(list(unusable))
+    new = grades["grade_final"].isna() & derived.notna() & ~out
     final = grades["grade_final"].mask(new, derived)
     return grades.assign(grade_final=final), _filled("grade_final derived from the readers' grades", new, "segment")
-
-
-def is_any_of(table: pd.DataFrame, keys: Collection[Key]) -> pd.Series:
-    """Whether each row of a table is one of these segments."""
-    rows = table[KEY].itertuples(index=False, name=None)
-    return pd.Series([row in keys for row in rows], index=table.index, dtype=bool)
 
 
 def _filled(what: str, new: pd.Series, unit: str = "patient") -> list[str]:

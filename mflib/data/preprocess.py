@@ -148,11 +148,10 @@ def slope(references: References, settings: GainSettings) -> float:
     InputError
         The bone is not brighter than the shadow.
     """
-    if references.bone <= references.shadow:
-        raise InputError(
-            f"bone of grey {references.bone:.0f}, shadow of grey {references.shadow:.0f}; expected a brighter bone"
-        )
-    return (settings.bright - settings.dark) / (references.bone - references.shadow)
+    bone, shadow = references.bone, references.shadow
+    if bone <= shadow:
+        raise InputError(f"bone of grey {bone:.0f}, shadow of grey {shadow:.0f}; expected a brighter bone")
+    return (settings.bright - settings.dark) / (bone - shadow)
 
 
 def change_gain(volume: Volume, gain_db: float, settings: GainSettings) -> Volume:

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import stats
+from scipy import ndimage, stats
 
 from mflib.base import tables
 from mflib.base.errors import FileError, InputError
-from mflib.base.progress import Progress
-from mflib.base.words import KEY, LEVELS
+from mflib.base.progress import counted
+from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
 from mflib.data.cohort import Folder
@@ -77,12 +77,9 @@ def unusual_spacing(table: pd.DataFrame) -> list[str]:
     """Words for each volume whose spacing is far above or below the cohort's most frequent one."""
     steps = table[[f"spacing_{axis}_mm" for axis in "ijk"]]
     usual = np.array([_usual(steps[column]) for column in steps])
-    words = []
-    for row in steps.to_numpy():
-        far = np.abs(np.log(row / usual)) > np.log(SPACING_FACTOR)
-        found, expected = (" x ".join(f"{step:.2g}" for step in steps_mm) for steps_mm in (row, usual))
-        words.append(f"unusual spacing ({found} mm, mostly {expected})" if far.any() else "")
-    return words
+    far = (np.abs(np.log(steps / usual)) > np.log(SPACING_FACTOR)).any(axis=1)
+    words = "unusual spacing ({:.2g} x {:.2g} x {:.2g} mm, mostly {:.2g} x {:.2g} x {:.2g})"
+    return [words.format(*row, *usual) if out else "" for row, out in zip(steps.to_numpy(), far, strict=True)]
 
 
 def outliers(means: pd.Series) -> list[str]:
@@ -156,18 +153,12 @@ def of_volume(volume: Volume) -> dict[str, Any]:
         Shares in percent of the voxels, lengths in mm; what the sidecar does not state, or not as a number, is NaN.
     """
     share = _histogram(volume.voxels)
-    row: dict[str, Any] = {
-        "grey_levels": int((share > 0).sum()),
-        "black_pct": 100 * float(share[0]),
-        "saturated_pct": 100 * float(share[255]),
-    }
-    for name, field in STATED.items():
-        value = volume.stated(field)
-        row[name] = math.nan if value is None else value
+    levels, black, saturated = int((share > 0).sum()), 100 * float(share[0]), 100 * float(share[255])
+    row: dict[str, Any] = {"grey_levels": levels, "black_pct": black, "saturated_pct": saturated}
+    row |= {name: volume.stated(field, math.nan) for name, field in STATED.items()}
     for axis, step, n in zip("ijk", volume.spacing_mm, volume.voxels.shape, strict=True):
         row |= {f"spacing_{axis}_mm": step, f"field_{axis}_mm": step * n}
-    few = row["grey_levels"] < FEW_LEVELS
-    return row | {"flags": (f"few grey levels ({row['grey_levels']} of 256)",) if few else ()}
+    return row | {"flags": (f"few grey levels ({levels} of 256)",) if levels < FEW_LEVELS else ()}
 
 
 def of_annotated(volume: Volume, annotation: Annotation, settings: GainSettings) -> dict[str, Any]:
@@ -229,8 +220,7 @@ def _column(volume: Volume, annotation: Annotation, patch_mm: float) -> NDArray[
     (i, _, k), (step_i, step_j, step_k) = annotation.shadow, volume.spacing_mm
     reach_i, reach_j, reach_k = (max(1, round(patch_mm / step)) for step in (step_i, step_j, step_k))
     beside = volume.voxels[max(0, i - reach_i) : i + reach_i + 1, :, max(0, k - reach_k) : k + reach_k + 1]
-    padded = np.pad(np.median(beside, axis=(0, 2)), reach_j, mode="edge")
-    return np.convolve(padded, np.full(2 * reach_j + 1, 1 / (2 * reach_j + 1)), mode="valid")
+    return ndimage.uniform_filter1d(np.median(beside, axis=(0, 2)), 2 * reach_j + 1, mode="nearest")
 
 
 def _histogram(voxels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -247,6 +237,7 @@ _NUMBERS = [
     "spacing_i_mm", "spacing_j_mm", "spacing_k_mm", "field_i_mm", "field_j_mm", "field_k_mm",
 ]  # fmt: skip
 COLUMNS = [*KEY, "path", "status", "reason", *_NUMBERS, "day", "site", "flags"]
+Wrong = tuple[str, str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,7 +290,7 @@ class Look:
     error: str = ""
     voxels_sha256: str = ""
     doubts: tuple[str, ...] = ()
-    wrong: tuple[tuple[str, str, str], ...] = ()
+    wrong: tuple[Wrong, ...] = ()
 
 
 def measure(folder: Folder, settings: GainSettings | None = None, *, progress: bool = True) -> Quality:
@@ -316,15 +307,11 @@ def measure(folder: Folder, settings: GainSettings | None = None, *, progress: b
 
 def looks(folder: Folder, settings: GainSettings, *, progress: bool) -> list[Look]:
     """Read every volume of a folder once, one per thread in memory."""
-    keys = sorted(folder.volumes, key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
-    counter, found = Progress("volumes looked at", len(keys)), []
+    keys = sorted(folder.volumes)
     # Threads are enough: reading, decompressing and counting happen outside the interpreter.
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        for look in pool.map(lambda key: _look(folder, key, settings), keys):
-            found.append(look)
-            if progress:
-                counter.advance()
-    return found
+        found = pool.map(lambda key: _look(folder, key, settings), keys)
+        return list(counted("volumes looked at", len(keys), found) if progress else found)
 
 
 def joined(folder: Folder, found: list[Look]) -> Quality:
@@ -355,7 +342,7 @@ def _look(folder: Folder, key: Key, settings: GainSettings) -> Look:
     row |= {"status": BARE, **of_volume(volume)}
     digest = hashlib.sha256(volume.voxels.tobytes()).hexdigest()
     doubts: tuple[str, ...] = ()
-    wrong: tuple[tuple[str, str, str], ...] = ()
+    wrong: tuple[Wrong, ...] = ()
     if annotation is not None:
         try:
             more = of_annotated(volume, annotation, settings)
@@ -370,9 +357,7 @@ def _look(folder: Folder, key: Key, settings: GainSettings) -> Look:
     return Look(key, path, row, picture, "", digest, doubts, wrong)
 
 
-def _wrong_marks(
-    volume: Volume, annotation: Annotation, references: References, path: str
-) -> Iterator[tuple[str, str, str]]:
+def _wrong_marks(volume: Volume, annotation: Annotation, references: References, path: str) -> Iterator[Wrong]:
     """Column, found and expected of reference points and ROI that cannot be what they are called."""
     bone, shadow = volume.voxels[annotation.bone], volume.voxels[annotation.shadow]
     weak = references.bone - references.shadow < preprocess.WEAK_CONTRAST
@@ -407,15 +392,10 @@ def drift(table: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         Where it cannot be computed, the note says why.
     """
     used = table[table["status"] == ANNOTATED]
-    rows = []
-    for column, voxels in VOXELS.items():
-        timed = patients(used, column).dropna(subset="day")
-        rows.append(["order of acquisition", voxels, "Spearman rho", len(timed), *_by_order(timed, seed)])
-    for column, voxels in VOXELS.items():
-        placed = patients(used, column).dropna(subset="site")
-        rows.append(["site", voxels, "Kruskal-Wallis H", len(placed), *_by_site(placed)])
-    table = pd.DataFrame(rows, columns=["by", "voxels", "statistic", "patients", "value", "p", "note"])
-    return table[["by", "voxels", "statistic", "value", "p", "patients", "note"]]
+    means = {voxels: patients(used, column) for column, voxels in VOXELS.items()}
+    rows = [["order of acquisition", voxels, "Spearman rho", *_by_order(of, seed)] for voxels, of in means.items()]
+    rows += [["site", voxels, "Kruskal-Wallis H", *_by_site(of)] for voxels, of in means.items()]
+    return pd.DataFrame(rows, columns=["by", "voxels", "statistic", "value", "p", "patients", "note"])
 
 
 def patients(used: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -424,34 +404,36 @@ def patients(used: pd.DataFrame, column: str) -> pd.DataFrame:
     return by.agg(mean=(column, "mean"), day=("day", "min"), site=("site", "first"))
 
 
-def _by_order(timed: pd.DataFrame, seed: int) -> tuple[float, float, str]:
-    """Rank correlation of the patients' means with their day, P by permutation, or why there is none."""
-    if timed.empty:
-        return math.nan, math.nan, "no acq_time in any sub-*/sub-*_scans.tsv"
-    if len(timed) < FEWEST_FOR_A_TREND:
-        return math.nan, math.nan, f"{len(timed)} patients with a time, fewer than {FEWEST_FOR_A_TREND}"
+def _by_order(means: pd.DataFrame, seed: int) -> tuple[float, float, int, str]:
+    """Rank correlation of the patients' means with their day, P by permutation, patients, or why there is none."""
+    timed = means.dropna(subset="day")
+    n = len(timed)
+    if n == 0:
+        return math.nan, math.nan, n, "no acq_time in any sub-*/sub-*_scans.tsv"
+    if n < FEWEST_FOR_A_TREND:
+        return math.nan, math.nan, n, f"{n} patients with a time, fewer than {FEWEST_FOR_A_TREND}"
     if timed["mean"].nunique() == 1 or timed["day"].nunique() == 1:
-        return math.nan, math.nan, "all times, or all means, are the same"
+        return math.nan, math.nan, n, "all times, or all means, are the same"
     order, mean = (stats.zscore(stats.rankdata(timed[name])) for name in ("day", "mean"))
     test = stats.permutation_test(
         (order,),
         lambda ranks, axis: (ranks * mean).mean(axis=axis),
         permutation_type="pairings",
-        vectorized=True,
         n_resamples=RESAMPLES,
-        rng=np.random.default_rng(seed),
+        rng=seed,
     )
-    return float(test.statistic), float(test.pvalue), ""
+    return float(test.statistic), float(test.pvalue), n, ""
 
 
-def _by_site(placed: pd.DataFrame) -> tuple[float, float, str]:
-    """Kruskal-Wallis test of the patients' means over sites, or why there is none."""
-    groups = [group["mean"] for _, group in placed.groupby("site")]
-    if placed.empty:
-        return math.nan, math.nan, "no site in participants.tsv"
+def _by_site(means: pd.DataFrame) -> tuple[float, float, int, str]:
+    """Kruskal-Wallis test of the patients' means over sites, patients, or why there is none."""
+    placed = means.dropna(subset="site")
+    groups, n = [group["mean"] for _, group in placed.groupby("site")], len(placed)
+    if n == 0:
+        return math.nan, math.nan, n, "no site in participants.tsv"
     if len(groups) == 1:
-        return math.nan, math.nan, f"one site, {placed['site'].iloc[0]}"
-    if len(placed) < FEWEST_FOR_A_TREND or placed["mean"].nunique() == 1:
-        return math.nan, math.nan, f"{len(placed)} patients at {len(groups)} sites are too few"
+        return math.nan, math.nan, n, f"one site, {placed['site'].iloc[0]}"
+    if n < FEWEST_FOR_A_TREND or placed["mean"].nunique() == 1:
+        return math.nan, math.nan, n, f"{n} patients at {len(groups)} sites are too few"
     test = stats.kruskal(*groups)
-    return float(test.statistic), float(test.pvalue), f"{len(groups)} sites"
+    return float(test.statistic), float(test.pvalue), n, f"{len(groups)} sites"

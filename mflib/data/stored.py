@@ -175,9 +175,8 @@ def _nifti_spacing(pixdim: Sequence[float], sform: int, rows: Sequence[float]) -
     return f"voxel sizes of {_listed(pixdim)} in pixdim and {_listed(lengths)} in sform"
 
 
-def _spacing_fault(steps: Iterable[float]) -> str:
+def _spacing_fault(steps: Sequence[float]) -> str:
     """Zero, or no number, for some axis; where all are, ITK shows 1, 1, 1, and that is known as missing."""
-    steps = list(steps)
     missing = [not (math.isfinite(step) and step != 0) for step in steps]
     return f"voxel sizes of {_listed(steps)}" if any(missing) and not all(missing) else ""
 
@@ -218,8 +217,8 @@ def _meta(file: BinaryIO) -> Layout:
     # ITK unpacks only as many bytes as stated, none where the number lacks, and shows memory for the rest.
     if not re.fullmatch(rf"{behind if packed else 0}(\.0*)?", fields.get("compresseddatasize", "0")):
         raise FileError(f"damaged or cut short: found {behind} bytes, expected the CompressedDataSize of the header")
-    steps = fields.get("elementspacing", fields.get("elementsize", ""))
-    return Layout(start, 0, packed, spacing_fault=_spacing_fault(map(_number, steps.split())), fields=fields)
+    steps = [_number(step) for step in fields.get("elementspacing", fields.get("elementsize", "")).split()]
+    return Layout(start, 0, packed, spacing_fault=_spacing_fault(steps), fields=fields)
 
 
 def _holds(value: str) -> bool:

@@ -44,24 +44,22 @@ class Header:
     sidecar: Mapping[str, Any]
 
     @property
-    def problems(self) -> list[tuple[str, str]]:
+    def problems(self) -> Iterator[tuple[str, str]]:
         """What keeps the volume from being used, as (found, expected)."""
-        problems = []
         if len(self.shape) != 3 or min(self.shape) < 2:
-            problems.append((f"size {' x '.join(map(str, self.shape))}", "three axes of at least 2 voxels"))
+            yield f"size {' x '.join(map(str, self.shape))}", "three axes of at least 2 voxels"
         if self.components != 1 or self.dtype != "8-bit unsigned integer":
-            problems.append((f"voxels of {self.components} x {self.dtype}", "1 x 8-bit unsigned integer (uint8 grey)"))
+            yield f"voxels of {self.components} x {self.dtype}", "1 x 8-bit unsigned integer (uint8 grey)"
         # What the sidecar states was checked when it was read.
         if self.sidecar.get("VoxelSpacing"):
-            return problems
+            return
         if self.layout.spacing_fault:
-            problems.append((self.layout.spacing_fault, "one size along each axis, or VoxelSpacing in the sidecar"))
+            yield self.layout.spacing_fault, "one size along each axis, or VoxelSpacing in the sidecar"
         elif set(self.spacing_mm) == {1.0}:
             expected = "voxel size in mm in the file, or VoxelSpacing in the sidecar"
-            problems.append(("spacing 1, 1, 1 (how a missing one reads)", expected))
+            yield "spacing 1, 1, 1 (how a missing one reads)", expected
         elif not all(0 < step < 20 for step in self.spacing_mm):
-            problems.append((f"spacing {self.spacing_mm}", "voxel sizes between 0 and 20 mm"))
-        return problems
+            yield f"spacing {self.spacing_mm}", "voxel sizes between 0 and 20 mm"
 
 
 @dataclass(frozen=True)
@@ -147,16 +145,15 @@ class Volume:
         """Dynamic range of the log compression in dB as the sidecar says, None where it does not."""
         return self.stated("DynamicRangeDB")
 
-    def stated(self, field: str) -> float | None:
-        """The finite number that the sidecar states in a field, None where it states none, or something else."""
+    def stated(self, field: str, otherwise: float | None = None) -> float | None:
+        """The finite number that the sidecar states in a field, ``otherwise`` where it has none, or something else."""
         value = self.sidecar.get(field)
-        return float(value) if _is_number(value) and abs(value) <= sys.float_info.max else None
+        return float(value) if _is_number(value) and abs(value) <= sys.float_info.max else otherwise
 
     def patch(self, centre: Index, radius_mm: float) -> NDArray[np.uint8]:
         """Voxels of the box of half width ``radius_mm`` around ``centre``, clipped at the volume's border."""
         reach = [max(1, round(radius_mm / step)) for step in self.spacing_mm]
-        box = tuple(slice(max(0, c - r), c + r + 1) for c, r in zip(centre, reach, strict=True))
-        return self.voxels[box]
+        return self.voxels[tuple(slice(max(0, c - r), c + r + 1) for c, r in zip(centre, reach, strict=True))]
 
 
 def find_sidecar(path: Path) -> Path:
@@ -170,9 +167,8 @@ def stem(path: Path) -> str:
 
 
 def _suffix(path: Path) -> str:
-    for suffix in FORMATS:
-        if path.name.lower().endswith(suffix):
-            return suffix
+    if suffix := next(filter(path.name.lower().endswith, FORMATS), None):
+        return suffix
     raise FileError(f"{path.name}: not a volume format; expected one of {', '.join(FORMATS)}")
 
 

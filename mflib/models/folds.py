@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Split = Literal["patient", "segment"]
 Indices = NDArray[np.intp]
+Labels = NDArray[np.integer]
+Ints = NDArray[np.int64]
 PARTS = ("train", "validation", "test")
 # The paper's share of each training set for validation: one of five.
 INNER_FOLDS = 5
@@ -29,7 +31,7 @@ INNER_FOLDS = 5
 ROOM = 2
 # With few patients of a class a shuffle can leave a part without one; the next is tried, in a fixed order.
 SHUFFLES = 100
-Splitter = Callable[[int, int, NDArray[np.int64], NDArray[np.int64]], Iterable[tuple[Indices, Indices]]]
+Splitter = Callable[[int, int, Ints, Ints], Iterable[tuple[Indices, Indices]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +59,7 @@ class Fold:
 
 
 def make(
-    labels: ArrayLike,
-    groups: ArrayLike,
-    *,
-    n_folds: int = 5,
-    split: Split = "patient",
-    seed: int,
-    repeat: int = 0,
+    labels: ArrayLike, groups: ArrayLike, *, n_folds: int = 5, split: Split = "patient", seed: int, repeat: int = 0
 ) -> list[Fold]:
     """Divide segments into folds; every segment is tested once.
 
@@ -166,20 +162,14 @@ def table(folds: Sequence[Fold], keys: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     blocks = [
-        keys[KEY].iloc[positions].assign(repeat=fold.repeat, fold=fold.number, part=part)
-        for fold in folds
-        for part, positions in zip(PARTS, (fold.train, fold.validation, fold.test), strict=True)
+        keys[KEY].iloc[getattr(fold, part)].assign(repeat=fold.repeat, fold=fold.number, part=part)
+        for fold, part in product(folds, PARTS)
     ]
     return pd.concat(blocks, ignore_index=True)
 
 
 def predictions(
-    fold: Fold,
-    keys: pd.DataFrame,
-    labels: NDArray[np.integer],
-    scores: NDArray[np.float64],
-    model: str,
-    frozen: Frozen,
+    fold: Fold, keys: pd.DataFrame, labels: Labels, scores: NDArray[np.float64], model: str, frozen: Frozen
 ) -> pd.DataFrame:
     """One fold's test segments as rows of the predictions table.
 
@@ -198,9 +188,7 @@ def predictions(
     return rows.assign(probability=frozen.probability(scores))
 
 
-def _checked(
-    labels: ArrayLike, groups: ArrayLike, n_folds: int, split: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _checked(labels: ArrayLike, groups: ArrayLike, n_folds: int, split: str) -> tuple[Ints, Ints]:
     import pandas as pd
 
     y, patients = np.asarray(labels), pd.factorize(np.asarray(groups))[0]
@@ -215,7 +203,7 @@ def _checked(
     return y.astype(np.int64), patients.astype(np.int64)
 
 
-def _holders(y: NDArray[np.int64], units: NDArray[np.int64]) -> tuple[int, int]:
+def _holders(y: Ints, units: Ints) -> tuple[int, int]:
     """How many patients (or segments) have a positive, and how many a negative."""
     return np.unique(units[y == 1]).size, np.unique(units[y == 0]).size
 
@@ -225,13 +213,11 @@ def _needed(n_folds: int) -> int:
     return max(n_folds, 4 if n_folds == 2 else 3)
 
 
-def _found(y: NDArray[np.int64], units: NDArray[np.int64], n_folds: int, split: str) -> str:
+def _found(y: Ints, units: Ints, n_folds: int, split: str) -> str:
     positive, negative = _holders(y, units)
-    unit, infiltrated, healthy = (
-        ("patients", "with an infiltrated segment", "with a healthy one")
-        if split == "patient"
-        else ("segments", "that are infiltrated", "that are healthy")
-    )
+    unit, infiltrated, healthy = "segments", "that are infiltrated", "that are healthy"
+    if split == "patient":
+        unit, infiltrated, healthy = "patients", "with an infiltrated segment", "with a healthy one"
     need = _needed(n_folds)
     return (
         f"{n_folds} folds need infiltrated (label 1) and healthy (label 0) segments in every training, validation and "
@@ -241,12 +227,7 @@ def _found(y: NDArray[np.int64], units: NDArray[np.int64], n_folds: int, split: 
 
 
 def _attempt(
-    y: NDArray[np.int64],
-    units: NDArray[np.int64],
-    n_folds: int,
-    splitter: Splitter,
-    seeds: np.random.SeedSequence,
-    needed: int,
+    y: Ints, units: Ints, n_folds: int, splitter: Splitter, seeds: np.random.SeedSequence, needed: int
 ) -> list[Fold] | None:
     """The folds of one shuffle, None where a part lacks a class or a training part has too few patients of one."""
     outer, *inner = (int(seed) for seed in seeds.generate_state(n_folds + 1))
@@ -260,7 +241,7 @@ def _attempt(
 
 
 def _validation(
-    y: NDArray[np.int64], units: NDArray[np.int64], rest: Indices, splitter: Splitter, seed: int, needed: int
+    y: Ints, units: Ints, rest: Indices, splitter: Splitter, seed: int, needed: int
 ) -> tuple[Indices, Indices] | None:
     """Train and validation from what is not tested, None where one of them lacks a class or patients of it."""
     parts = min(INNER_FOLDS, *_holders(y[rest], units[rest]))
@@ -282,11 +263,11 @@ def _splitter(split: str, *, stratified: bool) -> Splitter:
     return lambda parts, seed, y, units: kind(parts, shuffle=True, random_state=seed).split(y, y, units)
 
 
-def _both(y: NDArray[np.int64]) -> bool:
+def _both(y: Ints) -> bool:
     return bool(0 < y.sum() < y.size)
 
 
-def _check_disjoint(folds: Sequence[Fold], units: NDArray[np.int64]) -> None:
+def _check_disjoint(folds: Sequence[Fold], units: Ints) -> None:
     """Rule 1 of the study, looked at rather than taken for granted."""
     for fold in folds:
         parts = [set(units[positions].tolist()) for positions in (fold.train, fold.validation, fold.test)]

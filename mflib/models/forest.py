@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Annotated, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from mflib.base.errors import InputError
 from mflib.base.settings import STRICT
 from mflib.base.words import KEY, WHOLE_FAMILY
 from mflib.models import folds as division
-from mflib.models.folds import Fold, Indices
+from mflib.models.folds import Fold, Indices, Labels
 from mflib.models.texture import glcm, intensity
 from mflib.stats import reliability
 from mflib.stats.performance.probability import Frozen, freeze
@@ -33,7 +34,7 @@ NAME = "random_forest"
 COMBINATION = ["levels", "step", "direction"]
 OTHER_FEATURES = ("nakagami_m", "nakagami_omega", *intensity.NAMES)
 FAMILIES = {"glcm": "GLCM", "nakagami": "Nakagami", "first": "First-order"}
-Labels = NDArray[np.integer]
+
 Values = NDArray[np.float64]
 Inner = Sequence[tuple[Indices, Indices]]
 
@@ -147,14 +148,12 @@ class Choice:
     Parameters
     ----------
     features : columns of the texture table that the forest gets
-    leaf_size : least number of segments in a leaf
     described : levels, step, direction and leaf_size of the winner; univariate_auc and inner_auc: the mean AUC over the
         held-out parts of the inner folds, of its six properties each alone and of its forest; offered: how many
         combinations there were to choose from
     """
 
     features: list[str]
-    leaf_size: int
     described: dict[str, Any]
 
 
@@ -184,20 +183,16 @@ def choose(
     """
     separation = held_out_separation(texture, grid, labels, inner)
     finalists = separation.groupby("levels", sort=False).idxmax()
-    best: Choice | None = None
-    for combination in finalists:
+    tried = []
+    for combination, leaf_size in product(finalists, settings.leaf_sizes):
         own = grid.index[(grid[COMBINATION] == list(combination)).all(axis=1)]
         features = [*own, *others]
-        values = texture[features].to_numpy(float)
-        for leaf_size in settings.leaf_sizes:
-            model = grown(settings.inner_trees, leaf_size, seed)
-            auc = float(cross_val_score(model, values, labels, scoring="roc_auc", cv=inner).mean())
-            if best is None or auc > best.described["inner_auc"]:
-                found = {"univariate_auc": float(separation[combination]), "inner_auc": auc, "offered": len(separation)}
-                described = dict(zip(COMBINATION, combination, strict=True)) | {"leaf_size": leaf_size} | found
-                best = Choice(features, leaf_size, described)
-    assert best is not None, "a grid has at least one combination"
-    return best
+        model, values = grown(settings.inner_trees, leaf_size, seed), texture[features].to_numpy(float)
+        auc = float(cross_val_score(model, values, labels, scoring="roc_auc", cv=inner).mean())
+        found = {"univariate_auc": float(separation[combination]), "inner_auc": auc, "offered": len(separation)}
+        described = dict(zip(COMBINATION, combination, strict=True)) | {"leaf_size": leaf_size} | found
+        tried.append(Choice(features, described))
+    return max(tried, key=lambda choice: choice.described["inner_auc"])
 
 
 def held_out_separation(texture: pd.DataFrame, grid: pd.DataFrame, labels: Labels, inner: Inner) -> pd.Series:
@@ -225,12 +220,7 @@ def grown(trees: int, leaf_size: int, seed: int) -> RandomForestClassifier:
 
 
 def permutation_importance(
-    model: RandomForestClassifier,
-    features: Sequence[str],
-    values: Values,
-    labels: Labels,
-    repeats: int,
-    seed: int,
+    model: RandomForestClassifier, features: Sequence[str], values: Values, labels: Labels, repeats: int, seed: int
 ) -> pd.DataFrame:
     """Fall of the AUC when one feature, or all features of one family together, are shuffled (Breiman 2001).
 
@@ -251,9 +241,7 @@ def permutation_importance(
         ``sd``: mean and SD over the shuffles.
     """
     families = [FAMILIES[name.split("_")[0]] for name in features]
-    shuffled = [
-        (family, feature, [column]) for column, (family, feature) in enumerate(zip(families, features, strict=True))
-    ]
+    shuffled = [(family, features[column], [column]) for column, family in enumerate(families)]
     for family in dict.fromkeys(families):
         shuffled.append((family, WHOLE_FAMILY, [n for n, other in enumerate(families) if other == family]))
     rng = np.random.default_rng(seed)
@@ -340,10 +328,9 @@ def out_of_fold(
     glcm_columns(texture)
     data = _Data(texture, labels, settings, perturbed)
     results = parallel.in_order(_fold, data, folds, "forest folds", workers=workers, scheduler=scheduler)
-    predictions, choices, importance = (
-        pd.concat([tables[n] for tables, _ in results], ignore_index=True) for n in range(3)
-    )
-    kept = [fitted for fold, (_, fitted) in zip(folds, results, strict=True) if fold.repeat == 0]
+    *tables, fitted = zip(*results, strict=True)
+    predictions, choices, importance = (pd.concat(of_folds, ignore_index=True) for of_folds in tables)
+    kept = [own for fold, own in zip(folds, fitted, strict=True) if fold.repeat == 0]
     return ForestResult(predictions, choices, importance, kept)
 
 
@@ -372,14 +359,14 @@ def stability_in_words(choices: pd.DataFrame, texture: pd.DataFrame) -> str:
     return CHOICES.format(different=len(counts), count=len(choices), most=counts.iloc[0], least=least, so=so)
 
 
-def _fold(data: _Data, fold: Fold) -> tuple[tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], Fitted]:
+def _fold(data: _Data, fold: Fold) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, Fitted]:
     """Predictions, choice and importance of one fold, and its forest."""
     labels, settings = data.labels, data.settings
     state = np.random.SeedSequence([settings.seed, fold.repeat, fold.number]).generate_state(3)
     trees, shuffles, choosing = (int(seed) for seed in state)
     choice = _choose(data, fold.train, choosing)
     values = data.texture[choice.features].to_numpy(float)
-    model = grown(settings.trees, choice.leaf_size, trees).fit(values[fold.train], labels[fold.train])
+    model = grown(settings.trees, choice.described["leaf_size"], trees).fit(values[fold.train], labels[fold.train])
     frozen = freeze(labels[fold.validation], model.predict_proba(values[fold.validation])[:, 1])
     scores = model.predict_proba(values[fold.test])[:, 1]
     predictions = division.predictions(fold, data.texture, labels, scores, NAME, frozen)
@@ -387,8 +374,8 @@ def _fold(data: _Data, fold: Fold) -> tuple[tuple[pd.DataFrame, pd.DataFrame, pd
     importance = permutation_importance(
         model, names, values[fold.test], labels[fold.test], settings.permutations, shuffles
     )
-    tables = predictions, _of_fold(fold, pd.DataFrame([choice.described])), _of_fold(fold, importance)
-    return tables, Fitted(fold.number, choice.features, frozen, model)
+    chosen = _of_fold(fold, pd.DataFrame([choice.described]))
+    return predictions, chosen, _of_fold(fold, importance), Fitted(fold.number, choice.features, frozen, model)
 
 
 def _choose(data: _Data, rows: Indices, seed: int) -> Choice:

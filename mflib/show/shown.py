@@ -50,13 +50,19 @@ def figure(plot: Figure, folder: Path, name: str, *, caption: str) -> Shown:
     folder, name : where the two files go
     caption : how to read it
     """
+    _, picture = save(plot, folder, name)
+    return Shown(figure_html(plot, picture.read_bytes(), name, caption))
+
+
+def save(plot: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+    """Write a figure as SVG and PNG, each whole or not at all; the same data give the same files."""
     folder.mkdir(parents=True, exist_ok=True)
-    # Without a date the same data give the same file.
-    with files.replacing(folder / f"{name}.svg") as partial:
+    drawing, picture = folder / f"{name}.svg", folder / f"{name}.png"
+    with files.replacing(drawing) as partial:
         plot.savefig(partial, metadata={"Date": None})
-    with files.replacing(folder / f"{name}.png") as partial:
+    with files.replacing(picture) as partial:
         plot.savefig(partial, dpi=160)
-    return Shown(figure_html(plot, (folder / f"{name}.png").read_bytes(), name, caption))
+    return drawing, picture
 
 
 def figure_html(plot: Figure, picture: bytes, name: str, caption: str) -> str:
@@ -98,9 +104,8 @@ def live(plot: Callable[[pd.DataFrame], Figure], every: float = 5.0) -> Iterator
         if drawn and time.monotonic() - drawn[-1] < every:
             return
         code = base64.b64encode(png(plot(frame), dpi=100)).decode()
-        display(
-            Shown(f'<img alt="" src="data:image/png;base64,{code}">'), display_id=handle.display_id, update=bool(drawn)
-        )
+        picture = Shown(f'<img alt="" src="data:image/png;base64,{code}">')
+        display(picture, display_id=handle.display_id, update=bool(drawn))
         drawn.append(time.monotonic())
 
     try:

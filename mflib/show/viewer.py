@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
+from skimage.measure import block_reduce
 
 from mflib.base.errors import InputError
 from mflib.base.files import ASSETS
@@ -37,13 +38,7 @@ _LEAST = 0.9  # inches that a plane takes, however thin, so that its names have 
 Place = tuple[float, float, float]
 
 
-def view(
-    volume: Volume,
-    annotation: Annotation | None = None,
-    saliency: Any = None,
-    *,
-    caption: str = "",
-) -> Shown:
+def view(volume: Volume, annotation: Annotation | None = None, saliency: Any = None, *, caption: str = "") -> Shown:
     """Three linked planes of a volume to click through, the same in JupyterLab and in the report.
 
     Needs no network. Without a script and on paper the reader sees a still picture of the first position. Grey levels
@@ -198,13 +193,9 @@ def _draw_plane(axes: Axes, scene: Scene, plane: Plane) -> None:
             planes.point(axes, plane, point, place)
             # The name stands towards the middle of the plane.
             side, shift = ("right", -7) if place[right] > scene.extent_mm[right] / 2 else ("left", 7)
-            look: dict[str, Any] = {
-                "ha": side,
-                "va": "center",
-                "color": planes.COLOURS[point],
-                "path_effects": planes.HALO,
-            }
-            axes.annotate(point, (place[right], place[down]), xytext=(shift, 0), textcoords="offset points", **look)
+            beside: dict[str, Any] = {"xytext": (shift, 0), "textcoords": "offset points", "ha": side, "va": "center"}
+            look: dict[str, Any] = {"color": planes.COLOURS[point], "path_effects": planes.HALO}
+            axes.annotate(point, (place[right], place[down]), **beside, **look)
     axes.set(xlim=(0, scene.extent_mm[right]), ylim=(scene.extent_mm[down], 0))
     axes.set_xlabel(f"{AXES[right]} (mm)", loc="left")
     axes.set_ylabel(f"{AXES[down]} (mm)", loc="top")
@@ -275,9 +266,8 @@ class Scene:
         """First and last corner of the region of interest."""
         if self.annotation is None:
             return None
-        first = np.array(self.annotation.roi_start)
-        last = first + self.annotation.roi_size
-        return _times(first, self.volume.spacing_mm), _times(last, self.volume.spacing_mm)
+        first, size = self.annotation.boxes["roi"]
+        return _times(first, self.volume.spacing_mm), _times(np.add(first, size), self.volume.spacing_mm)
 
     def middle_mm(self, index: Index) -> Place:
         """Middle of a drawn voxel, from the volume's corner."""
@@ -309,11 +299,10 @@ def prepare(volume: Volume, annotation: Annotation | None, saliency: Any) -> Sce
     # The most salient voxel, else the middle of the region, else that of the volume.
     if veil is not None and veil.highest > 0:
         top = np.unravel_index(int(veil.parts.argmax()), veil.parts.shape)
-        place = np.array(veil.origin_mm) + (np.array(top) + 0.5) * veil.spacing_mm
-    elif annotation is not None:
-        place = (np.array(annotation.roi_start) + np.array(annotation.roi_size) / 2) * volume.spacing_mm
+        place = veil.origin_mm + np.add(top, 0.5) * veil.spacing_mm
     else:
-        place = np.array(volume.voxels.shape) / 2 * volume.spacing_mm
+        first, size = annotation.boxes["roi"] if annotation else ((0, 0, 0), volume.voxels.shape)
+        place = np.add(first, np.array(size) / 2) * volume.spacing_mm
     i, j, k = (int(at) for at in np.minimum(place / np.array(spacing), np.array(voxels.shape) - 1))
     return Scene(volume, voxels, spacing, factors, annotation, veil, (i, j, k))
 
@@ -331,9 +320,8 @@ def _check_volume(volume: Volume) -> None:
 def _checked_map(saliency: Any, volume: Volume, annotation: Annotation | None) -> NDArray[np.float64]:
     """A saliency map as numbers that can be shown: of the region's shape or the volume's, finite, not negative."""
     values = np.asarray(saliency, dtype=np.float64)
-    wanted = {"the volume's": volume.voxels.shape}
-    if annotation is not None:
-        wanted = {"the ROI's": tuple(annotation.roi_size), **wanted}
+    wanted = {} if annotation is None else {"the ROI's": tuple(annotation.roi_size)}
+    wanted |= {"the volume's": volume.voxels.shape}
     if values.shape not in wanted.values():
         sizes = " or ".join(f"{whose} {_size(shape)}" for whose, shape in wanted.items())
         raise InputError(f"saliency: found shape {_size(values.shape)}, expected {sizes}")
@@ -349,8 +337,7 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _veil(values: NDArray[np.float64], volume: Volume, annotation: Annotation | None) -> Veil:
-    inside = annotation is not None and values.shape == tuple(annotation.roi_size)
-    origin = annotation.roi_start if annotation is not None and inside else (0, 0, 0)
+    origin = annotation.roi_start if annotation and values.shape == tuple(annotation.roi_size) else (0, 0, 0)
     factors = _factors(values.shape, volume.spacing_mm)
     highest = float(values.max())
     parts = _block_means(np.rint(255 * values / (highest or 1)).astype(np.uint8), factors)
@@ -371,12 +358,8 @@ def _block_means(voxels: NDArray[np.uint8], factors: Index) -> NDArray[np.uint8]
     """Rounded means of blocks; the last ones hold what is left."""
     if factors == (1, 1, 1):
         return voxels
-    sums, counts = voxels, np.ones((1, 1, 1))
-    for axis, (n, factor) in enumerate(zip(voxels.shape, factors, strict=True)):
-        starts = np.arange(0, n, factor)
-        sums = np.add.reduceat(sums, starts, axis=axis, dtype=np.uint32)
-        along = np.minimum(starts + factor, n) - starts
-        counts = counts * np.expand_dims(along, tuple({0, 1, 2} - {axis}))
+    both = (voxels, np.ones_like(voxels))
+    sums, counts = (block_reduce(values, factors, np.sum, func_kwargs={"dtype": np.uint32}) for values in both)
     return np.rint(sums / counts).astype(np.uint8)
 
 

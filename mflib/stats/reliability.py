@@ -244,11 +244,9 @@ def repeatability(perturbed: pd.DataFrame) -> pd.DataFrame:
         ordered = rows.sort_values([*KEY, PERTURBATION, DIRECTION])
         segments = ordered[KEY].drop_duplicates().shape[0]
         values = ordered[features].to_numpy(float).reshape(segments, -1, len(features))
-        estimate, low, high = icc(values)
-        found = {"feature": features, "icc": estimate, "low": low, "high": high}
-        tables.append(
-            pd.DataFrame({"perturbation": kind, **found, "segments": segments, "measurements": values.shape[1]})
-        )
+        found = dict(zip(("icc", "low", "high"), icc(values), strict=True))
+        sizes = {"segments": segments, "measurements": values.shape[1]}
+        tables.append(pd.DataFrame({"perturbation": kind, "feature": features, **found, **sizes}))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import expit
-from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from mflib.models.texture import bank
 from mflib.stats.performance import probability
@@ -51,26 +51,6 @@ class Applicability:
 
 
 @dataclass(frozen=True, eq=False)
-class Cloud:
-    """Where training segments lie in the space of their texture features.
-
-    Parameters
-    ----------
-    centre, scale : (p,) mean and SD of each feature
-    precision : (p, p) of the standardised features, shrunk as Ledoit & Wolf 2004
-    """
-
-    centre: Values
-    scale: Values
-    precision: Values
-
-    def distances(self, values: Values) -> Values:
-        """Mahalanobis distance (n,) of segments (n, p) to the centre."""
-        apart = (values - self.centre) / self.scale
-        return np.asarray(np.sqrt(np.einsum("np,pq,nq->n", apart, self.precision, apart)))
-
-
-@dataclass(frozen=True, eq=False)
 class Seen:
     """What the models have seen.
 
@@ -78,21 +58,24 @@ class Seen:
     ----------
     reference : the training segments
     names : texture features that the distance is made of; one that never varied is left to the ranges
-    cloud : of all training segments
+    cloud : of all training segments, see `cloud`
     own : (n,) distance of each training segment to those of the other patients
     """
 
     reference: Reference
     names: list[str]
-    cloud: Cloud
+    cloud: Pipeline
     own: Values
 
 
-def cloud(values: Values) -> Cloud:
-    """The cloud of segments (n, p) whose features all vary."""
-    centre, scale = values.mean(axis=0), values.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    return Cloud(centre, scale, LedoitWolf().fit((values - centre) / scale).precision_)
+def cloud(values: Values) -> Pipeline:
+    """Where segments (n, p) lie: features standardised, their covariance shrunk as Ledoit & Wolf 2004."""
+    return make_pipeline(StandardScaler(), LedoitWolf()).fit(values)
+
+
+def distances(cloud: Pipeline, values: Values) -> Values:
+    """Mahalanobis distance (n,) of segments (n, p) to the centre of a cloud."""
+    return np.asarray(np.sqrt(cloud[-1].mahalanobis(cloud[:-1].transform(values))))
 
 
 def seen(reference: Reference) -> Seen:
@@ -100,9 +83,9 @@ def seen(reference: Reference) -> Seen:
     texture = reference.texture.drop(columns=bank.GREY_LEVELS)
     names = [str(name) for name in texture.columns[texture.std() > 0]]
     values, own = texture[names].to_numpy(), np.empty(len(texture))
-    for patient in np.unique(reference.patients):
-        his = reference.patients == patient
-        own[his] = cloud(values[~his]).distances(values[his])
+    for patient in set(reference.patients):
+        his = np.array([other == patient for other in reference.patients])
+        own[his] = distances(cloud(values[~his]), values[his])
     return Seen(reference, names, cloud(values), own)
 
 
@@ -123,7 +106,7 @@ def judge(
     acquisition : of `kept.acquisition`
     doubts : sentences on what cannot be trusted in this volume
     """
-    distance = float(known.cloud.distances(texture[known.names].to_numpy(float)[None])[0])
+    distance = float(distances(known.cloud, texture[known.names].to_numpy(float)[None])[0])
     features = _ranges(known.reference, dict(texture) | dict(acquisition))
     reasons = [*_far(known, distance), *_beyond(known.reference, features), *doubts]
     verdict: Verdict = "at the edge" if reasons else "inside"
@@ -180,16 +163,15 @@ SINGLE = (
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """P = expit(a + b logit(score)), with the covariance of a and b.
+    """P = expit(a + b logit(score)).
 
     Parameters
     ----------
-    coefficients, covariance : (2,) and (2, 2); empty where there is no fit
+    fit : of a and b, as statsmodels gives it; None where there is none
     note : why there is none, or what to know of it
     """
 
-    coefficients: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+    fit: Any
     note: str
 
     def __call__(self, score: float) -> tuple[float, float, float] | None:
@@ -197,13 +179,11 @@ class Calibration:
 
         None where there is no fit. The interval says how sure the fit is, not how sure this patient's label is.
         """
-        if not self.coefficients.size:
+        if self.fit is None:
             return None
-        point = np.array([1.0, probability.to_log_odds([score])[0][0]])
-        centre = float(point @ self.coefficients)
-        reach = float(norm.ppf(0.5 + LEVEL / 2) * np.sqrt(point @ self.covariance @ point))
-        low, high = (float(expit(centre + way)) for way in (-reach, reach))
-        return float(expit(centre)), low, high
+        at = self.fit.get_prediction([[1.0, *probability.to_log_odds([score])[0]]])
+        mean, low, high = at.summary_frame(alpha=1 - LEVEL).iloc[0][["mean", "mean_ci_lower", "mean_ci_upper"]]
+        return float(mean), float(low), float(high)
 
 
 def fit_calibration(predictions: pd.DataFrame) -> Calibration:
@@ -223,14 +203,13 @@ def fit_calibration(predictions: pd.DataFrame) -> Calibration:
     reason = _unfit(labels, log_odds, patients)
     if not reason:
         fitted = probability.fit_clustered(probability.logistic_regression(log_odds, labels, slope=True), patients)
-        coefficients, covariance = np.asarray(fitted.params), np.asarray(fitted.cov_params())
-        if not (np.isfinite(coefficients).all() and np.isfinite(covariance).all()):
+        if not (np.isfinite(fitted.params).all() and np.isfinite(fitted.cov_params()).all()):
             reason = "No probability: the fit of the run's own scores has no finite solution."
-        elif coefficients[1] <= 0:
+        elif fitted.params[1] <= 0:
             reason = "No probability: in the run's own patients a higher score does not mean infiltration more often."
         else:
-            return Calibration(coefficients, covariance, SINGLE)
-    return Calibration(np.empty(0), np.empty((0, 0)), reason)
+            return Calibration(fitted, SINGLE)
+    return Calibration(None, reason)
 
 
 def _unfit(labels: NDArray[np.int64], log_odds: NDArray[np.float64], patients: pd.Series) -> str:

@@ -20,6 +20,7 @@ from mflib.base import tables as texts
 from mflib.base.errors import FileError, InputError
 from mflib.base.words import LABELS
 from mflib.show import figures
+from mflib.show.shown import save
 from mflib.stats import performance
 from mflib.stats.performance.predictions import (
     COLUMNS,
@@ -134,15 +135,8 @@ class Comparison:
     notices: list[str]
 
 
-def run(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> Comparison:
-    """Read predictions in every way; each split and repeat by itself.
-
-    Parameters
-    ----------
-    predictions : as ``read`` gives them
-    resamples, seed : of the bootstrap of patients
-
-    """
+def run(predictions: pd.DataFrame) -> Comparison:
+    """Read predictions in every way, as ``read`` gives them; each split and repeat by itself."""
     on_scale = performance.calibrated(predictions)
     tables = {
         "summary": performance.summary(predictions),
@@ -150,14 +144,15 @@ def run(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> Comp
         "fold_mean_auc": performance.fold_mean_auc(predictions),
         "predictive_values": performance.predictive_values(predictions),
         "operating_points": performance.operating_points(predictions),
-        "calibration": performance.calibration(on_scale, resamples=resamples, seed=seed),
+        "calibration": performance.calibration(on_scale),
         "calibration_curve": performance.calibration_curve(on_scale),
-        "decision_curve": performance.decision_curve(on_scale, resamples=resamples, seed=seed),
+        "decision_curve": performance.decision_curve(on_scale),
         "subgroups": performance.subgroups(predictions),
         "mistakes": performance.mistakes(predictions),
     }
     differences, untested = _differences(predictions)
-    notices = [f"{where}: {notice}" for where, rows in _by_split(predictions) for notice in _notices(rows)]
+    parts = predictions.groupby(["split", "repeat"])
+    notices = [f"{_where(*run)}: {notice}" for run, rows in parts for notice in _notices(rows)]
     return Comparison(predictions, tables | differences, [*notices, *untested])
 
 
@@ -165,8 +160,8 @@ def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str
     """The tables of differences, and why there are none."""
     found: dict[str, list[pd.DataFrame]] = {"comparison": [], "metric_differences": [], "several": []}
     reasons = []
-    for where, rows in _by_split(table):
-        pairs = list(combinations(performance.models(rows), 2))
+    for run, rows in table.groupby(["split", "repeat"]):
+        where, pairs = _where(*run), list(combinations(performance.models(rows), 2))
         if not pairs:
             reasons.append(f"{where}: found one model, so there are no differences between models")
             continue
@@ -210,9 +205,8 @@ def _notices(rows: pd.DataFrame) -> Iterator[str]:
             yield f"{model} has {several} patients in several folds, so it was not split by patient"
 
 
-def _by_split(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    for (split, repeat), rows in table.groupby(["split", "repeat"], sort=True):
-        yield f"split by {split}, repeat {repeat}", rows
+def _where(split: str, repeat: int) -> str:
+    return f"split by {split}, repeat {repeat}"
 
 
 _NARROWEST = 110  # characters that the tables need; a file or a pipe has no width of its own
@@ -224,11 +218,8 @@ def as_json(comparison: Comparison) -> str:
     Why stands in the row's note or in a notice. A fold's metric is null where the fold has nothing to divide by, or one
     class, and its mean is null where no fold has it; the summary counts the folds that do.
     """
-    content = {
-        "models": performance.models(comparison.predictions),
-        "notices": comparison.notices,
-        "tables": {name: _records(table) for name, table in comparison.tables.items()},
-    }
+    tables = {name: _records(table) for name, table in comparison.tables.items()}
+    content = {"models": performance.models(comparison.predictions), "notices": comparison.notices, "tables": tables}
     return json.dumps(content, indent=2, allow_nan=False)
 
 
@@ -245,18 +236,12 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
     OSError
         The folder cannot be written.
     """
-    written = []
+    written = [folder / "tables" / f"{name}.csv" for name in comparison.tables]
     (folder / "tables").mkdir(parents=True, exist_ok=True)
-    (folder / "figures").mkdir(exist_ok=True)
-    for name, table in comparison.tables.items():
-        written.append(folder / "tables" / f"{name}.csv")
-        files.write_text(written[-1], table.to_csv(index=False))
+    for path, table in zip(written, comparison.tables.values(), strict=True):
+        files.write_text(path, table.to_csv(index=False))
     for name, figure in _figures(comparison):
-        for suffix in (".svg", ".png"):
-            written.append(folder / "figures" / f"{name}{suffix}")
-            with files.replacing(written[-1]) as partial:
-                # Without a date the same data give the same file.
-                figure.savefig(partial, dpi=160, metadata={"Date": None} if suffix == ".svg" else None)
+        written += save(figure, folder / "figures", name)
     return written
 
 
@@ -269,18 +254,16 @@ def show(comparison: Comparison, console: Console) -> None:
     console : where to; widened where it is too narrow for the tables
     """
     console.width = max(console.width, _NARROWEST)
-    for (split, repeat), _, tables in _runs(comparison):
-        console.print(_models(tables, f"split by {split}, repeat {repeat}"))
+    for run, _, tables in _runs(comparison):
+        console.print(_models(tables, _where(*run)))
         if len(tables.get("comparison", ())):
             console.print(_told_differences(tables["comparison"], "AUC, a minus b"))
-        if len(tables.get("metric_differences", ())):
             accuracy = tables["metric_differences"].query("metric == 'accuracy'")
             console.print(_told_differences(accuracy, "accuracy at the frozen thresholds, a minus b"))
         for row in tables.get("several", pd.DataFrame()).itertuples():
+            asked = f"test that all AUCs are equal ({row.models}), {row.method}"
             joint = f"chi-square {row.statistic:.2f}, df {row.df}, {p_value(row.p)}"
-            console.print(
-                f"test that all AUCs are equal ({row.models}), {row.method}: {joint}", markup=False, soft_wrap=True
-            )
+            console.print(f"{asked}: {joint}", markup=False, soft_wrap=True)
     for notice in [*comparison.notices, *_notes(comparison)]:
         console.print(f"notice: {notice}", markup=False, soft_wrap=True)
 
@@ -289,9 +272,8 @@ def _models(tables: dict[str, pd.DataFrame], title: str) -> Table:
     shown = Table("model", "AUC, mean of folds", "AUC, pooled", "sensitivity", "specificity", title=title)
     summary, means = tables["summary"].set_index(["model", "metric"]), tables["fold_mean_auc"].set_index("model")
     for model in performance.models(tables["fold_mean_auc"]):
-        pooled = [
-            estimate(summary.loc[(model, metric)], "pooled", ".3f") for metric in ("auc", "sensitivity", "specificity")
-        ]
+        rows = (summary.loc[(model, metric)] for metric in ("auc", "sensitivity", "specificity"))
+        pooled = [estimate(row, "pooled", ".3f") for row in rows]
         shown.add_row(_name(model), estimate(means.loc[model], "mean", ".3f"), *pooled)
     shown.caption = "[95 % interval with patients as clusters]; sensitivity and specificity at the frozen thresholds"
     return shown
@@ -322,7 +304,7 @@ def _notes(comparison: Comparison) -> list[str]:
         table = comparison.tables.get(name, pd.DataFrame(columns=["note"]))
         for row in table[table["note"] != ""].to_dict("records"):
             models = row.get("model") or f"{row['model_a']} and {row['model_b']}"
-            said = f"split by {row['split']}, repeat {row['repeat']}: {models}: {row['note']}"
+            said = f"{_where(row['split'], row['repeat'])}: {models}: {row['note']}"
             found.setdefault(said, []).append(row.get("metric") or row.get("quantity") or "mean of folds")
     return [f"{said} ({', '.join(dict.fromkeys(parts))})" for said, parts in found.items()]
 

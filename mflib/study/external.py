@@ -25,7 +25,7 @@ from mflib.stats import clinical, performance
 from mflib.stats.performance.predictions import with_interval
 from mflib.study import kept
 from mflib.study.applicability import Applicability
-from mflib.study.predict import LEARNT, VERDICTS, ModelResult, Models, load, look
+from mflib.study.predict import LEARNT, VERDICTS, ModelResult, Models, load
 
 Item = tuple[Path, Annotation]
 Outcome = tuple[dict[str, ModelResult], Applicability]
@@ -110,7 +110,7 @@ def _assessed(models: Models, item: Item) -> Outcome:
     volume = volumes.read(path)
     if kept.voxels_digest(volume) in models.scorers.seen.reference.voxels:
         raise FileError(LEARNT)
-    found = look(models.scorers, volume, annotation)
+    found = models.assess(volume, annotation, salient=False)
     return found.results, found.applicability
 
 
@@ -197,13 +197,10 @@ def frequent(features: pd.DataFrame, most: int = 20) -> pd.DataFrame:
     """
     if features.empty:
         return pd.DataFrame([{"feature": "none", "segments": 0}])
-    groups = features.groupby("feature", sort=True)
-    names = {"segments": ("feature", "size"), "low": ("low", "first"), "high": ("high", "first")}
-    table = groups.agg(**names, lowest=("value", "min"), highest=("value", "max"))
-    table = table.sort_values("segments", ascending=False, kind="stable").head(most).reset_index()
-    return table.rename(
-        columns={"low": "training_from", "high": "training_to", "lowest": "here_from", "highest": "here_to"}
-    )
+    training = {"training_from": ("low", "first"), "training_to": ("high", "first")}
+    here = {"here_from": ("value", "min"), "here_to": ("value", "max")}
+    table = features.groupby("feature", sort=True).agg(segments=("feature", "size"), **training, **here)
+    return table.sort_values("segments", ascending=False, kind="stable").head(most).reset_index()
 
 
 def uncalibrated(found: External) -> list[str]:
@@ -214,17 +211,15 @@ def uncalibrated(found: External) -> list[str]:
 
 def lost(moved: pd.DataFrame) -> pd.DataFrame:
     """The table of ``performance.transport`` for a reader."""
+    p_values = moved["p"].map(performance.p_value).str.removeprefix("P ").str.removeprefix("= ")
     table = pd.DataFrame(
         {
-            "model": moved["model"].map(lambda name: LABELS.get(name, name)),
-            "metric": moved["metric"].map(lambda name: name.upper() if name in ("auc", "ppv", "npv") else name),
+            "model": moved["model"].replace(LABELS),
+            "metric": moved["metric"].replace({name: name.upper() for name in ("auc", "ppv", "npv")}),
             "own": with_interval(moved, "own", "own_"),
             "external": with_interval(moved, "external", "external_"),
             "external minus own": with_interval(moved, "difference"),
-            "P": [
-                "n/a" if pd.isna(p) else performance.p_value(p).removeprefix("P ").removeprefix("= ")
-                for p in moved["p"]
-            ],
+            "P": p_values.mask(moved["p"].isna(), "n/a"),
             "note": moved["note"],
         }
     )
@@ -301,10 +296,8 @@ def in_words(found: External, moved: pd.DataFrame, compared: pd.DataFrame, split
     if pd.isna(row["difference"]):
         said.append(f"Network and forest cannot be compared here: {row['note']}.")
     else:
-        difference = performance.estimate(row, "difference", "+.2f")
-        said.append(
-            f"Network minus forest on the same external segments: {difference}, {performance.p_value(row['p'])}."
-        )
+        difference = f"{performance.estimate(row, 'difference', '+.2f')}, {performance.p_value(row['p'])}"
+        said.append(f"Network minus forest on the same external segments: {difference}.")
     if split == "segment":
         said.append("The own results come from folds that part segments, not patients, and are optimistic.")
     return " ".join(said)

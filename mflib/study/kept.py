@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -24,7 +24,7 @@ from safetensors.numpy import save
 from sklearn.ensemble import RandomForestClassifier
 
 from mflib.base import files, made_by
-from mflib.base.progress import Progress
+from mflib.base.progress import counted
 from mflib.base.words import AXES, KEY
 from mflib.data import preprocess
 from mflib.data.cohort import Cohort
@@ -44,7 +44,7 @@ FORMAT = 3
 MANIFESTS = {forest.NAME: "model_random_forest.json", MODEL: "model_dcnn.json"}
 # The arrays of a forest, each of one axis, and their types as safetensors calls them; see `arrays`.
 ARRAYS = {"feature": "I32", "threshold": "F64", "left": "I32", "right": "I32", "positive": "F64", "starts": "I32"}
-# A score follows from these sources and packages.
+# A score follows from these sources and packages, which a manifest states.
 NETWORK = tuple(f"mflib.models.dcnn.{name}" for name in ("inputs", "compute", "network"))
 SOURCES = {forest.NAME: (bank.__name__,), MODEL: NETWORK}
 PACKAGES = ("numpy", "scipy", "scikit-image", "scikit-learn", "numba", "torch", "SimpleITK")
@@ -72,8 +72,7 @@ def keep_forest(
     InputError, FileError
         A volume that cannot be normalised or read.
     """
-    manifest = folder / MANIFESTS[forest.NAME]
-    manifest.unlink(missing_ok=True)
+    (folder / MANIFESTS[forest.NAME]).unlink(missing_ok=True)
     folds = []
     for fitted in result.models:
         path = folder / f"{forest.NAME}_fold-{fitted.fold}.safetensors"
@@ -85,9 +84,8 @@ def keep_forest(
     reference: dict[str, Any] = {"participant_id": texture["participant_id"].tolist()}
     reference["texture"] = {str(name): _rounded(values) for name, values in seen.items()}
     reference |= _recordings(cohort, profile.preprocessing)
-    content = _common(forest.NAME, result.predictions, cohort, profile, folds)
-    content |= {"settings": asdict(profile.texture.for_cohort(cohort)), "reference": reference}
-    files.write_text(manifest, json.dumps(content, allow_nan=False) + "\n")
+    settings = asdict(profile.texture.for_cohort(cohort))
+    _write(folder, result, cohort, profile, model=forest.NAME, folds=folds, settings=settings, reference=reference)
 
 
 def keep_network(result: NetworkResult, cohort: Cohort, profile: Profile, folder: Path) -> None:
@@ -96,17 +94,15 @@ def keep_network(result: NetworkResult, cohort: Cohort, profile: Profile, folder
 
     from mflib.models.dcnn import fold
 
-    manifest = folder / MANIFESTS[MODEL]
-    manifest.unlink(missing_ok=True)
+    (folder / MANIFESTS[MODEL]).unlink(missing_ok=True)
     folds = []
     for trained, number, frozen in zip(result.folders, result.made["fold"], result.frozen, strict=True):
         path = folder / f"{MODEL}_fold-{number}.pt"
         fold.write_tensors(torch.load(trained / WEIGHTS, map_location="cpu", weights_only=True), path)
         folds.append(_fold(int(number), path, frozen))
-    content = _common(MODEL, result.predictions, cohort, profile, folds)
     settings = {name: value for name, value in asdict(profile.network).items() if name != "weights"}
-    content |= {"settings": settings | {"pretrained": "none", "frozen": False}}
-    files.write_text(manifest, json.dumps(content, allow_nan=False) + "\n")
+    settings |= {"pretrained": "none", "frozen": False}
+    _write(folder, result, cohort, profile, model=MODEL, folds=folds, settings=settings)
 
 
 def arrays(model: RandomForestClassifier) -> dict[str, NDArray[Any]]:
@@ -147,48 +143,35 @@ def voxels_digest(volume: Volume) -> str:
     return hashlib.sha256(volume.voxels.tobytes()).hexdigest()[:16]
 
 
-def sources(model: str) -> str:
-    """SHA-256 of the sources that turn a volume into this model's score."""
-    return made_by.digest(*SOURCES[model])
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that a score depends on."""
-    return {name: version(name) for name in PACKAGES}
-
-
-def _common(
-    model: str, predictions: pd.DataFrame, cohort: Cohort, profile: Profile, folds: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """What manifests of both models hold."""
-    first = predictions[predictions["repeat"] == 0]
-    return {
+def _write(
+    folder: Path, result: forest.ForestResult | NetworkResult, cohort: Cohort, profile: Profile, model: str, **own: Any
+) -> None:
+    """Write a manifest: what those of both models hold, and what is the model's own."""
+    first = result.predictions[result.predictions["repeat"] == 0]
+    sources = made_by.digest(*SOURCES[model])
+    content = {
         "format": FORMAT,
         "model": model,
-        "made_with": {"mflib": version("mflib"), "commit": made_by.commit(), "sources": sources(model)},
-        "versions": versions(),
+        "made_with": {"mflib": version("mflib"), "commit": made_by.commit(), "sources": sources},
+        "versions": made_by.versions(*PACKAGES),
         "cohort": {"name": cohort.name, "synthetic": cohort.synthetic},
         "run": {"split": profile.split, "n_folds": profile.n_folds, "seed": profile.seed},
         "preprocessing": asdict(profile.preprocessing),
-        "folds": list(folds),
         "predictions": first[[*KEY, "fold", "y_true", "score", "threshold", "probability"]].to_dict("list"),
     }
+    files.write_text(folder / MANIFESTS[model], json.dumps(content | own, allow_nan=False) + "\n")
 
 
 def _recordings(cohort: Cohort, settings: preprocess.GainSettings) -> dict[str, Any]:
     """How the training volumes were recorded, the words of their sidecars, and by what they are known again."""
     segments = cohort.segments.to_dict("records")
-    progress, looked = Progress("recordings", len(segments)), []
     # Threads are enough: reading and decompressing happen outside the interpreter.
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        for found in pool.map(partial(_recording, cohort, settings), segments):
-            looked.append(found)
-            progress.advance()
+        looked = list(counted("recordings", len(segments), pool.map(partial(_recording, cohort, settings), segments)))
     numbers, words, voxels = zip(*looked, strict=True)
-    said = pd.DataFrame(list(words), columns=list(WORDS))
     return {
         "acquisition": {str(name): _rounded(column) for name, column in pd.DataFrame(numbers, dtype=float).items()},
-        "words": {str(name): sorted(column.dropna().unique()) for name, column in said.items()},
+        "words": {name: sorted({said[name] for said in words if name in said}) for name in WORDS},
         "voxels": list(voxels),
     }
 

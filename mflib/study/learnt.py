@@ -7,20 +7,24 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, GetPydanticSchema
 from pydantic.dataclasses import dataclass as entry
+from pydantic_core.core_schema import no_info_after_validator_function
 from safetensors import SafetensorError
 from safetensors.numpy import load
 from torch import Tensor, nn
 
+from mflib.base import made_by
 from mflib.base.errors import FileError
 from mflib.base.settings import STRICT, build
 from mflib.data.preprocess import GainSettings
@@ -74,13 +78,30 @@ class StoredFold:
         return Frozen(self.threshold, self.intercept, self.slope)
 
 
-@entry(frozen=True, config=STRICT)
-class StoredReference:
-    """What the training segments looked like, as it stands in a forest's manifest; see `Reference`."""
+# Columns in the manifest, a table here.
+Table = Annotated[
+    pd.DataFrame,
+    GetPydanticSchema(lambda _, of: no_info_after_validator_function(partial(pd.DataFrame, dtype=float), of(Columns))),
+]
 
-    participant_id: tuple[str, ...]
-    texture: Columns
-    acquisition: Columns
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the training segments looked like.
+
+    Parameters
+    ----------
+    patients : (n,) of the segments
+    texture : (n, features) of the segments, and their number of grey levels
+    acquisition : (n, quantities), see `kept.acquisition`; NaN where a sidecar does not say
+    words : what the sidecars say of the machine
+    voxels : by what the volumes are known again, see `kept.voxels_digest`
+    """
+
+    __pydantic_config__ = STRICT  # where it stands in a manifest; one that is made here is not looked at
+    patients: Annotated[tuple[str, ...], Field(alias="participant_id")]
+    texture: Table
+    acquisition: Table
     words: dict[str, list[str]]
     voxels: frozenset[str]
 
@@ -118,7 +139,7 @@ class Manifest:
     settings: dict[str, Any]
     folds: tuple[StoredFold, ...]
     predictions: dict[str, list[Any]]
-    reference: StoredReference | None = None
+    reference: Reference | None = None
 
     def __post_init__(self) -> None:
         """Refuse files elsewhere, and a forest that does not say what it is asked with."""
@@ -141,26 +162,6 @@ class Manifest:
             return performance.validate(pd.DataFrame(self.predictions).assign(**split))
         except (ValueError, TypeError) as error:
             raise FileError(f"predictions: {error}") from error
-
-
-@dataclass(frozen=True, eq=False)
-class Reference:
-    """What the training segments looked like.
-
-    Parameters
-    ----------
-    patients : (n,) of the segments
-    texture : (n, features) of the segments, and their number of grey levels
-    acquisition : (n, quantities), see `kept.acquisition`; NaN where a sidecar does not say
-    words : what the sidecars say of the machine
-    voxels : by what the volumes are known again, see `kept.voxels_digest`
-    """
-
-    patients: NDArray[np.object_]
-    texture: pd.DataFrame
-    acquisition: pd.DataFrame
-    words: dict[str, list[str]]
-    voxels: frozenset[str]
 
 
 def read(artifacts: Path, model: str) -> Manifest:
@@ -214,7 +215,7 @@ def _refuse(constant: str) -> None:
 def _check_versions(manifest: Manifest) -> None:
     """Refuse what another mflib or other packages have made, and say what to do."""
     commit = manifest.made_with.get("commit")
-    made, here = manifest.versions, kept.versions()
+    made, here = manifest.versions, made_by.versions(*kept.PACKAGES)
     other = [
         f"{name} {made.get(name)}, found {version} here"
         for name, version in here.items()
@@ -223,7 +224,7 @@ def _check_versions(manifest: Manifest) -> None:
     if other:
         again = "make the report again with this environment, or install requirements.lock of that commit"
         raise FileError(f"made with {'; '.join(other)} ({again}: {commit})")
-    if manifest.made_with.get("sources") != kept.sources(manifest.model):
+    if manifest.made_with.get("sources") != made_by.digest(*kept.SOURCES[manifest.model]):
         found = f"made by another version of mflib (commit {commit}), which turns volumes into scores otherwise"
         raise FileError(f"{found}; make the report again, or predict with that commit")
 
@@ -238,19 +239,15 @@ def reference(manifest: Manifest) -> Reference:
     """
     stored = manifest.reference
     assert stored is not None, "a forest's manifest has one"
-    try:
-        texture, acquisition = (pd.DataFrame(columns, dtype=float) for columns in (stored.texture, stored.acquisition))
-    except ValueError as error:
-        raise FileError(f"reference: {error}") from error
     needed = {name for fold in manifest.folds for name in fold.features} | {bank.GREY_LEVELS, *OTHER_FEATURES}
-    missing = sorted(needed - set(texture))
-    patients = np.array(stored.participant_id, dtype=object)
-    sizes = {len(texture), len(acquisition), len(patients)}
-    moderate = all((values.abs() < LARGEST_VALUE).all(axis=None) for values in (texture, acquisition.fillna(0)))
-    if missing or len(sizes) > 1 or len(set(patients)) < 2 or not moderate:
+    missing = sorted(needed - set(stored.texture))
+    sizes = {len(stored.texture), len(stored.acquisition), len(stored.patients)}
+    tables = (stored.texture, stored.acquisition.fillna(0))
+    moderate = all((values.abs() < LARGEST_VALUE).all(axis=None) for values in tables)
+    if missing or len(sizes) > 1 or len(set(stored.patients)) < 2 or not moderate:
         found = f"found {sorted(sizes)} segments without {', '.join(missing) or 'finite, moderate values'}"
         raise FileError(f"reference: {found}, expected every feature of each segment, of two patients at least")
-    return Reference(patients, texture, acquisition, stored.words, stored.voxels)
+    return stored
 
 
 def read_stored(artifacts: Path, name: str, sha256: str) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -63,29 +64,24 @@ def volume(assessment: Assessment, models: Models, anchor: str) -> dict[str, Any
         "results": [_result(result, areas) for result in results],
         "disagree": len({result.called for result in results}) > 1,
         "notes": list(dict.fromkeys(result.note for result in results if result.note)),
-        "features": [
-            row
-            | {"name": _feature_name(str(row["feature"])), "far": _beyond(row["value"] > row["high"], row["beyond"])}
-            for row in farthest
-        ],
+        "features": [row | {"name": _feature_name(row["feature"]), "far": _beyond(row)} for row in farthest],
         "acquisition": _acquisition(assessment),
         "viewer": Markup(_viewer(assessment)),
     }
 
 
 def _result(result: ModelResult, areas: pd.DataFrame) -> dict[str, Any]:
-    probable = {"p": result.probability, "low": result.low, "high": result.high}
     return {
         "model": LABELS.get(result.model, result.model),
         "call": CALLS[result.called],
         "said": result,
-        "probability": "n/a" if result.probability is None else estimate(pd.Series(probable, dtype=float), "p"),
+        "probability": estimate(vars(result), "probability"),
         "auc": estimate(areas.loc[result.model], "auc") if result.model in areas.index else "n/a",
     }
 
 
-def _beyond(above: bool, share: float) -> str:
-    side = "above" if above else "below"
+def _beyond(row: Mapping[Hashable, Any]) -> str:
+    side, share = "above" if row["value"] > row["high"] else "below", row["beyond"]
     if not np.isfinite(share):
         return side
     return f"{side}, by {100 * share:.0f} % of the range" if share < 10 else f"{side}, by {share:.0f} times the range"
@@ -144,37 +140,23 @@ def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> li
     """
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for subject, own in _subjects(assessments).items():
+    for subject, of_subject in groupby(sorted(assessments, key=_place), lambda assessment: _place(assessment)[0]):
+        own = list(of_subject)
         volumes = [volume(assessment, models, f"volume-{n}") for n, assessment in enumerate(own, 1)]
         keyed = [(assessment.key, volume) for assessment, volume in zip(own, volumes, strict=True) if assessment.key]
         levels = [level for level in LEVELS if any(key[1] == level for key, _ in keyed)]
         grid = {
             level: {side: [v for key, v in keyed if key[1:] == (level, side)] for side in SIDES} for level in levels
         }
-        page = shown.page(
-            "predict.html.j2",
-            ["page.css", "predict.css"],
-            subject=subject,
-            volumes=volumes,
-            grid=grid if len(keyed) > 1 else {},
-            models=models,
-            words=predict,
-            **run(models),
-        )
+        said = {"subject": subject, "volumes": volumes, "grid": grid if len(keyed) > 1 else {}, **run(models)}
+        page = shown.page("predict.html.j2", ["page.css", "predict.css"], models=models, words=predict, **said)
         written.append(_free(folder, subject, written))
         files.write_text(written[-1], page)
     return written
 
 
-def _subjects(assessments: Sequence[Assessment]) -> dict[str, list[Assessment]]:
-    """The volumes of each patient in the order of level and side; one without a key stands alone."""
-    found: dict[str, list[Assessment]] = {}
-    for assessment in sorted(assessments, key=_place):
-        found.setdefault(assessment.key[0] if assessment.key else assessment.name, []).append(assessment)
-    return found
-
-
 def _place(assessment: Assessment) -> tuple[str, int, str]:
+    """Patient, and the order of level and side; a volume without a key stands alone."""
     if assessment.key is None:
         return assessment.name, 0, ""
     participant, level, side = assessment.key

@@ -138,9 +138,8 @@ class Ensemble:
 
     def results(self, texture: pd.Series, voxels: Input) -> dict[str, ModelResult]:
         """What both ensembles say of one region: of `complete`, and of the network's input."""
-        of_trees = [
-            float(trees.scores(texture[list(fold.features)].to_numpy(float)[None])[0]) for fold, trees in self.forests
-        ]
+        asked = [(trees, texture[list(fold.features)].to_numpy(float)[None]) for fold, trees in self.forests]
+        of_trees = [float(trees.scores(values)[0]) for trees, values in asked]
         of_networks = network_scores([model for _, model in self.networks], voxels, self.network)
         return {
             forest.NAME: self._together(forest.NAME, of_trees, [fold for fold, _ in self.forests]),
@@ -160,8 +159,7 @@ class Ensemble:
         called = int(score >= threshold)
         votes = sum(int(one >= fold.threshold) == called for one, fold in zip(scores, folds, strict=True))
         calibration = self.calibrations[model]
-        said = calibration(score)
-        probability, low, high = said if said else (None, None, None)
+        probability, low, high = calibration(score) or (None, None, None)
         return ModelResult(model, score, threshold, votes, len(folds), called, probability, low, high, calibration.note)
 
 
@@ -205,56 +203,39 @@ class Models:
     run: Path
     scorers: Ensemble = field(repr=False)
 
-    def assess(self, volume: Volume, annotation: Annotation, name: str = "") -> Assessment:
+    def assess(self, volume: Volume, annotation: Annotation, name: str = "", *, salient: bool = True) -> Assessment:
         """All that the models say of one volume; they learn nothing from it.
 
         Parameters
         ----------
         volume, annotation : the volume, its reference points and its region of interest
         name : of the volume, for messages and pages
+        salient : whether the saliency is wanted; it is zero otherwise
 
         Raises
         ------
         FileError
             The volume cannot be normalised or measured; the message says why.
         """
+        asked = self.scorers
         try:
-            found = look(self.scorers, volume, annotation)
-        except FileError as error:
+            region = preprocess.region(volume, annotation, asked.preprocessing)
+            measured = bank.measure(region.voxels, volume.spacing_mm, region.dynamic_range_db, asked.texture)
+            texture, voxels = asked.complete(measured), inputs.of_region(region, asked.preprocessing, asked.network)
+        except ValueError as error:
             raise FileError(f"{name}: {error}" if name else str(error)) from error
-        saliency = self.scorers.saliency(found.voxels, found.results[MODEL].called, found.region)
-        notices = remarks(self.scorers.seen, volume)
+        doubts = [f"The reference points are not to be trusted: {flag}." for flag in region.references.flags]
+        if volume.dynamic_range_db is None and asked.seen.reference.acquisition[kept.STATED_RANGE].notna().all():
+            doubts.append("The sidecar does not state the dynamic range, as those of all training volumes do.")
+        acquisition = kept.acquisition(volume, annotation, region)
+        applicable = applicability.judge(asked.seen, texture, acquisition, tuple(doubts))
+        results, saliency = asked.results(texture, voxels), np.zeros(region.voxels.shape, np.float32)
+        if salient:
+            saliency = asked.saliency(voxels, results[MODEL].called, region)
+        notices = remarks(asked.seen, volume)
         if self.profile["Split"] != "by patient":
             notices += (SEEN_PATIENTS,)
-        return Assessment(name, volume, annotation, found.region, found.results, found.applicability, saliency, notices)
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """What the scores rest on, what they are, and whether they may be read; ``voxels`` is the network's input."""
-
-    region: Region
-    voxels: Input
-    results: dict[str, ModelResult]
-    applicability: Applicability
-
-
-def look(asked: Ensemble, volume: Volume, annotation: Annotation) -> Look:
-    """Normalise, measure and score one volume.
-
-    Raises
-    ------
-    FileError
-        It cannot be normalised or measured; the message says why.
-    """
-    try:
-        region = preprocess.region(volume, annotation, asked.preprocessing)
-        texture = asked.complete(bank.measure(region.voxels, volume.spacing_mm, region.dynamic_range_db, asked.texture))
-        voxels = inputs.of_region(region, asked.preprocessing, asked.network)
-    except ValueError as error:
-        raise FileError(str(error)) from error
-    applicable = held_against(asked.seen, volume, annotation, region, texture)
-    return Look(region, voxels, asked.results(texture, voxels), applicable)
+        return Assessment(name, volume, annotation, region, results, applicable, saliency, notices)
 
 
 def load(run: Path) -> Models:
@@ -292,17 +273,6 @@ def load(run: Path) -> Models:
     )
 
 
-def held_against(
-    seen: Seen, volume: Volume, annotation: Annotation, region: Region, texture: pd.Series
-) -> Applicability:
-    """Whether the models may be asked about this volume."""
-    doubts = tuple(f"The reference points are not to be trusted: {flag}." for flag in region.references.flags)
-    stated = seen.reference.acquisition[kept.STATED_RANGE].notna().all()
-    if stated and volume.dynamic_range_db is None:
-        doubts += ("The sidecar does not state the dynamic range, as those of all training volumes do.",)
-    return applicability.judge(seen, texture, kept.acquisition(volume, annotation, region), doubts)
-
-
 def remarks(seen: Seen, volume: Volume) -> tuple[str, ...]:
     """What the sidecar says of the machine that no training volume's does, and whether the volume is one of them."""
     learnt = (LEARNT,) if kept.voxels_digest(volume) in seen.reference.voxels else ()
@@ -317,10 +287,8 @@ def _check_same_run(one: Manifest, other: Manifest) -> None:
     """Forest and network must have learnt from the same segments with the same labels."""
     segments = [set(m.table[[*KEY, "y_true"]].itertuples(index=False, name=None)) for m in (one, other)]
     if segments[0] != segments[1] or one.preprocessing != other.preprocessing or one.run != other.run:
-        raise FileError(
-            f"{one.model} and {other.model} were not made from the same segments with the same settings; expected the "
-            "models of one run, make the report again"
-        )
+        found = f"{one.model} and {other.model} were not made from the same segments with the same settings"
+        raise FileError(f"{found}; expected the models of one run, make the report again")
 
 
 def _profile(of_forest: Manifest) -> dict[str, str]:
@@ -337,8 +305,8 @@ def _profile(of_forest: Manifest) -> dict[str, str]:
 
 def _performance(one: Manifest) -> dict[str, object]:
     """How good the model was in its own cross-validation."""
-    pooled = performance.summary(one.table).set_index("metric")["pooled"]
-    means = performance.fold_mean_auc(one.table).iloc[0]
-    found: dict[str, object] = {"auc": means["mean"], "low": means["low"], "high": means["high"]}
-    found |= pooled[["sensitivity", "specificity"]].to_dict()
-    return {"model": one.model, "segments": len(one.table), "patients": one.table["participant_id"].nunique(), **found}
+    table = one.table
+    pooled = performance.summary(table).set_index("metric")["pooled"][["sensitivity", "specificity"]]
+    auc = performance.fold_mean_auc(table).iloc[0][["mean", "low", "high"]].rename({"mean": "auc"})
+    sizes = {"segments": len(table), "patients": table["participant_id"].nunique()}
+    return {"model": one.model, **sizes, **auc, **pooled}

@@ -218,9 +218,8 @@ def made_from(profile: Profile, of: str = "") -> dict[str, Any]:
     Where anything lies is not among them.
     """
     values = asdict(profile)
-    groups = GROUPS.get(of, tuple(values))
-    wanted = [name for name in values if name in ("seed", "split", "n_folds", *groups)]
-    return {name: values[name] for name in wanted if name not in ("cohort", "external", "scheduler")}
+    wanted = {"seed", "split", "n_folds", *GROUPS.get(of, values)} - {"cohort", "external", "scheduler"}
+    return {name: value for name, value in values.items() if name in wanted}
 
 
 def borrow(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,10 +43,9 @@ def table(assessments: Sequence[Assessment]) -> pd.DataFrame:
     rows = []
     for one in assessments:
         found, key = one.applicability, dict(zip(KEY, one.key or (None, None, None), strict=True))
-        sentences = {"reasons": " ".join(found.reasons), "notices": " ".join(one.notices)}
-        of_volume = {"volume": one.name, **key, "verdict": found.verdict, "distance": found.distance, **sentences}
-        of_volume["percentile"] = found.percentile
-        rows += [of_volume | asdict(result) for result in one.results.values()]
+        told: dict[str, Any] = {"verdict": found.verdict, "distance": found.distance, "percentile": found.percentile}
+        told |= {"reasons": " ".join(found.reasons), "notices": " ".join(one.notices)}
+        rows += [{"volume": one.name, **key, **told, **asdict(result)} for result in one.results.values()]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -108,12 +108,8 @@ class Asked:
     failures: dict[Path, str]
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table of annotations: its file name, and line and cells of its rows by name of the volume and by key."""
-
-    name: str
-    rows: Mapping[str | Key, list[tuple[int, dict[str, str]]]]
+# Of a table of annotations: line and cells of each row, by name of the volume and by key.
+Rows = Mapping[str | Key, list[tuple[int, dict[str, str]]]]
 
 
 def find(paths: Sequence[Path], annotations: Path | None = None) -> Asked:
@@ -147,7 +143,7 @@ def find(paths: Sequence[Path], annotations: Path | None = None) -> Asked:
     return asked
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path) -> Rows:
     """A table of annotations, its cells as they stand there; only what is asked for is looked at.
 
     Raises
@@ -169,16 +165,16 @@ def read_table(path: Path) -> Table:
         participant, level, side = (cells.get(name, "") for name in KEY)
         rows[participant, level, side].append((number, cells))
         rows[cells.get("volume", "")].append((number, cells))
-    return Table(path.name, dict(rows))
+    return rows
 
 
-def _sort(asked: Asked, path: Path, annotations: Path | None, read: Callable[[Path], Table], *, named: bool) -> None:
+def _sort(asked: Asked, path: Path, annotations: Path | None, read: Callable[[Path], Rows], *, named: bool) -> None:
     """Put a volume where it belongs; one that is excluded is refused where somebody has named it."""
     try:
         if not path.is_file():
             raise FileError(f"{path}: no such file, expected a NIfTI, NRRD or MHA volume, or a cohort folder")
-        table = read(annotations or _around(path))
-        number, cells = _row(path, table)
+        table = annotations or _around(path)
+        number, cells = _row(path, table.name, read(table))
         if not cohort_tables.excludes(cells.get("quality", "")):
             asked.annotated[path] = _annotation(path.name, table.name, number, cells)
             return
@@ -201,16 +197,16 @@ def _annotation(volume: str, table: str, number: int, cells: dict[str, str]) -> 
     return Annotation.from_row(cells)
 
 
-def _row(path: Path, table: Table) -> tuple[int, dict[str, str]]:
+def _row(path: Path, table: str, rows: Rows) -> tuple[int, dict[str, str]]:
     match = NAME.fullmatch(volumes.stem(path))
     key = (match[1], match[2], match[3]) if match else None
-    found = table.rows.get(path.name) or (table.rows.get(key) if key else None)
+    found = rows.get(path.name) or (rows.get(key) if key else None)
     name = " ".join(key) if key else f"volume {path.name}"
     if not found:
         sought = f"{name}, or volume {path.name}" if key else name
-        raise FileError(f"{path.name}: found no annotation in {table.name}, expected a row of {sought}")
+        raise FileError(f"{path.name}: found no annotation in {table}, expected a row of {sought}")
     if len(found) > 1:
-        raise FileError(f"{path.name}: {Fault(table.name, found[1][0], None, f'{name} again', 'each volume once')}")
+        raise FileError(f"{path.name}: {Fault(table, found[1][0], None, f'{name} again', 'each volume once')}")
     return found[0]
 
 
@@ -269,14 +265,12 @@ def failed(failures: Mapping[Path, str], total: int) -> str:
 def cropped(recorded: Volume, annotation: Annotation) -> tuple[Volume, Annotation]:
     """The part of a volume around its annotation, and the annotation in it; the whole where little can be left out."""
     margin = np.ceil(MARGIN_MM / np.array(recorded.spacing_mm)).astype(int)
-    start = np.array(annotation.roi_start)
-    places = np.array([annotation.bone, annotation.shadow, start, start + annotation.roi_size - 1])
-    first = np.maximum(places.min(axis=0) - margin, 0)
-    last = np.minimum(places.max(axis=0) + margin + 1, recorded.voxels.shape)
-    box = tuple(slice(begin, end) for begin, end in zip(first, last, strict=True))
-    part = recorded.voxels[box]
+    firsts, sizes = np.array(list(annotation.boxes.values())).transpose(1, 0, 2)
+    first = np.maximum(firsts.min(axis=0) - margin, 0)
+    last = np.minimum((firsts + sizes).max(axis=0) + margin, recorded.voxels.shape)
+    part = recorded.voxels[tuple(map(slice, first, last))]
     if part.size > 0.8 * recorded.voxels.size:
         return recorded, annotation
-    bone, shadow, roi = (tuple(int(n) for n in place - first) for place in places[:3])
+    bone, shadow, roi = (tuple(map(int, place)) for place in firsts - first)
     moved = Annotation(bone, shadow, roi, annotation.roi_size)  # type: ignore[arg-type]
     return replace(recorded, voxels=np.ascontiguousarray(part)), moved

@@ -125,3 +125,14 @@ def test_a_cohort_without_age_sex_and_bmi_keeps_the_other_baseline():
     one = baselines.out_of_fold(table, bare, labels, made)
     assert set(one.predictions["model"]) == {"echo_intensity"}
     assert "clinical baseline is left out: age, sex, bmi" in one.left_out
+
+
+def test_what_the_level_alone_says_is_what_a_logistic_regression_on_it_says():
+    segments, _, parts = study()
+    one_hot = pd.get_dummies(segments["level"]).to_numpy(float)
+    labels = ((segments["level"] > "L34") ^ (np.arange(len(segments)) % 3 == 0)).to_numpy().astype(int)
+    areas = []
+    for fold in parts:
+        model = LogisticRegression(C=1e6).fit(one_hot[fold.train], labels[fold.train])
+        areas.append(roc_auc_score(labels[fold.test], model.predict_proba(one_hot[fold.test])[:, 1]))
+    assert f"**{np.mean(areas):.2f}**" in baselines.level_in_words(segments, labels, parts)

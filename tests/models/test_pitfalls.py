@@ -110,8 +110,12 @@ def test_the_naive_test_errs_too_often_and_the_clustered_one_does_not() -> None:
 
 def test_labels_go_from_patient_to_patient_as_a_whole() -> None:
     given = experiment.permuted_by_patient(TEXTURE, LABELS, np.random.default_rng(0))
-    own, new = (sorted(map(tuple, np.reshape(labels, (12, 8)))) for labels in (LABELS, given))
+    own, new = (sorted(np.reshape(labels, (12, 8)).sum(axis=1)) for labels in (LABELS, given))
     assert own == new
+    # Where labels follow the level alone, what is left of that is chance.
+    by_level = TEXTURE["level"].isin(["L45", "L5S1"]).to_numpy().astype(int)
+    drawn = [experiment.permuted_by_patient(TEXTURE, by_level, np.random.default_rng(n)) for n in range(40)]
+    assert np.mean([roc_auc_score(by_level, labels) for labels in drawn]) == pytest.approx(0.5, abs=0.03)
     uneven = WHOLE.drop(index=[0, 1, 2, 13, 40])
     given = experiment.permuted_by_patient(uneven, uneven["label"].to_numpy(), np.random.default_rng(0))
     assert given.shape == (91,) and set(given) == {0, 1}

@@ -8,6 +8,7 @@ from scipy.stats import norm, spearmanr
 from statsmodels.formula.api import ols
 
 from mflib.stats import clinical
+from mflib.stats.clinical import correlation
 
 N = 46
 
@@ -89,7 +90,7 @@ def test_spearmans_interval_covers():
     covered = 0
     for _ in range(150):
         a, b = rng.multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], N).T
-        found = clinical.bmi_vas_by_rank(pd.DataFrame({"bmi": np.exp(a), "vas": b}))
+        found = correlation.bmi_vas_by_rank(pd.DataFrame({"bmi": np.exp(a), "vas": b}))
         covered += found.low <= truth <= found.high
     assert_allclose(found.r, spearmanr(a, b).statistic)
     assert 0.9 <= covered / 150 <= 0.99  # binomial error of 95 % in 150: 1.8 %

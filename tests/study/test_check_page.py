@@ -47,7 +47,7 @@ def test_a_broken_cohort_has_its_faults_and_all_its_pictures(make_cohort: MakeCo
     page = BeautifulSoup(write(root, tmp_path / "new" / "page.html").read_text(), "html.parser")
     rows = [[cell.get_text() for cell in row.select("td")] for row in page.select("#table-faults tbody tr")]
     assert rows == [
-        [str(part if part is not None else "") for part in fault.as_dict().values()]
+        [str(part if part is not None else "") for part in vars(fault).values()]
         for fault in check.inspect(root, progress=False).faults
     ]
     assert ["phenotype/mri_grades.tsv", "4", "grade_reader1", "7", "0, 1, 2 or 3"] in rows

@@ -12,15 +12,13 @@ import pandas as pd
 
 from mflib.base import files, tables
 from mflib.base.errors import BusyError, FileError, InputError
-from mflib.base.files import locked
-from mflib.base.progress import Progress
-from mflib.base.tables import Dialect
+from mflib.base.progress import counted
 from mflib.base.words import KEY
 from mflib.data import cohort_tables, preprocess
 from mflib.data import volume as volumes
 from mflib.data.cohort import Cohort, find_volumes
 from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, VOXELS, Key
-from mflib.data.volume import Annotation, Index, Volume
+from mflib.data.volume import Annotation, Index
 from mflib.stats import reliability
 
 SECOND = ANNOTATIONS.replace(".tsv", "_second.tsv")
@@ -73,8 +71,7 @@ class Marks:
         InputError
             A usable volume lacks a point or the region.
         """
-        missing = [name for name in (*POINTS, "roi") if getattr(self, name) is None]
-        if missing and not self.excluded:
+        if (missing := [name for name in (*POINTS, "roi") if getattr(self, name) is None]) and not self.excluded:
             raise InputError(f"not marked yet: {', '.join(missing)}; mark it, or exclude the volume with a reason")
         return replace(self, suggested=frozenset(), annotator=annotator, annotated_at=when, confirmed=True)
 
@@ -94,8 +91,7 @@ def from_cells(cells: Mapping[str, str]) -> Marks | None:
     signed = Marks(excluded=reason, annotator=said["annotator"], annotated_at=said["annotated_at"], confirmed=True)
     if len(given) < len(VOXELS):
         return signed if excluded else None
-    wrong = [f"{name} {cell!r}" for name, cell in given.items() if not cell.isdecimal()]
-    if wrong:
+    if wrong := [f"{name} {cell!r}" for name, cell in given.items() if not cell.isdecimal()]:
         raise InputError(f"found {', '.join(wrong)}; expected whole numbers of voxels from 0")
     found = Annotation.from_row(given)
     return replace(signed, bone=found.bone, shadow=found.shadow, roi=(found.roi_start, found.roi_size))
@@ -135,7 +131,7 @@ class Table:
 
     columns: tuple[str, ...]
     rows: dict[Key, dict[str, str]]
-    dialect: Dialect
+    dialect: tables.Dialect
 
 
 def read_rows(path: Path) -> Table:
@@ -147,7 +143,7 @@ def read_rows(path: Path) -> Table:
         The file is no such table. To go on would lose rows that somebody wrote.
     """
     if not path.exists() or not path.read_bytes().strip():
-        return Table(ANNOTATION_COLUMNS, {}, Dialect())
+        return Table(ANNOTATION_COLUMNS, {}, tables.Dialect())
     try:
         found = tables.read(path)
         found.check_columns(KEY)
@@ -163,8 +159,7 @@ def read_rows(path: Path) -> Table:
         if key in rows:
             raise InputError(f"{path.name}, row {number}: found {' '.join(key)} again, expected each key once")
         rows[key] = named
-    added = tuple(column for column in ANNOTATION_COLUMNS if column not in header)
-    return Table(header + added, rows, found.dialect)
+    return Table(tuple(dict.fromkeys([*header, *ANNOTATION_COLUMNS])), rows, found.dialect)
 
 
 def write_row(path: Path, key: Key, wanted: Row | None, seen: Row | None) -> Table:
@@ -189,27 +184,25 @@ def write_row(path: Path, key: Key, wanted: Row | None, seen: Row | None) -> Tab
     BusyError, OSError
         Another process is writing, or the disk does not take it. The file is as it was.
     """
-    with locked(path.parent, PATIENCE_S):
+    with files.locked(path.parent, PATIENCE_S):
         table = read_rows(path)
         found = table.rows.get(key)
         if _said(found) != _said(seen):
             who = "removed" if found is None else f"changed by {found.get('annotator', MISSING)}"
             said = f"not saved: {' '.join(key)} was {who} on disk meanwhile; do it again to replace that"
             raise BusyError(said, changed=True, found=found)
-        rows = dict(table.rows)
         if wanted is None:
-            rows.pop(key, None)
+            table.rows.pop(key, None)
         else:
-            rows[key] = {**rows.get(key, {}), **wanted, **dict(zip(KEY, key, strict=True))}
-        now = Table(table.columns, rows, table.dialect)
-        lines = [now.columns, *([row.get(column, MISSING) for column in now.columns] for row in rows.values())]
+            table.rows[key] = {**(found or {}), **wanted, **dict(zip(KEY, key, strict=True))}
+        lines = [[row.get(column, MISSING) for column in table.columns] for row in table.rows.values()]
         try:
-            content = now.dialect.mark + now.dialect.encode(lines)
+            content = table.dialect.mark + table.dialect.encode([table.columns, *lines])
         except FileError as error:
             raise InputError(f"not saved in {path.name}: {error}") from error
         with files.replacing(path) as partial:
             partial.write_bytes(content)
-    return now
+    return table
 
 
 def _said(cells: Row | None) -> dict[str, str] | None:
@@ -221,6 +214,10 @@ MEASURES = {"bone_mm": 95, "shadow_mm": 95, "dice": 5, "iou": 5}  # and the perc
 COLUMNS = [*KEY, "first", "second", *MEASURES, "mean_first", "mean_second", "difference"]
 GAIN = preprocess.GainSettings()
 LIMITS = 1.96  # standard deviations: 95 % of normal differences
+AGREED = (
+    "{marked}: bones {bone:.1f} mm apart (median); the normalised mean differs by {bias:.1f} grey levels "
+    "(limits of agreement {low:.1f} to {high:.1f}), ICC {icc:.2f} ({icc_low:.2f} to {icc_high:.2f}).{out}"
+)
 
 
 @dataclass(frozen=True)
@@ -267,12 +264,7 @@ class Agreement:
         marked = f"{len(self.segments)} segments are marked by both"
         if self.means is None:
             return f"{marked}, expected at least two.{out}"
-        one, bone = self.means, self.segments["bone_mm"].median()
-        return (
-            f"{marked}: bones {bone:.1f} mm apart (median); the normalised mean differs by "
-            f"{one.bias:.1f} grey levels (limits of agreement {one.low:.1f} to {one.high:.1f}), ICC {one.icc:.2f} "
-            f"({one.icc_low:.2f} to {one.icc_high:.2f}).{out}"
-        )
+        return AGREED.format(marked=marked, bone=self.segments["bone_mm"].median(), out=out, **vars(self.means))
 
 
 def compare(cohort: Cohort | Path | str) -> Agreement:
@@ -292,14 +284,12 @@ def compare(cohort: Cohort | Path | str) -> Agreement:
     paths = find_volumes(root)[0]
     both = [key for key in paths if key in first and key in second]
     compared, left_out = [], []
-    progress = Progress("annotations compared", len(both))
-    for key in both:
+    for key in counted("annotations compared", len(both), both):
         try:
             pair = _marks(key, first[key]), _marks(key, second[key])
             compared.append([*key, *_compared(root / paths[key], *pair)])
         except (InputError, FileError) as error:
             left_out.append([*key, str(error)])
-        progress.advance()
     table = pd.DataFrame(compared, columns=COLUMNS)
     return Agreement(table, pd.DataFrame(left_out, columns=[*KEY, "reason"]), _summary(table), _means(table))
 
@@ -318,13 +308,10 @@ def _compared(path: Path, first: Marks, second: Marks) -> list[object]:
     if out or one is None or other is None:
         raise InputError(f"excluded by {' and '.join(out)}")
     volume = volumes.read(path)
-    distances = [_distance_mm(volume, *points) for points in ((one.bone, other.bone), (one.shadow, other.shadow))]
+    apart = np.subtract([one.bone, one.shadow], [other.bone, other.shadow]) * volume.spacing_mm
+    distances = np.linalg.norm(apart, axis=1).tolist()
     means = [float(preprocess.region(volume, marked, GAIN).voxels.mean()) for marked in (one, other)]
     return [first.annotator, second.annotator, *distances, *overlap(one, other), *means, means[1] - means[0]]
-
-
-def _distance_mm(volume: Volume, one: tuple[int, ...], other: tuple[int, ...]) -> float:
-    return float(np.linalg.norm((np.array(one) - other) * volume.spacing_mm))
 
 
 def overlap(one: Annotation, other: Annotation) -> tuple[float, float]:

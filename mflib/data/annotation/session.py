@@ -12,7 +12,6 @@ import numpy as np
 
 from mflib.base import files
 from mflib.base.errors import BusyError, InputError
-from mflib.base.words import LEVELS
 from mflib.data import cohort as cohorts
 from mflib.data.annotation.marks import MISSING, SECOND, Marks, Roi, Row, from_cells, read_rows, to_cells, write_row
 from mflib.data.cohort_tables import ANNOTATIONS, Key
@@ -103,8 +102,7 @@ class Session:
     def state_of(self, key: Key) -> str:
         """``excluded``, ``confirmed``, ``changed`` (not as saved), ``begun`` (marked, not saved) or ``open``."""
         history = self._histories[key]
-        saved = history.saved()
-        if saved is not None:
+        if saved := history.saved():
             return "changed" if not history.now.confirmed else "excluded" if saved.excluded else "confirmed"
         return "begun" if history.at > 0 else "open"
 
@@ -133,9 +131,8 @@ class Session:
 
     def set_point(self, name: str, at: Index, roi: Roi | None = None) -> None:
         """Mark ``bone`` or ``shadow``; ``roi`` is the region to suggest with it."""
-        region = {} if roi is None else {"roi": roi}
-        edited = self.marks.edited(**{name: at}, **region)
-        self._append(edited if roi is None else edited.edited(suggested=edited.suggested | {"roi"}))
+        edited = self.marks.edited(**{name: at})
+        self._append(edited if roi is None else edited.edited(roi=roi, suggested=edited.suggested | {"roi"}))
 
     def set_roi(self, roi: Roi) -> None:
         """Place the region of interest."""
@@ -258,8 +255,7 @@ def open_session(root: Path, annotator: str, *, second: bool = False, seed: int 
     if second:
         _check_blinded(root / ANNOTATIONS, annotator.upper())
     in_us = [fault for fault in folder.faults if fault.file.startswith("sub-")]
-    unusable = {fault.file for fault in in_us if "no volume" not in fault.found}
-    notices = [str(fault) for fault in in_us if fault.file in unusable]
+    notices = [str(fault) for fault in in_us if "no volume" not in fault.found]
     paths = {key: folder.volumes[key] for key in _order(folder, seed if second else None)}
     path = root / (SECOND if second else ANNOTATIONS)
     try:
@@ -271,18 +267,14 @@ def open_session(root: Path, annotator: str, *, second: bool = False, seed: int 
 
 def _check_blinded(first: Path, annotator: str) -> None:
     """Nobody is blind to their own marks."""
-    theirs = sum(cells.get("annotator", "").upper() == annotator for cells in read_rows(first).rows.values())
-    if theirs:
-        raise InputError(
-            f"annotator: found {annotator}, who has marked {theirs} volumes of the first pass; "
-            "expected somebody else for the blinded second one"
-        )
+    if theirs := sum(cells.get("annotator", "").upper() == annotator for cells in read_rows(first).rows.values()):
+        found = f"{annotator}, who has marked {theirs} volumes of the first pass"
+        raise InputError(f"annotator: found {found}; expected somebody else for the blinded second one")
 
 
 def _order(folder: cohorts.Folder, seed: int | None) -> list[Key]:
     """Segments of all patients who are not excluded, by patient, level and side, or shuffled."""
-    wanted = [key for key in folder.volumes if key[0] not in folder.excluded]
-    keys = sorted(wanted, key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
+    keys = sorted(key for key in folder.volumes if key[0] not in folder.excluded)
     if not keys:
         raise InputError(f"no volume to annotate in {folder.root}: the patients of all of them are excluded")
     return keys if seed is None else [keys[n] for n in np.random.default_rng(seed).permutation(len(keys))]

@@ -91,9 +91,8 @@ def _mean_below(columns: Floats, step: float, outside: float) -> Floats:
 
 def _beside(below: Floats, away: int) -> Floats:
     """The brighter of the two columns that far to the left and right; a process at the edge has only one."""
-    left, right = np.zeros_like(below), np.zeros_like(below)
-    left[away:], right[:-away] = below[:-away], below[away:]
-    return np.maximum(left, right)
+    padded = np.pad(below, ((away, away), (0, 0), (0, 0)))
+    return np.maximum(padded[: -2 * away], padded[2 * away :])
 
 
 def _centre(score: Floats, echo: Floats) -> Index:
@@ -150,12 +149,11 @@ def suggest_roi(volume: Volume, bone: Index, level: str, lat: str, size_mm: Mill
     side = _side(volume, bone[0], lat)
     cleft = round((CLEFT_MM[level] - ROI_MARGIN_MM) / step[0])
     away = (_shadow_edge(volume, bone, side), cleft, _recorded(volume, bone, side))
-    columns = roi_columns(volume.voxels.shape, step, bone, side, away, size_mm)
-    above = _muscle(volume, columns, bone[1])
+    i, k = roi_columns(volume.voxels.shape, step, bone, side, away, size_mm)
+    above = _muscle(volume, (i, k), bone[1])
     top, bottom = min(above[0], nj - 2), max(above[1], above[0] + 2)
-    deep = max(2, round(size_mm[1] / step[1]))
-    (i, across), (k, along) = ((part.start, part.stop - part.start) for part in columns)
-    return (i, top, k), (across, min(deep, bottom - top, nj - top), along)
+    deep = min(max(2, round(size_mm[1] / step[1])), bottom - top, nj - top)
+    return (i.start, top, k.start), (i.stop - i.start, deep, k.stop - k.start)
 
 
 def _side(volume: Volume, bone: int, lat: str) -> str:

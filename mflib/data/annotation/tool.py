@@ -19,16 +19,13 @@ from papermill.parameterize import parameterize_notebook
 
 from mflib.base import files
 from mflib.base.errors import BusyError, FileError, InputError
-from mflib.base.files import ASSETS
 from mflib.data import preprocess
 from mflib.data import volume as volumes
-from mflib.data.annotation import marks
-from mflib.data.annotation.marks import GAIN, POINTS, REASONS, Marks, Roi
+from mflib.data.annotation.marks import GAIN, MISSING, POINTS, REASONS, Marks, Roi, fit
 from mflib.data.annotation.session import Session, open_session
 from mflib.data.annotation.suggestion import Suggestion, suggest, suggest_roi
 from mflib.data.cohort import Cohort
 from mflib.data.cohort_tables import ANNOTATIONS, Key
-from mflib.data.preprocess import ROI_MM, Region
 from mflib.data.volume import Index, Volume
 
 SCRIPTS = ("planes.js", "annotate_hands.js", "annotate.js")
@@ -72,14 +69,14 @@ class Tool(anywidget.AnyWidget):
     """
 
     _esm = traitlets.Unicode().tag(sync=True)
-    _css = ASSETS / "annotate.css"
+    _css = files.ASSETS / "annotate.css"
     voxels = traitlets.Bytes().tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
 
     @traitlets.default("_esm")
     def _page(self) -> str:
         """One module: JupyterLab loads it from memory, where no file lies beside it."""
-        return "".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+        return "".join((files.ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -119,10 +116,8 @@ class Tool(anywidget.AnyWidget):
             message, wrong = self._does[do](**what) or DONE.get(do, ""), False
         except (InputError, BusyError, OSError) as error:
             message, wrong = str(error), True
-        if self.session.position != before:
-            self._show_volume(message, wrong)
-        else:
-            self._show(message, wrong)
+        show = self._show if self.session.position == before else self._show_volume
+        show(message, wrong)
 
     def _point(self, name: str, at: list[int]) -> None:
         if self._volume is None or name not in POINTS:
@@ -134,7 +129,7 @@ class Tool(anywidget.AnyWidget):
 
     def _roi(self, start: list[int], size: list[int]) -> None:
         if self._volume is not None:
-            self.session.set_roi(marks.fit(start, size, self._volume.voxels.shape))
+            self.session.set_roi(fit(start, size, self._volume.voxels.shape))
 
     def _confirm(self) -> str:
         session, marked = self.session, self.session.marks
@@ -160,9 +155,8 @@ class Tool(anywidget.AnyWidget):
 
     def _suggested_roi(self, volume: Volume, bone: Index) -> Roi:
         """A region of the median extent in mm of those that the annotator has set by hand, once there are a few."""
-        sizes = self.session.roi_sizes_by_hand()
-        by_hand = [np.multiply(size, self._spacings[key]) for key, size in sizes.items()]
-        i, j, k = np.median(by_hand, axis=0).tolist() if len(by_hand) >= FEW_BY_HAND else ROI_MM
+        by_hand = [np.multiply(size, self._spacings[key]) for key, size in self.session.roi_sizes_by_hand().items()]
+        i, j, k = np.median(by_hand, axis=0).tolist() if len(by_hand) >= FEW_BY_HAND else preprocess.ROI_MM
         return suggest_roi(volume, bone, *self.session.key[1:], (i, j, k))
 
     def _show_volume(self, message: str = "", wrong: bool = False) -> None:
@@ -190,8 +184,7 @@ class Tool(anywidget.AnyWidget):
 
     def _show(self, message: str, wrong: bool = False) -> None:
         """Send the page what it is to show."""
-        session, now = self.session, self.session.marks
-        volume = self._volume
+        session, now, volume = self.session, self.session.marks, self._volume
         states = [session.state_of(key) for key in session.keys]
         self.state = {
             "name": " ".join(session.key), "position": session.position, "total": len(session.keys),
@@ -211,15 +204,14 @@ class Tool(anywidget.AnyWidget):
         if state == "excluded":
             return f"excluded by {now.annotator}: {now.excluded}"
         if state == "confirmed":
-            when = "" if now.annotated_at == marks.MISSING else f", {now.annotated_at}"
-            return f"confirmed by {now.annotator}{when}"
+            return f"confirmed by {now.annotator}, {now.annotated_at}".removesuffix(f", {MISSING}")
         if state == "changed":
             return "changed since it was saved: Enter saves"
         if now.suggested:
             return f"suggestion, not confirmed: {', '.join(sorted(now.suggested)).replace('roi', 'ROI')}"
         return "not confirmed"
 
-    def _region(self) -> Region | None:
+    def _region(self) -> preprocess.Region | None:
         """The region in hand after gain normalisation; None where the volume or a mark is missing."""
         annotation = self.session.marks.annotation
         return preprocess.region(self._volume, annotation, GAIN) if annotation and self._volume else None

@@ -105,17 +105,11 @@ def spaced(acquisition: Acquisition) -> Spacing:
     if acquisition.spacing_mm:
         return acquisition.spacing_mm
     if acquisition.in_plane_mm:
-        known = in_words(acquisition.in_plane_mm)
-        raise FileError(f"no distance between frames, only {known} within them: {STATE}")
+        raise FileError(f"no distance between frames, only {in_words(acquisition.in_plane_mm)} within them: {STATE}")
     raise FileError(f"no spacing (1, 1, 1 is how a missing one reads): {STATE}")
 
 
 MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres"}
-
-
-def is_sweep(found: Mapping[str, str]) -> bool:
-    """Whether frames of a tracked probe lie in the file, each with its own pose, and no volume."""
-    return any(re.match(r"seq_frame\d+_|customframetransform", name) for name in found)
 
 
 def refuse_meaning(found: Mapping[str, str], sweep: bool) -> None:
@@ -184,10 +178,8 @@ def to_grey(voxels: NDArray[Any]) -> NDArray[np.uint8]:
         raise FileError(NOT_FINITE)
     low, high = voxels.min(), voxels.max()
     if low < 0 or high > 255:
-        raise FileError(
-            f"values from {low:g} to {high:g} ({voxels.dtype}), expected grey levels 0 to 255: "
-            "export the B-mode picture with 8 bits"
-        )
+        found = f"values from {low:g} to {high:g} ({voxels.dtype})"
+        raise FileError(f"{found}, expected grey levels 0 to 255: export the B-mode picture with 8 bits")
     grey = voxels.astype(np.uint8)
     if not np.array_equal(grey, voxels):
         raise FileError(f"fractions ({voxels.dtype}), expected whole grey levels 0 to 255: export with 8 bits")
@@ -212,7 +204,8 @@ def _image(kind: str, path: Path, stated: Spacing | None) -> Acquisition:
     """One volume as its file stores it; the direction matrix is not applied."""
     layout = stored.examine(path, kind)
     found = layout.fields
-    sweep = is_sweep(found)
+    # Frames of a tracked probe, each with its own pose, and no volume.
+    sweep = any(re.match(r"seq_frame\d+_|customframetransform", name) for name in found)
     refuse_meaning(found, sweep)
     if sweep and stated is None:
         raise FileError(RECONSTRUCT)
@@ -255,8 +248,7 @@ def _read(path: Path, kind: str, layout: Layout) -> sitk.Image:
             stored.voxels(path, layout, layout.declared or _declared_bytes(reader))
             return reader.Execute()
         except RuntimeError as error:
-            sheared = "orthonormal" in str(error)
-            raise FileError(f"a {kind} file {SHEARED if sheared else UNREADABLE}") from error
+            raise FileError(f"a {kind} file {SHEARED if 'orthonormal' in str(error) else UNREADABLE}") from error
 
 
 def _declared_bytes(reader: sitk.ImageFileReader) -> int:
@@ -273,9 +265,8 @@ def _three_axes(image: sitk.Image, sweep: bool) -> NDArray[Any]:
     if sweep and parts > 1 and math.prod(size[2:]) == 1:
         # NRRD calls the frames of a sweep a list, and ITK takes a list for the parts of a pixel.
         return voxels.reshape(*size[:2], parts)
-    extra = size[3:]
-    if math.prod(extra) > 1:
-        raise FileError(f"{math.prod(extra)} time points, expected one volume")
+    if (times := math.prod(size[3:])) > 1:
+        raise FileError(f"{times} time points, expected one volume")
     if len(size) < 3 or min(size[:3]) < 2:
         raise FileError(f"{' x '.join(map(str, size))} voxels, expected three axes of at least 2")
     voxels = voxels.reshape(*size[:3], *([parts] if parts > 1 else []))

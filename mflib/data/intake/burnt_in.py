@@ -101,8 +101,7 @@ def _words(low: NDArray[np.uint8], high: NDArray[np.uint8]) -> Mask:
     calm = 2 * spread < ndimage.uniform_filter(spread, AROUND)
     strokes = calm & (ndimage.white_tophat(low, STROKE_WITHIN) > RAISED)
     labels, _ = ndimage.label(ndimage.binary_dilation(strokes, np.ones((1, STROKE_WITHIN))))
-    boxes = list(enumerate(ndimage.find_objects(labels), start=1))
-    shapes = [(box, strokes[box] & (labels[box] == number)) for number, box in boxes]
+    shapes = [(box, strokes[box] & (labels[box] == n)) for n, box in enumerate(ndimage.find_objects(labels), start=1)]
     steady = [(box, shape) for box, shape in shapes if np.percentile(spread[box][shape], 25) <= STEADY]
     lines = [box[0] for box, shape in steady if _is_word(shape)]
     found = np.zeros(strokes.shape, bool)
@@ -123,9 +122,8 @@ def _is_word(shape: Mask) -> bool:
     if not LOWEST_WORD <= height <= HIGHEST_WORD or width < 2 * height or crossings.mean() < FEWEST_CROSSINGS:
         return False
     letters, _ = ndimage.label(shape, np.ones((3, 3)))
-    tall = [
-        n for n, (rows, _) in enumerate(ndimage.find_objects(letters), 1) if rows.stop - rows.start >= TALL * height
-    ]
+    boxes = enumerate(ndimage.find_objects(letters), start=1)
+    tall = [n for n, (rows, _) in boxes if rows.stop - rows.start >= TALL * height]
     return bool(np.isin(letters[shape], tall).mean() >= TALL)
 
 

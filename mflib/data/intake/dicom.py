@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ MODELS = (
     "DC-80", "DC-70", "DC-8", "MyLab", "ARIETTA", "Aixplorer", "Ascendus", "Artemis", "Edge", "Turbo", "Vevo",
 )  # fmt: skip
 """Families of machines; the rest of a model's name stays behind."""
-PROBE = re.compile(r"(L|C|V|X|S|XL|VL|BP|ML|MC|EC)\d{1,2}-\d{1,2}(?![\w.-])")
+PROBE = re.compile(r"(?:L|C|V|X|S|XL|VL|BP|ML|MC|EC)(\d{1,2})-(\d{1,2})(?![\w.-])")
 """A matrix, linear or curved probe with the ends of its band in MHz, as in XL14-3."""
 
 
@@ -65,10 +65,9 @@ def _model(text: str) -> str | None:
 
 
 def _probe(text: str) -> str | None:
-    first = text.split("\\")[0]
-    found = PROBE.match(first)
-    low_high = sorted(map(int, re.findall(r"\d+", found[0]))) if found else [0, 0]
-    return found[0] if found and 1 <= low_high[0] < low_high[1] <= 24 else None
+    found = PROBE.match(text)
+    low, high = sorted(map(int, found.groups())) if found else (0, 0)
+    return found[0] if found and 1 <= low < high <= 24 else None
 
 
 def _frequency_mhz(ds: Dataset) -> float | None:
@@ -186,10 +185,8 @@ def _kind(path: Path, ds: Dataset) -> tuple[str, Callable[[Dataset, int, bool], 
         expected = ", ".join(name for name, _ in KINDS.values())
         raise FileError(f"found {registered}, expected {expected}: export one of these, or NIfTI, NRRD or MHA")
     if (declared := count(ds, "NumberOfFrames") or 1) > 1:
-        raise FileError(
-            f"found {declared} frames in a {registered}, a kind of object that holds one: "
-            "export it as Ultrasound Multi-frame Image"
-        )
+        found = f"{declared} frames in a {registered}, a kind of object that holds one"
+        raise FileError(f"found {found}: export it as Ultrasound Multi-frame Image")
     held = groups(elements.opened(path, pixels=True))
     raw = next((maker for group, maker in RAW_BLOCKS.items() if group in held), None)
     hint = f". It may hold a volume that only {raw}'s software reads: export it as Cartesian DICOM there" if raw else ""
@@ -218,12 +215,10 @@ def _decide(place: Geometry, stated: Spacing | None) -> tuple[Spacing | None, st
     return found, place.source if found else "not stated", notices
 
 
-def _other_notices(ds: Dataset) -> tuple[str, ...]:
-    notices: tuple[str, ...] = ()
+def _other_notices(ds: Dataset) -> Iterator[str]:
     if any(0x6000 <= group <= 0x60FF for group in groups(ds)):
-        notices += ("overlay planes were left out; they are not burnt into the pictures",)
+        yield "overlay planes were left out; they are not burnt into the pictures"
     columns = word(ds, "PatientOrientation").split("\\")[0]
     if columns and set(columns) <= DIRECTIONS.keys():
         towards = " and ".join(DIRECTIONS[letter] for letter in columns)
-        notices += (f"columns run towards the patient's {towards}, as the file states; voxels stay as stored",)
-    return notices
+        yield f"columns run towards the patient's {towards}, as the file states; voxels stay as stored"

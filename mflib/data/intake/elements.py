@@ -298,8 +298,7 @@ def pixel_layout(ds: Dataset) -> PixelLayout:
         Not 8-bit pixels of a known kind, or more than ``LARGEST_BYTES`` of them.
     """
     declared = {name: count(ds, name) for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored")}
-    missing = [name for name, value in declared.items() if not value]
-    if missing:
+    if missing := [name for name, value in declared.items() if not value]:
         raise FileError(f"no picture: {', '.join(missing)} missing or 0")
     rows, columns, samples, allocated, bits = (value or 0 for value in declared.values())
     frames = count(ds, "NumberOfFrames") or 1

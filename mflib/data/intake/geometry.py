@@ -124,8 +124,7 @@ def tissue_region(ds: Dataset, rows: int, columns: int) -> TissueRegion | None:
     FileError
         Regions are declared and not exactly one holds 2D tissue, or it does not lie in the picture.
     """
-    declared = items(ds, "SequenceOfUltrasoundRegions")
-    if not declared:
+    if not (declared := items(ds, "SequenceOfUltrasoundRegions")):
         return None
     kinds = [(count(r, "RegionSpatialFormat"), count(r, "RegionDataType")) for r in declared]
     found = {_rectangle(r, rows, columns) for r, kind in zip(declared, kinds, strict=True) if kind == (TWO_D, TISSUE)}
@@ -141,10 +140,9 @@ def _rectangle(region: Dataset, rows: int, columns: int) -> TissueRegion:
     left, top, right, bottom = (corner or 0 for corner in corners)
     # Some machines count the last row and column from 1.
     if not (0 <= left < right <= columns and 0 <= top < bottom <= rows):
-        raise FileError(
-            f"the tissue region is declared at columns {left}-{right} and rows {top}-{bottom}, "
-            f"expected it within {columns} columns and {rows} rows (was the picture scaled after the recording?)"
-        )
+        found = f"columns {left}-{right} and rows {top}-{bottom}"
+        expected = f"within {columns} columns and {rows} rows (was the picture scaled after the recording?)"
+        raise FileError(f"the tissue region is declared at {found}, expected it {expected}")
     return TissueRegion((top, min(bottom + 1, rows)), (left, min(right + 1, columns)), in_plane_spacing(region))
 
 
@@ -170,8 +168,7 @@ def cartesian(ds: Dataset, frames: int, stated: bool) -> Geometry:
     FileError
         Without a number of slices, or with several volumes in time.
     """
-    slices = count(ds, SLICES)
-    if not slices:
+    if not (slices := count(ds, SLICES)):
         raise FileError("the number of slices, private element (3001,1001), is missing from the Cartesian export")
     if frames != 1:
         raise FileError(f"found {frames} time frames of {slices} slices, expected one volume: export a single one")
@@ -233,10 +230,9 @@ def _stacked(
     sideways = np.linalg.norm(np.ptp(positions - np.outer(heights, normal), axis=0))
     if in_plane and sideways > min(in_plane) / 2:
         raise FileError(f"planes are shifted sideways by up to {sideways:.3g} mm, expected straight above each other")
-    moved = bool((order != np.arange(len(order))).any())
-    notices = ("frames were put in the order of their positions",) if moved else ()
-    place = tuple(order.tolist()) if moved else None
-    return Geometry(len(order), in_plane, distance, "per-frame plane positions", place, notices=notices)
+    place = None if (np.diff(order) > 0).all() else tuple(order.tolist())
+    notices = ("frames were put in the order of their positions",) if place else ()
+    return Geometry(len(order), in_plane, distance, "per-frame plane positions", place, notices)
 
 
 def _distance(heights: NDArray[np.float64]) -> float:
@@ -312,15 +308,13 @@ def multiframe(ds: Dataset, frames: int, stated: bool) -> Geometry:
 
 def _refuse_film(ds: Dataset, frames: int) -> None:
     """Refuse a film, and say what else keeps it from being taken as planes."""
-    problem = (
-        f"its {frames} frames follow each other in time (Frame Increment Pointer or Frame Time): found a film, "
-        "expected a stack of planes. If the probe was swept evenly while it ran, state the spacing"
-    )
+    found = f"its {frames} frames follow each other in time (Frame Increment Pointer or Frame Time): found a film"
+    expected = "a stack of planes. If the probe was swept evenly while it ran, state the spacing"
     try:
         tissue_region(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0)
     except FileError as error:
-        problem += f". Besides, {error}"
-    raise FileError(problem)
+        expected += f". Besides, {error}"
+    raise FileError(f"{found}, expected {expected}")
 
 
 def _philips(ds: Dataset, frames: int, spacing: tuple[float, ...]) -> Geometry:
@@ -329,10 +323,9 @@ def _philips(ds: Dataset, frames: int, spacing: tuple[float, ...]) -> Geometry:
     voxels = _private(ds, VOXELS)
     held = (count(ds, "Columns"), count(ds, "Rows"), frames)
     if voxels and voxels != held:
-        raise FileError(
-            f"the vendor's private element speaks of {_product(voxels)} voxels, the pictures hold {_product(held)}: "
-            "the volume itself is in private elements that only the vendor's software reads; export Cartesian DICOM"
-        )
+        found = f"{_product(voxels)} voxels, the pictures hold {_product(held)}"
+        where = "the volume itself is in private elements that only the vendor's software reads; export Cartesian DICOM"
+        raise FileError(f"the vendor's private element speaks of {found}: {where}")
     return Geometry(frames, (spacing[0], spacing[1]), spacing[2], "private element of the vendor")
 
 

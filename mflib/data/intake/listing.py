@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mflib.base import files
 from mflib.base.errors import CohortError, FileError
-from mflib.base.progress import Progress
+from mflib.base.progress import counted
 from mflib.base.tables import Dialect
 from mflib.base.words import KEY, LEVELS
 from mflib.data.intake.acquisition import acquire, spaced
@@ -181,14 +181,12 @@ class Listing:
     files: int
     ready: int
 
-    def lines(self) -> list[str]:
+    def lines(self) -> Iterator[str]:
         """What to tell the person who has to fill it in."""
-        count = f"{self.files} files looked at, {self.ready} can be imported as they are"
-        return [
-            count + (": see the column problem for the others" if self.ready < self.files else ""),
-            f"template written to {self.path}",
-            *HINT.split("\n"),
-        ]
+        others = ": see the column problem for the others" if self.ready < self.files else ""
+        yield f"{self.files} files looked at, {self.ready} can be imported as they are{others}"
+        yield f"template written to {self.path}"
+        yield from HINT.split("\n")
 
 
 def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None = None) -> Listing:
@@ -218,11 +216,7 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
         why = f"cannot be written ({error.strerror}), expected another place: --map FILE"
         raise CohortError(f"{path.name}: {why}") from error
     people = _people(file.relative_to(start) for file in found)
-    progress = Progress("looked at", len(found))
-    rows = []
-    for file in found:
-        rows.append(_look(start, file, people, spacing_mm))
-        progress.advance()
+    rows = [_look(start, file, people, spacing_mm) for file in counted("looked at", len(found), found)]
     _write(path, rows)
     return Listing(path, len(rows), sum(not row["problem"] for row in rows))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -12,10 +12,8 @@ import numpy as np
 
 from mflib.base import files, tables
 from mflib.base.errors import BusyError, CohortError, FileError
-from mflib.base.files import locked
-from mflib.base.progress import Progress
-from mflib.base.tables import Cells
-from mflib.base.words import KEY, LEVELS
+from mflib.base.progress import counted
+from mflib.base.words import KEY
 from mflib.data import volume as volumes
 from mflib.data.cohort import DESCRIPTION, read_description, volume_path
 from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS, Key
@@ -63,7 +61,7 @@ def describe(cohort: Path) -> None:
 
 def add_rows(cohort: Path, keys: Iterable[Key]) -> None:
     """Add the rows that are missing in the tables; whatever stands there stays as it is."""
-    segments = sorted(set(keys), key=lambda key: (key[0], LEVELS.index(key[1]), key[2]))
+    segments = sorted(set(keys))
     people = sorted({(key[0],) for key in segments})
     files.write_new(cohort / ANNOTATIONS, "\t".join(ANNOTATION_COLUMNS) + "\n")
     _append(cohort, PARTICIPANTS, people)
@@ -86,7 +84,7 @@ def _keys(name: str) -> list[str]:
     return [column for column in KEY if column in SCHEMAS[name]]
 
 
-def _table(cohort: Path, name: str) -> Cells:
+def _table(cohort: Path, name: str) -> tables.Cells:
     """A table to which rows can be added."""
     try:
         table = tables.read(cohort / name)
@@ -97,6 +95,7 @@ def _table(cohort: Path, name: str) -> Cells:
 
 
 Noted = tuple[int, str]
+NEXT = "next: fill in participants.tsv and phenotype/ (n/a is missing; grade_final follows from the readers),"
 
 
 @dataclass
@@ -121,22 +120,18 @@ class Outcome:
     failures: list[Noted] = field(default_factory=list)
     notices: list[Noted] = field(default_factory=list)
 
-    def lines(self) -> list[str]:
+    def lines(self) -> Iterator[str]:
         """The summary to print; rows stand for files, whose names may be those of patients."""
+        for text, rows in _by_text(self.notices):
+            yield f"notice: {text} ({rows})"
+        for text, rows in _by_text(self.failures):
+            yield f"not imported: {rows} of {self.map_name}: {text}"
         did = "would be imported, nothing was written" if self.dry else "imported"
-        lines = [f"notice: {text} ({rows})" for text, rows in _by_text(self.notices)]
-        lines += [f"not imported: {rows} of {self.map_name}: {text}" for text, rows in _by_text(self.failures)]
-        lines.append(
-            f"{len(self.imported)} {did}; {len(self.kept)} were there already; "
-            f"{self.skipped} rows skipped without a participant; {len(self.failures)} failed"
-        )
-        if self.dry or not (self.imported or self.kept):
-            return lines
-        return [
-            *lines,
-            "next: fill in participants.tsv and phenotype/ (n/a is missing; grade_final follows from the readers),",
-            f"then mflib annotate {self.cohort}, then mflib check {self.cohort}",
-        ]
+        there = f"{len(self.imported)} {did}; {len(self.kept)} were there already"
+        yield f"{there}; {self.skipped} rows skipped without a participant; {len(self.failures)} failed"
+        if not self.dry and (self.imported or self.kept):
+            yield NEXT
+            yield f"then mflib annotate {self.cohort}, then mflib check {self.cohort}"
 
 
 def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
@@ -160,10 +155,9 @@ def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
         _each(plan, cohort, outcome)
         return outcome
     try:
-        with locked(cohort):
+        with files.locked(cohort):
             describe(cohort)
-            done = _each(plan, cohort, outcome)
-            add_rows(cohort, done)
+            add_rows(cohort, _each(plan, cohort, outcome))
     except BusyError as error:
         raise CohortError(str(error)) from error
     except OSError as error:
@@ -174,9 +168,8 @@ def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
 
 def _each(plan: Plan, cohort: Path, outcome: Outcome) -> list[Key]:
     """Import row by row; returns the keys that the cohort has now."""
-    progress = Progress("read" if outcome.dry else "imported", len(plan.rows))
     done = []
-    for row in plan.rows:
+    for row in counted("read" if outcome.dry else "imported", len(plan.rows), plan.rows):
         try:
             volume, notices = _volume(row, plan.spacing_mm)
             if _is_there(path := cohort / volume_path(*row.key), volume):
@@ -189,7 +182,6 @@ def _each(plan: Plan, cohort: Path, outcome: Outcome) -> list[Key]:
             done.append(row.key)
         except FileError as refusal:
             outcome.failures.append((row.number, str(refusal)))
-        progress.advance()
     return done
 
 
@@ -233,20 +225,16 @@ def _is_there(path: Path, volume: Volume) -> bool:
     if not (np.array_equal(kept.voxels, volume.voxels) and np.allclose(kept.spacing_mm, volume.spacing_mm, rtol=1e-4)):
         raise FileError("another volume or voxel size of this segment is there, expected none: delete it first")
     if volume.dynamic_range_db not in (None, kept.dynamic_range_db):
-        raise FileError(
-            f"its volume is there with another dynamic range or none, expected {volume.dynamic_range_db:g} dB: "
-            "write DynamicRangeDB into its sidecar, or delete it first"
-        )
+        expected = f"{volume.dynamic_range_db:g} dB: write DynamicRangeDB into its sidecar, or delete it first"
+        raise FileError(f"its volume is there with another dynamic range or none, expected {expected}")
     return there != path or volumes.find_sidecar(there).exists()
 
 
-def _by_text(noted: Sequence[Noted]) -> list[tuple[str, str]]:
+def _by_text(noted: Sequence[Noted]) -> Iterator[tuple[str, str]]:
     """Each text with its rows as people say them: ``row 4``, ``rows 2, 5-9``."""
-    said = []
     for text in dict.fromkeys(text for _, text in noted):
         numbers = sorted(number for number, other in noted if other == text)
         # Rows that follow each other are equally far from their places.
         runs = [[row for _, row in run] for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])]
         spans = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
-        said.append((text, f"{'row' if len(numbers) == 1 else 'rows'} {', '.join(spans)}"))
-    return said
+        yield text, f"{'row' if len(numbers) == 1 else 'rows'} {', '.join(spans)}"

@@ -106,10 +106,7 @@ class VolumeSize:
         return Grid(self.shape, parameters.depth_mm / self.shape[1])
 
 
-PROFILES = {
-    "quick": VolumeSize((128, 128, 48), None),
-    "paper": VolumeSize((256, 256, 96), (180, 180, 70)),
-}
+PROFILES = {"quick": VolumeSize((128, 128, 48), None), "paper": VolumeSize((256, 256, 96), (180, 180, 70))}
 
 
 def find_profile(name: str) -> VolumeSize:
@@ -291,10 +288,9 @@ def annotate(parameters: Parameters, s: Surfaces, grid: Grid, box: Index | None)
 
 def mirrored(marks: Annotation, ni: int) -> Annotation:
     """The marks of a right side as those of a left one, and back."""
-    (bone, *at), (shadow, *below), (start, *rest) = marks.bone, marks.shadow, marks.roi_start
-    return Annotation(
-        bone=(ni - 1 - bone, at[0], at[1]),
-        shadow=(ni - 1 - shadow, below[0], below[1]),
-        roi_start=(ni - start - marks.roi_size[0], rest[0], rest[1]),
-        roi_size=marks.roi_size,
-    )
+
+    def other(place: Index, wide: int = 1) -> Index:
+        return ni - place[0] - wide, place[1], place[2]
+
+    start, size = marks.roi_start, marks.roi_size
+    return Annotation(other(marks.bone), other(marks.shadow), other(start, size[0]), size)

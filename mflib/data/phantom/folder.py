@@ -19,7 +19,7 @@ from mflib.base.errors import InputError
 from mflib.base.progress import Progress
 from mflib.base.words import KEY, LEVEL_NAMES
 from mflib.data import volume
-from mflib.data.cohort import DESCRIPTION, volume_path
+from mflib.data.cohort import DESCRIPTION, read_description, volume_path
 from mflib.data.phantom import anatomy, patients
 from mflib.data.phantom.anatomy import Parameters, Surfaces, find_profile, surfaces
 from mflib.data.phantom.scanner import Array, Grid
@@ -130,11 +130,8 @@ def write_cohort(
     find_profile(profile)
     if patients < 1:
         raise InputError(f"patients is {patients}, expected 1 or more")
-    generated = {
-        "Name": "mflib phantom",
-        "Version": VERSION,
-        "Parameters": {"profile": profile, "patients": patients, "seed": seed},
-    }
+    wanted = {"profile": profile, "patients": patients, "seed": seed}
+    generated = {"Name": "mflib phantom", "Version": VERSION, "Parameters": wanted}
     _claim(out, generated)
     plan = make_plan(profile, patients, seed)
     _write_tables(out, plan)
@@ -148,9 +145,7 @@ def write_cohort(
 @lru_cache(maxsize=4)
 def make_plan(profile: str, analysed: int, seed: int) -> Plan:
     """Draw patients, grades, readers and acquisition parameters of a cohort."""
-    people_rng, grade_rng, reader_rng, scan_rng = (
-        np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream,))) for stream in range(4)
-    )
+    people_rng, grade_rng, reader_rng, scan_rng = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(4))
     people = patients.screened(analysed, people_rng)
     included = people.head(analysed)
     segments = patients.segments(included, grade_rng)
@@ -159,9 +154,8 @@ def make_plan(profile: str, analysed: int, seed: int) -> Plan:
     segments["seed"] = [volume_seed(seed, patient, segment) for patient, segment in positions]
     marked = [_marked(one, int(seed), profile) for one, seed in zip(parameters, segments["seed"], strict=True)]
     points = pd.DataFrame([row for row, _ in marked], columns=_POINTS)
-    truth = pd.DataFrame(map(vars, parameters)).assign(
-        grade=patients.grade(segments["fat"].to_numpy()), multifidus=[share for _, share in marked]
-    )
+    grades, shares = patients.grade(segments["fat"].to_numpy()), [share for _, share in marked]
+    truth = pd.DataFrame(map(vars, parameters)).assign(grade=grades, multifidus=shares)
     tables = {
         "participants": people,
         "phenotype/clinical": people,
@@ -188,8 +182,8 @@ def _marked(parameters: Parameters, seed: int, profile: str) -> tuple[list[int],
     drawn = _surfaces(parameters, grid, seed)
     marks = anatomy.annotate(parameters, drawn, grid, size.box)
     right = marks if parameters.side == "R" else anatomy.mirrored(marks, grid.shape[0])
-    every_other = [np.arange(first, first + n, 2) for first, n in zip(right.roi_start, right.roi_size, strict=True)]
-    i, j, k = every_other
+    # Every other voxel will do.
+    i, j, k = (np.arange(first, first + n, 2) for first, n in zip(right.roi_start, right.roi_size, strict=True))
     inside = anatomy.parts(drawn, grid, _middle(grid)[j], i, k)["multifidus"]
     return [*marks.bone, *marks.shadow, *marks.roi_start, *marks.roi_size], float(inside.mean())
 
@@ -216,10 +210,8 @@ def _claim(out: Path, generated: Mapping[str, Any]) -> None:
         return
     found = _generated_by(label)
     if found != [generated]:
-        raise InputError(
-            f"{label}: found a cohort made by {json.dumps(found)}, expected {json.dumps([generated])}; "
-            "give another folder, or remove this one"
-        )
+        expected = f"expected {json.dumps([generated])}; give another folder, or remove this one"
+        raise InputError(f"{label}: found a cohort made by {json.dumps(found)}, {expected}")
 
 
 def _generated_by(label: Path) -> object:
@@ -235,9 +227,8 @@ def _write_tables(out: Path, plan: Plan) -> None:
     for name, table in plan.tables.items():
         content = table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n")
         files.write_new(out / f"{name}.tsv", content)
-        files.write_new(
-            out / f"{name}.json", _json({column: {"Description": d} for column, d in COLUMNS[name].items()})
-        )
+        described = {column: {"Description": words} for column, words in COLUMNS[name].items()}
+        files.write_new(out / f"{name}.json", _json(described))
     files.write_new(out / "README", README)
     files.write_new(out / ".bidsignore", "**/us/\n")
 
@@ -330,14 +321,11 @@ def tissues(root: Path, segment: Mapping[str, Any]) -> dict[str, NDArray[np.bool
     InputError
         The phantom has no such segment.
     """
-    try:
-        (made_by,) = json.loads((root / DESCRIPTION).read_text(encoding="utf-8"))["GeneratedBy"]
-        made, wanted = (made_by["Name"], made_by["Version"]), made_by["Parameters"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if made != ("mflib phantom", VERSION):
-        return None
-    plan = make_plan(wanted["profile"], wanted["patients"], wanted["seed"])
+    match read_description(root)[0].get("GeneratedBy"):
+        case [{"Name": "mflib phantom", "Version": version, "Parameters": wanted}] if version == VERSION:
+            plan = make_plan(wanted["profile"], wanted["patients"], wanted["seed"])
+        case _:
+            return None
     key = tuple(str(segment[column]) for column in KEY)
     keys = list(plan.segments[KEY].itertuples(index=False, name=None))
     if key not in keys:

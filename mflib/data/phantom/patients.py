@@ -163,19 +163,15 @@ def segments(patients: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     logit = np.asarray(LEVEL_LOGIT)[None, :, None] + FAT_LOGIT_SD * latent
     age = (patients["age"].to_numpy() - 32.2) / 9.8
     own = (0.4 * age + 0.7 * rng.standard_normal(n))[:, None, None] + 0.5 * rng.standard_normal(logit.shape)
-    return _index(patients).assign(
-        fat=np.clip(expit(logit), 0.005, 0.75).ravel(), fibrosis=np.clip(0.35 + 0.2 * own, 0, 1).ravel()
-    )
+    fat, fibrosis = np.clip(expit(logit), 0.005, 0.75), np.clip(0.35 + 0.2 * own, 0, 1)
+    return _index(patients).assign(fat=fat.ravel(), fibrosis=fibrosis.ravel())
 
 
 def _index(patients: pd.DataFrame) -> pd.DataFrame:
     """KEY and positions of all segments, in order."""
-    rows = [
-        (participant, level, lat, patient, segment)
-        for patient, participant in enumerate(patients["participant_id"])
-        for segment, (level, lat) in enumerate((level, lat) for level in LEVELS for lat in SIDES)
-    ]
-    return pd.DataFrame(rows, columns=[*KEY, "patient", "segment"])
+    rows = pd.MultiIndex.from_product([patients["participant_id"], LEVELS, SIDES], names=KEY).to_frame(index=False)
+    of_each = len(LEVELS) * len(SIDES)
+    return rows.assign(patient=rows.index // of_each, segment=rows.index % of_each)
 
 
 def _tendency(patients: pd.DataFrame, rng: np.random.Generator) -> Floats:
@@ -214,9 +210,8 @@ def read(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     first, second, third = grade(seen).T
     adjudicated = pd.Series(third, dtype="Int64", index=table.index).mask(first == second)
     final = np.where(first == second, first, third)
-    return table[KEY].assign(
-        grade_reader1=first, grade_reader2=second, grade_adjudicator=adjudicated, grade_final=final
-    )
+    grades = {"reader1": first, "reader2": second, "adjudicator": adjudicated, "final": final}
+    return table[KEY].assign(**{f"grade_{whose}": values for whose, values in grades.items()})
 
 
 def acquisitions(patients: pd.DataFrame, table: pd.DataFrame, rng: np.random.Generator) -> list[Parameters]:

@@ -163,11 +163,7 @@ def gaussian_field(mesh: Mesh, spectrum: Spectrum, rng: np.random.Generator, mar
 
 def smooth(depth_mm: float, lateral_mm: float, elevation_mm: float) -> Spectrum:
     """Spectrum of a field with Gaussian correlation ``exp(-(x / length)^2 / 2)`` of the given lengths."""
-
-    def spectrum(kz: Array, kx: Array, ky: Array) -> Array:
-        return np.exp(-0.25 * ((kz * depth_mm) ** 2 + (kx * lateral_mm) ** 2 + (ky * elevation_mm) ** 2))
-
-    return spectrum
+    return lambda kz, kx, ky: np.exp(-0.25 * ((kz * depth_mm) ** 2 + (kx * lateral_mm) ** 2 + (ky * elevation_mm) ** 2))
 
 
 def wave(rng: np.random.Generator, lateral: Array, elevation: Array, length_mm: float) -> Array:

@@ -20,7 +20,7 @@ from mflib.data.volume import Annotation, Volume
 
 VERSION = "2.0"
 MESH_MM = (0.4, 0.8, 0.8)
-SMOOTH_MESH_MM = (1.2, 1.5, 2.0)
+COARSE_MESH_MM = (1.2, 1.5, 2.0)
 GRANULE_MESH_MM = (0.3, 0.5, 0.5)
 ASPECT = 2.1
 SHADOW = 0.008
@@ -50,7 +50,8 @@ class Tissue:
 
     def __init__(self, parameters: Parameters, grid: Grid, rng: np.random.Generator) -> None:
         self.parameters, self.grid, self.rng = parameters, grid, rng
-        self.mesh, self.granule_mesh = Mesh(grid, MESH_MM), Mesh(grid, GRANULE_MESH_MM)
+        self.mesh, self.coarse = Mesh(grid, MESH_MM), Mesh(grid, COARSE_MESH_MM)
+        self.granule_mesh = Mesh(grid, GRANULE_MESH_MM)
         self.surfaces: Surfaces = anatomy.surfaces(parameters, grid, rng)
         self.parts = self._parts()
         self.lobules = gaussian_field(self.mesh, self._along(0.8, 1.1, 3), rng, 1.5)
@@ -58,7 +59,9 @@ class Tissue:
         self.fibrosis = np.float32(parameters.fibrosis) * expit(2.5 * self._smooth(2.5, 3, 8))
         self.continuity = self._continuity()
         level = self._level()
-        self.lamellae, self.septa = self._lamellae(level), self._septa()
+        # Perimysial lamellae: oriented and specular.
+        self.lamellae = self._sheets(level, _facing(level, MESH_MM), -28.5 - 3 * self.fat)
+        self.septa = self._septa()
         self.diffuse_db = self.mesh.spread(self._diffuse_db(level))
         self.phase = self.mesh.spread(2.6 * self._smooth(2.5, 4, 8))
         self.granules = self.granule_mesh.spread(self._granules())
@@ -75,9 +78,8 @@ class Tissue:
         through = self._transmission(depth)
         interfaces *= through * through  # what gets behind bone is haze: no picture of the tissue there
         bone = self._bone(depth)
-        rough, specular = (
-            interfaces * soft + bone * hard for soft, hard in zip(self._shares(0.5), self._shares(0.4), strict=True)
-        )
+        shares = zip(self._shares(0.5), self._shares(0.4), strict=True)
+        rough, specular = (interfaces * soft + bone * hard for soft, hard in shares)
         diffuse = np.sqrt((diffuse * through) ** 2 + amplitude(self.parameters.haze_db) ** 2)
         return self._scatter(rows, diffuse + rough, specular)
 
@@ -98,8 +100,7 @@ class Tissue:
         deep = (depth - p.subcutis_mm) / p.thickness_mm - 0.5
         medial = 0.5 - (lateral - s.spinous_edge_mm) / p.cleft_mm
         where = DEEP * self.rng.uniform(0.5, 1.5) * deep[:, None] + MEDIAL * self.rng.uniform(0.5, 1.5) * medial
-        coarse = Mesh(self.grid, SMOOTH_MESH_MM)
-        patches = coarse.resample(gaussian_field(coarse, self._along(2.2, 3.0, 9), self.rng, 1.5), self.mesh)
+        patches = self._on_mesh(self._along(2.2, 3.0, 9), 1.5)
         pattern = (where[..., None] + 0.8 * patches + 0.6 * self.lobules).astype(np.float32) / np.float32(SOFTNESS)
         if p.fat == 0:
             return np.zeros_like(pattern)
@@ -132,12 +133,8 @@ class Tissue:
 
     def _along(self, depth_mm: float, lateral_mm: float, length_mm: float) -> Spectrum:
         """Spectrum of a smooth field that is drawn out along the fascicles."""
-        across = smooth(depth_mm, lateral_mm, 0)
-
-        def spectrum(kz: Array, kx: Array, ky: Array) -> Array:
-            return across(kz, kx, ky) * np.exp(-0.25 * (self._fascicle(kz, kx, ky) * np.float32(length_mm)) ** 2)
-
-        return spectrum
+        across, length = smooth(depth_mm, lateral_mm, 0), np.float32(length_mm)
+        return lambda *waves: across(*waves) * np.exp(-0.25 * (self._fascicle(*waves) * length) ** 2)
 
     def _fascicle(self, kz: Array, kx: Array, ky: Array) -> Array:
         """Wave number along the fascicle: the elevation's, sheared by its angles as the probe sees them."""
@@ -165,25 +162,22 @@ class Tissue:
         """A field whose zeros are the perimysial lamellae; those of the erector spinae are coarser and flatter."""
         spacing = self.parameters.spacing_mm
         level = gaussian_field(self.mesh, self._fibrous(spacing, 16), self.rng, 1.5)
-        coarse = Mesh(self.grid, SMOOTH_MESH_MM)
-        other = gaussian_field(coarse, self._fibrous(1.9 * spacing, 24, 3.0), self.rng, 1.5)
-        return np.where(self.parts["erector spinae"], coarse.resample(other, self.mesh), level)
-
-    def _lamellae(self, level: Array) -> Sheets:
-        """Perimysial lamellae: oriented and specular."""
-        return self._sheets(level, _facing(level, MESH_MM), -28.5 - 3 * self.fat)
+        other = self._on_mesh(self._fibrous(1.9 * spacing, 24, 3.0), 1.5)
+        return np.where(self.parts["erector spinae"], other, level)
 
     def _septa(self) -> Sheets:
         """Septa between the fascicles: fewer and thinner than the lamellae."""
-        coarse = Mesh(self.grid, SMOOTH_MESH_MM)
-        level = gaussian_field(coarse, self._fibrous(4.6, 16), self.rng, 1.5)
-        facing = np.maximum(coarse.resample(_facing(level, SMOOTH_MESH_MM), self.mesh), 0)
-        return self._sheets(coarse.resample(level, self.mesh), facing, -23 - 4 * self.fat)
+        level = gaussian_field(self.coarse, self._fibrous(4.6, 16), self.rng, 1.5)
+        facing = np.maximum(self.coarse.resample(_facing(level, COARSE_MESH_MM), self.mesh), 0)
+        return self._sheets(self.coarse.resample(level, self.mesh), facing, -23 - 4 * self.fat)
 
     def _smooth(self, depth_mm: float, lateral_mm: float, elevation_mm: float) -> Array:
         """A slow random field at the mesh's nodes."""
-        coarse = Mesh(self.grid, SMOOTH_MESH_MM)
-        return coarse.resample(gaussian_field(coarse, smooth(depth_mm, lateral_mm, elevation_mm), self.rng), self.mesh)
+        return self._on_mesh(smooth(depth_mm, lateral_mm, elevation_mm))
+
+    def _on_mesh(self, spectrum: Spectrum, margin: float = 1.0) -> Array:
+        """A random field at the mesh's nodes that is smooth enough to be drawn on the coarse ones."""
+        return self.coarse.resample(gaussian_field(self.coarse, spectrum, self.rng, margin), self.mesh)
 
     def _muscle_sheets(self, rows: slice) -> Array:
         """Lamellae and septa of some rows."""
@@ -227,9 +221,8 @@ class Tissue:
         s = self.surfaces
         lost = np.float32(1 - SHADOW)
         behind_spinous = _ramp(depth - s.spinous - 0.5, 0.8) * s.spinous_inside
-        behind_lamina = _ramp(depth - s.lamina - 0.3, 0.6) * (
-            lost * s.lamina_bone + np.float32(0.8) * (1 - s.lamina_bone)
-        )
+        held_back = lost * s.lamina_bone + np.float32(0.8) * (1 - s.lamina_bone)
+        behind_lamina = _ramp(depth - s.lamina - 0.3, 0.6) * held_back
         return (1 - lost * behind_spinous) * (1 - behind_lamina)
 
     def _bone(self, depth: Array) -> Array:
@@ -325,9 +318,8 @@ def simulate(parameters: Parameters, seed: int, profile: str = "quick") -> tuple
         tissue = Tissue(parameters, grid, rng)
         annotation = anatomy.annotate(parameters, tissue.surfaces, grid, chosen.box)
         gain_db = (parameters.gain_percent - 50) * GAIN_DB_PER_PERCENT
-        voxels = scanner.scan(
-            tissue, grid, anatomy.loss_db(parameters, grid, rng), rng, gain_db=gain_db, widening=parameters.widening
-        )
+        loss_db = anatomy.loss_db(parameters, grid, rng)
+        voxels = scanner.scan(tissue, grid, loss_db, rng, gain_db=gain_db, widening=parameters.widening)
     if parameters.side == "L":
         voxels = np.ascontiguousarray(voxels[::-1])
     sidecar = {

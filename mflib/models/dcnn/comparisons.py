@@ -18,6 +18,15 @@ from mflib.models.folds import Fold, Split
 from mflib.stats import performance
 
 SHARES, SEEDS = (0.25, 0.5), 3
+# By what the study does: what is done otherwise, for a reader and as settings.
+OTHERWISE: dict[bool | str, tuple[str, dict[str, Any]]] = {
+    True: ("strided instead of dilated", {"dilated": False}),
+    False: ("dilated instead of strided", {"dilated": True}),
+    "normalised": ("gain as recorded", {"gain": "recorded"}),
+    "recorded": ("gain normalised", {"gain": "normalised"}),
+    "zscore": ("no z-score", {"scale": "fixed"}),
+    "fixed": ("z-score of each volume", {"scale": "zscore"}),
+}
 Divide = Callable[[Split], Sequence[Fold]]
 
 
@@ -59,18 +68,17 @@ class ComparisonsResult:
 
     def readable(self) -> pd.DataFrame:
         """The table with each value and its interval in one cell."""
-        rows = []
-        for row in self.table.itertuples():
-            apart = f"{row.difference:+.2f} [{row.difference_low:+.2f}, {row.difference_high:+.2f}]"
-            cells = {
-                "network": row.variant,
-                "patients": f"{row.patients:.0f}",
-                "AUC, mean of folds [95 %]": f"{row.mean:.2f} [{row.low:.2f}, {row.high:.2f}]",
-                "difference [95 %]": "n/a" if pd.isna(row.difference) else apart,
-                "P, unadjusted": performance.p_value(row.p) if pd.notna(row.p) else "n/a",
-                "AUC, pooled": f"{row.pooled:.2f}",
+        rows = [
+            {
+                "network": row["variant"],
+                "patients": f"{row['patients']:.0f}",
+                "AUC, mean of folds [95 %]": performance.estimate(row, "mean"),
+                "difference [95 %]": performance.estimate(row, "difference", "+.2f", "difference_"),
+                "P, unadjusted": performance.p_value(row["p"]) if pd.notna(row["p"]) else "n/a",
+                "AUC, pooled": f"{row['pooled']:.2f}",
             }
-            rows.append(cells)
+            for row in self.table.to_dict("records")
+        ]
         return pd.DataFrame(rows)
 
 
@@ -106,8 +114,7 @@ def run(
         except InputError as error:
             left_out.append(f"{variant.label}: {error}")
     tables = _frozen(source, cases) if settings.frozen else _trained(source, cases, scheduler)
-    study = Variant(MODEL, "as in the study", settings, split)
-    cases.insert(0, (study, list(divide(split))))
+    cases.insert(0, (Variant(MODEL, "as in the study", settings, split), list(divide(split))))
     predictions = pd.concat([own, *tables], ignore_index=True)
     return ComparisonsResult(predictions, _table(predictions, cases, source.patients), left_out)
 
@@ -139,26 +146,11 @@ def plan(settings: NetworkSettings, split: Split, asked: Sequence[str]) -> tuple
 
 def _variants(settings: NetworkSettings, split: Split) -> dict[str, list[Variant]]:
     """Every comparison that needs no weights, by its name."""
-    dilated, normalised, scored = settings.dilated, settings.gain == "normalised", settings.scale == "zscore"
     other: Split = "segment" if split == "patient" else "patient"
-    otherwise: dict[str, tuple[str, dict[str, Any]]] = {
-        "dilation": (
-            "strided instead of dilated" if dilated else "dilated instead of strided",
-            {"dilated": not dilated},
-        ),
-        "gain": (
-            "gain as recorded" if normalised else "gain normalised",
-            {"gain": "recorded" if normalised else "normalised"},
-        ),
-        "brightness": (
-            "no z-score" if scored else "z-score of each volume",
-            {"scale": "fixed" if scored else "zscore"},
-        ),
-    }
-    variants = {
-        name: [Variant(name, label, replace(settings, **changes), split)]
-        for name, (label, changes) in otherwise.items()
-    }
+    variants = {}
+    for name, own in (("dilation", settings.dilated), ("gain", settings.gain), ("brightness", settings.scale)):
+        label, changes = OTHERWISE[own]
+        variants[name] = [Variant(name, label, replace(settings, **changes), split)]
     fewer = [Variant(f"patients-{s:g}", f"{100 * s:.0f} % of the patients", settings, split, s) for s in SHARES]
     variants["seed"] = [
         Variant(f"seed-{n}", f"seed {settings.seed + n}", replace(settings, seed=settings.seed + n), split)
@@ -204,17 +196,14 @@ def _table(
     predictions: pd.DataFrame, cases: Sequence[tuple[Variant, Sequence[Fold]]], patients: np.ndarray
 ) -> pd.DataFrame:
     areas = performance.fold_mean_auc(predictions).set_index("model")
+    of_test = ["difference", "difference_low", "difference_high", "p"]
     rows = []
     for variant, folds in cases:
         count = np.mean([np.unique(patients[fold.train]).size for fold in folds])
-        auc = areas.loc[variant.name, ["mean", "low", "high", "pooled"]].to_dict()
-        rows.append(
-            {"variant": variant.label, "split": variant.split, "share": variant.share, "patients": float(count), **auc}
-        )
+        row = {"variant": variant.label, "split": variant.split, "share": variant.share, "patients": float(count)}
+        row |= areas.loc[variant.name, ["mean", "low", "high", "pooled"]].to_dict()
         if variant.name != MODEL and variant.split == cases[0][0].split:
-            pair = performance.comparison(predictions, variant.name, MODEL)
-            test = pair[pair["method"] == performance.FOLDS].iloc[0]
-            rows[-1] |= {"difference": test["difference"], "difference_low": test["low"]}
-            rows[-1] |= {"difference_high": test["high"], "p": test["p"]}
-    empty = ["difference", "difference_low", "difference_high", "p"]
-    return pd.DataFrame(rows).reindex(columns=[*rows[0], *empty])
+            tests = performance.comparison(predictions, variant.name, MODEL).set_index("method")
+            row |= dict(zip(of_test, tests.loc[performance.FOLDS, ["difference", "low", "high", "p"]], strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows).reindex(columns=[*rows[0], *of_test])

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from torch.nn.utils import convert_conv3d_weight_memory_format
 
 from mflib.base.errors import RunError
-from mflib.models.dcnn.inputs import Labels, Volumes, volume_of
+from mflib.models.dcnn.inputs import Volumes, volume_of
 from mflib.models.dcnn.settings import NetworkSettings
-from mflib.models.folds import Indices
+from mflib.models.folds import Indices, Labels
 
 Axes = tuple[int, ...]
 # Batches in waiting: reading one takes less time than a step, so a few are never used up.
@@ -34,10 +34,9 @@ def device() -> torch.device:
 
 def described(settings: NetworkSettings, threads: int = 1) -> str:
     """Device, precision and threads in one line, for the record of a fold."""
-    where = (
-        torch.cuda.get_device_name() if device().type == "cuda" else f"CPU {torch.backends.cpu.get_cpu_capability()}"
-    )
-    exact = "TF32 off" if device().type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
+    gpu = device().type == "cuda"
+    where = torch.cuda.get_device_name() if gpu else f"CPU {torch.backends.cpu.get_cpu_capability()}"
+    exact = "TF32 off" if gpu else f"{threads} thread{'s' * (threads > 1)}"
     return f"{where}, {settings.precision}, {exact}, torch {torch.__version__}"
 
 
@@ -116,10 +115,8 @@ def check_direction(
     """Raise ``RunError`` where two vectors that should be the same point in different directions."""
     cosine = float(F.cosine_similarity(exact, rounded, dim=0))
     if not cosine >= least:  # nor is NaN
-        raise RunError(
-            f"{what} in {settings.precision} has a cosine of {cosine:.3f} to that in float32 "
-            f"({described(settings)}), expected at least {least}; set precision: float32"
-        )
+        found = f"a cosine of {cosine:.3f} to that in float32 ({described(settings)})"
+        raise RunError(f"{what} in {settings.precision} has {found}, expected at least {least}; set precision: float32")
 
 
 def _gradient(

@@ -51,21 +51,13 @@ class State:
     history: list[Epoch]
 
 
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the model's weights and running statistics on the CPU."""
-    return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
+RESTORED = ("network", "optimizer", "schedule")  # what of a `State` has a state of its own
 
 
 def save_checkpoint(state: State, folder: Path, key: str) -> None:
     """Replace the checkpoint in ``folder``; raises ``OSError``, and leaves the old one, where the disk is full."""
-    content = {
-        "key": key,
-        "network": state.network.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "schedule": state.schedule.state_dict(),
-        "history": state.history,
-    }
-    write_tensors(content, folder / CHECKPOINT)
+    parts = {name: getattr(state, name).state_dict() for name in RESTORED}
+    write_tensors({"key": key, "history": state.history, **parts}, folder / CHECKPOINT)
 
 
 def restore_checkpoint(state: State, folder: Path, key: str) -> None:
@@ -74,12 +66,10 @@ def restore_checkpoint(state: State, folder: Path, key: str) -> None:
     if not path.exists():
         return
     content: dict[str, Any] = torch.load(path, map_location=compute.device(), weights_only=True)
-    if content["key"] != key:
-        return
-    state.network.load_state_dict(content["network"])
-    state.optimizer.load_state_dict(content["optimizer"])
-    state.schedule.load_state_dict(content["schedule"])
-    state.history = content["history"]
+    if content["key"] == key:
+        for name in RESTORED:
+            getattr(state, name).load_state_dict(content[name])
+        state.history = content["history"]
 
 
 def write_tensors(content: Any, path: Path) -> None:
@@ -164,7 +154,7 @@ def _trained(task: Task, key: str, report: Report) -> FoldResult:
             for part in (fold.validation, fold.test)
         )
     result = FoldResult(validation, test, state.history, compute.described(task.settings))
-    keep(result, weights_of(state.network), folder, key)
+    keep(result, state.network.state_dict(), folder, key)
     return result
 
 
@@ -186,7 +176,7 @@ def logits(model: nn.Module, inputs: Volumes, positions: Indices, settings: Netw
 def keep(result: FoldResult, weights: dict[str, Tensor], folder: Path, key: str) -> None:
     """Write weights first, then the record that says that all is there; then the checkpoint goes."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_tensors(weights, folder / WEIGHTS)
+    write_tensors({name: value.cpu() for name, value in weights.items()}, folder / WEIGHTS)
     files.write_text(folder / RESULT, json.dumps({"key": key, **asdict(result)}, indent=1))
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
@@ -242,10 +232,8 @@ def _train_epoch(state: State, task: Task) -> None:
     loss = F.binary_cross_entropy_with_logits(scores, torch.from_numpy(truth.astype(np.float64))).item()
     number = len(state.history) + 1
     if not np.isfinite([train_loss, loss]).all():
-        raise RunError(
-            f"{fold}: loss {train_loss} in training and {loss} in validation at epoch {number}, expected finite "
-            f"numbers; try a learning rate below {settings.learning_rate:g}"
-        )
+        found = f"{fold}: loss {train_loss} in training and {loss} in validation at epoch {number}"
+        raise RunError(f"{found}, expected finite numbers; try a learning rate below {settings.learning_rate:g}")
     # A second of imports, which neither the first step nor those who only score with a network need wait for.
     from sklearn.metrics import roc_auc_score
 

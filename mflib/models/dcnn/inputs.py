@@ -21,13 +21,12 @@ from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
 from mflib.models.dcnn.settings import NetworkSettings, weights_sha256
-from mflib.models.folds import Fold
+from mflib.models.folds import Fold, Labels
 
 if TYPE_CHECKING:
     from mflib.data.cohort import Cohort
 
 RESULT, WEIGHTS, CHECKPOINT = "fold.json", "weights.pt", "checkpoint.pt"
-Labels = NDArray[np.integer]
 # Where the first weights lie and how they are called changes nothing, and their content has a digest of its own.
 ELSEWHERE = ("workers", "pretrained", "weights")
 
@@ -141,8 +140,7 @@ class StoredVolumes:
         return len(self.paths)
 
     def __getitem__(self, position: int, /) -> NDArray[np.float32]:
-        voxels: NDArray[np.float32] = np.load(self.paths[position])
-        return voxels
+        return np.load(self.paths[position])
 
 
 @dataclass(frozen=True, eq=False)

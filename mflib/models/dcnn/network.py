@@ -145,8 +145,7 @@ class ResNet(nn.Module):
         """(n, 1, ni, nj, nk) in, (n, 1) out."""
         x = self.maxpool(self.act(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        logits: Tensor = self.fc(self.avgpool(x).flatten(1))
-        return logits
+        return self.fc(self.avgpool(x).flatten(1))
 
 
 def _stages(architecture: Architecture, width: int, dilated: bool) -> Iterator[nn.Sequential]:
@@ -263,9 +262,8 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path.name}: cannot be read as plain tensors ({reason})") from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(
-            f"{path.name}: found {type(content).__name__}, expected tensors by name, or state_dict of them"
-        )
+        found = type(content).__name__
+        raise ValueError(f"{path.name}: found {found}, expected tensors by name, or state_dict of them")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
 
 

@@ -61,8 +61,7 @@ def grad_cam(model: nn.Module, volume: Map, towards: int = 1) -> Map:
         features = _features(model, inputs).float().detach().requires_grad_()
         (gradient,) = torch.autograd.grad(sign * _head(model, features)[0, 0], features)
     weights = gradient.mean(dim=(2, 3, 4), keepdim=True)
-    values: Map = (weights * features.detach()).sum(dim=1)[0].relu().cpu().numpy()
-    return values
+    return (weights * features.detach()).sum(dim=1)[0].relu().cpu().numpy()
 
 
 def to_shape(map: Map, size: Shape, shape: Shape) -> Map:
@@ -136,8 +135,11 @@ def occlusion(model: nn.Module, volume: Map, cube: int = 8, towards: int = 1) ->
         logit = float(model(inputs)[0, 0])
         for first in range(0, len(cubes), BATCH):
             batch = cubes[first : first + BATCH]
-            for box, hidden in zip(batch, _hidden_logits(model, inputs, batch), strict=True):
-                total[box] += sign * (logit - hidden)
+            hidden = inputs.repeat(len(batch), 1, 1, 1, 1)
+            for copied, box in zip(hidden, batch, strict=True):
+                copied[0][box] = 0
+            for box, without in zip(batch, model(hidden)[:, 0].tolist(), strict=True):
+                total[box] += sign * (logit - without)
                 covered[box] += 1
     return (total / covered).astype(np.float32)
 
@@ -330,8 +332,7 @@ def _features(model: nn.Module, inputs: Tensor) -> Tensor:
 def _head(model: nn.Module, features: Tensor) -> Tensor:
     """Logits (n, 1) of maps of layer 4."""
     pooled = model.get_submodule("avgpool")(features)
-    logits: Tensor = model.get_submodule("fc")(pooled.flatten(1))
-    return logits
+    return model.get_submodule("fc")(pooled.flatten(1))
 
 
 def _stride(extent: tuple[int, ...], size: Shape) -> int:
@@ -355,15 +356,6 @@ def _cubes(shape: tuple[int, ...], cube: int) -> Iterator[tuple[slice, ...]]:
     starts = [np.minimum(np.arange(0, n - cube + step, step), n - cube) for n in shape]
     for corner in product(*(map(int, axis) for axis in starts)):
         yield tuple(slice(start, start + cube) for start in corner)
-
-
-def _hidden_logits(model: nn.Module, inputs: Tensor, boxes: Sequence[tuple[slice, ...]]) -> list[float]:
-    """Logits of one volume with each of the boxes set to 0."""
-    hidden = inputs.repeat(len(boxes), 1, 1, 1, 1)
-    for copied, box in zip(hidden, boxes, strict=True):
-        copied[0][box] = 0
-    logits: list[float] = model(hidden)[:, 0].tolist()
-    return logits
 
 
 def _positive(map: Map) -> NDArray[np.float64]:

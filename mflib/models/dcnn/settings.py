@@ -24,10 +24,6 @@ MODEL = "dcnn"
 # What may be done otherwise, one at a time; ``comparisons`` says how.
 COMPARISONS = ("seed", "pretraining", "dilation", "split", "gain", "brightness", "patients")
 Depth = Literal[10, 18, 34, 50, "small"]
-Pretrained = Literal["none", "if-present", "required"]
-Gain = Literal["normalised", "recorded"]
-Scale = Literal["zscore", "fixed"]
-Precision = Literal["float32", "bfloat16"]
 Extent = Annotated[int, Field(ge=8)]
 Millimetre = Annotated[float, Field(gt=0)]
 
@@ -64,13 +60,13 @@ class NetworkSettings:
     depth: Depth = "small"
     width: Annotated[int, Field(ge=1)] | None = None
     dilated: bool = True
-    pretrained: Pretrained = "none"
+    pretrained: Literal["none", "if-present", "required"] = "none"
     weights: str = ""
     frozen: bool = False
     size: tuple[Extent, Extent, Extent] = (48, 48, 24)
     extent_mm: tuple[Millimetre, Millimetre, Millimetre] | None = (36.0, 36.0, 14.0)
-    gain: Gain = "normalised"
-    scale: Scale = "zscore"
+    gain: Literal["normalised", "recorded"] = "normalised"
+    scale: Literal["zscore", "fixed"] = "zscore"
     epochs: Annotated[int, Field(ge=1)] = 8
     batch: Annotated[int, Field(ge=1)] = 4
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -78,7 +74,7 @@ class NetworkSettings:
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-3
     flips: tuple[Annotated[int, Field(ge=0, le=2)], ...] = (0, 2)
-    precision: Precision = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
     seed: int = 20
     workers: Annotated[int, Field(ge=1)] = 2
 
@@ -151,10 +147,8 @@ def find_weights(settings: NetworkSettings) -> Path | None:
     if name not in releases():
         path = Path(name)
         if not path.is_file() and settings.pretrained == "required":
-            raise RunError(
-                f"found no weights at {path}, expected a MedicalNet file there (network.weights in the profile), or "
-                f"one of {', '.join(releases())} to take it from the Hugging Face hub"
-            )
+            expected = f"a MedicalNet file there (network.weights in the profile), or one of {', '.join(releases())}"
+            raise RunError(f"found no weights at {path}, expected {expected} to take it from the Hugging Face hub")
         return path if path.is_file() else None
     found = _cached(name) or (_download(name) if settings.pretrained == "required" else None)
     if found is not None and (digest := sha256(found)) != releases()[name].sha256:

@@ -31,20 +31,9 @@ from mflib.base.errors import RunError
 from mflib.base.files import replacing
 from mflib.base.progress import Progress
 from mflib.models import folds as division
-from mflib.models.dcnn.inputs import (
-    RESULT,
-    WEIGHTS,
-    Epoch,
-    FoldResult,
-    Labels,
-    Source,
-    Task,
-    Volumes,
-    prepare,
-    read_result,
-)
+from mflib.models.dcnn.inputs import RESULT, WEIGHTS, Epoch, FoldResult, Source, Task, Volumes, prepare, read_result
 from mflib.models.dcnn.settings import MODEL, NetworkSettings, describe_weights, find_weights
-from mflib.models.folds import Fold
+from mflib.models.folds import Fold, Labels
 from mflib.stats.performance.probability import Frozen, freeze
 
 UNTOLD = -1
@@ -52,6 +41,7 @@ UNTOLD = -1
 # workspace is what NVIDIA asks for where sums are to be repeatable.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 Watch = Callable[[pd.DataFrame], None]
+Epochs = dict[tuple[int, int], list[Epoch]]  # by repeat and fold
 # A network that has not learnt stays within a few percent of the base rate's loss, or its scores near one number.
 HARDLY_BELOW, HARDLY_SPREAD = 0.95, 1 / 3
 LEARNT = (
@@ -204,8 +194,8 @@ def learning_in_words(found: pd.DataFrame) -> str:
     return LEARNT.format(count=len(found), base=base, mean=losses.mean(), low=losses.min(), high=losses.max())
 
 
-def _history(epochs: dict[tuple[int, int], list[Epoch]]) -> pd.DataFrame:
-    """The epochs of each (repeat, fold) as one table; the last one so far is marked as kept."""
+def _history(epochs: Epochs) -> pd.DataFrame:
+    """The epochs as one table; the last one of each fold so far is marked as kept."""
     parts = []
     for (repeat, number), of_fold in sorted(epochs.items()):
         part = pd.DataFrame(of_fold)
@@ -248,12 +238,7 @@ def train(
     return [result for result in results if result is not None]
 
 
-def _follow(
-    messages: Iterator[Message],
-    unfinished: Sequence[tuple[Task, str]],
-    epochs: dict[tuple[int, int], list[Epoch]],
-    watch: Watch,
-) -> None:
+def _follow(messages: Iterator[Message], unfinished: Sequence[tuple[Task, str]], epochs: Epochs, watch: Watch) -> None:
     """Print how far the training is, and show the epochs to ``watch``."""
     progress = Progress("dcnn epochs", sum(task.settings.epochs for task, _ in unfinished))
     done = {task.folder: 0 for task, _ in unfinished}
@@ -327,10 +312,8 @@ class Child:
         code = self.process.wait()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         last = (self._said().strip().splitlines() or ["nothing on its standard error"])[-1]
-        return RunError(
-            f"{task.fold}: its process ended with {how} ({last}). Finished folds are kept; "
-            f"the same call goes on from the last whole epoch in {task.folder}"
-        )
+        kept = f"Finished folds are kept; the same call goes on from the last whole epoch in {task.folder}"
+        return RunError(f"{task.fold}: its process ended with {how} ({last}). {kept}")
 
 
 def train_all(tasks: Sequence[Task], environments: Sequence[Mapping[str, str]]) -> Generator[Message, None, None]:
@@ -399,9 +382,8 @@ def _train_there(source: Source, unfinished: tuple[Task, str]) -> tuple[bytes, b
         raise RunError(f"this worker has a GPU and {threads} threads, expected a worker with one thread for each GPU")
     own = replace(task, inputs=prepare(source, replace(task.settings, workers=1)))
     if own.key() != key:
-        raise RunError(
-            f"{task.fold}: this worker sees other volumes or weights than the caller; is it the same cohort?"
-        )
+        seen = "this worker sees other volumes or weights than the caller"
+        raise RunError(f"{task.fold}: {seen}; is it the same cohort?")
     for _ in train_all([own], [{}]):
         pass
     return (task.folder / WEIGHTS).read_bytes(), (task.folder / RESULT).read_bytes()

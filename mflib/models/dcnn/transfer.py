@@ -150,6 +150,5 @@ def _joined(backbone: nn.Module, head: Pipeline) -> dict[str, Tensor]:
     scaler, logistic = head[0], head[1]
     slope = logistic.coef_[0] / scaler.scale_
     intercept = logistic.intercept_ - slope @ scaler.mean_
-    fully_connected = {"fc.weight": slope[None], "fc.bias": intercept}
-    state = {name: value.cpu() for name, value in backbone.state_dict().items()}
-    return state | {name: torch.from_numpy(value.astype(np.float32)) for name, value in fully_connected.items()}
+    connected = {"fc.weight": slope[None], "fc.bias": intercept}
+    return backbone.state_dict() | {name: torch.from_numpy(of.astype(np.float32)) for name, of in connected.items()}

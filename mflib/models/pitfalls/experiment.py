@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,6 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from scipy.stats import norm
 from sklearn.base import ClassifierMixin
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -22,10 +21,9 @@ from sklearn.preprocessing import StandardScaler
 from mflib.base import parallel
 from mflib.base.errors import InputError
 from mflib.base.settings import STRICT
-from mflib.base.words import KEY
 from mflib.models import folds as division
 from mflib.models import forest
-from mflib.models.folds import Fold, Indices, Split
+from mflib.models.folds import Fold, Indices, Labels, Split
 from mflib.models.forest import univariate_auc
 
 
@@ -52,7 +50,6 @@ class PitfallsSettings:
 # The paper's: 46 patients of 8 segments, 160 of 368 infiltrated.
 PATIENTS, SEGMENTS, PREVALENCE = 46, 8, 160 / 368
 Floats = NDArray[np.float64]
-Labels = NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,29 +106,23 @@ def infiltrated(latent: Floats) -> Labels:
 
 
 def permuted_by_patient(keys: pd.DataFrame, labels: Labels, rng: np.random.Generator) -> Labels:
-    """Every patient gets the labels of a patient drawn without replacement, segment for segment.
+    """Every patient gets the labels of a patient drawn without replacement, in random order.
 
-    Segments of a patient stay as alike as they are, and labels say nothing of the patient's volumes any more. What is
-    true of every patient stays: lower levels are more often infiltrated, so that an honest AUC can lie a little above
-    0.5 where texture tells levels apart. Where the other patient has no such segment, one of its labels is drawn.
+    Segments of a patient stay as alike as they are, and labels say nothing of the patient's volumes any more. Segment
+    for segment would leave what is true of every patient: that lower levels are more often infiltrated, which a model
+    finds where it can tell levels apart. Where the other patient has fewer segments, some labels are drawn again.
 
     Parameters
     ----------
-    keys : (n, ...) with KEY
+    keys : (n, ...) with ``participant_id``
     labels : (n,) 0 or 1
     """
-    own = keys[KEY].reset_index(drop=True)
-    patients = own["participant_id"].unique()
-    donor = own["participant_id"].map(dict(zip(patients, rng.permutation(patients), strict=True)))
-    given = own.assign(participant_id=donor).merge(own.assign(label=np.asarray(labels)), on=KEY, how="left")["label"]
-    for row in np.flatnonzero(given.isna()):
-        given[row] = rng.choice(np.asarray(labels)[own["participant_id"] == donor[row]])
-    return given.to_numpy(np.int64)
-
-
-def forest_model(trees: int, seed: int) -> RandomForestClassifier:
-    """A forest of one thread, its trees grown to the end."""
-    return RandomForestClassifier(trees, random_state=seed, n_jobs=1)
+    who, given = keys["participant_id"].to_numpy(), np.array(labels, np.int64)
+    patients = pd.unique(who)
+    for patient, donor in zip(patients, rng.permutation(patients), strict=True):
+        rows, theirs = np.flatnonzero(who == patient), labels[who == donor]
+        given[rows] = rng.choice(theirs, len(rows), replace=len(theirs) < len(rows))
+    return given
 
 
 def logistic_model() -> ClassifierMixin:
@@ -176,7 +167,7 @@ def thirteen(texture: pd.DataFrame) -> Floats:
 COHORT, PERMUTED, SIMULATED = "cohort", "cohort, permuted labels", "simulated"
 # ``se``: of the difference of both ways with patients as clusters, where it is known.
 COLUMNS = ["data", "case", "way", "right", "repetition", "value", "note", "se"]
-Shared = TypeVar("Shared")
+
 Rows = list[dict[str, Any]]
 
 
@@ -197,17 +188,13 @@ class Job:
     repetition: int
     detail: float = 0.0
 
-    def row(self, way: str, value: float, *, right: bool, note: str = "", se: float = np.nan) -> dict[str, Any]:
-        """A row of the shared table."""
-        values = (self.data, self.case, way, right, self.repetition, value, note, se)
-        return dict(zip(COLUMNS, values, strict=True))
-
     def rows(self, ways: Sequence[str], values: Iterable[float], note: str = "", se: float = np.nan) -> Rows:
         """A row for the wrong way and one for the right one."""
-        return [
-            self.row(way, float(value), right=way == ways[1], note=note, se=se)
-            for way, value in zip(ways, values, strict=True)
-        ]
+        found = []
+        for way, value in zip(ways, values, strict=True):
+            of_way = (self.data, self.case, way, way == ways[1], self.repetition, float(value), note, se)
+            found.append(dict(zip(COLUMNS, of_way, strict=True)))
+        return found
 
 
 UNDIVIDED = "labels that cannot be divided"
@@ -260,12 +247,7 @@ class Data:
 
 
 def collected(
-    function: Callable[[Shared, Job], Rows],
-    shared: Shared,
-    jobs: Sequence[Job],
-    workers: int,
-    ways: Sequence[str],
-    label: str,
+    function: Callable[[Job], Rows], jobs: Sequence[Job], workers: int, ways: Sequence[str], label: str
 ) -> pd.DataFrame:
     """The rows of every job in the order of the jobs.
 
@@ -273,41 +255,23 @@ def collected(
 
     Parameters
     ----------
-    function, shared, jobs, workers : as in `parallel.outcomes`
+    function : what makes the rows of a job; every process must be able to import it
+    jobs, workers : repetitions; processes
     ways : the wrong way and the right one
     label : what the progress line counts
     """
-    attempts = parallel.in_order(_attempted, (function, shared, ways), jobs, label, workers=workers)
+    attempts = parallel.in_order(_attempted, (function, ways), jobs, label, workers=workers)
     return pd.DataFrame([row for rows in attempts for row in rows], columns=COLUMNS)
 
 
-def _attempted(shared: tuple[Callable[[Any, Job], Rows], Any, Sequence[str]], job: Job) -> Rows:
-    function, of_all, ways = shared
+def _attempted(shared: tuple[Callable[[Job], Rows], Sequence[str]], job: Job) -> Rows:
+    function, ways = shared
     try:
-        return function(of_all, job)
+        return function(job)
     except InputError as error:
         if UNDIVIDED not in getattr(error, "__notes__", ()):
             raise
         return job.rows(ways, (np.nan, np.nan), note=str(error))
-
-
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and spread of every way of every case.
-
-    Parameters
-    ----------
-    table : with `COLUMNS`
-
-    Returns
-    -------
-    DataFrame
-        ``data``, ``case``, ``way``, ``right``, ``repetitions`` (those with a value), ``mean``, ``sd`` (over
-        repetitions, ddof 1; NaN below two), ``note`` (why values are missing).
-    """
-    ways = table.groupby(COLUMNS[:4], sort=False)
-    found = ways.agg(repetitions=("value", "count"), mean=("value", "mean"), sd=("value", "std"))
-    notes = ways["note"].agg(lambda notes: "; ".join(dict.fromkeys(note for note in notes if note)))
-    return found.assign(note=notes).reset_index()
 
 
 def differences(table: pd.DataFrame) -> pd.DataFrame:
@@ -320,16 +284,16 @@ def differences(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``data``, ``case``, ``wrong_way``, ``wrong`` and ``wrong_sd`` (mean and SD over repetitions), the same for
-        ``right``, ``difference`` (wrong - right), ``note`` (why there are no values, NaN then).
+        ``data``, ``case``, ``wrong_way``, ``wrong`` and ``wrong_sd`` (mean and SD over repetitions, ddof 1; NaN below
+        two), the same for ``right``, ``difference`` (wrong - right), ``note`` (why there are no values, NaN then).
     """
     rows = []
-    for case, ways in summary(table).groupby("case", sort=False):
+    for case, ways in table.groupby("case", sort=False):
         row: dict[str, Any] = {"data": " against ".join(dict.fromkeys(ways["data"])), "case": case}
         for name, right in (("wrong", False), ("right", True)):
-            way = ways[ways["right"] == right].iloc[0]
-            row |= {f"{name}_way": way["way"], name: way["mean"], f"{name}_sd": way["sd"]}
-        notes = "; ".join(dict.fromkeys(note for note in ways["note"] if note))
+            way = ways[ways["right"] == right]
+            row |= {f"{name}_way": way["way"].iloc[0], name: way["value"].mean(), f"{name}_sd": way["value"].std()}
+        notes = "; ".join(dict.fromkeys(filter(None, ways["note"])))
         rows.append(row | {"difference": row["wrong"] - row["right"], "note": notes})
     return pd.DataFrame(rows)
 
@@ -341,9 +305,8 @@ def overview(experiments: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     ----------
     experiments : tables with `COLUMNS` by the name of the experiment
     """
-    tables = [differences(table).assign(experiment=name) for name, table in experiments.items()]
-    joined = pd.concat(tables, ignore_index=True)
-    return joined[["experiment", *joined.columns.drop("experiment")]]
+    tables = {name: differences(table) for name, table in experiments.items()}
+    return pd.concat(tables, names=["experiment"]).reset_index(level="experiment").reset_index(drop=True)
 
 
 def in_words(table: pd.DataFrame, name: str = "AUC") -> str:

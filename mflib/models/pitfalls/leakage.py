@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,17 +13,14 @@ from numpy.typing import NDArray
 
 from mflib.base.errors import InputError
 from mflib.models import forest
-from mflib.models.folds import Split
-from mflib.models.forest import COMBINATION, Labels, Values, glcm_columns, univariate_auc
+from mflib.models.folds import Labels, Split
+from mflib.models.forest import COMBINATION, Values, glcm_columns, grown, univariate_auc
 from mflib.models.pitfalls import experiment
 from mflib.models.pitfalls.experiment import COHORT, PERMUTED, SIMULATED, Data, Job, PitfallsSettings, Rows, Segments
 from mflib.stats.performance.metrics import metrics_per_fold, youden_threshold
 
 FEATURES = 13
-SPLITS: tuple[tuple[str, Split], ...] = (
-    ("split by segment (the paper's way)", "segment"),
-    ("split by patient", "patient"),
-)
+SPLITS: dict[str, Split] = {"split by segment (the paper's way)": "segment", "split by patient": "patient"}
 CHOSEN = ("chosen on all segments (the paper's way)", "chosen in each training part")
 TUNED = ("tuned on the test part", "frozen from the validation part")
 CASE = "random forest"
@@ -63,20 +61,18 @@ def split_by(
     data = Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
     jobs = [Job(COHORT, "true labels", n) for n in range(settings.repetitions)]
     jobs += [Job(SIMULATED, f"nothing to find, ICC {i:g}", n, i) for i in iccs for n in range(settings.repetitions)]
-    return experiment.collected(
-        _split_by, data, jobs, workers, [way for way, _ in SPLITS], "cross-validations of both splits"
-    )
+    label = "cross-validations of both splits"
+    return experiment.collected(partial(_split_by, data), jobs, workers, tuple(SPLITS), label)
 
 
 def _split_by(shared: Data, job: Job) -> Rows:
     found = shared.own
     if job.data == SIMULATED:
         found = experiment.simulated_cohort(job.detail, 1.0, shared.rng(job), features=FEATURES)
-    model = experiment.forest_model(shared.settings.trees, shared.seed + job.repetition)
-    areas = [
-        experiment.mean_auc(model, found.values, found.labels, shared.folds(found, job, split)) for _, split in SPLITS
-    ]
-    return job.rows([way for way, _ in SPLITS], areas)
+    model = grown(shared.settings.trees, 1, shared.seed + job.repetition)
+    divided = (shared.folds(found, job, split) for split in SPLITS.values())
+    areas = [experiment.mean_auc(model, found.values, found.labels, folds) for folds in divided]
+    return job.rows(tuple(SPLITS), areas)
 
 
 def selection(
@@ -107,22 +103,18 @@ def selection(
     offered = f"{place.max() + 1} combinations"
     cases = ((COHORT, f"true labels, {offered}"), (PERMUTED, f"texture, {offered}"), (SIMULATED, f"noise, {offered}"))
     jobs = [Job(kind, case, n) for kind, case in cases for n in range(settings.repetitions)]
-    return experiment.collected(_selection, (data, place), jobs, workers, CHOSEN, "choices outside and inside")
+    return experiment.collected(partial(_selection, data, place), jobs, workers, CHOSEN, "choices outside and inside")
 
 
-def _selection(shared: tuple[Data, NDArray[np.intp]], job: Job) -> Rows:
-    data, place = shared
+def _selection(data: Data, place: NDArray[np.intp], job: Job) -> Rows:
     rng = data.rng(job)
     labels = data.labels if job.data == COHORT else experiment.permuted_by_patient(data.keys, data.labels, rng)
     values = rng.standard_normal(data.values.shape) if job.data == SIMULATED else data.values
     folds = data.folds(Segments(values, labels, data.own.patients), job)
-    outside = _best(values, labels, place)
-    areas = []
+    outside, model, areas = _best(values, labels, place), experiment.logistic_model(), []
     for fold in folds:
         inside = _best(values[fold.train], labels[fold.train], place)
-        areas.append(
-            [experiment.mean_auc(experiment.logistic_model(), values[:, c], labels, [fold]) for c in (outside, inside)]
-        )
+        areas.append([experiment.mean_auc(model, values[:, c], labels, [fold]) for c in (outside, inside)])
     return job.rows(CHOSEN, np.mean(areas, axis=0))
 
 
@@ -154,7 +146,7 @@ def threshold(
     data = Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
     cases = ((COHORT, "forest"), (SIMULATED, "noise as score"))
     jobs = [Job(kind, case, n) for kind, case in cases for n in range(settings.repetitions)]
-    return experiment.collected(_threshold, data, jobs, workers, TUNED, "thresholds tuned and frozen")
+    return experiment.collected(partial(_threshold, data), jobs, workers, TUNED, "thresholds tuned and frozen")
 
 
 def _threshold(shared: Data, job: Job) -> Rows:
@@ -165,7 +157,7 @@ def _threshold(shared: Data, job: Job) -> Rows:
     for fold in shared.folds(found, job):
         score = found.values[:, 0]
         if job.data == COHORT:
-            model = experiment.forest_model(shared.settings.trees, shared.seed + job.repetition)
+            model = grown(shared.settings.trees, 1, shared.seed + job.repetition)
             score = experiment.scores(model, found.values, found.labels, fold.train, np.arange(len(found.labels)))
         y, test = found.labels[fold.test], score[fold.test]
         frozen = youden_threshold(found.labels[fold.validation], score[fold.validation])
@@ -206,14 +198,14 @@ def permuted(
     forest.check(texture, labels)
     data = Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
     jobs = [Job(COHORT, CASE, 0), *(Job(PERMUTED, CASE, n) for n in range(settings.permutations))]
-    found = experiment.collected(_permuted, data, jobs, workers, WAYS, "forests on permuted labels")
-    # A job has one way; where it failed it has left a row for both.
+    found = experiment.collected(partial(_permuted, data), jobs, workers, WAYS, "forests on permuted labels")
+    # A job has one way, and has left a row for both.
     return found[found["right"] == (found["data"] == COHORT)].reset_index(drop=True)
 
 
 def _permuted(data: Data, job: Job) -> Rows:
-    own, right = data.own, job.data == COHORT
-    if not right:
+    own = data.own
+    if job.data == PERMUTED:
         own = replace(own, labels=experiment.permuted_by_patient(data.keys, own.labels, data.rng(job)))
     small = forest.ForestSettings(
         trees=data.settings.trees, leaf_sizes=(5,), inner_folds=2, inner_trees=10, permutations=1, seed=data.seed
@@ -223,7 +215,7 @@ def _permuted(data: Data, job: Job) -> Rows:
     with redirect_stdout(None), experiment.dividing():
         result = forest.out_of_fold(data.keys, own.labels, folds, small)
     auc = metrics_per_fold(result.predictions)["auc"].mean()
-    return [job.row(WAYS[right], float(auc), right=right)]
+    return job.rows(WAYS, (auc, auc))
 
 
 def permutation_p(table: pd.DataFrame) -> tuple[float, int]:
@@ -244,10 +236,8 @@ def permutation_p(table: pd.DataFrame) -> tuple[float, int]:
     true, null_values = (known.loc[known["right"] == kind, "value"].to_numpy() for kind in (True, False))
     if len(true) != 1 or len(null_values) == 0:
         reasons = "; ".join(dict.fromkeys(table["note"][table["note"] != ""]))
-        raise InputError(
-            f"found {len(true)} values of true labels and {len(null_values)} of permuted ones, expected one and at "
-            f"least one. {reasons}".strip()
-        )
+        found = f"{len(true)} values of true labels and {len(null_values)} of permuted ones"
+        raise InputError(f"found {found}, expected one and at least one. {reasons}".strip())
     return (1 + int((null_values >= true[0]).sum())) / (1 + len(null_values)), len(null_values)
 
 

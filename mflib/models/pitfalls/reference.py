@@ -11,6 +11,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from mflib.base.errors import InputError
+from mflib.base.words import READERS
 from mflib.models.pitfalls import experiment
 from mflib.models.pitfalls.experiment import COHORT, PREVALENCE, SIMULATED, PitfallsSettings
 from mflib.stats import roc
@@ -65,17 +66,16 @@ def tests_under_null(
         for method, (wrong, held) in zip(METHODS, np.mean(tested, axis=0), strict=True):
             rates = {"type_one": wrong, "coverage": held}
             errors = {f"{name}_se": np.sqrt(rate * (1 - rate) / len(tested)) for name, rate in rates.items()}
-            rows.append({"data": SIMULATED, "icc": icc, "method": method, "simulations": len(tested)} | rates | errors)
-            rows[-1]["note"] = note
+            case = {"data": SIMULATED, "icc": icc, "method": method, "simulations": len(tested)}
+            rows.append({**case, **rates, **errors, "note": note})
     return pd.DataFrame(rows)
 
 
 def _simulated(icc: float, patients: int, segments: int, rng: np.random.Generator) -> np.ndarray | None:
     """Of one cohort, by method: whether the test erred, and whether the interval held; None where neither exists."""
     labels = experiment.infiltrated(experiment.clustered_segments((patients, segments, 1), icc, rng)[:, 0])
-    score = (
-        experiment.clustered_segments((patients, segments, 2), icc, rng) + np.sqrt(2) * norm.ppf(AREA) * labels[:, None]
-    )
+    effects = experiment.clustered_segments((patients, segments, 2), icc, rng)
+    score = effects + np.sqrt(2) * norm.ppf(AREA) * labels[:, None]
     groups = np.repeat(np.arange(patients), segments)
     if min(np.unique(groups[labels == kind]).size for kind in (0, 1)) < 2:
         return None
@@ -88,7 +88,6 @@ def _simulated(icc: float, patients: int, segments: int, rng: np.random.Generato
     return np.array(found, dtype=float)
 
 
-READERS = ("grade_reader1", "grade_reader2")
 REFERENCES = ("one reader", "majority of three")
 # A model whose AUC against the truth is this shows what the readers leave of it.
 GOOD = 0.8
@@ -123,10 +122,8 @@ def prevalence(
     share = np.asarray(prevalences, dtype=np.float64)
     positive = share * sensitivity + (1 - share) * (1 - specificity)
     if not (0 <= sensitivity <= 1 and 0 <= specificity <= 1 and ((share > 0) & (share < 1)).all()):
-        raise InputError(
-            f"found sensitivity {sensitivity}, specificity {specificity}, prevalences {share.min()} to {share.max()}; "
-            "expected [0, 1], [0, 1] and inside (0, 1)"
-        )
+        found = f"sensitivity {sensitivity}, specificity {specificity}, prevalences {share.min()} to {share.max()}"
+        raise InputError(f"found {found}; expected [0, 1], [0, 1] and inside (0, 1)")
     if ((positive == 0) | (positive == 1)).any():
         raise InputError(f"found a test of {sensitivity} and {specificity} that calls all segments the same")
     ppv, npv = share * sensitivity / positive, (1 - share) * specificity / (1 - positive)
@@ -174,6 +171,9 @@ def ceiling(
     return pd.DataFrame([row for pair in rows for row in pair])
 
 
+UNKNOWN = "What this cohort's readers leave of a perfect model is not known: {note}. Read it off the curve."
+
+
 def ceiling_in_words(table: pd.DataFrame) -> str:
     """What the cohort's own readers leave of a model, as a sentence; or why that is not known.
 
@@ -183,9 +183,7 @@ def ceiling_in_words(table: pd.DataFrame) -> str:
     """
     one, majority = (table[(table["data"] == COHORT) & (table["reference"] == kind)].iloc[0] for kind in REFERENCES)
     if one["note"]:
-        return (
-            f"What this cohort's readers leave of a perfect model is not known: {one['note']}. Read it off the curve."
-        )
+        return UNKNOWN.format(note=one["note"])
     return (
         f"This cohort's readers agree on infiltrated or not with a kappa of **{one['kappa']:.2f}**. If they err "
         f"independently, each is wrong in {100 * one['error']:.0f} % of the segments. Against one of them a perfect "
@@ -197,12 +195,11 @@ def ceiling_in_words(table: pd.DataFrame) -> str:
 
 def readers_kappa(grades: pd.DataFrame) -> tuple[float, str]:
     """Cohen's kappa of the two readers on infiltrated or not, or why there is none that a ceiling follows from."""
-    both = grades.reindex(columns=list(READERS)).astype("Int64").dropna()
+    both = grades.reindex(columns=READERS).astype("Int64").dropna()
     if both.empty:
         return np.nan, "no segment was graded by both readers"
-    counts = pd.crosstab(both[READERS[0]] > 0, both[READERS[1]] > 0)
-    counts = counts.reindex(index=[False, True], columns=[False, True], fill_value=0).to_numpy()
-    agreed = metrics.kappa(counts)
+    calls = ((both[name] > 0).to_numpy(int) for name in READERS)
+    agreed = metrics.kappa(metrics.grade_pairs(*calls).sum(axis=0).reshape(4, 4))
     if agreed is None:
         return np.nan, "both readers gave every segment the same call, so kappa is undefined"
     return (agreed, "") if agreed > 0 else (np.nan, f"the readers' kappa is {agreed:.2f}, no better than chance")

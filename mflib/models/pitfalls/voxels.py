@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ TEXTURE = "GLCM"
 MEASURES = {"echo intensity": slice(0, 1), TEXTURE: slice(1, 7)}
 FAMILIES = {"first-order": slice(0, 5), "Nakagami": slice(5, 7), TEXTURE: slice(7, 13)}
 # Who of the patients was recorded with the other gain.
-NOBODY, HALF, FATTY = "gain as it was", "another gain for a random half", "another gain for the fattier half"
+NOBODY, HALF, FATTY = LOUDER = ("gain as it was", "another gain for a random half", "another gain for the fattier half")
 Segment = Mapping[str, Any]
 
 
@@ -42,13 +43,7 @@ class Volumes:
 
 
 def gain(
-    volumes: Volumes,
-    settings: PitfallsSettings,
-    seed: int,
-    *,
-    gain_db: float = 6.0,
-    n_folds: int = 5,
-    workers: int = 1,
+    volumes: Volumes, settings: PitfallsSettings, seed: int, *, gain_db: float = 6.0, n_folds: int = 5, workers: int = 1
 ) -> pd.DataFrame:
     """What does another gain do to echo intensity and to texture, and what does normalisation do about it?
 
@@ -79,9 +74,9 @@ def gain(
         of, rows = values[..., columns], ~np.isnan(values[:, 0, 0, columns]).any(axis=1)
         labels = segments["label"].to_numpy(np.int64)[rows]
         data = Data(of[rows], labels, segments[rows], settings, seed, n_folds)
-        cases = [f"{measure}, {who}" for who in (NOBODY, HALF, FATTY)]
-        jobs = [Job(COHORT, case, n) for case in cases for n in range(settings.repetitions)]
-        found.append(collected(_gain, data, jobs, workers, GAIN, f"cross-validations of {measure} with another gain"))
+        jobs = [Job(COHORT, f"{measure}, {who}", n) for who in LOUDER for n in range(settings.repetitions)]
+        label = f"cross-validations of {measure} with another gain"
+        found.append(collected(partial(_gain, data), jobs, workers, GAIN, label))
     return pd.concat(found, ignore_index=True)
 
 
@@ -108,13 +103,13 @@ def _gain(data: Data, job: Job) -> Rows:
 def _rows(data: Data, job: Job, ways: tuple[str, str], values: Floats) -> Rows:
     """The AUC of both ways, of a logistic regression on the same folds; values (n, way, feature)."""
     folds, model, labels = data.folds(data.own, job), experiment.logistic_model(), data.labels
-    of_way = (
-        [experiment.scores(model, values[:, n], labels, f.train, f.test) for f in folds] for n in range(len(ways))
-    )
-    scores, tested = np.column_stack([*map(np.concatenate, of_way)]), np.concatenate([f.test for f in folds])
-    fold = np.repeat(np.arange(len(folds)), [len(f.test) for f in folds])
+    scores, tested_in = np.empty(values.shape[:2]), np.empty(len(values), dtype=int)
+    for fold in folds:
+        tested_in[fold.test] = fold.number
+        for n in range(len(ways)):
+            scores[fold.test, n] = experiment.scores(model, values[:, n], labels, fold.train, fold.test)
     try:
-        areas, covariance = roc.fold_mean(labels[tested], scores, fold, data.own.patients[tested])
+        areas, covariance = roc.fold_mean(labels, scores, tested_in, data.own.patients)
     except InputError:  # too few patients of a class in a fold: there are areas, and no interval of their difference
         return job.rows(ways, [experiment.mean_auc(model, values[:, n], labels, folds) for n in range(len(ways))])
     return job.rows(ways, areas, se=float(np.sqrt([1, -1] @ covariance @ [1, -1])))
@@ -153,7 +148,7 @@ def shuffled(
     values = np.stack(parallel.in_order(_of_places, (volumes, seed), records, "volumes", workers=workers))
     data = Data(values, segments["label"].to_numpy(np.int64), segments, settings, seed, n_folds)
     jobs = [Job(COHORT, family, n) for family in FAMILIES for n in range(settings.repetitions)]
-    return collected(_shuffled, data, jobs, workers, PLACES, "cross-validations with shuffled voxels")
+    return collected(partial(_shuffled, data), jobs, workers, PLACES, "cross-validations with shuffled voxels")
 
 
 def _shuffled(data: Data, job: Job) -> Rows:

@@ -116,11 +116,6 @@ class Job:
         """Extent of the region in the voxels of the GLCM."""
         return glcm.size_in(self.annotation.roi_size, self.spacing_mm, self.settings.voxel(self.spacing_mm))
 
-    @property
-    def names(self) -> list[str]:
-        """Columns of the texture table that this region fills."""
-        return self.settings.names(self.size)
-
 
 def extract(
     cohort: Cohort,
@@ -186,7 +181,7 @@ def run(
     Returns
     -------
     (dict, dict)
-        By position of the job its numbers in the order of ``Job.names``, or the reason why there are none.
+        By position of the job its numbers in the order of ``TextureSettings.names``, or the reason why there are none.
 
     Raises
     ------
@@ -253,7 +248,7 @@ def _outcomes(
         except OSError as error:
             yield n, error
             continue
-        values = _read_kept(kept, len(job.names))
+        values = _read_kept(kept, len(job.settings.names(job.size)))
         if values is None:
             missing.append((n, kept))
         else:
@@ -342,5 +337,4 @@ def measure_file(
         region = preprocess.region(recorded, annotation, preprocessing)
         voxels, range_db = region.voxels, region.dynamic_range_db
     features = measure(voxels, recorded.spacing_mm, range_db, settings)
-    table = pd.DataFrame([{"volume": path.name, **features}])
-    return table.astype({GREY_LEVELS: int})
+    return pd.DataFrame([{"volume": path.name, **features}]).astype({GREY_LEVELS: int})

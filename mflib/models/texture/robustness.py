@@ -106,24 +106,21 @@ def measure(
     RunError
         No segment could be measured under every perturbation; all reasons are listed.
     """
-    segments = some_per_patient(cohort.segments)
-    planned: list[tuple[int, _Move]] = []
-    for n, segment in enumerate(segments.to_dict("records")):
-        plain = bank.of_segment(cohort, segment, preprocessing, features)
-        planned += [(n, move) for move in _moved(plain, volumes.read_header(plain.volume).shape, settings)]
-    jobs = [move.job for _, move in planned]
+    moves, rows = [], []
+    for segment in some_per_patient(cohort.segments).to_dict("records"):
+        of_segment = list(_moved(bank.of_segment(cohort, segment, preprocessing, features), settings))
+        moves += of_segment
+        rows += [[*(segment[name] for name in KEY), move.kind, move.way] for move in of_segment]
+    jobs = [move.job for move in moves]
     measured, failures = bank.run(jobs, cache, workers=workers, scheduler=scheduler, label="perturbed texture")
-    reasons = {str(planned[n][1]): reason for n, reason in failures.items()}
-    incomplete = {planned[n][0] for n in failures}
-    whole = {n: values for n, values in measured.items() if planned[n][0] not in incomplete}
+    reasons = {str(moves[n]): reason for n, reason in failures.items()}
+    incomplete = {jobs[n].volume for n in failures}
+    whole = {n: values for n, values in measured.items() if jobs[n].volume not in incomplete}
     if not whole:
         raise bank.unmeasured(reasons, len(jobs))
-    values = bank.table(jobs, whole)
-    rows = [planned[n] for n in values.index]
-    keys = segments[KEY].iloc[[n for n, _ in rows]].set_axis(values.index)
-    kinds = pd.DataFrame([(m.kind, m.way) for _, m in rows], columns=[PERTURBATION, DIRECTION], index=values.index)
-    table = pd.concat([keys, kinds, values], axis=1).reset_index(drop=True)
-    return Perturbed(table, reasons, [str(move) for _, move in planned if move.short])
+    named = pd.DataFrame(rows, columns=[*KEY, PERTURBATION, DIRECTION])
+    table = named.join(bank.table(jobs, whole), how="inner").reset_index(drop=True)
+    return Perturbed(table, reasons, [str(move) for move in moves if move.short])
 
 
 WAYS = ("as recorded", "one voxel size")
@@ -246,9 +243,9 @@ def some_per_patient(segments: pd.DataFrame, count: int = 1) -> pd.DataFrame:
     return pd.concat(chosen, ignore_index=True)
 
 
-def _moved(plain: bank.Job, shape: Sequence[int], settings: RobustnessSettings) -> Iterator[_Move]:
+def _moved(plain: bank.Job, settings: RobustnessSettings) -> Iterator[_Move]:
     """Each perturbation of a region, and the region as it is."""
-    one = plain.annotation
+    one, shape = plain.annotation, volumes.read_header(plain.volume).shape
     yield _Move(AS_ANNOTATED, 0, plain)
     for way in (-1, 1):
         by_roi, by_points = way * settings.roi_voxels, way * settings.point_voxels

@@ -172,12 +172,10 @@ def quality_overview(table: pd.DataFrame) -> Figure:
     """
     figure, axes = style.panels(1, 2, 3.2)
     used = table.dropna(subset=["bone", "shadow"])
-    flagged = used["flags"] != ""
     _shade(axes[0, 0])
-    for name, rows, colour, marker in (
-        ("nothing stands out", used[~flagged], style.BLUE, "o"),
-        ("flagged", used[flagged], style.VERMILION, "D"),
-    ):
+    looks = {False: ("nothing stands out", style.BLUE, "o"), True: ("flagged", style.VERMILION, "D")}
+    for flagged, (name, colour, marker) in looks.items():
+        rows = used[(used["flags"] != "") == flagged]
         label = f"{name} ({len(rows)})"
         axes[0, 0].plot(rows["shadow"], rows["bone"], marker, color=colour, label=label, **_DOTS)
     axes[0, 0].set(xlabel="grey level of the shadow", ylabel="grey level of the bone")
@@ -208,10 +206,9 @@ def intensity_drift(table: pd.DataFrame) -> Figure:
                 panel.plot(means["day"], means["mean"], "o", color=style.BLUE, **_DOTS)
                 panel.set_xlabel("days since the first acquisition")
             else:
-                groups = means.assign(site=means["site"].fillna("not stated")).groupby("site")["mean"]
-                style.box_and_points(
-                    panel, [group.to_numpy() for _, group in groups], [str(site) for site, _ in groups]
-                )
+                of_site = means.assign(site=means["site"].fillna("not stated")).groupby("site")["mean"]
+                groups = {str(site): group.to_numpy() for site, group in of_site}
+                style.box_and_points(panel, list(groups.values()), list(groups))
                 panel.set_xlabel("site")
             panel.set_title(name)
         row[0].set_ylabel("mean grey level of the ROI")

@@ -200,6 +200,7 @@ def score_by_grade(predictions: pd.DataFrame, segments: pd.DataFrame) -> Figure:
     """
     table = predictions.merge(segments[[*KEY, "grade"]], on=KEY, validate="many_to_one")
     models = list(dict.fromkeys(table["model"]))
+    kind = "score" if "threshold" in table else "probability"
     figure, axes = style.grid(models, 2.6)
     for position, (panel, model) in enumerate(zip(axes, models, strict=True)):
         of_model = table[table["model"] == model]
@@ -207,9 +208,7 @@ def score_by_grade(predictions: pd.DataFrame, segments: pd.DataFrame) -> Figure:
         style.box_and_points(panel, groups, GRADE_NAMES)
         for threshold in of_model.get("threshold", pd.Series()).unique():
             panel.axhline(threshold, color=style.VERMILION, lw=0.7, ls="--")
-        panel.set_ylabel(
-            f"{'score' if 'threshold' in table else 'probability'}, {style.model_look(model, position)['label']}"
-        )
+        panel.set_ylabel(f"{kind}, {style.model_look(model, position)['label']}")
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
     return figure
 

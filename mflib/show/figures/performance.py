@@ -12,12 +12,11 @@ from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 
 from mflib.base import words
-from mflib.base.errors import InputError
 from mflib.base.words import LABELS
 from mflib.show import style
 from mflib.stats import performance, roc
 from mflib.stats.performance.decisions import TREAT_ALL, TREAT_NONE
-from mflib.stats.performance.predictions import RUN, models
+from mflib.stats.performance.predictions import check_one_run, models
 
 _OPAQUE = {"facecolor": "white", "linewidth": 0, "pad": 1}
 _TREATED: dict[str, dict[str, Any]] = {
@@ -89,18 +88,16 @@ def subgroup_forest(table: pd.DataFrame) -> Figure:
     InputError
         Several splits or repeats.
     """
-    groups = table[["variable", "group", "n", "n_patients"]].drop_duplicates(["variable", "group"])
-    named = models(table)
+    table = table.assign(place=table.groupby(["variable", "group"], sort=False).ngroup())
+    groups, named = table.drop_duplicates("place"), models(table)
     figure, axes = style.single(1.3 + (0.2 + 0.14 * len(named)) * len(groups))
-    place = {key: row for row, key in enumerate(groups[["variable", "group"]].itertuples(index=False, name=None))}
     for number, (look, rows) in enumerate(_of_models(table, "auc")):
-        shift = 0.6 * ((number + 0.5) / len(named) - 0.5)
-        at = [place[key] + shift for key in rows[["variable", "group"]].itertuples(index=False, name=None)]
+        at = rows["place"] + 0.6 * ((number + 0.5) / len(named) - 0.5)
         style.intervals(axes, rows["auc"], at, rows, along="x", ms=4, elinewidth=1.2, **(look | {"linestyle": ""}))
     # Where a part is too small, its row says so.
     small: dict[str, Any] = {"va": "center", "fontsize": 7.5, "color": style.GREY, "bbox": _OPAQUE}
-    for row in table[table["auc"].isna()].drop_duplicates(["variable", "group"]).itertuples():
-        axes.text(0.02, place[row.variable, row.group], row.note, **small)
+    for row in table[table["auc"].isna()].drop_duplicates("place").itertuples():
+        axes.text(0.02, row.place, row.note, **small)
     axes.axvline(0.5, color=style.GREY, lw=0.8)
     for edge in np.flatnonzero(groups["variable"].to_numpy()[1:] != groups["variable"].to_numpy()[:-1]):
         axes.axhline(edge + 0.5, color=style.GREY, lw=0.4)
@@ -114,17 +111,11 @@ def subgroup_forest(table: pd.DataFrame) -> Figure:
 
 def _of_models(table: pd.DataFrame, column: str) -> list[tuple[dict[str, Any], pd.DataFrame]]:
     """Look and rows of each model that has numbers in a column."""
-    runs = table[RUN[1:]].drop_duplicates()
-    if len(runs) != 1:
-        raise InputError(f"found {runs.to_dict('records')}, expected one split and repeat")
-    named = [model for model in models(table) if model not in _TREATED]
-    foreign = [model for model in named if model not in LABELS]
-    found = []
-    for model in named:
-        rows = table[(table["model"] == model) & table[column].notna()]
-        if len(rows):
-            found.append((style.model_look(model, foreign.index(model) if model in foreign else 0), rows))
-    return found
+    check_one_run(table, "every model")
+    foreign = [model for model in models(table) if model not in (*LABELS, *_TREATED)]
+    places = dict.fromkeys(LABELS, 0) | {model: place for place, model in enumerate(foreign)}
+    given = table[table[column].notna() & table["model"].isin(places)]
+    return [(style.model_look(model, places[model]), given[given["model"] == model]) for model in models(given)]
 
 
 def _left_out(table: pd.DataFrame, column: str) -> str | None:
@@ -177,10 +168,10 @@ def out_of_range(features: pd.DataFrame, segments: int) -> Figure:
     counts = features["feature"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
     shown = counts.head(_MOST)
     figure, axes = style.single(1.0 + 0.22 * max(len(shown), 2))
-    axes.barh(range(len(shown)), shown, color=style.BLUE, height=0.7)
-    for row, count in enumerate(shown):
-        axes.text(count, row, f" {count}", va="center", fontsize=8)
-    axes.set_yticks(range(len(shown)), [words.label(name) for name in shown.index])
+    bars = axes.barh(
+        range(len(shown)), shown, color=style.BLUE, height=0.7, tick_label=[*map(words.label, shown.index)]
+    )
+    axes.bar_label(bars, fmt=" %d", fontsize=8)
     more = f"; {len(counts) - len(shown)} more features not shown" if len(counts) > len(shown) else ""
     figure.supxlabel(f"segments outside the training range, of {segments}{more}", fontsize=9)
     axes.set_ylabel("feature")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from textwrap import wrap
 from typing import Any
 
@@ -108,10 +109,8 @@ def ceiling_over_kappa(table: pd.DataFrame) -> Figure:
         those without a kappa left out
     """
     figure, axes = style.panels(1, 2, 3.0, sharex=True, sharey=True)
-    looks = {
-        "auc": (style.BLUE, "-", "perfect model"),
-        "auc_of_good": (style.PURPLE, "--", "model with a true AUC of 0.8"),
-    }
+    good = (style.PURPLE, "--", "model with a true AUC of 0.8")
+    looks = {"auc": (style.BLUE, "-", "perfect model"), "auc_of_good": good}
     for panel, (reference, rows) in zip(axes[0], table.groupby("reference", sort=False), strict=True):
         simulated = rows[rows["data"] == "simulated"].sort_values("kappa")
         measured = rows[(rows["data"] != "simulated") & rows["kappa"].notna()]
@@ -205,8 +204,7 @@ def p_by_correlation(curves: pd.DataFrame, printed: Mapping[str, float]) -> Figu
     axes.set_prop_cycle(**style.LINES)
     for areas, curve in curves.groupby("areas", sort=False):
         axes.plot(curve["correlation"], curve["p"], lw=2, label=f"AUC {areas}")
-    for position, (name, p) in enumerate(printed.items()):
-        colour, line = _LEVELS[position % len(_LEVELS)]
+    for (name, p), (colour, line) in zip(printed.items(), cycle(_LEVELS), strict=False):
         axes.axhline(p, color=colour, linestyle=line, lw=1.2, label=name)
     axes.set(yscale="log", ylim=(1e-6, 1), xlim=(0, float(curves["correlation"].max())))
     axes.set(xlabel="correlation of the two estimates", ylabel="two-sided P")

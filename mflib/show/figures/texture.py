@@ -181,6 +181,7 @@ def network_inputs(cases: Sequence[tuple[str, Voxels, Voxels, NDArray[np.float32
         for panel, (voxels, low, high) in zip(column, grey, strict=True):
             middle = planes.slab(voxels, PLANES[0], voxels.shape[2] // 2)
             panel.imshow(middle, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
+            panel.set_anchor("N")
         column[0].set_title(label)
     for panel, name in zip(axes[:, 0], names, strict=True):
         panel.set_ylabel(name)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from mflib.base.words import GRADE_NAMES, LEVELS
+from mflib.base.words import GRADE_NAMES, LEVELS, READERS
 from mflib.stats import roc
 from mflib.stats.performance.metrics import Floats, grade_pairs, kappa
 
 _WEIGHTS = {"unweighted": None, "quadratic": "quadratic"}
-_READERS = ["grade_reader1", "grade_reader2"]
-_READINGS = [*_READERS, "grade_adjudicator"]
+_READINGS = [*READERS, "grade_adjudicator"]
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,8 @@ class Agreement:
     @property
     def far_apart_pct(self) -> float | None:
         """Share of the segments graded by both where the grades lie two or three apart; None where n is 0."""
-        first, second = np.indices(self.table.shape)
-        far = np.abs(first - second) >= 2
-        return 100 * float(self.table.to_numpy()[far].sum()) / self.n if self.n else None
+        far = np.triu(self.table, 2).sum() + np.tril(self.table, -2).sum()
+        return 100 * float(far) / self.n if self.n else None
 
     @property
     def adjudicated_pct(self) -> float | None:
@@ -87,8 +85,8 @@ class Agreement:
 
     def summary(self) -> pd.DataFrame:
         """The coefficients as a table: coefficient, value, low, high."""
-        table = pd.DataFrame([asdict(found) for found in self.kappas])
-        return table.assign(name=table["name"] + " kappa").rename(columns={"name": "coefficient"})
+        rows = [(f"{found.name} kappa", found.value, found.low, found.high) for found in self.kappas]
+        return pd.DataFrame(rows, columns=["coefficient", "value", "low", "high"])
 
 
 def reader_agreement(grades: pd.DataFrame, seed: int = 0, resamples: int = 2000) -> Agreement:
@@ -108,11 +106,11 @@ def reader_agreement(grades: pd.DataFrame, seed: int = 0, resamples: int = 2000)
     """
     # Missing where a clinic has no such column.
     readings = grades.reindex(columns=["participant_id", *_READINGS]).astype(dict.fromkeys(_READINGS, "Int64"))
-    both = readings.dropna(subset=_READERS)
-    first, second = (both[name].to_numpy(int) for name in _READERS)
+    both = readings.dropna(subset=READERS)
+    first, second = (both[name].to_numpy(int) for name in READERS)
     cells, adjudicated = grade_pairs(first, second), both["grade_adjudicator"].notna().to_numpy()
     counts = cells.sum(axis=0).reshape(4, 4).astype(int)
-    unread = " and ".join(name for name in _READERS if readings[name].isna().all())
+    unread = " and ".join(name for name in READERS if readings[name].isna().all())
     problem = f"{unread} not recorded" if unread else "no segment was graded by both readers"
     rows, columns = (pd.Index(GRADE_NAMES, name=name) for name in ("reader 1", "reader 2"))
     return Agreement(
@@ -142,9 +140,8 @@ def agreement_by_level(grades: pd.DataFrame, seed: int = 0, resamples: int = 200
         depends on how often each grade occurs, so levels with other grades have other kappas at equal skill.
     """
     parts = {"all": grades} | {level: grades[grades["level"] == level] for level in LEVELS}
-    return pd.DataFrame(
-        [{"level": level, **_level(reader_agreement(part, seed, resamples))} for level, part in parts.items()]
-    )
+    found = {level: reader_agreement(part, seed, resamples) for level, part in parts.items()}
+    return pd.DataFrame([{"level": level, **_level(of_level)} for level, of_level in found.items()])
 
 
 def _level(found: Agreement) -> dict[str, object]:

@@ -146,17 +146,15 @@ def bmi_vas_influence(patients: pd.DataFrame) -> Influence:
     Influence
         With a ``problem`` where the correlation has one, with all patients or without any one of them.
     """
-    patients = patients.reset_index(drop=True)
-    pairs = _pairs(patients)
-    without = {position: pairs.drop(index=position) for position in pairs.index}
+    pairs = _pairs(patients.set_index("participant_id"))
+    without = {patient: pairs.drop(index=patient) for patient in pairs.index}
     for some in (pairs, *without.values()):
         if problem := _problem(some):
             return Influence(problem=problem)
     r = float(pearsonr(pairs["bmi"], pairs["vas"]).statistic)
     moved = pd.Series({at: float(pearsonr(rest["bmi"], rest["vas"]).statistic) for at, rest in without.items()})
     most = (moved - r).abs().idxmax()
-    who = str(patients["participant_id"].loc[most])
-    return Influence(float(moved.min()), float(moved.max()), who, float(moved[most] - r))
+    return Influence(float(moved.min()), float(moved.max()), str(most), float(moved[most] - r))
 
 
 def correlations(patients: pd.DataFrame) -> pd.DataFrame:
@@ -171,11 +169,8 @@ def correlations(patients: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         ``coefficient``, ``n``, ``n_missing``, ``r``, ``low``, ``high`` (95 %), ``p``, ``note`` (why numbers are NaN).
     """
-    found = {
-        "Pearson": bmi_vas(patients),
-        "Spearman": bmi_vas_by_rank(patients),
-        "Pearson, age and sex held constant": bmi_vas_given_age_and_sex(patients),
-    }
+    found = {"Pearson": bmi_vas(patients), "Spearman": bmi_vas_by_rank(patients)}
+    found["Pearson, age and sex held constant"] = bmi_vas_given_age_and_sex(patients)
     table = pd.DataFrame([{"coefficient": name, **asdict(one)} for name, one in found.items()])
     return table.drop(columns="kind").rename(columns={"problem": "note"})
 

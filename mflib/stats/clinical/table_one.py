@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import shapiro
 
-from mflib.base.words import GRADE_NAMES, NOT_RECORDED
+from mflib.base.words import GRADE_NAMES, NOT_RECORDED, READERS
 from mflib.stats.performance.predictions import p_value
 
 ALPHA = 0.05
@@ -185,9 +185,6 @@ def _counted(
 
 def _gaps(gaps: dict[str, int]) -> str:
     return ", ".join(f"{name} {gap}" for name, gap in gaps.items() if gap) or "0"
-
-
-READERS = ["grade_reader1", "grade_reader2"]
 
 
 def missing(patients: pd.DataFrame, grades: pd.DataFrame) -> pd.DataFrame:

@@ -7,13 +7,12 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
 from mflib.stats import roc
-from mflib.stats.performance.metrics import combined_variance, per_patient, ratio_covariance
+from mflib.stats.performance.metrics import NO_WIDTH, combined_variance, per_patient, ratio_covariance
 from mflib.stats.performance.predictions import RUN, check_same_segments, runs, undefined
 from mflib.stats.performance.probability import unfit
 from mflib.stats.roc.cases import Floats
@@ -85,8 +84,13 @@ def operating_points(
         y_true, scores = table["y_true"].to_numpy(), table["score"].to_numpy()
         for fixed, least in asked:
             best = roc.sensitivity_at if fixed == "specificity" else roc.specificity_at
-            point = _at(y_true, scores, best(y_true, scores, least)[1])
-            rows.append({**run, "fixed": fixed, "at_least": least, **point})
+            threshold = best(y_true, scores, least)[1]
+            called = scores >= threshold
+            reached = {"sensitivity": called[y_true == 1].mean(), "specificity": (~called[y_true == 0]).mean()}
+            point = {"threshold": threshold, "note": OPTIMISTIC}
+            if np.isinf(threshold):
+                point = {"threshold": np.nan, "note": f"no segment is called positive; {OPTIMISTIC}"}
+            rows.append({**run, "fixed": fixed, "at_least": least, **reached, **point})
     return pd.DataFrame(rows)
 
 
@@ -106,19 +110,7 @@ def _predictive(prior: float, shares: tuple[float, float], covariance: Floats, l
     variance = combined_variance([1 / hit, 1 / miss], covariance)
     reach = roc.z_value(level) * np.sqrt(variance)
     low, high = expit([centre - reach, centre + reach]).tolist()
-    note = "" if variance > 0 else "no variance between patients: the clustered interval has no width"
-    return {"value": float(expit(centre)), "low": low, "high": high, "note": note}
-
-
-def _at(y_true: NDArray[np.int64], scores: Floats, threshold: float) -> dict[str, object]:
-    called = scores >= threshold
-    finite = bool(np.isfinite(threshold))
-    return {
-        "sensitivity": float(called[y_true == 1].mean()),
-        "specificity": float((~called[y_true == 0]).mean()),
-        "threshold": threshold if finite else np.nan,
-        "note": OPTIMISTIC if finite else f"no segment is called positive; {OPTIMISTIC}",
-    }
+    return {"value": float(expit(centre)), "low": low, "high": high, "note": "" if variance > 0 else NO_WIDTH}
 
 
 TREAT_ALL, TREAT_NONE = "treat_all", "treat_none"

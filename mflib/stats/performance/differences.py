@@ -13,14 +13,7 @@ from scipy.stats import norm
 from mflib.base.errors import InputError
 from mflib.base.words import LABELS
 from mflib.stats import roc
-from mflib.stats.performance.metrics import (
-    METRICS,
-    combined_variance,
-    fold_mean_auc,
-    per_patient,
-    ratio_covariance,
-    summary,
-)
+from mflib.stats.performance import metrics
 from mflib.stats.performance.predictions import check_one_run, estimate, models, p_value, paired, together, undefined
 
 # Ways to compare two AUCs. The first ranks scores within folds only, so it asks for no common scale of the folds.
@@ -74,18 +67,16 @@ def against(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
     predictions : the predictions table, narrowed to one split and repeat
     model : from whose AUC the others' are taken
     """
-    means, areas = fold_mean_auc(predictions), summary(predictions).query("metric == 'auc'").set_index("model")
+    areas = metrics.summary(predictions).query("metric == 'auc'").set_index("model")
     rows = []
-    for row in means.to_dict("records"):
+    for row in metrics.fold_mean_auc(predictions).to_dict("records"):
         name, tests = row["model"], {}
         if name != model:
             tests = comparison(predictions, model, name).set_index("method").to_dict("index")
         shown = {"model": LABELS.get(name, name), f"AUC, {FOLDS} [95 %]": estimate(row, "mean")}
         shown |= _apart(tests.get(FOLDS), model, FOLDS)
-        shown |= {
-            "AUC, pooled [95 %]": estimate(areas.loc[name], "pooled"),
-            **_apart(tests.get(POOLED), model, "pooled"),
-        }
+        shown["AUC, pooled [95 %]"] = estimate(areas.loc[name], "pooled")
+        shown |= _apart(tests.get(POOLED), model, "pooled")
         rows.append(shown | {"note": row["note"]})
     table = pd.DataFrame(rows)
     return table if table["note"].any() else table.drop(columns="note")
@@ -196,6 +187,7 @@ def metric_differences(predictions: pd.DataFrame, model_a: str, model_b: str, le
     """
     rows = []
     for run, both in paired(predictions, model_a, model_b):
+        named = {"model_a": model_a, "model_b": model_b, **run}
         for metric, labels in _DECISIONS.items():
             counted = both[both["y_true_a"].isin(labels)]
             right_a, right_b = (_right(counted, suffix) for suffix in ("_a", "_b"))
@@ -203,13 +195,14 @@ def metric_differences(predictions: pd.DataFrame, model_a: str, model_b: str, le
             sizes = {"n": len(counted), "n_patients": counted["participant_id"].nunique()}
             excess = right_a.astype(int) - right_b.astype(int)
             for method, groups in (("clustered", counted["participant_id"]), ("naive McNemar", None)):
-                row = {"model_a": model_a, "model_b": model_b, **run, "metric": metric, "method": method}
-                rows.append({**row, **sizes, **discordant, **_decided(excess, groups, level)})
+                what = {**named, "metric": metric, "method": method}
+                rows.append({**what, **sizes, **discordant, **_decided(excess, groups, level)})
         for metric, method in product(("ppv", "npv"), ("clustered", "naive Wald")):
             units = both["participant_id"] if method == "clustered" else pd.Series(both.index)
-            row = {"model_a": model_a, "model_b": model_b, **run, "metric": metric, "method": method}
             sizes = {"n": len(both), "n_patients": both["participant_id"].nunique()}
-            rows.append({**row, **sizes, **_predicted(both, units, metric, level)})
+            rows.append(
+                {**named, "metric": metric, "method": method, **sizes, **_predicted(both, units, metric, level)}
+            )
     return pd.DataFrame(rows)
 
 
@@ -218,13 +211,13 @@ def _predicted(both: pd.DataFrame, units: pd.Series, metric: str, level: float) 
     counts = []
     for suffix in ("_a", "_b"):
         own = {name: both[f"{name}{suffix}"] for name in ("y_true", "score", "threshold")}
-        counts.append(per_patient(pd.DataFrame({"participant_id": units, **own}), [metric]))
+        counts.append(metrics.per_patient(pd.DataFrame({"participant_id": units, **own}), [metric]))
     parts, wholes = (np.hstack(one) for one in zip(*counts, strict=True))
     try:
-        values, covariance = ratio_covariance(parts, wholes)
+        values, covariance = metrics.ratio_covariance(parts, wholes)
     except InputError as error:
         return undefined(str(error), ("difference", "low", "high", "z", "p"))
-    test = roc.normal_test(float(values[0] - values[1]), combined_variance([1, -1], covariance), level)
+    test = roc.normal_test(float(values[0] - values[1]), metrics.combined_variance([1, -1], covariance), level)
     return {name: test[name] for name in ("difference", "low", "high", "z", "p")} | {"note": ""}
 
 
@@ -270,7 +263,7 @@ def _decided(excess: NDArray[np.int64], groups: pd.Series | None, level: float) 
         note = f"found {len(m)} {unit} to count over, expected at least 2"
         return undefined(note, ("difference", "low", "high", "z", "p"))
     squares, small_sample = float(d @ d), (len(d) - 1) / len(d)
-    difference, variance = ratio_covariance(d[:, None], m[:, None])
+    difference, variance = metrics.ratio_covariance(d[:, None], m[:, None])
     # Obuchowski's variances have the factor I / (I - 1), McNemar's and Wald's of single segments have none.
     of_test, of_interval = (small_sample, 1.0) if groups is not None else (1.0, small_sample)
     z = float(d.sum() * np.sqrt(of_test / squares)) if squares else 0.0
@@ -282,6 +275,7 @@ def _decided(excess: NDArray[np.int64], groups: pd.Series | None, level: float) 
 
 
 ALPHA = 0.05
+TURNED = "{quantity}: P {naive_p:.3f} naive, {p:.3f} with patients as units"
 _ENDS = ["low", "high", "naive_low", "naive_high"]
 _NUMBERS = ["estimate", "naive_low", "naive_high", "naive_p", "low", "high", "p"]
 
@@ -305,9 +299,9 @@ def both_ways(predictions: pd.DataFrame, model_a: str, model_b: str, level: floa
     """
     table = predictions[predictions["model"].isin((model_a, model_b))]
     check_one_run(table, "both models")
-    pooled = summary(table, level).set_index(["model", "metric"])
+    pooled = metrics.summary(table, level).set_index(["model", "metric"])
     rows = []
-    for metric, model in product(METRICS, (model_a, model_b)):
+    for metric, model in product(metrics.METRICS, (model_a, model_b)):
         row = pooled.loc[(model, metric)]
         quantity = f"{LABELS.get(model, model)}: {_name(metric)}"
         rows.append({"quantity": quantity, "estimate": row["pooled"], **row[_ENDS].to_dict()})
@@ -334,9 +328,7 @@ def in_words(both: pd.DataFrame) -> str:
     )
     tested = both.dropna(subset=["naive_p", "p"])
     turned = tested[(tested["naive_p"] < ALPHA) != (tested["p"] < ALPHA)]
-    changes = [
-        f"{row.quantity}: P {row.naive_p:.3f} naive, {row.p:.3f} with patients as units" for row in turned.itertuples()
-    ]
+    changes = [TURNED.format(**row) for row in turned.to_dict("records")]
     if not changes:
         return f"{spread} None of {len(tested)} tests crosses {ALPHA}."
     cross = "crosses" if len(changes) == 1 else "cross"
@@ -389,45 +381,33 @@ def transport(own: pd.DataFrame, external: pd.DataFrame, level: float = 0.95) ->
     common = [model for model in models(own) if model in set(external["model"])]
     if not common:
         raise InputError(f"found the models {models(own)} and {models(external)}, expected one in common")
-    of_own, of_external = (_metrics(table, level) for table in (own, external))
     rows = []
-    for model in common:
-        first, second = (table[table["model"] == model] for table in (own, external))
-        for metric in METRICS:
-            sides = {"own": of_own.loc[(model, metric)], "external": of_external.loc[(model, metric)]}
-            tested = _lost(first, second, metric, level)
-            if any(side["low"] == side["high"] for side in sides.values()):
-                # A side without variance is not known for certain, as a sum of variances would take it.
-                tested |= {"low": np.nan, "high": np.nan, "p": np.nan}
-            row = {"model": model, "metric": metric}
-            for name, side in sides.items():
-                row |= {name: side["value"], f"{name}_low": side["low"], f"{name}_high": side["high"]}
-            note = "; ".join(f"{name}: {side['note']}" for name, side in sides.items() if side["note"])
-            rows.append({**row, **tested, "note": note})
+    for model, metric in product(common, metrics.METRICS):
+        tables = {"own": own, "external": external}
+        sides = {name: _over_all(table[table["model"] == model], metric, level) for name, table in tables.items()}
+        row = {"model": model, "metric": metric}
+        for name, side in sides.items():
+            row |= {name: side["value"], f"{name}_low": side["low"], f"{name}_high": side["high"]}
+        note = "; ".join(f"{name}: {side['note']}" for name, side in sides.items() if side["note"])
+        rows.append({**row, **_lost(sides["own"], sides["external"], level), "note": note})
     return pd.DataFrame(rows)
 
 
-def _lost(own: pd.DataFrame, external: pd.DataFrame, metric: str, level: float) -> dict[str, float]:
+def _over_all(table: pd.DataFrame, metric: str, level: float) -> dict[str, Any]:
+    """``value`` of a metric with ``se``, interval and note: the AUC over folds, the others pooled."""
+    if metric != "auc":
+        found = metrics.pooled_proportion(table, metric, level)
+        return {**found, "value": found["pooled"]}
+    cases = table["y_true"], table["score"], table["fold"], table["participant_id"]
+    return metrics.estimated("value", level, roc.fold_mean, *cases)
+
+
+def _lost(own: dict[str, Any], external: dict[str, Any], level: float) -> dict[str, float]:
     """What a model loses of a metric; NaN where one of the two has no variance to be estimated."""
-    try:
-        (here, of_here), (there, of_there) = (_estimated(table, metric) for table in (own, external))
-    except InputError:
+    if pd.isna(own["se"]) or pd.isna(external["se"]):
         return dict.fromkeys(_LOST, np.nan)
-    test = roc.normal_test(float(there[0] - here[0]), float(of_here[0, 0] + of_there[0, 0]), level)
+    test = roc.normal_test(external["value"] - own["value"], own["se"] ** 2 + external["se"] ** 2, level)
+    if min(own["se"], external["se"]) == 0:
+        # A side without variance is not known for certain, as a sum of variances would take it.
+        test |= {"low": np.nan, "high": np.nan, "p": np.nan}
     return {name: test[name] for name in _LOST}
-
-
-def _metrics(table: pd.DataFrame, level: float) -> pd.DataFrame:
-    """``value`` with its interval and note, by model and metric: the AUC over folds, the others pooled."""
-    pooled, means = summary(table, level), fold_mean_auc(table, level)
-    others = pooled[pooled["metric"] != "auc"].rename(columns={"pooled": "value"})
-    areas = means.assign(metric="auc").rename(columns={"mean": "value"})
-    both = pd.concat([others, areas], ignore_index=True)[["model", "metric", "value", "low", "high", "note"]]
-    return both.set_index(["model", "metric"])
-
-
-def _estimated(table: pd.DataFrame, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """A metric and its variance, (1,) and (1, 1)."""
-    if metric == "auc":
-        return roc.fold_mean(table["y_true"], table["score"], table["fold"], table["participant_id"])
-    return ratio_covariance(*per_patient(table, [metric]))

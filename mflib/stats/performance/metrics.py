@@ -35,11 +35,6 @@ def confusion(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(cells).astype(int)
 
 
-def ratio(part: float, whole: float) -> float:
-    """A share; NaN where there is nothing to divide by."""
-    return part / whole if whole else np.nan
-
-
 def ratio_covariance(parts: NDArray[np.integer], wholes: NDArray[np.integer]) -> tuple[Floats, Floats]:
     """Proportions over clustered segments and their covariance: ratio estimators (Rao & Scott 1992).
 
@@ -79,23 +74,21 @@ def per_patient(table: pd.DataFrame, names: list[str]) -> tuple[NDArray[np.int64
     return np.column_stack(parts), np.column_stack(wholes)
 
 
-def interval(estimate: float, variance: float, level: float) -> dict[str, object]:
-    """``low`` and ``high`` on the logit scale, and a ``note`` where they have no width."""
-    low, high = roc.auc_interval(estimate, variance, level=level)
-    note = "" if variance > 0 else "no variance between patients: the clustered interval has no width"
-    return {"low": low, "high": high, "note": note}
+NO_WIDTH = "no variance between patients: the clustered interval has no width"
 
 
 def estimated(
     name: str, level: float, estimator: Callable[..., tuple[Floats, Floats]], *arguments: Any
 ) -> dict[str, object]:
-    """An estimate with its ``se``, ``low`` and ``high``; NaN and a ``note`` where the estimator refuses the data."""
+    """An estimate with ``se``, ``low`` and ``high`` (logit scale); NaN and a ``note`` where it cannot be made."""
     try:
         value, covariance = estimator(*arguments)
     except InputError as error:
         return undefined(str(error), (name, "se", "low", "high"))
     estimate, variance = float(value[0]), float(covariance[0, 0])
-    return {name: estimate, "se": float(np.sqrt(variance)), **interval(estimate, variance, level)}
+    low, high = roc.auc_interval(estimate, variance, level=level)
+    note = "" if variance > 0 else NO_WIDTH
+    return {name: estimate, "se": float(np.sqrt(variance)), "low": low, "high": high, "note": note}
 
 
 def kappa(table: ArrayLike, weights: str | None = None) -> float | None:
@@ -108,9 +101,7 @@ def kappa(table: ArrayLike, weights: str | None = None) -> float | None:
 
 def grade_pairs(first: NDArray[np.integer], second: NDArray[np.integer]) -> Floats:
     """Which cell of the table of two gradings (0-3) each segment falls in: (n, 16) 0 or 1, its sum is that table."""
-    cells = np.zeros((len(first), 4, 4))
-    cells[np.arange(len(first)), first, second] = 1
-    return cells.reshape(-1, 16)
+    return np.eye(16)[4 * first + second]
 
 
 METRICS = [*PROPORTIONS, "auc"]
@@ -189,7 +180,7 @@ def summary(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     for key, run in predictions.groupby(RUN, sort=True):
         folds = pd.DataFrame([_metrics(fold) for _, fold in run.groupby("fold", sort=True)])
         for metric in METRICS:
-            pooled = _pooled_auc(run, level) if metric == "auc" else _pooled_proportion(run, metric, level)
+            pooled = _pooled_auc(run, level) if metric == "auc" else pooled_proportion(run, metric, level)
             values = folds[metric]
             over = {"mean": values.mean(), "sd": values.std(ddof=0)}
             over |= {"folds": len(values), "folds_defined": values.count()}
@@ -290,12 +281,15 @@ def comparison_table(predictions: pd.DataFrame, model_a: str, model_b: str) -> p
 
 
 def _metrics(fold: pd.DataFrame) -> dict[str, float]:
-    counts = {cell: int(rows.sum()) for cell, rows in confusion(fold).items()}
-    proportions = {
-        name: ratio(sum(counts[cell] for cell in of), sum(counts[cell] for cell in over))
-        for name, (of, over) in PROPORTIONS.items()
-    }
-    return {"n": len(fold), "n_positive": int(fold["y_true"].sum()), **counts, **proportions, "auc": _auc(fold)}
+    counts = confusion(fold).sum()
+    shares = {name: _share(counts[of].sum(), counts[over].sum()) for name, (of, over) in PROPORTIONS.items()}
+    sizes = {"n": len(fold), "n_positive": int(fold["y_true"].sum()), **counts.to_dict()}
+    return {**sizes, **shares, "auc": _auc(fold)}
+
+
+def _share(part: int, whole: int) -> float:
+    """NaN where there is nothing to divide by."""
+    return part / whole if whole else np.nan
 
 
 def _auc(table: pd.DataFrame) -> float:
@@ -312,12 +306,12 @@ def _pooled_auc(run: pd.DataFrame, level: float) -> dict[str, object]:
     return {**found, "naive_low": naive["low"], "naive_high": naive["high"]}
 
 
-def _pooled_proportion(run: pd.DataFrame, metric: str, level: float) -> dict[str, object]:
+def pooled_proportion(run: pd.DataFrame, metric: str, level: float) -> dict[str, object]:
     """A proportion over all segments, its interval by the ratio estimator."""
     parts, wholes = per_patient(run, [metric])
     x, m = int(parts.sum()), int(wholes.sum())
     found = estimated("pooled", level, ratio_covariance, parts, wholes)
     if pd.isna(found["pooled"]):
-        return {**found, "pooled": ratio(x, m), **_NO_NAIVE}
+        return {**found, "pooled": _share(x, m), **_NO_NAIVE}
     low, high = proportion_confint(x, m, alpha=1 - level, method="wilson")
     return {**found, "naive_low": low, "naive_high": high}

@@ -94,9 +94,7 @@ def check_one_run(table: pd.DataFrame, what: str) -> None:
 
 def paired(table: pd.DataFrame, model_a: str, model_b: str) -> Iterator[tuple[dict[str, object], pd.DataFrame]]:
     """Each split and repeat that both models scored, and its segments with the suffixes ``_a`` and ``_b``."""
-    of_model = {
-        model: dict(iter(table[table["model"] == model].groupby(["split", "repeat"]))) for model in (model_a, model_b)
-    }
+    of_model = {m: dict(iter(table[table["model"] == m].groupby(["split", "repeat"]))) for m in (model_a, model_b)}
     common = sorted(of_model[model_a].keys() & of_model[model_b].keys())
     if not common:
         found = "; ".join(f"{model} in {sorted(its_runs)}" for model, its_runs in of_model.items())

@@ -15,7 +15,7 @@ from statsmodels.genmod.generalized_linear_model import GLM
 
 from mflib.base.errors import InputError
 from mflib.stats import roc
-from mflib.stats.performance.metrics import estimated, ratio, ratio_covariance, youden_threshold
+from mflib.stats.performance.metrics import estimated, ratio_covariance, youden_threshold
 from mflib.stats.performance.predictions import COLUMNS, PROBABILITY, RUN, runs, undefined
 from mflib.stats.roc.cases import Floats
 
@@ -88,14 +88,10 @@ class Frozen:
     slope: float
     log_odds: bool = True
 
-    def on_scale(self, scores: ArrayLike) -> Floats:
-        """Log odds of infiltration, on the scale that all folds share."""
-        x = to_log_odds(scores)[0] if self.log_odds else np.asarray(scores, dtype=np.float64)
-        return self.intercept + self.slope * x
-
     def probability(self, scores: ArrayLike) -> Floats:
         """Probability of infiltration of each score, in (0, 1) and in the order of the scores."""
-        return np.asarray(expit(self.on_scale(scores)))
+        x = to_log_odds(scores)[0] if self.log_odds else np.asarray(scores, dtype=np.float64)
+        return np.asarray(expit(self.intercept + self.slope * x))
 
 
 def freeze(labels: ArrayLike, scores: ArrayLike) -> Frozen:
@@ -121,9 +117,8 @@ def freeze(labels: ArrayLike, scores: ArrayLike) -> Frozen:
     def loss(curve: Floats) -> tuple[float, Floats]:
         claimed = curve[0] + curve[1] * z
         excess = expit(claimed) - target
-        return float((np.logaddexp(0, claimed) - target * claimed).mean()), np.array(
-            [excess.mean(), (excess * z).mean()]
-        )
+        slopes = np.array([excess.mean(), (excess * z).mean()])
+        return float((np.logaddexp(0, claimed) - target * claimed).mean()), slopes
 
     start, ends = [float(logit(target.mean())), 0.0], [(None, None), (0, None)]
     fitted = minimize(loss, start, jac=True, bounds=ends, options={"ftol": 0, "gtol": 1e-10}).x
@@ -146,9 +141,8 @@ def thin(sizes: pd.DataFrame) -> str:
     small = parts[(parts["patients"] < FEWEST_PATIENTS) | (rarer < FEWEST_SEGMENTS)]
     if small.empty:
         return SET_BY.format(least=parts["patients"].min(), most=parts["patients"].max(), rarest=rarer.min())
-    return TOO_SMALL.format(
-        folds=", ".join(map(str, small["fold"])), patients=FEWEST_PATIENTS, segments=FEWEST_SEGMENTS
-    )
+    folds = ", ".join(map(str, small["fold"]))
+    return TOO_SMALL.format(folds=folds, patients=FEWEST_PATIENTS, segments=FEWEST_SEGMENTS)
 
 
 SET_BY = (
@@ -166,8 +160,7 @@ def calibrated(predictions: pd.DataFrame) -> pd.DataFrame:
     Its thresholds belong to the scores and are left out.
     """
     scores = predictions["score"]
-    if PROBABILITY in predictions:
-        scores = predictions[PROBABILITY].fillna(scores)
+    scores = predictions.get(PROBABILITY, scores).fillna(scores)
     return predictions.assign(score=scores).drop(columns=["threshold", PROBABILITY], errors="ignore")
 
 
@@ -294,10 +287,9 @@ def _brier_scores(sums: Floats) -> Floats:
 def _observed(members: pd.DataFrame, level: float) -> dict[str, object]:
     """Observed share of positives of a group of segments, patients as clusters."""
     counts = members.groupby("participant_id")["y_true"].agg(["sum", "size"]).to_numpy()
-    x, m = counts.sum(axis=0)
     found = estimated("observed", level, ratio_covariance, counts[:, :1], counts[:, 1:])
-    sizes = {"n": int(m), "n_patients": len(counts)}
-    return {**found, **sizes, "mean_score": members["score"].mean(), "observed": ratio(x, m)}
+    means = {"mean_score": members["score"].mean(), "observed": members["y_true"].mean()}
+    return {**found, **means, "n": len(members), "n_patients": len(counts)}
 
 
 _UPDATED = [column for column in COLUMNS if column != "threshold"]  # which belongs to the scores before the update
@@ -340,12 +332,12 @@ def recalibrate(predictions: pd.DataFrame, method: str, level: float = 0.95) -> 
         raise InputError(f"found the method {method!r}, expected one of {', '.join(UPDATES)}")
     updated, rows = [], []
     for run, table in runs(predictions):
-        reason = unfit(table) or _unfit_without(table, method)
-        if reason is None:
-            updated.append(_left_out(table, method))
-            found = _update(table, method, level)
+        left_out = unfit(table) or _left_out(table, method)
+        if isinstance(left_out, str):
+            found = [undefined(left_out)] * len(UPDATES[method])
         else:
-            found = [undefined(reason)] * len(UPDATES[method])
+            updated.append(left_out)
+            found = _update(table, method, level)
         rows += [
             {**run, "method": method, "quantity": name, **numbers}
             for name, numbers in zip(UPDATES[method], found, strict=True)
@@ -354,48 +346,31 @@ def recalibrate(predictions: pd.DataFrame, method: str, level: float = 0.95) -> 
     return Recalibrated(pd.concat(updated, ignore_index=True) if updated else empty, pd.DataFrame(rows))
 
 
-def _left_out(table: pd.DataFrame, method: str) -> pd.DataFrame:
-    """The table, each score updated by the fit to the other patients."""
-    x, y = _covariate(table)
+def _left_out(table: pd.DataFrame, method: str) -> pd.DataFrame | str:
+    """The table, each score updated by the fit to the other patients; or why no finite update fits to them."""
+    x, y = to_log_odds(table["score"])[0], table["y_true"].to_numpy()
     scores = np.empty(len(table))
-    for own in _of_patients(table).values():
-        model = logistic_regression(x[~own], y[~own], slope="slope" in UPDATES[method])
-        fitted = model.fit(_start(x[~own], y[~own], method)).params
-        slope = 1.0 if len(fitted) == 1 else fitted[1]
-        scores[own] = expit(fitted[0] + slope * x[own])
+    for patient in table["participant_id"].unique():
+        own = (table["participant_id"] == patient).to_numpy()
+        others = x[~own], y[~own]
+        if len(np.unique(others[1])) < 2:
+            return f"no update: without {patient} there is one class only"
+        if method != "intercept" and separated(*others):
+            return f"no update: without {patient} one score parts the classes, so no finite slope fits"
+        model, start = _model(*others, method)
+        intercept, *slope = model.fit(start).params
+        scores[own] = expit(intercept + (slope[0] if slope else 1.0) * x[own])
     return table[_UPDATED].assign(score=scores)
 
 
 def _update(table: pd.DataFrame, method: str, level: float) -> list[dict[str, object]]:
     """Coefficients of the fit to all patients."""
-    x, y = _covariate(table)
-    model = logistic_regression(x, y, slope="slope" in UPDATES[method])
-    note = to_log_odds(table["score"])[1]
-    found = coefficients(model, table["participant_id"], level, _start(x, y, method))
-    return [{**numbers, "note": note} for numbers in found]
+    x, note = to_log_odds(table["score"])
+    model, start = _model(x, table["y_true"].to_numpy(), method)
+    return [{**numbers, "note": note} for numbers in coefficients(model, table["participant_id"], level, start)]
 
 
-def _covariate(table: pd.DataFrame) -> tuple[Floats, Labels]:
-    """Log odds that the scores claim, and labels, (n,) each."""
-    return to_log_odds(table["score"])[0], table["y_true"].to_numpy()
-
-
-def _start(x: Floats, y: Labels, method: str) -> list[float]:
-    return [shift(x, y), 1.0][: len(UPDATES[method])]
-
-
-def _unfit_without(table: pd.DataFrame, method: str) -> str | None:
-    """Why no finite update fits where one patient is left out."""
-    x, y = _covariate(table)
-    for patient, own in _of_patients(table).items():
-        if len(np.unique(y[~own])) < 2:
-            return f"no update: without {patient} there is one class only"
-        if method != "intercept" and separated(x[~own], y[~own]):
-            return f"no update: without {patient} one score parts the classes, so no finite slope fits"
-    return None
-
-
-def _of_patients(table: pd.DataFrame) -> dict[str, NDArray[np.bool_]]:
-    """Which rows (n,) are each patient's."""
-    patients = table["participant_id"]
-    return {str(patient): (patients == patient).to_numpy() for patient in patients.unique()}
+def _model(x: Floats, y: Labels, method: str) -> tuple[GLM, list[float]]:
+    """What a method fits, and where the fit begins."""
+    fitted = UPDATES[method]
+    return logistic_regression(x, y, slope="slope" in fitted), [shift(x, y), 1.0][: len(fitted)]

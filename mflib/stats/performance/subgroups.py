@@ -174,8 +174,7 @@ def _thirds(bmi: pd.Series) -> pd.Series:
     low, high = bmi.quantile([1 / 3, 2 / 3])
     names = [f"1st third, up to {low:.1f}", f"2nd third, up to {high:.1f}", f"3rd third, above {high:.1f}"]
     third = np.searchsorted([low, high], bmi.to_numpy(dtype=np.float64), side="left")
-    named = pd.Series(np.array(names)[np.minimum(third, 2)], index=bmi.index, dtype=object)
-    return named.where(bmi.notna(), NOT_RECORDED)
+    return pd.Series(np.array(names)[third], index=bmi.index, dtype=object).where(bmi.notna(), NOT_RECORDED)
 
 
 def _cell(cell: pd.DataFrame, fewest: int, level: float) -> dict[str, object]:

@@ -17,7 +17,6 @@ from mflib.stats.published import confusion
 from mflib.stats.published.confusion import Counts, Fit
 from mflib.stats.published.printed import (
     IMPOSSIBLE,
-    METRICS,
     NAMES,
     NOT_REPRODUCIBLE,
     REPRODUCED,
@@ -89,7 +88,7 @@ def examine(
     }
     if summary is not None:
         steps["means and SDs"] = lambda: check_summaries(folds, summary)
-    findings, unchecked = [], [f"column {name}: not one of {', '.join(METRICS)}" for name in folds.ignored]
+    findings, unchecked = [], [f"column {name}: not one of {', '.join(NAMES)}" for name in folds.ignored]
     for what, check in steps.items():
         try:
             findings += check()
@@ -138,6 +137,7 @@ def _cells(counts: Iterable[int]) -> str:
 LARGEST = 4 * 10**6  # sums of positives and negatives to keep track of
 FITTING = "each fold has one of the matrices that give its percentages"
 TOTAL = "fold sizes add up to the cohort"
+GUESSED = "fold {fold}, which no matrix fits, is taken with the nearest, N = {size}"
 
 
 def check_partition(
@@ -245,11 +245,7 @@ def _sum(parts: Sequence[int], whole: int, possible: bool) -> str:
 
 def _finding(what: str, possible: bool, fits: Sequence[Fit], assumption: str, printed: str, computed: str) -> Finding:
     """A statement that holds for some choice of matrices or for none."""
-    guessed = [
-        f"fold {fit.fold}, which no matrix fits, is taken with the nearest, N = {fit.chosen.sum()}"
-        for fit in fits
-        if fit.missed
-    ]
+    guessed = [GUESSED.format(fold=fit.fold, size=fit.chosen.sum()) for fit in fits if fit.missed]
     return Finding(what, REPRODUCED if possible else IMPOSSIBLE, "; ".join([assumption, *guessed]), printed, computed)
 
 

@@ -10,17 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mflib.base.errors import InputError
-from mflib.stats.published.printed import (
-    IMPOSSIBLE,
-    NAMES,
-    PERCENT,
-    REPRODUCED,
-    WITHIN,
-    Finding,
-    FoldTable,
-    Printed,
-    readings,
-)
+from mflib.stats.published.printed import IMPOSSIBLE, NAMES, REPRODUCED, WITHIN, Finding, FoldTable, Printed, readings
 
 # What each percentage divides: cells of the confusion matrix counted, and those counted over.
 PROPORTIONS = {
@@ -278,7 +268,7 @@ def implied(row: Row) -> tuple[dict[str, Bounds], str]:
 
     As printed where there is no such reading.
     """
-    for assumption, reading in readings({name: row[name] for name in PERCENT if name in row}):
+    for assumption, reading in readings({name: row[name] for name in PROPORTIONS if name in row}):
         found = prevalences(reading)
         if agree(found):
             return found, assumption

@@ -15,16 +15,7 @@ from mflib.stats.performance.differences import METHODS
 from mflib.stats.performance.predictions import estimate, models, p_value
 from mflib.stats.published import audit, claims, confusion
 from mflib.stats.published.audit import Audit
-from mflib.stats.published.printed import (
-    IMPOSSIBLE,
-    NAMES,
-    REPRODUCED,
-    Finding,
-    FoldTable,
-    Printed,
-    Summary,
-    read_folds,
-)
+from mflib.stats.published.printed import NAMES, STATUSES, Finding, FoldTable, Printed, Summary, read_folds
 
 FOLDER = ROOT / "data" / "published"
 
@@ -212,14 +203,12 @@ def cohort_findings() -> list[Finding]:
 def fold_findings() -> list[Finding]:
     """What tables 2, 3 and 4 say of each other, and of the cohort; that both models were tested on the same cases."""
     found = fold_audits()
-    findings = [
-        replace(finding, what=f"{model}, {finding.what}") for model, of in found.items() for finding in of.findings
-    ]
+    findings = [replace(one, what=f"{model}, {one.what}") for model, of in found.items() for one in of.findings]
     totals = {model: next(f for f in of.findings if f.what == audit.TOTAL) for model, of in found.items()}
     whole = sum(cohort_counts())
     paired = Finding(
         "both models were tested on the same segments",
-        REPRODUCED if all(total.status == REPRODUCED for total in totals.values()) else IMPOSSIBLE,
+        min((total.status for total in totals.values()), key=STATUSES.index),  # the worse of the two
         f"a paired DeLong test of the {whole} segments, each tested once; {audit.FITTING}, or the nearest",
         f"{whole} segments in both",
         ", ".join(f"{model} {total.computed}" for model, total in totals.items()),
@@ -270,16 +259,13 @@ def _table_one_findings() -> list[Finding]:
     for name, row in counts.iterrows():
         whole = with_fat if name in infiltrated else with_fat + without
         shares[str(name)] = int(row["count"]), whole if pd.isna(row["of"]) else int(row["of"]), row["percent"]
-    men, women = values["male/female"].split("/")
+    men, women = map(int, values["male/female"].split("/"))
     grades = [shares[name][0] for name in infiltrated]
     summed = " + ".join(map(str, grades)), sum(grades), with_fat
-    height, weight, bmi = (
-        (Printed.of(mean), Printed.of(sd)) for mean, sd in (values[n].split(" ± ") for n in ("height", "weight", "bmi"))
-    )
+    measured = (values[name].split(" ± ") for name in ("height", "weight", "bmi"))
+    height, weight, bmi = ((Printed.of(mean), Printed.of(sd)) for mean, sd in measured)
     return [
-        claims.equal(
-            "male and female patients", f"{men} + {women}", int(men) + int(women), patients, "each patient once"
-        ),
+        claims.equal("male and female patients", f"{men} + {women}", men + women, patients, "each patient once"),
         claims.equal("grades of infiltration", *summed, "each infiltrated segment has one grade"),
         *claims.shares("percentages of table 1", shares),
         claims.body_mass_index(height, weight, bmi),
@@ -299,7 +285,6 @@ def beside_folds(ours: pd.DataFrame, name: str) -> pd.DataFrame:
     """Our metrics per fold in the form of the paper's table ``name``, then mean and population SD of both."""
     paper = read(name)
     metrics = [column for column in paper if column != "fold"]
-
     rows = [
         {"fold": whose} | {m: f"{table[m].mean():.2f} ± {table[m].std(ddof=0):.2f}" for m in metrics}
         for whose, table in (("ours", ours), ("paper", paper))
@@ -334,9 +319,7 @@ def key_results(means: pd.DataFrame, summary: pd.DataFrame, compared: pd.DataFra
     areas = means.set_index("model")
     rows, reported = [], {"random_forest": "RF", "dcnn": "DCNN"}
     for model in models(means):
-        theirs = "not reported"
-        if model in reported:
-            theirs = claim("results 3", f"{reported[model]} mean AUC")
+        theirs = claim("results 3", f"{reported[model]} mean AUC") if model in reported else "not reported"
         rows.append((f"{LABELS.get(model, model)}: AUC, mean of folds", _interval(areas.loc[model], "mean"), theirs))
     by_method = compared.set_index("method")
     said = f"P {claim('results 3', 'P, DCNN vs RF')} (results), {claim('abstract', 'P, DCNN vs RF')} (abstract)"

@@ -70,19 +70,14 @@ def components(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None) -
     cluster, n_clusters = clusters(groups, len(positive))
     with_positives, with_negatives = clusters_of_each_class(positive, cluster, groups is None)
     auc, excess = placements(positive, columns)
-    of_positives, of_negatives = excess * positive, excess * ~positive
-    if groups is not None:
-        of_positives = cluster_sums(of_positives, cluster, n_clusters)
-        of_negatives = cluster_sums(of_negatives, cluster, n_clusters)
+    of_positives, of_negatives = (cluster_sums(excess * cases, cluster, n_clusters) for cases in (positive, ~positive))
     m = int(np.count_nonzero(positive))
     return Components(auc, of_positives, of_negatives, m, len(positive) - m, with_positives, with_negatives)
 
 
 def clusters_of_each_class(positive: Bools, cluster: NDArray[np.intp], singletons: bool) -> tuple[int, int]:
     """How many clusters have positives and how many negatives; no variance can be estimated from one."""
-    positives, negatives = (
-        int(np.count_nonzero(cases if singletons else np.bincount(cluster[cases]))) for cases in (positive, ~positive)
-    )
+    positives, negatives = (int(np.count_nonzero(np.bincount(cluster[cases]))) for cases in (positive, ~positive))
     if min(positives, negatives) < 2:
         unit = "cases" if singletons else "groups"
         found = f"found {positives} {unit} with positives and {negatives} with negatives"

@@ -122,11 +122,9 @@ def _variances_two(first: float, second: float, ratio: float, correlation: float
     covariance = _binormal_covariance(a, b, ratio, correlation)
     of_first, of_second = _binormal_variance(a, ratio), _binormal_variance(b, ratio)
     null, true = 2 * (of_first - covariance), of_first + of_second - 2 * covariance
-    if min(null, true) <= 0:
-        found = f"found areas {first} and {second} with correlation {correlation}: the variance of the difference is"
-        raise InputError(
-            f"{found} {min(null, true)}, expected above 0: give the area nearer 0.5 first, or correlate less"
-        )
+    if (least := min(null, true)) <= 0:
+        found = f"areas {first} and {second} with correlation {correlation}: the variance of the difference is {least}"
+        raise InputError(f"found {found}, expected above 0: give the area nearer 0.5 first, or correlate less")
     return float(null), float(true)
 
 
