@@ -6,7 +6,8 @@
 Each patient gets the labels of another one, so that segments of a patient stay alike and labels say nothing about the
 patient's volumes. One thing they still say: the lower levels are more often infiltrated, in every patient. Where
 texture tells the levels apart, an honest AUC lies above 0.5, up to that of the level alone; so the same once more with
-the labels shuffled within patients too, which is what notebook 7 does. Beside it: the split by segments. In the last lines the same with the true labels, for comparison.
+the labels shuffled within patients too, which is what notebook 7 does. Beside it: the split by segments. In the last
+lines the same with the true labels, for comparison.
 """
 
 from __future__ import annotations
