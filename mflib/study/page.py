@@ -6,8 +6,8 @@ import base64
 import copy
 import io
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ SETUP = ("setup", "parameters", "injected-parameters")
 SEEN, TRY, TITLE_CELL = "seen-do", "try", "title"
 FOR_THE_NOTEBOOK = ("**Minutes.**", "**Inputs.**", "**Outputs.**")
 COMPARISON = "05_comparison"
+FIRST = ("figure-roc_curves", "table-key_results")  # of the comparison, on the first page
 APPENDICES = ("07_pitfalls", "08_published_figures")
 TITLE = "Fatty infiltration of the lumbar multifidus from 3D ultrasound"
 
@@ -122,6 +123,9 @@ def write_page(folder: Path, records: Mapping[str, Record], **context: Any) -> P
         The written file.
     """
     sections = {step: section(folder, step, records.get(step)) for step in chosen(bool(context["external"]))}
+    comparison = sections[COMPARISON]
+    first, rest = lifted(comparison.html, FIRST)
+    sections[COMPARISON] = replace(comparison, html=rest)
     page = shown.page(
         "page.html.j2",
         ["page.css"],
@@ -129,7 +133,7 @@ def write_page(folder: Path, records: Mapping[str, Record], **context: Any) -> P
         title=TITLE,
         asked=ASKED,
         sections=list(sections.values()),
-        key_results=_key_results(folder, records.get(COMPARISON), sections[COMPARISON]),
+        evidence=first,
         highlighting=Markup(_highlighting()),
         **context,
     )
@@ -187,15 +191,15 @@ def _exporter(renderer: _Renderer) -> HTMLExporter:
     return exporter
 
 
-def _key_results(folder: Path, record: Record | None, comparison: Section) -> Markup:
-    # A table of an earlier run would be shown beside notebooks that it does not come from.
-    if record is None or record.status != "done":
-        return Markup("<p>They come from the comparison notebook, which has not run to its end yet.</p>")
-    frame = pd.read_csv(folder / "tables" / "key_results.csv", keep_default_na=False)
-    caption = "Ours beside the paper's. Intervals account for the segments of one patient."
-    # Without its id: it stands in its notebook too.
-    curves = re.findall(r'<figure id="figure-roc_curves">(.*?</figure>)', comparison.html, re.DOTALL)
-    return Markup(shown.table_html(frame, "summary", caption) + "".join(f"<figure>{curve}" for curve in curves))
+def lifted(html: Markup, names: Sequence[str]) -> tuple[Markup, Markup]:
+    """Figures and tables of these ids, and the rest: what stands on the first page does not stand twice."""
+    found = []
+    for name in names:
+        shape = rf'<figure id="{name}">.*?</figure>|<div class="table"[^>]*><table id="{name}">.*?</table></div>'
+        if match := re.search(shape, html, re.DOTALL):
+            found.append(match[0])
+            html = Markup(html[: match.start()] + html[match.end() :])
+    return Markup("".join(found)), html
 
 
 def _highlighting() -> str:

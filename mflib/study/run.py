@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -447,5 +448,9 @@ class Study:
         return shown.figure(plot, self.folder / "figures", name, caption=caption)
 
     def table(self, frame: pd.DataFrame, name: str, *, caption: str) -> Shown:
-        """Keep a table as CSV in ``tables/`` and show it; see ``shown.table``."""
+        """Keep a table as CSV in ``tables/`` and show it, see ``shown.table``; what is simulated is called so."""
+        if self.cohort.synthetic:
+            frame = frame.replace("ours", "simulated").rename(
+                columns=lambda name: re.sub(r"\bours\b", "simulated", name)
+            )
         return shown.table(frame, self.folder / "tables", name, caption=caption)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mflib.base import words
 from mflib.base.errors import InputError
-from mflib.base.words import GRADE_NAMES, KEY, WHOLE_FAMILY
+from mflib.base.words import GRADE_NAMES, KEY, MINUS, WHOLE_FAMILY
 from mflib.show import style
 from mflib.stats import performance, roc
 from mflib.stats.performance.predictions import RUN
@@ -139,14 +139,15 @@ def network_comparisons(table: pd.DataFrame) -> Figure:
 
 
 @style.styled
-def roc_curves(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """Pooled ROC curve of each model, each fold's as a thin line, the mean of the folds' AUCs in the legend.
+def roc_curves(predictions: pd.DataFrame, models: Sequence[str], reported: pd.DataFrame | None = None) -> Figure:
+    """Pooled ROC curve of each model, each fold's as a thin line; beside them the AUCs, mean of folds, and the paper's.
 
     Parameters
     ----------
     predictions : the predictions table, narrowed to one split and repeat. The pooled curve is of its probabilities,
         which share a scale; folds' curves and their mean are of the scores, since a scale can be flat
     models : which to show, in this order
+    reported : ``model``, ``place``, ``auc``, ``low``, ``high``: what others report, as ``published.reported_areas``
 
     Raises
     ------
@@ -158,13 +159,33 @@ def roc_curves(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
     if sorted(runs["model"]) != sorted(models) or len(runs[["split", "repeat"]].drop_duplicates()) != 1:
         raise InputError(f"found {runs.to_dict('records')}, expected {models} in one split and repeat")
     means = performance.fold_mean_auc(table).set_index("model")
-    figure, axes = style.single(4.6)
+    figure, axes = style.panels(1, 2, 3.5, width_ratios=(3.2, 1.6))
+    left, right = axes[0]
+    rows: list[tuple[str, float]] = []
     for position, model in enumerate(models):
-        _model_curve(axes, table[table["model"] == model], means.loc[model], position)
-    axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.8)
-    axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.legend(loc="lower right", title="AUC, mean of folds [95 % interval]")
+        look = style.model_look(model, position)
+        _model_curve(left, table[table["model"] == model], look)
+        rows.append((str(look["label"]), means.loc[model, "mean"]))
+        _area(right, len(rows), means.loc[model], rows[-1][1], look["color"], "o")
+        others = pd.DataFrame() if reported is None else reported[reported["model"] == model]
+        for other in others.to_dict("records"):
+            rows.append((str(other["place"]), other["auc"]))
+            _area(right, len(rows), other, other["auc"], look["color"], "D")
+    left.plot([0, 1], [0, 1], color=style.GREY, lw=0.8)
+    left.set(
+        xlabel=f"1 {MINUS} specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal"
+    )
+    right.axvline(0.5, color=style.GREY, lw=0.8)
+    right.yaxis.tick_right()
+    right.set_yticks(range(1, len(rows) + 1), [f"{name}\n{value:.2f}" for name, value in rows])
+    right.set(xlabel="AUC, 95 % interval", ylim=(len(rows) + 0.6, 0.4))
     return figure
+
+
+def _area(axes: Axes, row: int, ends: Mapping[str, Any] | pd.Series, value: float, colour: str, marker: str) -> None:
+    """An AUC with its interval where there is one; the paper's are open."""
+    look = {"color": colour, "fmt": marker, "mfc": "white" if marker == "D" else colour, **_CAPS}
+    style.intervals(axes, value, row, ends, along="x", **look)
 
 
 @style.styled
@@ -229,16 +250,14 @@ def _by_run(history: pd.DataFrame) -> pd.DataFrame:
     return history.assign(run=history.groupby([name for name in ("repeat", "fold") if name in history]).ngroup())
 
 
-def _model_curve(axes: Axes, predictions: pd.DataFrame, auc: pd.Series, position: int) -> None:
-    look = style.model_look(predictions["model"].iloc[0], position)
+def _model_curve(axes: Axes, predictions: pd.DataFrame, look: Mapping[str, Any]) -> None:
     for _, fold in predictions.groupby("fold"):
         if fold["y_true"].nunique() == 2:
             x, y, _ = roc.curve(fold["y_true"], fold["score"])
             axes.plot(x, y, color=look["color"], linestyle=look["linestyle"], lw=0.7, alpha=0.35)
     on_scale = performance.calibrated(predictions)
     x, y, _ = roc.curve(on_scale["y_true"], on_scale["score"])
-    label = f"{look['label']} {performance.estimate(auc, 'mean')}"
-    axes.plot(x, y, color=look["color"], linestyle=look["linestyle"], lw=2.2, label=label)
+    axes.plot(x, y, color=look["color"], linestyle=look["linestyle"], lw=2.2)
 
 
 def _run_names(rows: pd.DataFrame) -> list[str]:

@@ -18,6 +18,7 @@ from mflib.stats.published.paper import (
     p_by_correlation,
     printed_p_values,
     read,
+    reported_areas,
 )
 from mflib.stats.published.printed import (
     IMPOSSIBLE,

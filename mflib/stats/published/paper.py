@@ -11,8 +11,7 @@ import pandas as pd
 from mflib.base.errors import InputError
 from mflib.base.files import ROOT
 from mflib.base.words import LABELS, LEVELS, SIDES
-from mflib.stats.performance.differences import METHODS
-from mflib.stats.performance.predictions import estimate, models, p_value
+from mflib.stats.performance.predictions import estimate
 from mflib.stats.published import audit, claims, confusion
 from mflib.stats.published.audit import Audit
 from mflib.stats.published.printed import NAMES, STATUSES, Finding, FoldTable, Printed, Summary, read_folds
@@ -301,46 +300,47 @@ def beside_comparison(ours: pd.DataFrame) -> pd.DataFrame:
     ours = ours.set_index("metric")
     columns = {}
     for model, short in (("random_forest", "rf"), ("dcnn", "dcnn")):
-        for name, table, of in ((LABELS[model], ours, model), (f"{LABELS[model]}, paper", paper, short)):
-            columns[name] = [f"{table.loc[m, f'{of}_mean']:.2f} ± {table.loc[m, f'{of}_sd']:.2f}" for m in paper.index]
+        for whose, table, of in (("ours", ours, model), ("paper", paper, short)):
+            columns[f"{LABELS[model]}, {whose}"] = [
+                f"{table.loc[m, f'{of}_mean']:.2f} ± {table.loc[m, f'{of}_sd']:.2f}" for m in paper.index
+            ]
     return pd.DataFrame({"metric": paper.index.str.replace("_pct", " (%)"), **columns})
 
 
-def key_results(means: pd.DataFrame, summary: pd.DataFrame, compared: pd.DataFrame, correlation: str) -> pd.DataFrame:
-    """The study in one screen: each result, ours, the paper's.
+def key_results(means: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Six metrics of forest and network with 95 % intervals over patients, and the paper's means of folds.
 
     Parameters
     ----------
-    means : of ``performance.fold_mean_auc``, one split and repeat
-    summary : of ``performance.summary``, one split and repeat
-    compared : of ``performance.comparison``, network minus forest
-    correlation : the BMI-VAS correlation in words
+    means : of ``performance.fold_mean_auc``, one split and repeat: the AUC is the mean of folds
+    summary : of ``performance.summary``, one split and repeat: all others are pooled
     """
-    areas = means.set_index("model")
-    rows, reported = [], {"random_forest": "RF", "dcnn": "DCNN"}
-    for model in models(means):
-        theirs = claim("results 3", f"{reported[model]} mean AUC") if model in reported else "not reported"
-        rows.append((f"{LABELS.get(model, model)}: AUC, mean of folds", _interval(areas.loc[model], "mean"), theirs))
-    by_method = compared.set_index("method")
-    said = f"P {claim('results 3', 'P, DCNN vs RF')} (results), {claim('abstract', 'P, DCNN vs RF')} (abstract)"
-    for method, theirs in zip(METHODS, ("not reported", "not reported", said), strict=True):
-        test = by_method.loc[method]
-        ours = f"{estimate(test, 'difference', '+.2f')}, {p_value(test['p'])}"
-        rows.append((f"Network minus forest: AUC, {method}", ours, theirs))
-    for model, short in reported.items():
-        label, accuracy = LABELS[model], _metric(summary, model, "accuracy")
-        pooled, percent = claim("abstract", f"{short} AUC"), claim("results 3", f"{short} mean accuracy (%)")
-        rows += [
-            (f"{label}: AUC, pooled", _interval(_metric(summary, model, "auc"), "pooled"), f"{pooled} (abstract)"),
-            (f"{label}: accuracy, mean over folds", f"{100 * accuracy['mean']:.1f} %", f"{percent} %"),
-        ]
-    r = f"r = {claim('results 1', 'BMI-VAS Pearson r')}, P < 0.01"
-    rows.append(("BMI and VAS: Pearson correlation", correlation, r))
-    return pd.DataFrame(rows, columns=["result", "ours", "paper"])
+    areas, paper = means.set_index("model"), read("table4_comparison").set_index("metric")
+    rows = []
+    for metric in ("auc", "accuracy", "sensitivity", "specificity", "ppv", "npv"):
+        row = {"metric": metric}
+        for model, short in (("random_forest", "rf"), ("dcnn", "dcnn")):
+            found = summary[(summary["model"] == model) & (summary["metric"] == metric)].iloc[0]
+            row[f"{LABELS[model]}, ours"] = (
+                _interval(areas.loc[model], "mean") if metric == "auc" else _interval(found, "pooled")
+            )
+            printed = paper[f"{short}_mean"]
+            row[f"{LABELS[model]}, paper"] = (
+                f"{printed['auc'] if metric == 'auc' else printed[f'{metric}_pct'] / 100:.2f}"
+            )
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def _metric(summary: pd.DataFrame, model: str, metric: str) -> pd.Series:
-    return summary[(summary["model"] == model) & (summary["metric"] == metric)].iloc[0]
+def reported_areas() -> pd.DataFrame:
+    """Every AUC that the paper gives: ``model``, ``place``, ``auc``, and its interval ``low`` to ``high`` or NaN."""
+    low, high = map(float, claim("methods 3", "DCNN AUC 95% CI").split("-"))
+    rows = [
+        ("random_forest", "paper", float(claim("results 3", "RF mean AUC")), np.nan, np.nan),
+        ("dcnn", "paper, results", float(claim("results 3", "DCNN mean AUC")), np.nan, np.nan),
+        ("dcnn", "paper, abstract", float(claim("abstract", "DCNN AUC")), low, high),
+    ]
+    return pd.DataFrame(rows, columns=["model", "place", "auc", "low", "high"])
 
 
 def _interval(row: pd.Series, value: str) -> str:
