@@ -33,6 +33,8 @@ UNITS = (
 CAN_SHOW = (
     "A second AUC that is {above:.2f} above the forest's would be found by so many patients in four of five studies."
 )
+AGAIN = "{model}, trained {trained} times: {lowest:.2f} to {highest:.2f}."
+ONCE = "Trained once in this profile, so what chance does there was not measured: {models}."
 APART = "No patient is in the training and in the test part of a fold."
 NOT_APART = "Patients are in the training and in the test part of the same fold: these numbers are optimistic."
 FROZEN = "Every threshold was fixed on a fold's validation part before its test part was scored."
@@ -84,7 +86,7 @@ def answer(study: Study, records: Mapping[str, Record], *, synthetic: bool) -> A
         compared = performance.comparison(predictions, NETWORK, FOREST)
         found, areas = _found(compared.iloc[0]), _areas(predictions)
         means = performance.fold_mean_auc(predictions).set_index("model")["mean"]
-        sure += [*_can_show(segments, means[FOREST]), performance.chance_in_words(study.chance(), compared)]
+        sure += [*_can_show(segments, means[FOREST]), *_again(study.chance())]
     papers = profile.network.depth == 50 and profile.network.pretrained == "required"
     limits = [SYNTHETIC] * synthetic + [NOT_THE_PAPERS] * (not papers) + [ONE_COHORT] * (not profile.external)
     ahead = [OWN] * synthetic + [OTHER] * (not profile.external) + [PAPERS] * (not papers)
@@ -124,6 +126,15 @@ def _can_show(segments: pd.DataFrame, reference: float) -> list[str]:
         return []
     row = shown.query("segments_are == 'as alike as the labels' and correlation == '0.5'").iloc[0]
     return [] if row["note"] else [CAN_SHOW.format(above=row["above"])]
+
+
+def _again(chance: pd.DataFrame) -> Iterator[str]:
+    """How far training again moved the AUCs; of ``study.chance``."""
+    for row in chance[chance["trained"] > 1].to_dict("records"):
+        yield AGAIN.format(**{**row, "model": label(row["model"])})
+    once = [label(model) for model in chance.loc[chance["trained"] == 1, "model"]]
+    if once:
+        yield ONCE.format(models=" and ".join(once))
 
 
 def _checks(study: Study, records: Mapping[str, Record]) -> Iterator[tuple[bool, str]]:
