@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
+from typing import Any
 
 KEY = ["participant_id", "level", "lat"]
 LEVEL_NAMES = {"L23": "L2/3", "L34": "L3/4", "L45": "L4/5", "L5S1": "L5/S1"}
@@ -65,11 +66,22 @@ def label(name: str) -> str:
     return f"GLCM {kind}, {levels} levels, step {step}, {direction}"
 
 
+def place(segment: Mapping[str, Any]) -> str:
+    """Level and side of what has KEY, as "L2/3 left"; what is none of ours as it is."""
+    level, side = str(segment["level"]), str(segment["lat"])
+    return f"{LEVEL_NAMES.get(level, level)} {SIDE_NAMES.get(side, side)}"
+
+
+def segment(row: Mapping[str, Any]) -> str:
+    """Patient, level and side of what has KEY."""
+    return f"{row['participant_id']} {place(row)}"
+
+
 def heading(column: str) -> str:
     """What stands over a column."""
     if column in COLUMNS or label(column) != column:
         return COLUMNS.get(column, label(column))
-    return " ".join(PARTS.get(part, part) for part in column.split("_"))
+    return " ".join(PARTS.get(part, part) for part in re.split("[_ ]", column))
 
 
 def is_p(column: str) -> bool:

@@ -13,7 +13,7 @@ from scipy.stats import f as f_distribution
 from scipy.stats import t as t_distribution
 
 from mflib.base.errors import InputError
-from mflib.base.words import KEY
+from mflib.base.words import KEY, label
 
 PERTURBATION, DIRECTION = "perturbation", "direction"
 AS_ANNOTATED, ALL = "as annotated", "all"
@@ -266,7 +266,9 @@ def poor_in_words(repeats: pd.DataFrame, minimum_icc: float) -> str:
     icc = repeats[repeats[PERTURBATION] == ALL].set_index("feature")["icc"]
     poor = icc[icc < POOR].sort_values()
     of_glcm = poor.index.str.startswith("glcm_")
-    named = [f"{name} {value:.2f}" for name, value in [*poor[~of_glcm].items(), *poor[of_glcm].head(1).items()]]
+    named = [
+        f"{label(str(name))} {value:.2f}" for name, value in [*poor[~of_glcm].items(), *poor[of_glcm].head(1).items()]
+    ]
     more = [f"and {of_glcm.sum() - 1} more of the GLCM"] if of_glcm.sum() > 1 else []
     left = int((poor >= minimum_icc).sum()) if minimum_icc else len(poor)
     offered = (OFFERED if left else WITHHELD).format(left=left, minimum=minimum_icc)

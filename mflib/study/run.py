@@ -16,11 +16,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mflib.base import files
+from mflib.base import files, words
 from mflib.base.errors import RunError
 from mflib.base.files import ROOT
 from mflib.base.settings import flat
-from mflib.base.words import KEY, LABELS, LEVEL_NAMES, SIDE_NAMES
+from mflib.base.words import KEY, LABELS
 from mflib.data import cohort as cohorts
 from mflib.data import phantom, preprocess, quality
 from mflib.data.cohort import Cohort
@@ -196,7 +196,7 @@ class Study:
         references = preprocess.region(volume, marks, self.profile.preprocessing).references
         voxels = preprocess.normalise_gain(volume.voxels, references, self.profile.preprocessing)
         muscle = (phantom.tissues(self.cohort.root, segment) or {}).get("multifidus")
-        label = f"grade {segment['grade']}, {LEVEL_NAMES[segment['level']]} {SIDE_NAMES[segment['lat']]}"
+        label = f"grade {segment['grade']}, {words.place(segment)}"
         return Example(label, replace(volume, voxels=voxels), marks, muscle)
 
     def pictures(self, rows: pd.DataFrame) -> list[NDArray[np.uint8]]:

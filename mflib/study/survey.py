@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mflib.base import words
 from mflib.base.words import KEY
 from mflib.data import phantom, preprocess
 from mflib.data import volume as volumes
@@ -174,7 +175,7 @@ class Survey:
         right = "right" if truth == called else "WRONG"
         names = ("healthy", "infiltrated")
         label = (
-            f"{' '.join(str(segment[key]) for key in KEY)}: {names[called]}, {right} "
+            f"{words.segment(segment)}: {names[called]}, {right} "
             f"(score {row['score']:.2f}, threshold {row['threshold']:.2f}, grade {segment['grade']})"
         )
         return Case(label, region.voxels, self._on_region(position), region.spacing_mm)

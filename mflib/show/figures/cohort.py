@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from statsmodels.regression.linear_model import OLS
 from statsmodels.tools import add_constant
 
-from mflib.base.words import GRADE_NAMES, LEVELS, PLANES, SIDES
+from mflib.base.words import GRADE_NAMES, LEVEL_NAMES, LEVELS, PLANES, SIDES
 from mflib.data.preprocess import BLACK_SHADOW, SATURATED_BONE, WEAK_CONTRAST
 from mflib.data.quality import VOXELS, Thumbnail, patients
 from mflib.show import planes, style
@@ -103,7 +103,7 @@ def grades_overview(segments: pd.DataFrame) -> Figure:
         counts = pd.crosstab(of_level["lat"], of_level["grade"]).reindex(index=SIDES, columns=range(4), fill_value=0)
         look: dict[str, Any] = {"color": style.GRADE_COLOURS, "edgecolor": "black", "linewidth": 0.6, "width": 0.8}
         counts.set_axis(GRADE_NAMES, axis=1).plot.bar(stacked=True, legend=False, rot=0, ax=panel, **look)
-        panel.set_xlabel(level)
+        panel.set_xlabel(LEVEL_NAMES[level])
     axes[0, 0].set_ylabel("segments")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], loc="outside right center", title="infiltration")

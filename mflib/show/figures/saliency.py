@@ -16,6 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from mflib.base import words
 from mflib.base.words import AXES, PLANES
 from mflib.show import planes, style
 
@@ -161,7 +162,7 @@ def mistakes(table: pd.DataFrame, pictures: Sequence[NDArray[np.uint8]]) -> Figu
             panel.imshow(pictures[place].T, cmap="gray", vmin=0, vmax=255)
             panel.set(xticks=[], yticks=[], xlabel=AXES[0])
             side = ">=" if segment["score"] >= segment["threshold"] else "<"
-            name = f"{segment['participant_id']} {segment['level']} {segment['lat']}"
+            name = words.segment(segment)
             panel.set_title(f"{name}\nscore {segment['score']:.2f} {side} {segment['threshold']:.2f}", fontsize=8)
         for panel in row[len(places) :]:
             panel.axis("off")

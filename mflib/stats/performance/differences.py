@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from mflib.base.errors import InputError
-from mflib.base.words import LABELS
+from mflib.base.words import LABELS, label
 from mflib.stats import roc
 from mflib.stats.performance import metrics
 from mflib.stats.performance.predictions import check_one_run, estimate, models, p_value, paired, together, undefined
@@ -239,7 +239,7 @@ def several(predictions: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for run, segments, scores, folds in together(predictions):
         names, patients = list(scores), segments["participant_id"]
-        sizes = {"models": ", ".join(names), "n": len(segments), "n_patients": patients.nunique()}
+        sizes = {"models": ", ".join(map(label, names)), "n": len(segments), "n_patients": patients.nunique()}
         ways = zip(METHODS, (patients, patients, None), (folds, None, None), strict=True)
         for method, groups, within in ways if len(names) >= 2 else ():
             rows.append({**run, "method": method, **sizes, **roc.joint(segments["y_true"], scores, groups, within)})

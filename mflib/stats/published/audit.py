@@ -249,7 +249,7 @@ def _finding(what: str, possible: bool, fits: Sequence[Fit], assumption: str, pr
     return Finding(what, REPRODUCED if possible else IMPOSSIBLE, "; ".join([assumption, *guessed]), printed, computed)
 
 
-KINDS = ("population SD (ddof 0)", "sample SD (ddof 1)")
+KINDS = ("population SD", "sample SD")
 FROM_FOLDS = "mean and SD are over the folds of the table, which are printed in full"
 
 
@@ -307,7 +307,7 @@ def check_summaries(table: FoldTable, summary: Summary) -> list[Finding]:
         findings.append(Finding(what, REPRODUCED, assumption, _listed(good), computed))
     for r in recomputed:
         if not any(r.sd_fits):
-            computed = f"{r.sds[0]:.2f} with ddof 0, {r.sds[1]:.2f} with ddof 1"
+            computed = f"population SD {r.sds[0]:.2f}, sample SD {r.sds[1]:.2f}"
             what = f"SD of {NAMES[r.metric]}"
             findings.append(Finding(what, NOT_REPRODUCIBLE, assumption, r.printed_sd.text, computed))
     fitting = [r for r in recomputed if any(r.sd_fits)]
