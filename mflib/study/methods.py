@@ -1,0 +1,160 @@
+"""The methods of a run in sentences, with references: as text, Markdown, LaTeX and BibTeX."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from mflib.base import made_by
+from mflib.base.files import ASSETS
+from mflib.study.run import Study
+
+COHORT = (
+    "{segments} segments of the lumbar multifidus of {patients} patients were analysed; on MRI {infiltrated} of them "
+    "had fatty infiltration (grade 1 or above). The study follows Yan et al. [@yan2025]."
+)
+SYNTHETIC = "All volumes, patients and grades were simulated."
+PREPROCESSING = (
+    "Grey levels were brought to one scale by two reference points: the spinous process to {bright}, its acoustic "
+    "shadow to {dark}."
+)
+TEXTURE = (
+    "In each region of interest six properties of three-dimensional grey-level co-occurrence matrices [@haralick1973] "
+    "were computed for {levels} numbers of grey levels, {steps} steps and 13 directions in voxels of {voxels}, with "
+    "two Nakagami parameters [@shankar2000] and five first-order statistics. Repeatability under changes of gain, "
+    "region and points is the intraclass correlation ICC(2,1) [@shrout1979]."
+)
+FOREST = (
+    "A random forest [@breiman2001] of {trees} trees had 13 features; grey levels, step and direction were chosen "
+    "inside each training part."
+)
+NETWORK = (
+    "A three-dimensional residual network [@he2016; @chen2019] of depth {depth} saw the region, {gain}, in an input "
+    "of {size} voxels; it started from {start} and was trained for {epochs} epochs by stochastic gradient descent "
+    "(batch {batch}, learning rate {rate:g}). Its attention was looked at with Grad-CAM [@selvaraju2017]."
+)
+FROZEN = (
+    "A three-dimensional residual network [@he2016; @chen2019] of depth {depth} was kept as released, and a logistic "
+    "regression fitted to its features of the region, {gain}, in an input of {size} voxels."
+)
+FOLDS = {
+    "patient": "All models were judged by {folds}-fold cross-validation in which a patient's segments stay together.",
+    "segment": "All models were judged by {folds}-fold cross-validation of segments, so patients stand on both sides.",
+}
+FROZEN_THRESHOLDS = (
+    "In each fold a fifth of the training part set the threshold (Youden's index [@youden1950]) and the scale of the "
+    "scores [@platt1999]; the test part was scored once."
+)
+STATISTICS = (
+    "AUCs are means of the folds; their intervals and the paired difference of two models rest on influence curves "
+    "[@ledell2015] summed over patients. Pooled AUCs and other metrics have intervals with patients as clusters "
+    "[@obuchowski1997]; DeLong's test [@delong1988] stands beside, as in the study that is followed. Usefulness was "
+    "judged by decision curves [@vickers2006]. P values are two-sided and unadjusted."
+)
+SOFTWARE = (
+    "Computed with mflib {mflib} on Python {python}, numpy {numpy}, scikit-learn {sklearn} and torch {torch}; seed "
+    "{seed}."
+)
+CITED = re.compile(r" ?\[((?:@\w+(?:; )?)+)\]")
+
+
+def sentences(study: Study) -> str:
+    """The methods of a run, its references as [@key]."""
+    profile, segments, cohort = study.profile, study.cohort.segments, study.cohort
+    network, texture = profile.network, profile.texture
+    size = " x ".join(map(str, network.size))
+    seen = {"depth": network.depth, "gain": f"{network.gain} for gain", "size": size}
+    start = "random weights" if network.pretrained == "none" else "MedicalNet's weights"
+    trained = {"start": start, "epochs": network.epochs, "batch": network.batch, "rate": network.learning_rate}
+    voxels = {"coarsest": "one size, the coarsest of the cohort", "as-recorded": "the size as recorded"}
+    counts = {"segments": len(segments), "patients": segments["participant_id"].nunique()}
+    versions = made_by.versions("mflib", "numpy", "scikit-learn", "torch")
+    return " ".join([
+        COHORT.format(**counts, infiltrated=int(study.labels.sum())),
+        *[SYNTHETIC] * cohort.synthetic,
+        PREPROCESSING.format(bright=profile.preprocessing.bright, dark=profile.preprocessing.dark),
+        TEXTURE.format(
+            levels=len(texture.levels),
+            steps=len(texture.steps),
+            voxels=voxels.get(str(texture.voxel_mm), f"{texture.voxel_mm} mm"),
+        ),
+        FOREST.format(trees=profile.forest.trees),
+        FROZEN.format(**seen) if network.frozen else NETWORK.format(**seen, **trained),
+        FOLDS[profile.split].format(folds=profile.n_folds),
+        FROZEN_THRESHOLDS,
+        STATISTICS,
+        SOFTWARE.format(
+            mflib=versions["mflib"],
+            python=made_by.machine()["python"],
+            numpy=versions["numpy"],
+            sklearn=versions["scikit-learn"],
+            torch=versions["torch"],
+            seed=profile.seed,
+        ),
+    ])  # fmt: skip
+
+
+def references() -> dict[str, dict[str, Any]]:
+    """Everything that can be cited, by key."""
+    return dict(yaml.safe_load((ASSETS / "references.yaml").read_text(encoding="utf-8")))
+
+
+def glossary() -> dict[str, str]:
+    """The terms of the report, and what they mean."""
+    return dict(yaml.safe_load((ASSETS / "glossary.yaml").read_text(encoding="utf-8")))
+
+
+def cited(text: str) -> list[str]:
+    """Keys in the order in which they are cited first."""
+    return list(dict.fromkeys(re.findall(r"@(\w+)", " ".join(CITED.findall(text)))))
+
+
+def numbered(text: str) -> tuple[str, list[str]]:
+    """The text with numbers in brackets, and the list that they lead to."""
+    keys, known = cited(text), references()
+    numbers = {key: str(n) for n, key in enumerate(keys, 1)}
+
+    def bracket(found: re.Match[str]) -> str:
+        return " [" + ", ".join(numbers[key] for key in re.findall(r"@(\w+)", found[1])) + "]"
+
+    return CITED.sub(bracket, text), [f"{numbers[key]}. {printed(known[key])}" for key in keys]
+
+
+def printed(entry: Mapping[str, Any]) -> str:
+    """A reference as it is printed."""
+    place = ", ".join(str(entry[name]) for name in ("volume", "pages") if name in entry)
+    parts = [
+        f"{entry['author'].rstrip('.')}.",
+        f"{entry['title']}.",
+        *([f"{entry['journal']}"] if "journal" in entry else []),
+    ]
+    text = " ".join(parts).rstrip(".") + f" {entry['year']}" + (f";{place}" if place else "") + "."
+    return text + (f" doi:{entry['doi']}" if "doi" in entry else "")
+
+
+def latex(text: str) -> str:
+    """The text for a LaTeX manuscript, which cites the keys of `bibtex`."""
+    parts = CITED.split(re.sub(r"([%&#_])", r"\\\1", text))
+    cited = [
+        "~\\cite{" + ",".join(re.findall(r"@(\w+)", part)) + "}" if n % 2 else part for n, part in enumerate(parts)
+    ]
+    return "".join(cited)
+
+
+def bibtex(keys: Sequence[str]) -> str:
+    """The references as BibTeX entries."""
+    known, entries = references(), []
+    for key in keys:
+        entry = dict(known[key])
+        kind, names = entry.pop("type"), entry["author"].removesuffix(".").split(", ")
+        entry["author"] = " and ".join(re.sub(r" ([A-Z]+)$", r", \1", name) for name in names).replace(
+            "et al", "others"
+        )
+        if kind in ("inproceedings", "incollection"):
+            entry["booktitle"] = entry.pop("journal")
+        fields = ",\n".join(f"  {name} = {{{value}}}" for name, value in entry.items())
+        entries.append(f"@{kind}{{{key},\n{fields}\n}}")
+    return "\n\n".join(entries) + "\n"
