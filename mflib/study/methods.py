@@ -32,12 +32,12 @@ FOREST = (
     "inside each training part."
 )
 NETWORK = (
-    "A three-dimensional residual network [@he2016; @chen2019] of depth {depth} saw the region, {gain}, in an input "
+    "A three-dimensional residual network [@he2016; @chen2019] of {depth} saw the region, {gain}, in an input "
     "of {size} voxels; it started from {start} and was trained for {epochs} epochs by stochastic gradient descent "
     "(batch {batch}, learning rate {rate:g}). Its attention was looked at with Grad-CAM [@selvaraju2017]."
 )
 FROZEN = (
-    "A three-dimensional residual network [@he2016; @chen2019] of depth {depth} was kept as released, and a logistic "
+    "A three-dimensional residual network [@he2016; @chen2019] of {depth} was kept as released, and a logistic "
     "regression fitted to its features of the region, {gain}, in an input of {size} voxels."
 )
 FOLDS = {
@@ -66,7 +66,11 @@ def sentences(study: Study) -> str:
     profile, segments, cohort = study.profile, study.cohort.segments, study.cohort
     network, texture = profile.network, profile.texture
     size = " x ".join(map(str, network.size))
-    seen = {"depth": network.depth, "gain": f"{network.gain} for gain", "size": size}
+    seen = {
+        "depth": "one block a stage" if network.depth == "small" else f"depth {network.depth}",
+        "gain": f"{network.gain} for gain",
+        "size": size,
+    }
     start = "random weights" if network.pretrained == "none" else "MedicalNet's weights"
     trained = {"start": start, "epochs": network.epochs, "batch": network.batch, "rate": network.learning_rate}
     voxels = {"coarsest": "one size, the coarsest of the cohort", "as-recorded": "the size as recorded"}
@@ -97,6 +101,14 @@ def sentences(study: Study) -> str:
     ])  # fmt: skip
 
 
+def forms(text: str) -> dict[str, Any]:
+    """The text with numbers and its list of references, and what a manuscript takes: Markdown, LaTeX and BibTeX."""
+    told, listed = numbered(text)
+    markdown = told + "\n\n" + "\n".join(listed) + "\n"
+    taken = {"Markdown": markdown, "LaTeX": latex(text) + "\n", "BibTeX": bibtex(cited(text))}
+    return {"text": told, "references": [line.partition(" ")[2] for line in listed], "taken": taken}
+
+
 def references() -> dict[str, dict[str, Any]]:
     """Everything that can be cited, by key."""
     return dict(yaml.safe_load((ASSETS / "references.yaml").read_text(encoding="utf-8")))
@@ -125,13 +137,9 @@ def numbered(text: str) -> tuple[str, list[str]]:
 
 def printed(entry: Mapping[str, Any]) -> str:
     """A reference as it is printed."""
-    place = ", ".join(str(entry[name]) for name in ("volume", "pages") if name in entry)
-    parts = [
-        f"{entry['author'].rstrip('.')}.",
-        f"{entry['title']}.",
-        *([f"{entry['journal']}"] if "journal" in entry else []),
-    ]
-    text = " ".join(parts).rstrip(".") + f" {entry['year']}" + (f";{place}" if place else "") + "."
+    place = ":".join(str(entry[name]) for name in ("volume", "pages") if name in entry)
+    journal = f"{entry['journal']} " if "journal" in entry else ""
+    text = f"{entry['author'].rstrip('.')}. {entry['title']}. {journal}{entry['year']}{';' if place else ''}{place}."
     return text + (f" doi:{entry['doi']}" if "doi" in entry else "")
 
 

@@ -33,6 +33,7 @@ from mflib.data import quality
 from mflib.data.check import Inspection
 from mflib.data.quality import Quality, Thumbnail
 from mflib.show import figures, shown
+from mflib.study import methods
 from mflib.study.answer import ASKED
 from mflib.study.pipeline import NOTEBOOKS, Record, chosen
 
@@ -115,7 +116,8 @@ def write_page(folder: Path, records: Mapping[str, Record], **context: Any) -> P
     ----------
     folder : the run folder
     records : how each notebook ended
-    context : cohort, external, profile, split, synthetic, notices, provenance: what the page says besides the notebooks
+    context : cohort, external, profile, split, synthetic, notices, provenance, answer, methods (``methods.sentences``):
+        what the page says besides the notebooks
 
     Returns
     -------
@@ -134,6 +136,8 @@ def write_page(folder: Path, records: Mapping[str, Record], **context: Any) -> P
         asked=ASKED,
         sections=list(sections.values()),
         evidence=first,
+        methods=methods.forms(context.pop("methods")),
+        glossary=methods.glossary(),
         highlighting=Markup(_highlighting()),
         **context,
     )

@@ -18,7 +18,7 @@ from mflib.data import cohort as cohorts
 from mflib.data.cohort import Cohort, faulty
 from mflib.data.cohort_tables import Fault
 from mflib.models.dcnn.settings import check_device, weights_sha256
-from mflib.study import answer, page, pipeline
+from mflib.study import answer, methods, page, pipeline
 from mflib.study.pipeline import Record, Selection
 from mflib.study.profile import Profile, choose, claim, made_from, report_folder, variant
 from mflib.study.run import Study
@@ -194,6 +194,7 @@ def _context(study: Study, own: Checked, external: Checked | None) -> dict[str, 
         "notices": own.notices + noticed,
         "profile": study.name,
         "split": study.profile.split,
+        "methods": methods.sentences(study),
     }
 
 
