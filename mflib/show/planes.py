@@ -17,7 +17,8 @@ from mflib.base.words import Plane
 Place = tuple[float, ...]
 # The same as in planes.js; the green is lighter, since it lies on black.
 # Okabe M, Ito K. Color universal design, 2008: https://jfly.uni-koeln.de/color/
-COLOURS = {"bone": "#E69F00", "shadow": "#56B4E9", "roi": "#00C895", "muscle": "#F0E442"}
+COLOURS = {"bone": "#E69F00", "shadow": "#56B4E9", "roi": "#00C895"}
+MUSCLE = "#F0E442"  # its edge, in figures only
 MARKERS = {"bone": "o", "shadow": "D"}
 OPACITY = 0.75
 HALO = [patheffects.withStroke(linewidth=3, foreground="black")]
@@ -67,8 +68,8 @@ def outline(axes: Axes, mask: NDArray[np.bool_], spacing_mm: Place, plane: Plane
     _, right, down, _ = plane
     part = slab(mask, plane, index)
     x, y = ((np.arange(n) + 0.5) * spacing_mm[axis] for axis, n in ((right, part.shape[1]), (down, part.shape[0])))
-    axes.contour(x, y, part, levels=[0.5], colors=COLOURS["muscle"], linewidths=1.4)
-    axes.plot([], [], color=COLOURS["muscle"], label="multifidus")
+    axes.contour(x, y, part, levels=[0.5], colors=MUSCLE, linewidths=1.4)
+    axes.plot([], [], color=MUSCLE, label="multifidus")
 
 
 def point(axes: Axes, plane: Plane, name: str, at_mm: Place) -> None:

@@ -141,10 +141,13 @@ def test_an_annotators_way_through_three_volumes(page, clinic):
     plane = int(page.locator(TOOL).get_attribute("data-cut").split()[2])
     page.keyboard.press("r")
     sizes = [int(page.locator(f'{TOOL} [data-size="{axis}"]').input_value()) for axis in range(3)]
-    page.mouse.move(*place(page, "transverse", 50, 60))
+    # At L2/3 the suggestion ends at that level's usual cleft; near the spinous process it is what was simulated.
+    across = truth[0].roi_start[0] + truth[0].roi_size[0] - 12
+    down = truth[0].roi_start[1] + truth[0].roi_size[1] // 2
+    page.mouse.move(*place(page, "transverse", across, down))
     page.mouse.down()
-    page.mouse.move(*place(page, "transverse", 52, 63), steps=3)
-    page.mouse.move(*place(page, "transverse", 47, 56), steps=3)
+    page.mouse.move(*place(page, "transverse", across + 2, down + 3), steps=3)
+    page.mouse.move(*place(page, "transverse", across - 3, down - 4), steps=3)
     page.mouse.up()
     says(page, "^not confirmed$")
     page.keyboard.press("Enter")
