@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -259,10 +260,10 @@ def _follow(messages: Iterator[Message], unfinished: Sequence[tuple[Task, str]],
 
 
 def places(settings: NetworkSettings) -> list[dict[str, str]]:
-    """The environment of each process that trains here: one for every GPU, ``settings.workers`` where there is none."""
+    """The environment of each process that trains here: one on every GPU, else as many as settings and cores allow."""
     gpus = torch.cuda.device_count()
     if not gpus:
-        return [{} for _ in range(settings.workers)]
+        return [{} for _ in range(min(settings.workers, joblib.cpu_count()))]
     seen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
     return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in seen[:gpus]]
 
