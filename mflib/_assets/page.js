@@ -59,3 +59,57 @@ const stops = () => {
 addEventListener("resize", stops);
 document.addEventListener("toggle", stops, true);
 stops();
+
+// What a reader takes away: a table as text for a sheet or as CSV, a figure at its full size or as a file.
+const button = (text, act) => {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = text;
+  made.addEventListener("click", () => act(made));
+  return made;
+};
+const rowsOf = (table) => [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent.replace(/\u2212(?=\d)/g, "-")));
+const save = (name, content, type) => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([content], { type }));
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+};
+const quoted = (cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+for (const frame of document.querySelectorAll("main div.table")) {
+  const table = frame.querySelector("table");
+  const bar = document.createElement("p");
+  bar.className = "take";
+  bar.append(
+    button("Copy", async (made) => {
+      const text = rowsOf(table).map((row) => row.join("\t")).join("\n");
+      let told = "Copied";
+      try { await navigator.clipboard.writeText(text); } catch { told = "Not allowed here"; }
+      made.textContent = told;
+      setTimeout(() => { made.textContent = "Copy"; }, 2000);
+    }),
+    button("CSV", () => {
+      const text = rowsOf(table).map((row) => row.map(quoted).join(",")).join("\r\n");
+      save(`${table.id.replace(/^table-/, "") || "table"}.csv`, `\ufeff${text}\r\n`, "text/csv");
+    }),
+  );
+  frame.after(bar);
+}
+const dialog = document.createElement("dialog");
+dialog.className = "large";
+dialog.setAttribute("aria-label", "Figure at full size");
+dialog.addEventListener("click", () => dialog.close());
+document.body.append(dialog);
+for (const figure of document.querySelectorAll("main figure")) {
+  const picture = figure.querySelector(":scope > img");
+  if (!picture) continue;
+  const bar = document.createElement("p");
+  bar.className = "take";
+  const link = document.createElement("a");
+  link.href = picture.src;
+  link.download = `${figure.id.replace(/^figure-/, "") || "figure"}.png`;
+  link.textContent = "PNG";
+  bar.append(button("Enlarge", () => { dialog.replaceChildren(picture.cloneNode()); dialog.showModal(); }), link);
+  figure.append(bar);
+}
