@@ -94,6 +94,14 @@ for (const frame of document.querySelectorAll("main div.table")) {
       save(`${table.id.replace(/^table-/, "") || "table"}.csv`, `\ufeff${text}\r\n`, "text/csv");
     }),
   );
+  // A long table begins folded to its head; the paper's own tables stand whole.
+  const rows = table.tBodies[0] ? table.tBodies[0].rows.length : 0;
+  if (rows > 12 && !table.id.startsWith("table-table")) {
+    table.classList.add("head");
+    bar.append(button(`All ${rows} rows`, (made) => {
+      made.textContent = table.classList.toggle("head") ? `All ${rows} rows` : "Fewer rows";
+    }));
+  }
   frame.after(bar);
 }
 const dialog = document.createElement("dialog");

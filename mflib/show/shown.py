@@ -115,18 +115,28 @@ def live(plot: Callable[[pd.DataFrame], Figure], every: float = 5.0) -> Iterator
             handle.update(Shown(""))
 
 
-def table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str) -> Shown:
+NOT_COMPUTED = "Not computed: {what}."
+
+
+def table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str, needs: str = "") -> Shown:
     """Write a table as CSV and show it, numbers aligned to the right and missing values as n/a.
+
+    A table without rows is not shown.
 
     Parameters
     ----------
     frame : the table; its index is not shown
     folder, name : where the CSV goes
     caption : what it holds and how to read it
+    needs : a column; rows without a value there become a sentence of their first cell and their ``note``
     """
     folder.mkdir(parents=True, exist_ok=True)
     files.write_text(folder / f"{name}.csv", frame.to_csv(index=False))
-    return Shown(table_html(frame, name, caption))
+    left = frame[frame[needs].isna()] if needs else frame[:0]
+    rows = frame.drop(index=left.index)
+    named = dict.fromkeys(f"{row[frame.columns[0]]} ({row['note']})" for _, row in left.iterrows())
+    said = f"<p>{escape(NOT_COMPUTED.format(what='; '.join(named)))}</p>" if named else ""
+    return Shown((table_html(rows, name, caption) if len(rows) else "") + said)
 
 
 def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:

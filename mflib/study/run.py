@@ -447,10 +447,10 @@ class Study:
         """Keep a figure as SVG and PNG in ``figures/`` and show it; see ``shown.figure``."""
         return shown.figure(plot, self.folder / "figures", name, caption=caption)
 
-    def table(self, frame: pd.DataFrame, name: str, *, caption: str) -> Shown:
+    def table(self, frame: pd.DataFrame, name: str, *, caption: str, needs: str = "") -> Shown:
         """Keep a table as CSV in ``tables/`` and show it, see ``shown.table``; what is simulated is called so."""
         if self.cohort.synthetic:
             frame = frame.replace("ours", "simulated").rename(
                 columns=lambda name: re.sub(r"\bours\b", "simulated", name)
             )
-        return shown.table(frame, self.folder / "tables", name, caption=caption)
+        return shown.table(frame, self.folder / "tables", name, caption=caption, needs=needs)

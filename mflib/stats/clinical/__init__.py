@@ -10,4 +10,4 @@ from mflib.stats.clinical.precision import (
     power_by_patients,
     sample_size,
 )
-from mflib.stats.clinical.table_one import missing, table_one, table_one_by
+from mflib.stats.clinical.table_one import missing, missing_in_words, table_one, table_one_by

@@ -216,6 +216,16 @@ def missing(patients: pd.DataFrame, grades: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+GAPS = "Of {variables} variables **{gaps}** have gaps."
+COMPLETE = "Nothing is missing: all {variables} variables were recorded for everybody."
+
+
+def missing_in_words(table: pd.DataFrame) -> str:
+    """How many variables have gaps; of the table of `missing`."""
+    gaps = int((table["missing"] > 0).sum())
+    return (GAPS if gaps else COMPLETE).format(variables=len(table), gaps=gaps)
+
+
 def _missing_row(variable: str, of: str, values: pd.Series, note: str = "") -> dict[str, object]:
     expected, gaps = len(values), int(values.isna().sum())
     if expected and gaps == expected:
