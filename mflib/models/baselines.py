@@ -123,8 +123,8 @@ def out_of_fold(
 
 
 LEVEL = (
-    "The spinal level alone, without a picture, has an AUC of **{auc:.2f}** (mean of folds): fat gathers in the lower "
-    "levels. A model that reads the level off a region's size or depth gets as far without seeing any fat."
+    "The spinal level alone, without a picture, has an AUC of **{auc:.2f}** (mean of folds; 0.5 says nothing). A model "
+    "that reads the level off a region's size or depth gets as far without seeing any fat."
 )
 
 

@@ -268,8 +268,8 @@ def truth(root: Path) -> pd.DataFrame | None:
 
 GIVES = "The phantom was given from the paper:\n\n{list}"
 PURITY = (
-    "The simulator knows what is where: on average {mean:.0%} of a region of interest is multifidus ({levels}), in the "
-    "worst of them {least:.0%}."
+    "The simulator knows what is where: of the regions of interest that it wrote, on average {mean:.0%} is multifidus "
+    "({levels}), in the worst of them {least:.0%}."
 )
 CEILING = (
     "The simulator also knows the truth: the share of fat in the muscle has an AUC of **{auc:.2f}** against the final "

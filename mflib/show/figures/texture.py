@@ -69,7 +69,7 @@ def outlined(examples: Sequence[Example]) -> Figure:
         panel.set(title=example.label, xlabel="lateral (mm)")
         panel.set_anchor("N")
     axes[0, 0].set_ylabel("depth (mm)")
-    largest = np.max([np.multiply(e.volume.voxels.shape, e.volume.spacing_mm) for e in examples], axis=0)
+    largest = _largest_mm(examples)
     axes[0, 0].set(xlim=(0, largest[0]), ylim=(largest[1], 0))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
@@ -83,7 +83,7 @@ def three_planes(examples: Sequence[Example]) -> Figure:
     ----------
     examples : one row of planes each; the region of interest is a box, the reference points are projected
     """
-    largest = np.max([np.multiply(e.volume.voxels.shape, e.volume.spacing_mm) for e in examples], axis=0)
+    largest = _largest_mm(examples)
     figure, axes = style.triplets(len(examples), largest, 0.95)
     for row, example in zip(axes, examples, strict=True):
         spacing, marks = example.volume.spacing_mm, example.annotation
@@ -96,6 +96,11 @@ def three_planes(examples: Sequence[Example]) -> Figure:
         row[0].set_title(example.label, loc="left")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="lower center", ncols=3)
     return figure
+
+
+def _largest_mm(examples: Sequence[Example]) -> NDArray[np.float64]:
+    """Extent (3,) that holds every example's volume."""
+    return np.max([np.multiply(one.volume.voxels.shape, one.volume.spacing_mm) for one in examples], axis=0)
 
 
 def _middle(annotation: Annotation, plane: Plane) -> int:
