@@ -25,8 +25,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def _wide(channels: int, planes: int, stride: int, dilation: int) -> nn.Conv3d:
-    return nn.Conv3d(channels, planes, 3, stride, padding=dilation, dilation=dilation, bias=False)
+class Wide(nn.Conv3d):
+    """A 3 x 3 x 3 convolution without the taps that only ever meet padding: dilated by more than the map is long.
+
+    On the small maps of layer 4 that is two thirds of the products and more; their weights have no gradient either way.
+    """
+
+    def __init__(self, channels: int, planes: int, stride: int, dilation: int) -> None:
+        super().__init__(channels, planes, 3, stride, padding=dilation, dilation=dilation, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, ...) in, (n, planes, ...) out."""
+        met = [dilation < extent for dilation, extent in zip(self.dilation, x.shape[2:], strict=True)]
+        weight = self.weight[(..., *(slice(None) if all_three else slice(1, 2) for all_three in met))]
+        padding = [dilation * all_three for dilation, all_three in zip(self.dilation, met, strict=True)]
+        return F.conv3d(x, weight, None, self.stride, padding, self.dilation)
 
 
 def _narrow(channels: int, planes: int, stride: int = 1) -> nn.Conv3d:
@@ -40,10 +53,10 @@ class Basic(nn.Module):
 
     def __init__(self, channels: int, planes: int, stride: int, dilation: int, shortcut: nn.Module) -> None:
         super().__init__()
-        self.conv1 = _wide(channels, planes, stride, dilation)
+        self.conv1 = Wide(channels, planes, stride, dilation)
         self.bn1 = nn.BatchNorm3d(planes)
         self.act = nn.ReLU(inplace=True)
-        self.conv2 = _wide(planes, planes, 1, dilation)
+        self.conv2 = Wide(planes, planes, 1, dilation)
         self.bn2 = nn.BatchNorm3d(planes)
         self.downsample = shortcut
 
@@ -64,7 +77,7 @@ class Bottleneck(nn.Module):
         super().__init__()
         self.conv1 = _narrow(channels, planes)
         self.bn1 = nn.BatchNorm3d(planes)
-        self.conv2 = _wide(planes, planes, stride, dilation)
+        self.conv2 = Wide(planes, planes, stride, dilation)
         self.bn2 = nn.BatchNorm3d(planes)
         self.conv3 = _narrow(planes, planes * self.expansion)
         self.bn3 = nn.BatchNorm3d(planes * self.expansion)
