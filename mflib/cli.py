@@ -174,20 +174,25 @@ def report(
     start: Annotated[str, typer.Option("--from", help=f"Run this notebook and those after it again. {STEP}")] = "",
     only: Annotated[str, typer.Option(help="Run this notebook again and leave the others. Named as for --from.")] = "",
     force: Annotated[bool, typer.Option(help="Run every notebook again.")] = False,
+    export: Annotated[bool, typer.Option("--export", help="Also all tables as tables.xlsx and tables.docx.")] = False,
     scheduler: Scheduler = "",
     setting: Changes = [],  # noqa: B006  typer copies it
     timeout: Annotated[float, typer.Option(min=0.1, help="Minutes that one cell may take.")] = 1440.0,
 ) -> None:
     """Run the notebooks on a cohort and join them into one offline HTML report; prints its path last."""
+    from mflib.study import methods
     from mflib.study import report as reports
     from mflib.study.pipeline import Selection, find_step
 
+    if export:
+        methods.check_export()
     changes = _changes(setting, external=_path(external), scheduler=scheduler)
     selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
     outcome = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
     if not outcome.succeeded:
         errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")
-    typer.echo(str(outcome.path))
+    for path in [*(methods.export(outcome.path) if export else []), outcome.path]:
+        typer.echo(str(path))
     raise typer.Exit(0 if outcome.succeeded else 1)
 
 

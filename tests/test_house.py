@@ -111,6 +111,8 @@ def test_conda_and_pip_ask_for_the_same(repository: Path) -> None:
 def test_every_import_is_asked_for(repository: Path) -> None:
     # A few are part of what another package gives to its users; that it brings them is checked too.
     through = {
+        "jupyter_client": "nbclient",
+        "jupyter_core": "nbclient",
         "markupsafe": "jinja2",
         "pydantic_core": "pydantic",
         "pygments": "nbconvert",
@@ -118,7 +120,8 @@ def test_every_import_is_asked_for(repository: Path) -> None:
     }
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    asked = {re.split(r"[=<>]", need)[0] for need in project["dependencies"] + extras["cluster"] + extras["weights"]}
+    needs = [*project["dependencies"], *extras["cluster"], *extras["export"], *extras["weights"]]
+    asked = {re.split(r"[=<>]", need)[0] for need in needs}
     imported = {
         name.partition(".")[0]
         for path in (repository / "mflib").rglob("*.py")

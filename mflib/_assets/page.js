@@ -109,15 +109,31 @@ dialog.className = "large";
 dialog.setAttribute("aria-label", "Figure at full size");
 dialog.addEventListener("click", () => dialog.close());
 document.body.append(dialog);
+// A picture for slides and texts: dark on white, whatever the page is.
+const asPicture = async (picture, name) => {
+  const drawing = atob(picture.src.split(",")[1]).replace("@media (prefers-color-scheme: dark)", "@media not all");
+  const light = new Image();
+  light.src = `data:image/svg+xml;base64,${btoa(drawing)}`;
+  await light.decode();
+  const canvas = document.createElement("canvas"), dense = 2400 / light.width;
+  [canvas.width, canvas.height] = [2400, Math.round(light.height * dense)];
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "#fff";
+  pen.fillRect(0, 0, canvas.width, canvas.height);
+  pen.drawImage(light, 0, 0, canvas.width, canvas.height);
+  canvas.toBlob((content) => save(`${name}.png`, content, "image/png"));
+};
 for (const figure of document.querySelectorAll("main figure")) {
   const picture = figure.querySelector(":scope > img");
   if (!picture) continue;
   const bar = document.createElement("p");
   bar.className = "take";
+  const name = figure.id.replace(/^figure-/, "") || "figure", drawing = picture.src.startsWith("data:image/svg");
   const link = document.createElement("a");
   link.href = picture.src;
-  link.download = `${figure.id.replace(/^figure-/, "") || "figure"}.png`;
-  link.textContent = "PNG";
+  link.download = `${name}.${drawing ? "svg" : "png"}`;
+  link.textContent = drawing ? "SVG" : "PNG";
   bar.append(button("Enlarge", () => { dialog.replaceChildren(picture.cloneNode()); dialog.showModal(); }), link);
+  if (drawing) bar.append(button("PNG", () => asPicture(picture, name)));
   figure.append(bar);
 }

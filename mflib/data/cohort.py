@@ -123,6 +123,12 @@ class Cohort:
         i, j, k = (float(segment[name]) for name in SPACING)
         return i, j, k
 
+    def in_short(self) -> str:
+        """Patients, segments, and how many of them have which grade."""
+        grades = self.segments["grade"].value_counts().sort_index()
+        of_grades = ", ".join(f"{count} of grade {grade}" for grade, count in grades.items())
+        return f"{len(self.patients)} patients, {len(self.segments)} segments: {of_grades}"
+
     def digest(self) -> str:
         """SHA-256 over the tables and the analysed volumes with their sidecars."""
         paths = [DESCRIPTION, PARTICIPANTS, CLINICAL, GRADES, ANNOTATIONS, *self.segments["path"]]

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from mflib.base.words import Plane
+from mflib.show import style
 
 Place = tuple[float, ...]
 # The same as in planes.js; the green is lighter, since it lies on black.
@@ -50,7 +51,7 @@ def draw(
 
 def crosshair(axes: Axes, plane: Plane, at_mm: Place) -> None:
     """Thin lines where the other two planes cut this one."""
-    look: dict[str, Any] = {"color": "white", "lw": 0.7, "alpha": 0.6, "linestyle": (0, (4, 3))}
+    look: dict[str, Any] = {"color": style.CHALK, "lw": 0.7, "alpha": 0.6, "linestyle": (0, (4, 3))}
     axes.axvline(at_mm[plane[1]], **look)
     axes.axhline(at_mm[plane[2]], **look)
 

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 from mflib.base import files, words
 from mflib.base.files import ASSETS
+from mflib.show import style
 
 # A column of nothing but these is aligned to the right.
 NUMBER = r"[\u2212+<]?[\d.,]+(e\u2212?\d+)?( ± [\d.,]+)?|n/a"
@@ -61,8 +62,38 @@ def save(plot: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     with files.replacing(drawing) as partial:
         plot.savefig(partial, metadata={"Date": None})
     with files.replacing(picture) as partial:
-        plot.savefig(partial, dpi=160)
+        plot.savefig(partial, dpi=160, facecolor=style.PAPER)
     return drawing, picture
+
+
+# A drawing that is embedded as a picture sees the scheme of the reader's system, and no style of the page.
+_DARK = {style.INK: "#e3e7ec", style.GREY: "#a3adb8", style.PAPER: "#14181d"}
+_RULES = "".join(
+    f'[style*="{part}: {light}"]{{{part}:{dark}!important}}'
+    for light, dark in _DARK.items()
+    for part in ("fill", "stroke")
+)
+
+
+def themed(html: str, folder: Path) -> Markup:
+    """A page whose figures are drawings, sharp at every size and light or dark as the page.
+
+    Parameters
+    ----------
+    html : with figures of `figure`
+    folder : their files
+    """
+
+    def drawn(match: re.Match[str]) -> str:
+        path = folder / f"{match[2]}.svg"
+        if not path.exists():
+            return match[0]
+        rules = f"<style>@media (prefers-color-scheme: dark) {{{_RULES}}}</style></svg>"
+        code = base64.b64encode(path.read_text(encoding="utf-8").replace("</svg>", rules).encode()).decode()
+        return f"{match[1]}data:image/svg+xml;base64,{code}"
+
+    shape = r'(<figure id="figure-([\w-]+)"><img [^>]*?src=")data:image/png;base64,[^"]*'
+    return Markup(re.sub(shape, drawn, html))
 
 
 def figure_html(plot: Figure, picture: bytes, name: str, caption: str) -> str:
@@ -77,7 +108,7 @@ def figure_html(plot: Figure, picture: bytes, name: str, caption: str) -> str:
 def png(plot: Figure, dpi: int) -> bytes:
     """A figure as the bytes of a picture."""
     content = io.BytesIO()
-    plot.savefig(content, dpi=dpi, format="png")
+    plot.savefig(content, dpi=dpi, format="png", facecolor=style.PAPER)
     return content.getvalue()
 
 

@@ -21,6 +21,8 @@ TALLEST = 1.65  # inches of a plane; four rows fill a page
 # Okabe M, Ito K. Color universal design, 2008: https://jfly.uni-koeln.de/color/
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 GREY = "#666666"
+INK, PAPER = "#1b1f24", "#ffffff"  # of the page; what has these or GREY follows it into the dark, see `shown.themed`
+COAL, CHALK = "#010101", "#fefefe"  # on pictures and coloured cells, which stay as they are
 GRADE_COLOURS = ("#F7FBFF", "#9ECAE1", "#4292C6", "#08306B")  # one hue, light to dark: survives grey print
 # For ``set_prop_cycle``: lines that can be told apart in grey too.
 LINES: dict[str, list[Any]] = {
@@ -52,6 +54,9 @@ _STYLE = {
     "lines.linewidth": 1.6,
     "image.cmap": "cividis",
     "figure.dpi": 100.0,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
 }
 Parameters = ParamSpec("Parameters")
 
@@ -146,7 +151,7 @@ def box_and_points(axes: Axes, groups: Sequence[NDArray[np.float64]], names: Seq
     """
     for position, values in enumerate(groups):
         if len(values):
-            axes.boxplot(values, positions=[position], widths=0.55, showfliers=False, medianprops={"color": "black"})
+            axes.boxplot(values, positions=[position], widths=0.55, showfliers=False, medianprops={"color": INK})
         axes.plot(position + spread(len(values)), values, "o", color=BLUE, ms=2.5, alpha=0.45, mew=0)
     labels = [f"{name}\n{len(values)}" for name, values in zip(names, groups, strict=True)]
     axes.set_xticks(range(len(groups)), labels)
@@ -164,13 +169,13 @@ def heat_map(axes: Axes, table: pd.DataFrame, form: str, bar: str = "", **option
     import seaborn as sns
 
     options = {"cmap": _STYLE["image.cmap"], "cbar": bool(bar), "cbar_kws": {"label": bar}, **options}
-    sns.heatmap(table, ax=axes, annot=True, fmt=form, annot_kws={"fontsize": 8}, **options)
+    sns.heatmap(table, ax=axes, annot=True, fmt=form, annot_kws={"fontsize": 8.5}, **options)
     axes.tick_params(axis="y", rotation=0)
     # seaborn writes in white on middle tones, where black stands out more.
     colours = np.reshape(axes.collections[0].get_facecolor(), (*table.shape, 4))
     for text in axes.texts:
         column, row = (int(at) for at in text.get_position())
-        text.set_color("black" if sns.utils.relative_luminance(colours[row, column]) > 0.18 else "white")
+        text.set_color(COAL if sns.utils.relative_luminance(colours[row, column]) > 0.18 else CHALK)
 
 
 def intervals(axes: Axes, x: Any, y: Any, rows: Any, *, along: str = "y", **look: Any) -> None:

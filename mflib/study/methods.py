@@ -1,14 +1,19 @@
-"""The methods of a run in sentences, with references: as text, Markdown, LaTeX and BibTeX."""
+"""What a reader takes away from a run: its methods in sentences with references, and its tables as XLSX and DOCX."""
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
-from mflib.base import made_by
+from mflib.base import files, made_by, words
+from mflib.base.errors import RunError
 from mflib.base.files import ASSETS
 from mflib.study.run import Study
 
@@ -166,3 +171,72 @@ def bibtex(keys: Sequence[str]) -> str:
         fields = ",\n".join(f"  {name} = {{{value}}}" for name, value in entry.items())
         entries.append(f"@{kind}{{{key},\n{fields}\n}}")
     return "\n\n".join(entries) + "\n"
+
+
+WRITERS = {"openpyxl": "openpyxl", "docx": "python-docx"}
+
+
+def check_export() -> None:
+    """Raise ``RunError`` where tables cannot be exported for want of a package."""
+    missing = [name for module, name in WRITERS.items() if find_spec(module) is None]
+    if missing:
+        raise RunError(f"--export needs {' and '.join(missing)}: pip install 'mflib[export]'")
+
+
+def export(page: Path) -> list[Path]:
+    """Write all tables of a report beside it: ``tables.xlsx`` with every digit, ``tables.docx`` as the page shows them.
+
+    Parameters
+    ----------
+    page : ``report.html`` in its run folder; tables have its order and captions
+
+    Returns
+    -------
+    list of Path
+        The two files.
+    """
+    found = re.findall(r'<table id="table-([\w-]+)"><caption>(.*?)</caption>', page.read_text(encoding="utf-8"))
+    tables = [
+        (name, html.unescape(caption), pd.read_csv(path))
+        for name, caption in dict(found).items()
+        if (path := page.parent / "tables" / f"{name}.csv").exists()
+    ]
+    paths = [page.parent / "tables.xlsx", page.parent / "tables.docx"]
+    for path, write in zip(paths, (_write_sheets, _write_document), strict=True):
+        with files.replacing(path) as partial:
+            write(tables, partial)
+    return paths
+
+
+Tables = Sequence[tuple[str, str, pd.DataFrame]]
+
+
+def _write_sheets(tables: Tables, path: Path) -> None:
+    """A sheet for each table: its caption, its heads, its rows."""
+    with pd.ExcelWriter(path, engine="openpyxl") as writer:
+        for name, caption, table in tables:
+            sheet = name[:31]  # longer ones no spreadsheet takes
+            table.rename(columns=words.heading).to_excel(writer, sheet_name=sheet, startrow=1, index=False)
+            written = writer.sheets[sheet]
+            written["A1"], written.freeze_panes = caption, "A3"
+
+
+def _write_document(tables: Tables, path: Path) -> None:
+    """The tables below each other on pages that lie."""
+    import docx
+    from docx.enum.section import WD_ORIENT
+    from docx.shared import Pt
+
+    document = docx.Document()
+    page = document.sections[0]
+    page.orientation, page.page_width, page.page_height = WD_ORIENT.LANDSCAPE, page.page_height, page.page_width
+    document.styles["Normal"].font.size = Pt(8)
+    for _, caption, table in tables:
+        document.add_paragraph(caption).paragraph_format.keep_with_next = True
+        known = table.astype(object).where(table.notna(), None)
+        columns = [[words.heading(name), *words.cells(name, known[name])] for name in map(str, known)]
+        drawn = document.add_table(len(table) + 1, len(columns), style="Table Grid")
+        for row, texts in zip(drawn.rows, zip(*columns, strict=True), strict=True):
+            for cell, text in zip(row.cells, texts, strict=True):
+                cell.text = text
+    document.save(str(path))

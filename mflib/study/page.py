@@ -163,7 +163,8 @@ def _converted(path: Path, step: str, _changed_ns: int) -> tuple[str, tuple[Head
     notebook = as_chapter(nbformat.read(path, as_version=4))
     html, _ = _exporter(_Renderer(step, found)).from_notebook_node(notebook)
     title = next((heading.text for level, heading in found if level == 1), step)
-    return title, tuple(heading for level, heading in found if level == 2), Markup(html)
+    drawn = shown.themed(html, path.parents[1] / "figures")
+    return title, tuple(heading for level, heading in found if level == 2), drawn
 
 
 def as_chapter(notebook: NotebookNode) -> NotebookNode:

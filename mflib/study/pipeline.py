@@ -154,19 +154,23 @@ def run(
         print(f"{step}: {describe(record)}", flush=True)
         return record
 
-    waiting, running, ended = list(steps), dict[Future[Record | None], str](), set[str]()
+    clock = _Clock(steps, {step: _expected(folder, step) for step in steps})
+    waiting, running = list(steps), dict[Future[Record | None], str]()
     with ThreadPoolExecutor(LANES) as lanes:
         try:
             while waiting or running:
-                for step in [step for step in waiting if ended.issuperset(steps[step])]:
+                for step in [step for step in waiting if clock.ended.keys() >= set(steps[step])]:
                     waiting.remove(step)
                     running[lanes.submit(stand, step)] = step
+                    clock.started[step] = time.monotonic()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     step = running.pop(future)
-                    ended.add(step)
+                    clock.ended[step] = time.monotonic()
                     if record := future.result():
                         records[step] = record
                         finished(records)
+                if waiting or running:
+                    print(f"about {max(1, clock.left() / 60):.0f} min left", flush=True)
         except BaseException:
             lanes.shutdown(wait=False, cancel_futures=True)
             kernels.kill()
@@ -250,6 +254,46 @@ class Kernels:
         for pid in (getattr(kernel.provisioner, "pid", None) for kernel in self.alive):
             if pid:
                 os.kill(pid, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """How long a run will still take, by what its notebooks took before or say of themselves, at the pace so far."""
+
+    steps: Mapping[str, tuple[str, ...]]
+    expected: Mapping[str, float]
+    started: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
+
+    def left(self) -> float:
+        """Seconds: of the longest chain of notebooks that wait for each other, or of all of them side by side."""
+        now = time.monotonic()
+        took = {step: end - self.started[step] for step, end in self.ended.items()}
+        # What was up to date took no time and says nothing of the pace.
+        executed = [step for step, seconds in took.items() if seconds > 1]
+        pace = sum(took[step] for step in executed) / sum(self.expected[step] for step in executed) if executed else 1.0
+        own = {
+            step: 0.0 if step in self.ended else max(0.0, pace * expected - (now - self.started.get(step, now)))
+            for step, expected in self.expected.items()
+        }
+        chains: dict[str, float] = {}
+        for step, needs in self.steps.items():
+            chains[step] = own[step] + max((chains[need] for need in needs if need in chains), default=0.0)
+        return max(*chains.values(), sum(own.values()) / LANES)
+
+
+def _expected(folder: Path, step: str) -> float:
+    """Seconds that a notebook took last time in this folder, or that it says it takes."""
+    kept = read_record(folder, step)
+    return kept.seconds if kept and kept.status == "done" else 60 * float((promised(step)[1].split() or ["1"])[-1])
+
+
+def promised(step: str) -> tuple[str, str]:
+    """What a notebook's first cell says: its question, and how many minutes it takes."""
+    text = nbformat.read(NOTEBOOKS / f"{step}.ipynb", as_version=4).cells[0].source
+    found = {name: re.search(rf"\*\*{name}\.\*\* (.+?)(?:\n\n|$)", text, re.DOTALL) for name in ("Question", "Minutes")}
+    question, minutes = (" ".join(match[1].split()) if match else "" for match in found.values())
+    return question, minutes.partition(" on ")[0]
 
 
 def up_to_date(folder: Path, record: Record | None, key: str) -> bool:

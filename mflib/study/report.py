@@ -18,6 +18,7 @@ from mflib.data import cohort as cohorts
 from mflib.data.cohort import Cohort, faulty
 from mflib.data.cohort_tables import Fault
 from mflib.models.dcnn.settings import check_device, weights_sha256
+from mflib.stats.clinical import bmi_vas
 from mflib.study import answer, methods, page, pipeline
 from mflib.study.pipeline import Record, Selection
 from mflib.study.profile import Profile, choose, claim, made_from, report_folder, variant
@@ -163,6 +164,7 @@ def make(
         # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
         with suppress(CohortError):
             study.check_folds()
+            print(f"{study.cohort.in_short()}; BMI and pain (VAS): {bmi_vas(study.cohort.patients)}", flush=True)
         own = look(study, chosen.cohort_folder)
         external = look(study, chosen.external_folder, "checked_external.json") if chosen.external_folder else None
         if external:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from importlib import metadata
@@ -28,21 +27,12 @@ def notebooks(profile: str = "quick", cohort: str = "") -> Markdown:
     folder = report_folder(Path(profile).stem, chosen_by_hand(profile, cohort))
     rows = ["| notebook | answers | minutes | in the report's run |", "|:--|:--|--:|:--|"]
     for step in pipeline.STEPS:
-        question, minutes = _promised(step)
+        question, minutes = pipeline.promised(step)
         record = pipeline.read_record(folder, step)
         ended = f"{record.status}, {record.finished[:10]}" if record else "not yet"
         took = f"{record.seconds / 60:.1f}" if record and record.status == "done" else minutes
         rows.append(f"| [{step.replace('_', ' ')}]({step}.ipynb) | {question} | {took} | {ended} |")
     return Markdown("\n".join(rows))
-
-
-def _promised(step: str) -> tuple[str, str]:
-    """What a notebook's first cell says: its question, and how many minutes it takes."""
-    cells = json.loads((pipeline.NOTEBOOKS / f"{step}.ipynb").read_text(encoding="utf-8"))["cells"]
-    text = "".join(cells[0]["source"])
-    found = {name: re.search(rf"\*\*{name}\.\*\* (.+?)(?:\n\n|$)", text, re.DOTALL) for name in ("Question", "Minutes")}
-    question, minutes = (" ".join(match[1].split()) if match else "" for match in found.values())
-    return question, minutes.partition(" on ")[0]
 
 
 def run(profile: str = "quick", cohort: str = "") -> Markdown:

@@ -135,6 +135,7 @@ def write_cohort(
     _claim(out, generated)
     plan = make_plan(profile, patients, seed)
     _write_tables(out, plan)
+    print(f"tables of {patients} patients written, {len(plan.segments)} volumes follow", flush=True)
     _write_volumes(out, plan, workers)
     description = {"Name": NAME, "BIDSVersion": "1.10.0", "DatasetType": "raw", "Synthetic": True}
     files.write_new(out / DESCRIPTION, _json({**description, "GeneratedBy": [generated]}))

@@ -43,9 +43,9 @@ def flow_of_patients(flow: pd.DataFrame) -> Figure:
         left, right, start = (0.5, 0.98, middle) if excluded else (0.02, 0.46, above)
         end = (0.5, middle) if excluded else (0.24, top)
         if start is not None:
-            axes.annotate("", end, (0.24, start), arrowprops={"arrowstyle": "-|>", "color": "black"})
+            axes.annotate("", end, (0.24, start), arrowprops={"arrowstyle": "-|>", "color": style.INK})
         edges = ([left, right, right, left, left], [bottom, bottom, top, top, bottom])
-        axes.fill(*edges, facecolor="white", edgecolor="black", linewidth=0.9, zorder=2)
+        axes.fill(*edges, facecolor=style.PAPER, edgecolor=style.INK, linewidth=0.9, zorder=2)
         axes.text(left + 0.015, middle, "\n".join(lines), va="center", zorder=3, linespacing=1.25)
         above = above if excluded else bottom
         top = bottom - _GAP
@@ -101,7 +101,7 @@ def grades_overview(segments: pd.DataFrame) -> Figure:
     for panel, level in zip(axes[0], LEVELS, strict=True):
         of_level = segments[segments["level"] == level]
         counts = pd.crosstab(of_level["lat"], of_level["grade"]).reindex(index=SIDES, columns=range(4), fill_value=0)
-        look: dict[str, Any] = {"color": style.GRADE_COLOURS, "edgecolor": "black", "linewidth": 0.6, "width": 0.8}
+        look: dict[str, Any] = {"color": style.GRADE_COLOURS, "edgecolor": style.INK, "linewidth": 0.6, "width": 0.8}
         counts.set_axis(GRADE_NAMES, axis=1).plot.bar(stacked=True, legend=False, rot=0, ax=panel, **look)
         panel.set_xlabel(LEVEL_NAMES[level])
     axes[0, 0].set_ylabel("segments")
@@ -235,7 +235,7 @@ def volume_thumbnails(table: pd.DataFrame, pictures: Mapping[str, Thumbnail]) ->
     for panel in axes.flat:
         panel.axis("off")
     for panel, row, title in zip(axes.flat, shown, titles, strict=False):
-        panel.set_title(title, loc="left", fontsize=7)
+        panel.set_title(title, loc="left", fontsize=8.5)
         if row["path"] in pictures:
             _picture(panel, pictures[row["path"]])
     if table.empty:

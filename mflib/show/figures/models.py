@@ -66,9 +66,9 @@ def importance(table: pd.DataFrame) -> Figure:
     figure, axes = style.single(1.0 + 0.26 * len(means))
     look: dict[str, Any] = {"palette": [style.BLUE, style.ORANGE], "hue_order": [False, True], "saturation": 1}
     sns.barplot(table, hue="whole", errorbar=None, width=0.7, legend=False, ax=axes, **look, **order)
-    sns.stripplot(table, jitter=False, color="black", size=2.5, alpha=0.5, ax=axes, **order)
+    sns.stripplot(table, jitter=False, color=style.INK, size=2.5, alpha=0.5, ax=axes, **order)
     axes.axhline(means["whole"].sum() - 0.5, color=style.GREY, lw=0.8)
-    axes.axvline(0, color="black", lw=0.8)
+    axes.axvline(0, color=style.INK, lw=0.8)
     axes.set(xlabel="fall of the AUC when shuffled", ylabel="feature")
     return figure
 
@@ -119,11 +119,11 @@ def network_comparisons(table: pd.DataFrame) -> Figure:
     left = axes[0, 0]
     looks = (
         (others[:1], {"color": style.VERMILION, "fmt": "s", "label": "mean of folds, 95 % interval"}),
-        (others[1:], {"color": style.BLUE, "fmt": "o", "mfc": "white"}),
+        (others[1:], {"color": style.BLUE, "fmt": "o", "mfc": style.PAPER}),
     )
     for rows, look in looks:
         style.intervals(left, rows["mean"], rows.index, rows, along="x", **_CAPS, **look)
-    left.plot(others["pooled"], range(len(others)), "D", color="black", ms=4, label="pooled")
+    left.plot(others["pooled"], range(len(others)), "D", color=style.INK, ms=4, label="pooled")
     left.axvline(others["mean"].iloc[0], color=style.VERMILION, lw=0.8, ls=":")
     left.set_yticks(range(len(others)), ["\n".join(wrap(name, 20)) for name in others["variant"]])
     left.set(xlabel="AUC", ylabel="network", ylim=(len(others) - 0.5, -0.5))
@@ -131,7 +131,7 @@ def network_comparisons(table: pd.DataFrame) -> Figure:
     for right in axes[0, 1:]:
         look = {"color": style.VERMILION, "fmt": "s-", **_CAPS}
         style.intervals(right, curve["patients"], curve["mean"], curve, **look)
-        right.plot(curve["patients"], curve["pooled"], "D", color="black", ms=4)
+        right.plot(curve["patients"], curve["pooled"], "D", color=style.INK, ms=4)
         right.set(xlabel="training patients", ylabel="AUC", xlim=(0, 1.1 * curve["patients"].max()))
         right.axhline(0.5, color=style.GREY, lw=0.8)
     figure.legend(loc="outside upper center", ncols=2)
@@ -184,7 +184,7 @@ def roc_curves(predictions: pd.DataFrame, models: Sequence[str], reported: pd.Da
 
 def _area(axes: Axes, row: int, ends: Mapping[str, Any] | pd.Series, value: float, colour: str, marker: str) -> None:
     """An AUC with its interval where there is one; the paper's are open."""
-    look = {"color": colour, "fmt": marker, "mfc": "white" if marker == "D" else colour, **_CAPS}
+    look = {"color": colour, "fmt": marker, "mfc": style.PAPER if marker == "D" else colour, **_CAPS}
     style.intervals(axes, value, row, ends, along="x", **look)
 
 
@@ -201,7 +201,7 @@ def auc_forest(summary: pd.DataFrame) -> Figure:
     kinds = (("clustered by patient", "", -0.14, style.BLUE, "o"), ("naive DeLong", "naive_", 0.14, style.GREY, "s"))
     for label, prefix, shift, colour, marker in kinds:
         ends = {"low": rows[f"{prefix}low"], "high": rows[f"{prefix}high"]}
-        look = {"fmt": marker, "color": colour, "mfc": "white" if prefix else colour, **_CAPS}
+        look = {"fmt": marker, "color": colour, "mfc": style.PAPER if prefix else colour, **_CAPS}
         style.intervals(axes, rows["pooled"], np.arange(len(rows)) + shift, ends, along="x", label=label, **look)
     axes.axvline(0.5, color=style.GREY, lw=0.8)
     axes.set_yticks(range(len(rows)), _run_names(rows))
@@ -241,7 +241,7 @@ def _of_folds(axes: Axes, history: pd.DataFrame, x: str, y: str) -> None:
     look: dict[str, Any] = {"color": style.VERMILION, "lw": 1, "linestyle": "--"}
     sns.lineplot(_by_run(history), x=x, y=y, units="run", estimator=None, ax=axes, **look)
     best = history[history["kept"]]
-    axes.plot(best[x], best[y], "o", color="black", ms=4)
+    axes.plot(best[x], best[y], "o", color=style.INK, ms=4)
     axes.axhline(0.5, color=style.GREY, lw=0.8)
 
 

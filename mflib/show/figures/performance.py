@@ -18,10 +18,10 @@ from mflib.stats import performance, roc
 from mflib.stats.performance.decisions import TREAT_ALL, TREAT_NONE
 from mflib.stats.performance.predictions import check_one_run, models
 
-_OPAQUE = {"facecolor": "white", "linewidth": 0, "pad": 1}
+_OPAQUE = {"facecolor": style.PAPER, "linewidth": 0, "pad": 1}
 _TREATED: dict[str, dict[str, Any]] = {
     TREAT_ALL: {"label": "treat all", "color": style.GREY, "linestyle": "-"},
-    TREAT_NONE: {"label": "treat none", "color": "black", "linestyle": ":"},
+    TREAT_NONE: {"label": "treat none", "color": style.INK, "linestyle": ":"},
 }
 
 
@@ -95,7 +95,7 @@ def subgroup_forest(table: pd.DataFrame) -> Figure:
         at = rows["place"] + 0.6 * ((number + 0.5) / len(named) - 0.5)
         style.intervals(axes, rows["auc"], at, rows, along="x", ms=4, elinewidth=1.2, **(look | {"linestyle": ""}))
     # Where a part is too small, its row says so.
-    small: dict[str, Any] = {"va": "center", "fontsize": 7.5, "color": style.GREY, "bbox": _OPAQUE}
+    small: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": style.GREY, "bbox": _OPAQUE}
     for row in table[table["auc"].isna()].drop_duplicates("place").itertuples():
         axes.text(0.02, row.place, row.note, **small)
     axes.axvline(0.5, color=style.GREY, lw=0.8)
@@ -126,7 +126,7 @@ def _left_out(table: pd.DataFrame, column: str) -> str | None:
 
 
 # Colour and marker of each verdict, the same order from near to far.
-_VERDICTS = {"inside": (style.BLUE, "o"), "at the edge": (style.ORANGE, "^"), "outside": ("black", "X")}
+_VERDICTS = {"inside": (style.BLUE, "o"), "at the edge": (style.ORANGE, "^"), "outside": (style.INK, "X")}
 _MOST = 20  # features in one plot
 
 
@@ -147,7 +147,7 @@ def distances(own: NDArray[np.float64], applicability: pd.DataFrame) -> Figure:
         if len(found):
             label = f"external, {verdict} ({len(found)})"
             axes.plot(found, 1 + style.spread(len(found)), marker, color=colour, ms=4.5, alpha=0.8, mew=0, label=label)
-    axes.axvline(float(np.percentile(own, 95)), color="black", lw=0.8, ls=":", label="95 % of the own lie left of it")
+    axes.axvline(float(np.percentile(own, 95)), color=style.INK, lw=0.8, ls=":", label="95 % of the own lie left of it")
     axes.set_yticks([0, 1], ["own", "external"])
     axes.set(xlabel="Mahalanobis distance of the texture", ylabel="cohort", ylim=(1.5, -0.5), xscale="log")
     axes.xaxis.set_major_formatter(LogFormatter())
@@ -171,7 +171,7 @@ def out_of_range(features: pd.DataFrame, segments: int) -> Figure:
     bars = axes.barh(
         range(len(shown)), shown, color=style.BLUE, height=0.7, tick_label=[*map(words.label, shown.index)]
     )
-    axes.bar_label(bars, fmt=" %d", fontsize=8)
+    axes.bar_label(bars, fmt=" %d", fontsize=8.5)
     more = f"; {len(counts) - len(shown)} more features not shown" if len(counts) > len(shown) else ""
     figure.supxlabel(f"segments outside the training range, of {segments}{more}", fontsize=9)
     axes.set_ylabel("feature")

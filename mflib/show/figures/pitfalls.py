@@ -44,7 +44,7 @@ def right_and_wrong(table: pd.DataFrame, name: str = "AUC", nothing: float | Non
         points = height + 0.3 * style.spread(len(values))
         axes.plot(values, points, marker, color=colour, ms=3, mew=0, alpha=0.4)
         label = None if way in named else str(way)
-        axes.plot(values.mean(), height, marker, color=colour, ms=7, mec="black", mew=0.8, ls="", label=label)
+        axes.plot(values.mean(), height, marker, color=colour, ms=7, mec=style.INK, mew=0.8, ls="", label=label)
         named.add(str(way))
     labels = ["\n".join([*wrap(case, 26), f"({data})"]) for data, case in places]
     axes.set_yticks(list(places.values()), labels)
@@ -68,8 +68,8 @@ def null_distribution(table: pd.DataFrame, name: str = "AUC") -> Figure:
     known = table.dropna(subset="value")
     permuted, true = (known.loc[known["right"] == kind, "value"].to_numpy() for kind in (False, True))
     figure, axes = style.single(2.6)
-    sns.histplot(permuted, bins="sqrt", color=style.ORANGE, ec="white", alpha=1, label="permuted labels", ax=axes)
-    sns.rugplot(permuted, height=0.07, color="black", ax=axes)
+    sns.histplot(permuted, bins="sqrt", color=style.ORANGE, ec=style.PAPER, alpha=1, label="permuted labels", ax=axes)
+    sns.rugplot(permuted, height=0.07, color=style.INK, ax=axes)
     for value in true:
         axes.axvline(value, color=style.BLUE, lw=2, label="true labels")
     axes.set(xlabel=name, ylabel="permutations")
@@ -116,7 +116,7 @@ def ceiling_over_kappa(table: pd.DataFrame) -> Figure:
         measured = rows[(rows["data"] != "simulated") & rows["kappa"].notna()]
         for column, (colour, line, label) in looks.items():
             panel.plot(simulated["kappa"], simulated[column], line, color=colour, label=label)
-            panel.plot(measured["kappa"], measured[column], "D", color="black", ms=5)
+            panel.plot(measured["kappa"], measured[column], "D", color=style.INK, ms=5)
         low, high = (simulated["auc"] + way * simulated["auc_sd"] for way in (-1, 1))
         panel.fill_between(simulated["kappa"], low, high, color=style.BLUE, alpha=0.15, lw=0)
         panel.set(title=f"reference: {reference}", xlabel="kappa of two readers", ylabel="AUC against the reference")
@@ -124,7 +124,7 @@ def ceiling_over_kappa(table: pd.DataFrame) -> Figure:
     return figure
 
 
-_LEVELS: tuple[tuple[str, Any], ...] = ((style.GREY, (0, (4, 2))), ("black", (0, (1, 1))))
+_LEVELS: tuple[tuple[str, Any], ...] = ((style.GREY, (0, (4, 2))), (style.INK, (0, (1, 1))))
 
 
 @style.styled
@@ -163,13 +163,13 @@ def fold_composition(found: pd.DataFrame, positives: int, negatives: int) -> Fig
     """
     groups = list(found.groupby("model", sort=False))
     figure, axes = style.panels(2, len(groups), 4.2, sharey="row", sharex="col")
-    line: dict[str, Any] = {"color": "black", "lw": 1.2, "ls": "--"}
+    line: dict[str, Any] = {"color": style.INK, "lw": 1.2, "ls": "--"}
     for column, (model, folds) in enumerate(groups):
         place, above, below = np.arange(len(folds)), *axes[:, column]
         # Stacked bars of both classes; lines where a partition of the cohort would end them.
         look: dict[str, Any] = {"width": 0.7, "lw": 0.6}
-        above.bar(place, folds["positives"], color=style.ORANGE, edgecolor="black", label="positives", **look)
-        look |= {"bottom": folds["positives"], "color": "white", "hatch": "///", "edgecolor": style.GREY}
+        above.bar(place, folds["positives"], color=style.ORANGE, edgecolor=style.INK, label="positives", **look)
+        look |= {"bottom": folds["positives"], "color": style.PAPER, "hatch": "///", "edgecolor": style.GREY}
         above.bar(place, folds["n"] - folds["positives"], label="negatives", **look)
         above.axhline(positives / len(folds), label="cohort in equal parts", **line)
         above.axhline((positives + negatives) / len(folds), **line)

@@ -82,7 +82,7 @@ def saliency_checks(table: pd.DataFrame, baseline: Mapping[str, float]) -> Figur
         values = table.loc[table["randomised"] == step, "similarity"].to_numpy(np.float64)
         axes.plot(position + style.spread(len(values)), values, "o", color=style.BLUE, ms=3, alpha=0.45, mew=0)
     means = table.groupby("randomised")["similarity"].mean()[steps]
-    axes.plot(range(len(steps)), means, "o-", color=style.BLUE, mfc="white", mew=1.6)
+    axes.plot(range(len(steps)), means, "o-", color=style.BLUE, mfc=style.PAPER, mew=1.6)
     axes.set_ylim(min(-0.25, table["similarity"].min() - 0.05, *(v - 0.05 for v in baseline.values())), 1.05)
     _name_levels(axes, {"no likeness": 0.0, **baseline})
     axes.set_xticks(range(len(steps)), [steps[0], *(f"+ {step}" for step in steps[1:])])
@@ -103,7 +103,7 @@ def saliency_depth(profile: NDArray[np.float64], size_mm: float, groups: Mapping
     """
     figure, axes = style.single(3.0)
     axes.axhline(100 / size_mm, color=style.GREY, linestyle="--", lw=1.2, label="even")
-    axes.plot(*_per_mm(profile, size_mm), color="black", lw=2.4, label="all regions")
+    axes.plot(*_per_mm(profile, size_mm), color=style.INK, lw=2.4, label="all regions")
     axes.set_prop_cycle(**style.LINES)
     for label, values in groups.items():
         axes.plot(*_per_mm(values, size_mm), label=label)
@@ -163,7 +163,7 @@ def mistakes(table: pd.DataFrame, pictures: Sequence[NDArray[np.uint8]]) -> Figu
             panel.set(xticks=[], yticks=[], xlabel=AXES[0])
             side = ">=" if segment["score"] >= segment["threshold"] else "<"
             name = words.segment(segment)
-            panel.set_title(f"{name}\nscore {segment['score']:.2f} {side} {segment['threshold']:.2f}", fontsize=8)
+            panel.set_title(f"{name}\nscore {segment['score']:.2f} {side} {segment['threshold']:.2f}", fontsize=8.5)
         for panel in row[len(places) :]:
             panel.axis("off")
         row[0].set_ylabel(f"{style.model_look(str(model))['label']}\n{kind}s, {AXES[1]}")
