@@ -18,7 +18,7 @@ from rich.table import Table
 from mflib.base import files
 from mflib.base import tables as texts
 from mflib.base.errors import FileError, InputError
-from mflib.base.words import LABELS
+from mflib.base.words import label
 from mflib.show import figures
 from mflib.show.shown import save
 from mflib.stats import performance
@@ -323,4 +323,4 @@ def _runs(comparison: Comparison) -> Iterator[tuple[tuple[str, int], pd.DataFram
 
 
 def _name(model: str) -> str:
-    return escape(LABELS.get(model, model))
+    return escape(label(model))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mflib.base import parallel
 from mflib.base.errors import FileError
 from mflib.base.progress import Progress
-from mflib.base.words import KEY, LABELS
+from mflib.base.words import KEY, label
 from mflib.data import volume as volumes
 from mflib.data.cohort import Cohort
 from mflib.data.volume import Annotation
@@ -206,7 +206,7 @@ def frequent(features: pd.DataFrame, most: int = 20) -> pd.DataFrame:
 def uncalibrated(found: External) -> list[str]:
     """The models, by their names for a reader, that the run gives no probabilities."""
     lacking = found.probabilities.loc[found.probabilities["probability"].isna(), "model"]
-    return [LABELS.get(model, model) for model in dict.fromkeys(lacking)]
+    return [label(model) for model in dict.fromkeys(lacking)]
 
 
 def lost(moved: pd.DataFrame) -> pd.DataFrame:
@@ -214,7 +214,7 @@ def lost(moved: pd.DataFrame) -> pd.DataFrame:
     p_values = moved["p"].map(performance.p_value).str.removeprefix("P ").str.removeprefix("= ")
     table = pd.DataFrame(
         {
-            "model": moved["model"].replace(LABELS),
+            "model": moved["model"].map(label),
             "metric": moved["metric"].replace({name: name.upper() for name in ("auc", "ppv", "npv")}),
             "own": with_interval(moved, "own", "own_"),
             "external": with_interval(moved, "external", "external_"),
@@ -269,9 +269,9 @@ def key_results(
         of_model = moved[moved["model"] == model].set_index("metric")
         for metric, name in _METRICS.items():
             sides = (performance.estimate(of_model.loc[metric], side, ends=f"{side}_") for side in ("own", "external"))
-            rows.append((f"{LABELS.get(model, model)}: {name}", *sides))
+            rows.append((f"{label(model)}: {name}", *sides))
     for row in calibration[calibration["quantity"].isin(["intercept", "slope"])].to_dict("records"):
-        name = f"{LABELS.get(row['model'], row['model'])}: calibration {row['quantity']}"
+        name = f"{label(row['model'])}: calibration {row['quantity']}"
         rows.append((name, "n/a", performance.estimate(row, "value")))
     return pd.DataFrame(rows, columns=["result", "own", "external"])
 
@@ -304,7 +304,7 @@ def in_words(found: External, moved: pd.DataFrame, compared: pd.DataFrame, split
 
 
 def _lost_in_words(row: Mapping[str, Any]) -> str:
-    name = LABELS.get(row["model"], row["model"])
+    name = label(row["model"])
     if pd.isna(row["difference"]):
         return f"{name}: no AUC can be compared ({row['note']})."
     own, external = (performance.estimate(row, side, ends=f"{side}_") for side in ("own", "external"))

@@ -13,7 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from mflib.base import files
-from mflib.base.words import LABELS, LEVELS, SIDE_NAMES, SIDES
+from mflib.base.words import LEVELS, SIDE_NAMES, SIDES, label
 from mflib.show import shown
 from mflib.show.viewer import view
 from mflib.stats.performance.predictions import estimate
@@ -35,7 +35,7 @@ def run(models: Models) -> dict[str, Any]:
     """What is said of the models: how good they were on their own patients, and what they are."""
     quality = [
         {
-            "model": LABELS.get(row["model"], row["model"]),
+            "model": label(row["model"]),
             "auc": estimate(row, "auc"),
             **{name: "n/a" if pd.isna(row[name]) else f"{row[name]:.2f}" for name in ("sensitivity", "specificity")},
             "of": f"{row['segments']:.0f} segments of {row['patients']:.0f} patients",
@@ -72,7 +72,7 @@ def volume(assessment: Assessment, models: Models, anchor: str) -> dict[str, Any
 
 def _result(result: ModelResult, areas: pd.DataFrame) -> dict[str, Any]:
     return {
-        "model": LABELS.get(result.model, result.model),
+        "model": label(result.model),
         "call": CALLS[result.called],
         "said": result,
         "probability": estimate(vars(result), "probability"),

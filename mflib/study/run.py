@@ -20,7 +20,7 @@ from mflib.base import files, words
 from mflib.base.errors import RunError
 from mflib.base.files import ROOT
 from mflib.base.settings import flat
-from mflib.base.words import KEY, LABELS
+from mflib.base.words import KEY, label
 from mflib.data import cohort as cohorts
 from mflib.data import phantom, preprocess, quality
 from mflib.data.cohort import Cohort
@@ -412,7 +412,7 @@ class Study:
         missing = [model for model in needed if f"predictions_{model}" not in found]
         if missing:
             said = "; ".join(unfit.get(f"predictions_{model}", "nobody has computed them") for model in missing)
-            models = " and ".join(LABELS.get(model, model) for model in missing)
+            models = " and ".join(label(model) for model in missing)
             raise RunError(
                 f"No predictions of {models} fit the settings of this notebook: {said}.\n"
                 f"Run the notebook that makes them with the same profile, cohort and changes, or {self._command}."

@@ -15,7 +15,7 @@ import pandas as pd
 from mflib.base import files, tables
 from mflib.base.errors import FileError
 from mflib.base.progress import Progress
-from mflib.base.words import KEY, LABELS
+from mflib.base.words import KEY, label
 from mflib.data import cohort, cohort_tables
 from mflib.data import volume as volumes
 from mflib.data.cohort import NAME, SEGMENT_FILE
@@ -80,7 +80,7 @@ def _line(result: ModelResult) -> str:
     probability = "no probability"
     if result.probability is not None:
         probability = f"probability {result.probability:.2f} ({INTERVAL} {result.low:.2f} to {result.high:.2f})"
-    name = LABELS.get(result.model, result.model)
+    name = label(result.model)
     return (
         f"{name}: {CALLS[result.called]} (score {result.score:.3f}, threshold {result.threshold:.3f}, "
         f"{result.votes} of {result.folds} models agree), {probability}"

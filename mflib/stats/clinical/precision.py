@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
 from mflib.base.errors import InputError
-from mflib.base.words import LABELS
+from mflib.base.words import label
 from mflib.stats import performance, reliability, roc
 from mflib.stats.performance.predictions import check_one_run, undefined
 from mflib.stats.roc import Question
@@ -155,7 +155,7 @@ def _one_run_each(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     runs = {model: predictions[predictions["model"] == model] for model in performance.models(predictions)}
     for model, rows in runs.items():
         check_one_run(rows, f"the model {model!r}")
-    return {LABELS.get(model, model): rows for model, rows in runs.items()}
+    return {label(model): rows for model, rows in runs.items()}
 
 
 WANTED = 0.8  # power that a study is usually planned for

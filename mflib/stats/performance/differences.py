@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from mflib.base.errors import InputError
-from mflib.base.words import LABELS, label
+from mflib.base.words import label
 from mflib.stats import roc
 from mflib.stats.performance import metrics
 from mflib.stats.performance.predictions import check_one_run, estimate, models, p_value, paired, together, undefined
@@ -73,7 +73,7 @@ def against(predictions: pd.DataFrame, model: str) -> pd.DataFrame:
         name, tests = row["model"], {}
         if name != model:
             tests = comparison(predictions, model, name).set_index("method").to_dict("index")
-        shown = {"model": LABELS.get(name, name), f"AUC, {FOLDS} [95 %]": estimate(row, "mean")}
+        shown = {"model": label(name), f"AUC, {FOLDS} [95 %]": estimate(row, "mean")}
         shown |= _apart(tests.get(FOLDS), model, FOLDS)
         shown["AUC, pooled [95 %]"] = estimate(areas.loc[name], "pooled")
         shown |= _apart(tests.get(POOLED), model, "pooled")
@@ -87,7 +87,7 @@ def _apart(test: dict[str, Any] | None, model: str, way: str) -> dict[str, str]:
     cells = ("", "")
     if test is not None and pd.notna(test["difference"]):
         cells = (estimate(test, "difference", "+.2f"), p_value(test["p"]))
-    names = (f"{LABELS.get(model, model)} minus it, {way} [95 %]", f"P, {way}, unadjusted")
+    names = (f"{label(model)} minus it, {way} [95 %]", f"P, {way}, unadjusted")
     return dict(zip(names, cells, strict=True))
 
 
@@ -153,7 +153,7 @@ def chance_in_words(chance: pd.DataFrame, compared: pd.DataFrame) -> str:
 
 def _inside(model: str) -> str:
     """A model's name inside a sentence."""
-    name = LABELS.get(model, model)
+    name = label(model)
     return name if name != name.capitalize() else name.lower()
 
 
@@ -303,9 +303,9 @@ def both_ways(predictions: pd.DataFrame, model_a: str, model_b: str, level: floa
     rows = []
     for metric, model in product(metrics.METRICS, (model_a, model_b)):
         row = pooled.loc[(model, metric)]
-        quantity = f"{LABELS.get(model, model)}: {_name(metric)}"
+        quantity = f"{label(model)}: {_name(metric)}"
         rows.append({"quantity": quantity, "estimate": row["pooled"], **row[_ENDS].to_dict()})
-    name = f"{LABELS.get(model_a, model_a)} minus {LABELS.get(model_b, model_b)}"
+    name = f"{label(model_a)} minus {label(model_b)}"
     areas = comparison(table, model_a, model_b, level).set_index("method")
     rows.append({"quantity": f"{name}: AUC, {FOLDS}", **_tested(areas.loc[FOLDS])})
     rows.append({"quantity": f"{name}: AUC, pooled", **_tested(areas.loc[POOLED], areas.loc[NAIVE])})

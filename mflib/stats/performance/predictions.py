@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mflib.base.errors import InputError
-from mflib.base.words import KEY, LABELS, LEVELS, SIDES
+from mflib.base.words import KEY, LABELS, LEVELS, SIDES, label
 
 RUN = ["model", "split", "repeat"]
 COLUMNS = [*KEY, *RUN, "fold", "y_true", "score", "threshold"]
@@ -184,7 +184,7 @@ def by_model(table: pd.DataFrame, columns: str, rows: str | None = None, value: 
     keys = ["model", *([rows] if rows else [])]
     rank = {model: place for place, model in enumerate(models(table))}
     table = table.sort_values("model", key=lambda names: names.map(rank), kind="stable")
-    names = table["model"].map(lambda name: LABELS.get(name, name))
+    names = table["model"].map(label)
     texts = table.assign(text=with_interval(table, value), model=names)
     wide = texts.pivot(index=keys, columns=columns, values="text")
     order = texts[keys].drop_duplicates()
