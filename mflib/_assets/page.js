@@ -4,6 +4,7 @@ toggle.addEventListener("click", () => {
   const open = toggle.getAttribute("aria-pressed") !== "true";
   toggle.setAttribute("aria-pressed", String(open));
   toggle.textContent = open ? "Hide all code" : "Show all code";
+  document.body.classList.toggle("with-code", open);
   for (const code of document.querySelectorAll("details.code")) code.open = open;
 });
 
@@ -38,13 +39,13 @@ addEventListener("scroll", () => {
 }, { passive: true });
 follow();
 
-// An appendix is folded: whoever jumps into it finds it open.
+// Appendices and asides are folded: whoever jumps into one finds it open.
 const unfold = () => {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const fold = target?.closest("details.appendix");
-  if (!fold || fold.open) return;
-  fold.open = true;
-  target.scrollIntoView();
+  const folds = ["details.aside", "details.appendix"].map((kind) => target?.closest(kind)).filter((fold) => fold && !fold.open);
+  if (!folds.length) return;
+  for (const fold of folds) fold.open = true;
+  folds[0].scrollIntoView();
 };
 addEventListener("hashchange", unfold);
 unfold();
@@ -79,7 +80,7 @@ const save = (name, content, type) => {
 const quoted = (cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
 for (const frame of document.querySelectorAll("main div.table")) {
   const table = frame.querySelector("table");
-  const bar = document.createElement("p");
+  const bar = document.createElement("span");
   bar.className = "take";
   bar.append(
     button("Copy", async (made) => {
@@ -102,7 +103,7 @@ for (const frame of document.querySelectorAll("main div.table")) {
       made.textContent = table.classList.toggle("head") ? `All ${rows} rows` : "Fewer rows";
     }));
   }
-  frame.after(bar);
+  table.caption.append(bar);
 }
 const dialog = document.createElement("dialog");
 dialog.className = "large";
@@ -126,7 +127,7 @@ const asPicture = async (picture, name) => {
 for (const figure of document.querySelectorAll("main figure")) {
   const picture = figure.querySelector(":scope > img");
   if (!picture) continue;
-  const bar = document.createElement("p");
+  const bar = document.createElement("span");
   bar.className = "take";
   const name = figure.id.replace(/^figure-/, "") || "figure", drawing = picture.src.startsWith("data:image/svg");
   const link = document.createElement("a");
@@ -135,5 +136,5 @@ for (const figure of document.querySelectorAll("main figure")) {
   link.textContent = drawing ? "SVG" : "PNG";
   bar.append(button("Enlarge", () => { dialog.replaceChildren(picture.cloneNode()); dialog.showModal(); }), link);
   if (drawing) bar.append(button("PNG", () => asPicture(picture, name)));
-  figure.append(bar);
+  figure.querySelector("figcaption").append(bar);
 }

@@ -42,6 +42,8 @@ SETUP = ("setup", "parameters", "injected-parameters")
 # What is seen stands last in a notebook, after it was found out, and first in a chapter; what to try next is for who
 # has the notebook open, and so is what a cell of the title says of its files.
 SEEN, TRY, TITLE_CELL = "seen-do", "try", "title"
+# A tag of a heading: its section is folded, as one that most readers pass by.
+ASIDE = "aside"
 FOR_THE_NOTEBOOK = ("**Minutes.**", "**Inputs.**", "**Outputs.**")
 COMPARISON = "05_comparison"
 FIRST = ("figure-roc_curves", "table-key_results")  # of the comparison, on the first page
@@ -178,6 +180,13 @@ def as_chapter(notebook: NotebookNode) -> NotebookNode:
         title.source = "\n\n".join(told)
         last = places.get(SEEN, len(cells))
         cells = [title, *cells[last:], *(cell for cell in cells[:last] if cell is not title)]
+    aside = ""
+    for cell in cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            heading = cell.source.partition("\n")[0].removeprefix("## ")
+            aside = heading if ASIDE in cell.metadata.get("tags", []) else ""
+        if aside:
+            cell.metadata[ASIDE] = aside
     chapter.cells = cells
     return chapter
 
