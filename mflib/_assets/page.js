@@ -50,11 +50,11 @@ const unfold = () => {
 addEventListener("hashchange", unfold);
 unfold();
 
-// A table is a stop of the keyboard only where it scrolls.
+// What can be wider than the page is a stop of the keyboard only where it scrolls.
 const stops = () => {
-  for (const table of document.querySelectorAll("div.table")) {
-    if (table.scrollWidth > table.clientWidth) table.tabIndex = 0;
-    else table.removeAttribute("tabindex");
+  for (const wide of document.querySelectorAll("div.table, figure")) {
+    if (wide.scrollWidth > wide.clientWidth) wide.setAttribute("tabindex", "0");
+    else wide.removeAttribute("tabindex");
   }
 };
 addEventListener("resize", stops);

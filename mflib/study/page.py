@@ -105,7 +105,8 @@ class _Renderer(IPythonRenderer):
         return f'<{name} id="{entry.id}">{text}</{name}>\n'
 
     def block_math(self, body: str) -> str:
-        return latex2mathml.converter.convert(body, display="block")
+        """A wide one scrolls, so the keyboard must reach it."""
+        return latex2mathml.converter.convert(body, display="block").replace("<math", '<math tabindex="0"', 1)
 
     def inline_math(self, body: str) -> str:
         return latex2mathml.converter.convert(body)
@@ -165,7 +166,8 @@ def _converted(path: Path, step: str, _changed_ns: int) -> tuple[str, tuple[Head
     notebook = as_chapter(nbformat.read(path, as_version=4))
     html, _ = _exporter(_Renderer(step, found)).from_notebook_node(notebook)
     title = next((heading.text for level, heading in found if level == 1), step)
-    drawn = shown.themed(html, path.parents[1] / "figures")
+    # A corner of a table that heads nothing is no head.
+    drawn = shown.themed(re.sub(r"<th>\s*</th>", "<td></td>", html), path.parents[1] / "figures")
     return title, tuple(heading for level, heading in found if level == 2), drawn
 
 
