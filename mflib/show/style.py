@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mflib.base.words import AXES, LABELS, PLANES
 
 WIDTH = 6.4  # inches, 640 pixels at 100 dpi
+SMALLEST = 8.5  # points of any text; a page shows no figure below 86 % of its size, so that is 9 pixels and more
 TALLEST = 1.65  # inches of a plane; four rows fill a page
 # Okabe M, Ito K. Color universal design, 2008: https://jfly.uni-koeln.de/color/
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
@@ -46,7 +47,7 @@ _STYLE = {
     "font.size": 9.0,
     "axes.labelsize": 9.0,
     "axes.titlesize": 9.0,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": SMALLEST,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -169,7 +170,7 @@ def heat_map(axes: Axes, table: pd.DataFrame, form: str, bar: str = "", **option
     import seaborn as sns
 
     options = {"cmap": _STYLE["image.cmap"], "cbar": bool(bar), "cbar_kws": {"label": bar}, **options}
-    sns.heatmap(table, ax=axes, annot=True, fmt=form, annot_kws={"fontsize": 8.5}, **options)
+    sns.heatmap(table, ax=axes, annot=True, fmt=form, annot_kws={"fontsize": SMALLEST}, **options)
     axes.tick_params(axis="y", rotation=0)
     # seaborn writes in white on middle tones, where black stands out more.
     colours = np.reshape(axes.collections[0].get_facecolor(), (*table.shape, 4))

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import axe_playwright_python
 import nbformat
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from mflib.base.files import locked
 from mflib.data import phantom
 from mflib.models.dcnn import saliency
 from mflib.models.dcnn.fold import load_network
+from mflib.show import style
 from mflib.stats import performance
 from mflib.stats.performance.predictions import COLUMNS, PROBABILITY
 from mflib.study.pipeline import NOTEBOOKS, chosen
@@ -264,7 +266,9 @@ def open_page(chromium: Any) -> Callable[..., Any]:
     """Opens a file in Chromium without a network, and tells what it asked for or complained of."""
 
     def open_file(path: Path, width: int, scheme: str) -> tuple[Any, list[str]]:
-        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+        size = {"width": width, "height": 900}
+        # The page forbids scripts of others; what looks for barriers is one.
+        context = chromium.new_context(viewport=size, color_scheme=scheme, offline=True, bypass_csp=True)
         page = context.new_page()
         seen: list[str] = []
         page.on("request", lambda request: seen.append(request.url))
@@ -299,6 +303,20 @@ def test_the_report_opens_offline(open_page: Callable[..., Any], finished: Path,
     assert page.evaluate("[...document.querySelectorAll('details.solution')].every(d => !d.open)")
     page.click("#toggle-code")
     assert page.evaluate("[...document.querySelectorAll('details.code')].every(d => d.open)")
+    # With everything unfolded, axe finds no barrier, and the text of figures is large enough.
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page.evaluate((Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text())
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
+    smallest = "Math.min(...[...document.querySelectorAll('figure[id] > img')].map(i => i.width / i.naturalWidth))"
+    assert page.evaluate(smallest) * style.SMALLEST * 4 / 3 >= 9
+    # A jump, also into a fold, lands below the banner.
+    for place in ("07_pitfalls-gain", "03_random_forest-folds"):
+        page.evaluate(f"document.querySelectorAll('details').forEach(d => d.open = false); location.hash = '{place}'")
+        page.wait_for_timeout(300)
+        fold = page.locator(f"[id='{place}']").locator("xpath=ancestor::details[1]")
+        below = page.locator(".banner").bounding_box()
+        assert fold.bounding_box()["y"] >= below["y"] + below["height"] - 1 and fold.get_attribute("open") is not None
 
 
 MACHINES = re.compile(

@@ -40,3 +40,25 @@ def test_headings_anchors_and_solutions(tmp_path: Path) -> None:
     assert [len(fold.select("div.cell")) for fold in folds] == [2, 1]
     assert [fold.summary.get_text() for fold in folds] == ["Solution", "Solution"]
     assert "secret" not in soup.get_text() and soup.select_one("h3 math") is not None
+
+
+def test_what_most_pass_by_is_folded_behind_its_heading(tmp_path: Path) -> None:
+    new = nbformat.v4
+    cells = [
+        new.new_markdown_cell("# 1 A", id="title"),
+        new.new_markdown_cell("## Shown\n\nWords."),
+        new.new_markdown_cell("## Subgroups\n\nExploratory.", metadata={"tags": ["aside"]}),
+        new.new_markdown_cell("| | ours |\n|---|---|\n| a | 1 |"),
+        new.new_markdown_cell("## What we saw\n\nThe answer.", id="seen-do"),
+        new.new_markdown_cell("**To try.** More.", id="try"),
+    ]
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(new.new_notebook(cells=cells), tmp_path / "notebooks" / "01.ipynb")
+    found = section(tmp_path, "01", Record("", "done"))
+    soup = BeautifulSoup(found.html, "html.parser")
+    assert [heading.text for heading in found.headings] == ["What we saw", "Shown", "Subgroups"]
+    (fold,) = soup.select("details.aside")
+    assert fold.summary.get_text() == "Subgroups" and fold.select_one("h3")["id"] == "01-subgroups"
+    assert "Exploratory." in fold.get_text() and "Words." not in fold.get_text()
+    assert [cell.get_text() for cell in fold.select("thead tr > *")] == ["", "ours"]
+    assert not fold.select("th:empty") and "To try" not in soup.get_text()

@@ -235,7 +235,7 @@ def volume_thumbnails(table: pd.DataFrame, pictures: Mapping[str, Thumbnail]) ->
     for panel in axes.flat:
         panel.axis("off")
     for panel, row, title in zip(axes.flat, shown, titles, strict=False):
-        panel.set_title(title, loc="left", fontsize=8.5)
+        panel.set_title(title, loc="left", fontsize=style.SMALLEST)
         if row["path"] in pictures:
             _picture(panel, pictures[row["path"]])
     if table.empty:
@@ -287,7 +287,7 @@ def bland_altman(segments: pd.DataFrame, limits: tuple[float, float, float] | No
         axes.axhline(level, color=style.VERMILION, ls=line)
         text = f"{name} {level:.1f}".replace("-", "−")
         where: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
-        axes.text(1, level, text, color=style.VERMILION, fontsize=8.5, **where)
+        axes.text(1, level, text, color=style.VERMILION, fontsize=style.SMALLEST, **where)
     axes.margins(y=0.15)
     axes.set(xlabel="mean of both annotators (grey level)", ylabel="second − first (grey levels)")
     return figure

@@ -95,7 +95,7 @@ def subgroup_forest(table: pd.DataFrame) -> Figure:
         at = rows["place"] + 0.6 * ((number + 0.5) / len(named) - 0.5)
         style.intervals(axes, rows["auc"], at, rows, along="x", ms=4, elinewidth=1.2, **(look | {"linestyle": ""}))
     # Where a part is too small, its row says so.
-    small: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": style.GREY, "bbox": _OPAQUE}
+    small: dict[str, Any] = {"va": "center", "fontsize": style.SMALLEST, "color": style.GREY, "bbox": _OPAQUE}
     for row in table[table["auc"].isna()].drop_duplicates("place").itertuples():
         axes.text(0.02, row.place, row.note, **small)
     axes.axvline(0.5, color=style.GREY, lw=0.8)
@@ -171,7 +171,7 @@ def out_of_range(features: pd.DataFrame, segments: int) -> Figure:
     bars = axes.barh(
         range(len(shown)), shown, color=style.BLUE, height=0.7, tick_label=[*map(words.label, shown.index)]
     )
-    axes.bar_label(bars, fmt=" %d", fontsize=8.5)
+    axes.bar_label(bars, fmt=" %d", fontsize=style.SMALLEST)
     more = f"; {len(counts) - len(shown)} more features not shown" if len(counts) > len(shown) else ""
     figure.supxlabel(f"segments outside the training range, of {segments}{more}", fontsize=9)
     axes.set_ylabel("feature")

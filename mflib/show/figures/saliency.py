@@ -163,7 +163,9 @@ def mistakes(table: pd.DataFrame, pictures: Sequence[NDArray[np.uint8]]) -> Figu
             panel.set(xticks=[], yticks=[], xlabel=AXES[0])
             side = ">=" if segment["score"] >= segment["threshold"] else "<"
             name = words.segment(segment)
-            panel.set_title(f"{name}\nscore {segment['score']:.2f} {side} {segment['threshold']:.2f}", fontsize=8.5)
+            panel.set_title(
+                f"{name}\nscore {segment['score']:.2f} {side} {segment['threshold']:.2f}", fontsize=style.SMALLEST
+            )
         for panel in row[len(places) :]:
             panel.axis("off")
         row[0].set_ylabel(f"{style.model_look(str(model))['label']}\n{kind}s, {AXES[1]}")
