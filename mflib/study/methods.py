@@ -124,6 +124,29 @@ def glossary() -> dict[str, str]:
     return dict(yaml.safe_load((ASSETS / "glossary.yaml").read_text(encoding="utf-8")))
 
 
+# Where a word is a name, a number's head or a picture's, it is left alone.
+_LEFT_ALONE = "code|pre|figure|math|table|summary|h[1-6]|a"
+_TOKENS = re.compile(r"(<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>)", re.DOTALL)
+
+
+def explained(page: str) -> str:
+    """HTML in which the first of each abbreviation of the glossary says what it means."""
+    waiting = {term: meaning for term, meaning in glossary().items() if re.fullmatch(r"[A-Z][\w-]+", term)}
+    terms = re.compile(rf"\b({'|'.join(waiting)})\b")
+
+    def explain(found: re.Match[str]) -> str:
+        meaning = waiting.pop(found[0], "")
+        return f'<abbr title="{html.escape(meaning)}">{found[0]}</abbr>' if meaning else found[0]
+
+    tokens, inside = _TOKENS.split(page), 0
+    for n, token in enumerate(tokens):
+        if tag := re.match(rf"<(/?)(?:{_LEFT_ALONE})\b", token):
+            inside += -1 if tag[1] else 1
+        elif not inside and not token.startswith("<"):
+            tokens[n] = terms.sub(explain, token)
+    return "".join(tokens)
+
+
 def cited(text: str) -> list[str]:
     """Keys in the order in which they are cited first."""
     return list(dict.fromkeys(re.findall(r"@(\w+)", " ".join(CITED.findall(text)))))

@@ -165,6 +165,7 @@ def _converted(path: Path, step: str, _changed_ns: int) -> tuple[str, tuple[Head
     found: list[tuple[int, Heading]] = []
     notebook = as_chapter(nbformat.read(path, as_version=4))
     html, _ = _exporter(_Renderer(step, found)).from_notebook_node(notebook)
+    html = methods.explained(html)
     title = next((heading.text for level, heading in found if level == 1), step)
     # A corner of a table that heads nothing is no head.
     drawn = shown.themed(re.sub(r"<th>\s*</th>", "<td></td>", html), path.parents[1] / "figures")

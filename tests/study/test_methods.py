@@ -9,6 +9,7 @@ from pathlib import Path
 import docx
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from openpyxl import load_workbook
 
 from mflib.base.errors import RunError
@@ -30,6 +31,18 @@ def test_every_form_cites_the_same_references() -> None:
     found = methods.forms(TEXT)["taken"]
     assert set(re.findall(r"@\w+\{(\w+),", found["BibTeX"])) == set(keys)
     assert {k for group in re.findall(r"\\cite\{([\w,]+)\}", found["LaTeX"]) for k in group.split(",")} == set(keys)
+
+
+def test_an_abbreviation_is_explained_once_and_only_in_text() -> None:
+    known = methods.glossary()
+    script = "<script>if (a < b) AUC();</script>"
+    page = f"<h3>AUC</h3>{script}<p title='AUC'>An AUC of .8 (AUC) and an ICC.</p><table><td>ROI</td></table>"
+    found = BeautifulSoup(methods.explained(page), "html.parser")
+    assert {tag.get_text(): tag["title"] for tag in found.select("abbr")} == {n: known[n] for n in ("AUC", "ICC")}
+    assert len(found.select("abbr")) == 2 and script in methods.explained(page)
+    for tag in found.select("abbr"):
+        tag.unwrap()
+    assert str(found) == str(BeautifulSoup(page, "html.parser"))
 
 
 def test_tables_leave_as_they_were_computed_and_as_they_were_shown(tmp_path: Path) -> None:
