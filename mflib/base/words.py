@@ -120,6 +120,11 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def percent(share: float, decimals: int = 0) -> str:
+    """A share as a percentage."""
+    return f"{100 * share:.{decimals}f} %"
+
+
 def minus(text: str) -> str:
     """A text whose negative numbers have true minus signs."""
     return re.sub(r"(?<![\w.\u2013-])-(?=\d)", MINUS, text)

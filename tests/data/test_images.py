@@ -139,7 +139,7 @@ def coloured() -> np.ndarray:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "colour": (lambda p: itk(p / "v.mha", coloured(), vector=True), r"true colour in 2 voxels \(0.01%\) of 2 frames"),
+    "colour": (lambda p: itk(p / "v.mha", coloured(), vector=True), r"true colour in 2 voxels \(0.01 %\) of 2 frames"),
     "two channels": (lambda p: itk(p / "v.mha", coloured()[..., :2], vector=True), "2 values in each voxel"),
     "signed": (lambda p: itk(p / "v.nrrd", VOXELS.astype(np.int16) * 40 - 1000), r"values from -\d+ to \d+ \(int16\)"),
     "fractions": (lambda p: itk(p / "v.nii", (VOXELS / 3).astype("f4")), "fractions"),

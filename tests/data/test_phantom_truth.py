@@ -127,5 +127,5 @@ def test_what_the_simulator_knows_is_said_and_of_other_cohorts_nothing(tmp_path:
     area = roc_auc_score(grades["grade_final"] > 0, truth["fat"])
     assert 0.9 < area < 1 and f"**{area:.2f}**" in phantom.ceiling(tmp_path, segments)
     lowest = truth.groupby("level")["multifidus"].mean()["L23"]
-    assert f"L2/3 {lowest:.0%}" in phantom.purity(tmp_path)
+    assert f"L2/3 {100 * lowest:.0f} %" in phantom.purity(tmp_path)
     assert "r = 0.42" in phantom.given(tmp_path)

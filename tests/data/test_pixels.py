@@ -58,7 +58,7 @@ def doppler(path: Path, syntax: str, photometric: str = "RGB") -> Path:
 
 @pytest.mark.parametrize("syntax", [files.ExplicitVRLittleEndian, files.RLELossless])
 def test_true_colour_is_refused_with_its_extent(tmp_path: Path, syntax: str) -> None:
-    with pytest.raises(FileError, match=r"true colour in 6 voxels \(0\.04%\) of 1 frames"):
+    with pytest.raises(FileError, match=r"true colour in 6 voxels \(0\.04 %\) of 1 frames"):
         read(doppler(tmp_path / "a.dcm", syntax))
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mflib.base.errors import FileError
+from mflib.base.words import percent
 
 STILL, BUSY, LEAST_CHANGE = 4, 95, 20
 """A pixel never changes where it changes by less than a quarter of this percentile of all changes, as a grabbed screen
@@ -59,7 +60,7 @@ def _place(pixels: NDArray[np.intp]) -> str:
     """Rows and columns of masked pixels (n, 2); a frame around the picture is no rectangle of it."""
     (top, left), (bottom, right) = pixels.min(axis=0), pixels.max(axis=0)
     whole = len(pixels) / ((bottom - top + 1) * (right - left + 1))
-    return f"rows {top}-{bottom}, columns {left}-{right}" + (f" ({whole:.0%} of these)" if whole < 0.9 else "")
+    return f"rows {top}-{bottom}, columns {left}-{right}" + (f" ({percent(whole)} of these)" if whole < 0.9 else "")
 
 
 def _bands(still: Mask, low: NDArray[np.uint8]) -> Mask:

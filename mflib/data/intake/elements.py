@@ -31,6 +31,7 @@ from pydicom.pixels.utils import get_expected_length
 from pydicom.tag import Tag
 
 from mflib.base.errors import FileError
+from mflib.base.words import percent
 from mflib.data.stored import LARGEST_BYTES
 
 # What pydicom, its decoders and zlib raise on damaged data.
@@ -401,6 +402,6 @@ def refuse_colour(coloured: Sequence[NDArray[np.bool_]], voxels: int) -> None:
     """Refuse a volume of so many voxels where some of its frames are coloured, and say how much of them is."""
     counts = [int(mask.sum()) for mask in coloured]
     if sum(counts):
-        found = f"{sum(counts)} voxels ({sum(counts) / voxels:.2%}) of {np.count_nonzero(counts)} frames"
+        found = f"{sum(counts)} voxels ({percent(sum(counts) / voxels, 2)}) of {np.count_nonzero(counts)} frames"
         expected = "expected grey: export the B-mode without Doppler, coloured maps and marks"
         raise FileError(f"found true colour in {found}, {expected}")

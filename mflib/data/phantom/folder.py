@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mflib.base import files
 from mflib.base.errors import InputError
 from mflib.base.progress import Progress
-from mflib.base.words import KEY, LEVEL_NAMES
+from mflib.base.words import KEY, LEVEL_NAMES, percent
 from mflib.data import volume
 from mflib.data.cohort import DESCRIPTION, read_description, volume_path
 from mflib.data.phantom import anatomy, patients
@@ -269,8 +269,8 @@ def truth(root: Path) -> pd.DataFrame | None:
 
 GIVES = "The phantom was given from the paper:\n\n{list}"
 PURITY = (
-    "The simulator knows what is where: of the regions of interest that it wrote, on average {mean:.0%} is multifidus "
-    "({levels}), in the worst of them {least:.0%}."
+    "The simulator knows what is where: of the regions of interest that it wrote, on average {mean} is multifidus "
+    "({levels}), in the worst of them {least}."
 )
 CEILING = (
     "The simulator also knows the truth: the share of fat in the muscle has an AUC of **{auc:.2f}** against the final "
@@ -289,8 +289,9 @@ def purity(root: Path) -> str:
     if known is None:
         return ""
     shares = known.groupby("level")["multifidus"].mean()
-    levels = ", ".join(f"{LEVEL_NAMES[str(level)]} {share:.0%}" for level, share in shares.items())
-    return PURITY.format(mean=known["multifidus"].mean(), levels=levels, least=known["multifidus"].min())
+    levels = ", ".join(f"{LEVEL_NAMES[str(level)]} {percent(share)}" for level, share in shares.items())
+    whole, worst = known["multifidus"].mean(), known["multifidus"].min()
+    return PURITY.format(mean=percent(whole), levels=levels, least=percent(worst))
 
 
 def ceiling(root: Path, segments: pd.DataFrame) -> str:

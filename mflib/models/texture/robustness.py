@@ -17,7 +17,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from mflib.base.settings import STRICT
-from mflib.base.words import KEY
+from mflib.base.words import KEY, percent
 from mflib.data import preprocess
 from mflib.data import volume as volumes
 from mflib.data.cohort import SPACING, Cohort
@@ -130,7 +130,7 @@ FOLLOW = (
     "with it is **{recorded:.2f} as recorded and {one:.2f} at one voxel size**, mean over the table; chance alone "
     "leaves at least {chance:.2f}. {so}"
 )
-TAKES, LEAVES = "One voxel size takes {share:.0%} of it away.", "One voxel size takes nothing of it away."
+TAKES, LEAVES = "One voxel size takes {share} of it away.", "One voxel size takes nothing of it away."
 ONE_SIZE = "All segments without infiltration have one voxel size, so no feature can follow it there."
 
 
@@ -183,7 +183,7 @@ def by_voxel_size_in_words(table: pd.DataFrame, segments: pd.DataFrame) -> str:
     if np.isnan(recorded):
         return ONE_SIZE
     auc, _ = roc.auc_covariance(segments["label"], _voxel(segments))
-    so = TAKES.format(share=1 - one / recorded) if one < recorded else LEAVES
+    so = TAKES.format(share=percent(1 - one / recorded)) if one < recorded else LEAVES
     # Ranks of independent values correlate with an SD of 1 / sqrt(n - 1).
     chance = np.sqrt(2 / np.pi / (count - 1))
     return FOLLOW.format(auc=auc[0], count=count, recorded=recorded, one=one, chance=chance, so=so)

@@ -11,6 +11,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm, t
 
 from mflib.base.errors import InputError
+from mflib.base.words import percent
 from mflib.stats import roc
 from mflib.stats.published.printed import IMPOSSIBLE, NOT_REPRODUCIBLE, REPRODUCED, WITHIN, Claimed, Finding, Printed
 from mflib.stats.roc.power import hanley_mcneil
@@ -103,7 +104,7 @@ def area_interval(what: str, auc: str, bounds: tuple[str, str], positives: int, 
     auc, bounds : as printed
     positives, negatives : independent cases
     """
-    assumption = f"{_independent(what, positives, negatives)}; 95 % interval, its half-width to {WIDTH:.0%}"
+    assumption = f"{_independent(what, positives, negatives)}; 95 % interval, its half-width to {percent(WIDTH)}"
     area, ends = _area(what, auc), [Printed.of(bound) for bound in bounds]
     printed = f"AUC {auc}, {bounds[0]} to {bounds[1]}"
     variance = float(hanley_mcneil(area.value, positives, negatives))
@@ -213,11 +214,11 @@ def shares(what: str, counts: Mapping[str, tuple[int, int, str]]) -> list[Findin
         One for each that does not, and one for all that do.
     """
     findings, good = [], []
-    for name, (count, whole, percent) in counts.items():
+    for name, (count, whole, rate) in counts.items():
         if whole < 1:
             raise InputError(f"{what}, {name}: found a share of {whole}, expected 1 or more")
-        text = f"{name} {count}/{whole} ({percent})"
-        if Printed.of(percent).fits(100 * count / whole):
+        text = f"{name} {count}/{whole} ({rate})"
+        if Printed.of(rate).fits(100 * count / whole):
             good.append(text)
         else:
             computed = f"{100 * count / whole:.2f} %"
@@ -278,7 +279,7 @@ def body_mass_index(height_cm: MeanSd, weight_kg: MeanSd, bmi: MeanSd) -> Findin
     mean = weight / (height / 100) ** 2 * (1 + 3 * h**2 - 2 * r * h * w)
     status = REPRODUCED if abs(r) <= 1 and abs(mean - index) <= EXPANSION * index else IMPOSSIBLE
     printed = ", ".join(f"{name} {of.text} ± {sd.text}" for name, (of, sd) in sizes.items())
-    assumption = f"BMI is of the same people, weight / height²; mean to {EXPANSION:.0%}"
+    assumption = f"BMI is of the same people, weight / height²; mean to {percent(EXPANSION)}"
     computed = f"mean {mean:.2f} and a correlation of height and weight of {r:.2f}"
     return Finding("BMI against height and weight", status, assumption, printed, computed)
 
