@@ -42,7 +42,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "07_pitfalls": ("02_texture",),
     "08_published_figures": (),
 }
-# Notebooks side by side, each with its share of the cores: what is idle in one is used by the other.
+# Notebooks side by side: what is idle in one is used by the other.
 LANES = 2
 # Runs where a second cohort is given.
 EXTERNAL = "06_external"
@@ -226,18 +226,18 @@ class Kernels:
 
     Parameters
     ----------
-    cores : how many of the machine's each may use
+    threads : of numerical libraries in each; the processes that it starts are as many as the machine has cores
     """
 
-    def __init__(self, cores: int) -> None:
-        self.cores = cores
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
         self.alive: list[AsyncKernelManager] = []
 
     @contextmanager
     def started(self, step: str, place: Path) -> Iterator[AsyncKernelManager]:
         """A kernel that knows its notebook as a Jupyter server tells it, see `profile.notebook`, and logs its files."""
         own = {"JPY_SESSION_NAME": f"{step}.ipynb", files.LOG: str(place / "written")}
-        threads = dict.fromkeys(("LOKY_MAX_CPU_COUNT", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(self.cores))
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(self.threads))
         kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(place / "kernel"))
         # The interrupt that precedes every shutdown would be logged as an error now and then.
         options = {"extra_arguments": ["--log-level=50"], "cwd": str(ROOT), "env": {**os.environ, **threads, **own}}

@@ -165,7 +165,7 @@ class Survey:
         model, size = self.models[0], self.study.profile.network.size
         found = []
         for volume in volumes:
-            hidden = saliency.occlusion(model, volume, max(2, min(size) // 3))
+            hidden = saliency.occlusion(model, volume, max(2, min(size) // 2))
             found.append(saliency.similarity(hidden, saliency.to_shape(saliency.grad_cam(model, volume), size, size)))
         return float(np.mean(found))
 
