@@ -3,7 +3,7 @@ const toggle = document.getElementById("toggle-code");
 toggle.addEventListener("click", () => {
   const open = toggle.getAttribute("aria-pressed") !== "true";
   toggle.setAttribute("aria-pressed", String(open));
-  toggle.textContent = open ? "Hide all code" : "Show all code";
+  toggle.textContent = open ? "Hide code" : "Show code";
   document.body.classList.toggle("with-code", open);
   for (const code of document.querySelectorAll("details.code")) code.open = open;
 });

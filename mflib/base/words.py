@@ -104,7 +104,9 @@ def cells(column: str, values: Iterable[object]) -> list[str]:
 def _cell(column: str, value: object, whole: bool) -> str:
     if value is None:
         return "n/a"
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, Real):
         return minus(SIDE_NAMES.get(str(value), str(value)) if column == "lat" else label(str(value)))
     number = float(value)
     if is_p(column):

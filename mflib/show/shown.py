@@ -172,6 +172,8 @@ def table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str, needs: 
 
 def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
     """A table as accessible HTML: caption, header scope, scrolling in a region of its own where it is wide."""
+    if "note" in frame and not frame["note"].fillna("").astype(bool).any():
+        frame = frame.drop(columns="note")
     known = frame.astype(object).where(frame.notna(), None)
     texts = pd.DataFrame({column: words.cells(str(column), known[column]) for column in known})
     numeric = [texts[column].str.fullmatch(NUMBER).all() for column in texts]

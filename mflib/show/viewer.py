@@ -25,7 +25,7 @@ from skimage.measure import block_reduce
 
 from mflib.base.errors import InputError
 from mflib.base.files import ASSETS
-from mflib.base.words import AXES, LEVELS, PLANES, SIDE_NAMES, Plane
+from mflib.base.words import AXES, LEVEL_NAMES, PLANES, SIDE_NAMES, Plane
 from mflib.data.volume import Annotation, Index, Volume
 from mflib.show import planes, shown
 from mflib.show.shown import Shown
@@ -246,7 +246,7 @@ class Scene:
     def name(self) -> str:
         """Level and side where the sidecar says them in the study's own words; nothing else of it reaches a page."""
         level, side = self.volume.sidecar.get("SpinalLevel"), self.volume.sidecar.get("Laterality")
-        return " ".join([level if level in LEVELS else "", SIDE_NAMES.get(str(side), "")]).strip()
+        return f"{LEVEL_NAMES.get(str(level), '')} {SIDE_NAMES.get(str(side), '')}".strip()
 
     @property
     def extent_mm(self) -> Place:

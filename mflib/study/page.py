@@ -25,7 +25,7 @@ from PIL import Image
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
-from mflib.base import files
+from mflib.base import files, words
 from mflib.base.errors import InputError
 from mflib.base.files import ASSETS
 from mflib.base.words import KEY
@@ -190,6 +190,9 @@ def as_chapter(notebook: NotebookNode) -> NotebookNode:
             aside = heading if ASIDE in cell.metadata.get("tags", []) else ""
         if aside:
             cell.metadata[ASIDE] = aside
+        for output in cell.get("outputs", []):
+            if "text/markdown" in (data := output.get("data", {})):
+                data["text/markdown"] = words.minus(data["text/markdown"])
     chapter.cells = cells
     return chapter
 
@@ -212,7 +215,7 @@ def lifted(html: Markup, names: Sequence[str]) -> tuple[Markup, Markup]:
     """Figures and tables of these ids, and the rest: what stands on the first page does not stand twice."""
     found = []
     for name in names:
-        shape = rf'<figure id="{name}">.*?</figure>|<div class="table"[^>]*><table id="{name}">.*?</table></div>'
+        shape = rf'<figure id="{name}">.*?</figure>|<div [^>]*class="table"[^>]*><table id="{name}">.*?</table></div>'
         if match := re.search(shape, html, re.DOTALL):
             found.append(match[0])
             html = Markup(html[: match.start()] + html[match.end() :])

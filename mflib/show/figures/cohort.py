@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from statsmodels.regression.linear_model import OLS
 from statsmodels.tools import add_constant
 
-from mflib.base.words import GRADE_NAMES, LEVEL_NAMES, LEVELS, PLANES, SIDES
+from mflib.base.words import GRADE_NAMES, LEVEL_NAMES, LEVELS, PLANES, SIDES, segment
 from mflib.data.preprocess import BLACK_SHADOW, SATURATED_BONE, WEAK_CONTRAST
 from mflib.data.quality import VOXELS, Thumbnail, patients
 from mflib.show import planes, style
@@ -245,8 +245,8 @@ def volume_thumbnails(table: pd.DataFrame, pictures: Mapping[str, Thumbnail]) ->
 
 def _title(row: Mapping[Hashable, Any]) -> str:
     """The key of a volume, and in the lines below it what stands out."""
-    words = [line for flag in row["flags"].split("; ") for line in wrap(flag, 29)]
-    return "\n".join([f"{row['participant_id']} {row['level']} {row['lat']}", *words])
+    flags = [line for flag in row["flags"].split("; ") for line in wrap(flag, 29)]
+    return "\n".join([segment({str(name): value for name, value in row.items()}), *flags])
 
 
 def _shade(axes: Axes) -> None:

@@ -259,7 +259,7 @@ def under_gain(series: pd.DataFrame) -> Figure:
         for kind, (colour, line, marker) in looks.items():
             rows = series[(series["feature"] == feature) & (series["voxels"] == kind)]
             panel.plot(rows["gain_db"], rows["value"], marker + line, color=colour, ms=4, label=kind)
-        panel.set_ylabel(words.label(feature))
+        panel.set_title(words.label(feature), loc="left")
     figure.supxlabel("change of gain (dB)", fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
@@ -320,6 +320,6 @@ def feature_by_grade(texture: pd.DataFrame, segments: pd.DataFrame, columns: Seq
     for panel, column in zip(axes, columns, strict=True):
         groups = [table.loc[table["grade"] == grade, column].to_numpy(np.float64) for grade in range(4)]
         style.box_and_points(panel, groups, GRADE_NAMES)
-        panel.set_ylabel(words.label(column))
+        panel.set_title(words.label(column), loc="left")
     figure.supxlabel("fatty infiltration on MRI, segments", fontsize=9)
     return figure

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mflib.base.errors import InputError
 from mflib.base.files import ROOT
-from mflib.base.words import LABELS, LEVELS, SIDES
+from mflib.base.words import LABELS, LEVELS, SIDES, heading
 from mflib.stats.performance.predictions import estimate
 from mflib.stats.published import audit, claims, confusion
 from mflib.stats.published.audit import Audit
@@ -291,7 +291,7 @@ def beside_folds(ours: pd.DataFrame, name: str) -> pd.DataFrame:
     folds = ours[["fold", *metrics]].astype({"fold": str})
     folds[metrics] = folds[metrics].map("{:.2f}".format)
     table = pd.concat([folds, pd.DataFrame(rows)], ignore_index=True)
-    return table.rename(columns=lambda name: name.removesuffix("_pct") + " (%)" if name.endswith("_pct") else name)
+    return table.rename(columns=heading)
 
 
 def beside_comparison(ours: pd.DataFrame) -> pd.DataFrame:
@@ -304,7 +304,7 @@ def beside_comparison(ours: pd.DataFrame) -> pd.DataFrame:
             columns[f"{LABELS[model]}, {whose}"] = [
                 f"{table.loc[m, f'{of}_mean']:.2f} ± {table.loc[m, f'{of}_sd']:.2f}" for m in paper.index
             ]
-    return pd.DataFrame({"metric": paper.index.str.replace("_pct", " (%)"), **columns})
+    return pd.DataFrame({"metric": paper.index.map(heading), **columns})
 
 
 def key_results(means: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
