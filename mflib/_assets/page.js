@@ -45,7 +45,7 @@ const unfold = () => {
   const folds = ["details.aside", "details.appendix"].map((kind) => target?.closest(kind)).filter((fold) => fold && !fold.open);
   if (!folds.length) return;
   for (const fold of folds) fold.open = true;
-  folds[0].scrollIntoView();
+  (target.getClientRects().length ? target : folds[0]).scrollIntoView();
 };
 addEventListener("hashchange", unfold);
 unfold();

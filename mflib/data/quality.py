@@ -409,7 +409,7 @@ def _by_order(means: pd.DataFrame, seed: int) -> tuple[float, float, int, str]:
     timed = means.dropna(subset="day")
     n = len(timed)
     if n == 0:
-        return math.nan, math.nan, n, "no acq_time in any sub-*/sub-*_scans.tsv"
+        return math.nan, math.nan, n, "no time of acquisition in any scans.tsv"
     if n < FEWEST_FOR_A_TREND:
         return math.nan, math.nan, n, f"{n} patients with a time, fewer than {FEWEST_FOR_A_TREND}"
     if timed["mean"].nunique() == 1 or timed["day"].nunique() == 1:

@@ -222,7 +222,7 @@ def _found(y: Ints, units: Ints, n_folds: int, split: str) -> str:
     return (
         f"{n_folds} folds need infiltrated (label 1) and healthy (label 0) segments in every training, validation and "
         f"test part: at least {need} {unit} {infiltrated} and {need} {healthy}. Found {np.unique(units).size} {unit}: "
-        f"{positive} {infiltrated}, {negative} {healthy}. Take fewer folds (n_folds in the profile) or more {unit}."
+        f"{positive} {infiltrated}, {negative} {healthy}. Take fewer folds (`n_folds` in the profile) or more {unit}."
     )
 
 

@@ -58,6 +58,7 @@ _STYLE = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+    **{f"boxplot.{part}props.color": INK for part in ("box", "whisker", "cap")},
 }
 Parameters = ParamSpec("Parameters")
 

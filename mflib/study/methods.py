@@ -60,8 +60,8 @@ STATISTICS = (
     "judged by decision curves [@vickers2006]. P values are two-sided and unadjusted."
 )
 SOFTWARE = (
-    "Computed with mflib {mflib} on Python {python}, numpy {numpy}, scikit-learn {sklearn} and torch {torch}; seed "
-    "{seed}."
+    "Computed with mflib {mflib} [@mflib] on Python {python}, numpy {numpy}, scikit-learn {sklearn} and torch {torch}; "
+    "seed {seed}."
 )
 CITED = re.compile(r" ?\[((?:@\w+(?:; )?)+)\]")
 

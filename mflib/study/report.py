@@ -178,6 +178,8 @@ def make(
             record = describe(study, own, external, records) | taken
             pipeline.write_json(folder / "provenance.json", record)
             context = _context(study, own, external)
+            last = max((r.finished for r in records.values()), default="")
+            context["made"] = f"{last[:10]}, mflib {record['packages']['mflib']}"
             first = answer.answer(study, records, synthetic=context["synthetic"])
             return page.write_page(folder, records, **context, answer=first, provenance=readable(record))
 
@@ -208,6 +210,7 @@ def describe(study: Study, own: Checked, external: Checked | None, records: Mapp
     places = {"cohort": profile.cohort_folder.name, "external": Path(profile.external).name, "run": study.folder.name}
     places["scheduler"] = "a Dask cluster" if profile.scheduler else "none"
     record = {
+        "command": study.command,
         "profile": study.name,
         "parameters": places | settings,
         "changes": dict(study.changes),
@@ -223,7 +226,7 @@ def describe(study: Study, own: Checked, external: Checked | None, records: Mapp
 
 def readable(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Provenance as pairs of name and text for the page; without what differs from call to call."""
-    names = ("profile", "cohort_sha256", "external_cohort_sha256", "mflib_sha256", "commit")
+    names = ("command", "profile", "cohort_sha256", "external_cohort_sha256", "mflib_sha256", "commit")
     rows = [(name, record[name]) for name in names if name in record]
     rows += [(name, json.dumps(value)) for name, value in record["parameters"].items()]
     rows += [("machine", ", ".join(f"{name} {value}" for name, value in record["machine"].items()))]

@@ -415,7 +415,7 @@ class Study:
             models = " and ".join(label(model) for model in missing)
             raise RunError(
                 f"No predictions of {models} fit the settings of this notebook: {said}.\n"
-                f"Run the notebook that makes them with the same profile, cohort and changes, or {self._command}."
+                f"Run the notebook that makes them with the same profile, cohort and changes, or {self.command}."
             )
         tables = {path.name: pd.read_csv(path) for _, path in sorted(found.items())}
         first = {name: table[table["repeat"] == 0] if "repeat" in table else table for name, table in tables.items()}
@@ -438,7 +438,8 @@ class Study:
         return " and ".join(f"with {name} {there.get(name)}, not {here[name]}" for name in names[:3])
 
     @property
-    def _command(self) -> str:
+    @property
+    def command(self) -> str:
         """The command that computes everything with these settings."""
         changes = [f"--set {name}={json.dumps(value)}" for name, value in flat(self.changes).items()]
         return " ".join(["mflib report --profile", self.name, *changes])

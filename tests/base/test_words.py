@@ -43,7 +43,7 @@ def test_every_feature_has_a_name_of_its_own_without_a_machines_marks() -> None:
             ["-0.09 [-0.37, 0.2]", "sub-001", "0.71-0.81"],
             ["\u22120.09 [\u22120.37, 0.2]", "sub-001", "0.71-0.81"],
         ),
-        ("yes", [True, False], ["True", "False"]),
+        ("yes", [True, False], ["yes", "no"]),
     ],
 )
 def test_cells_follow_one_rule(column: str, values: list[object], expected: list[str]) -> None:

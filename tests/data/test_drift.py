@@ -65,7 +65,7 @@ def test_what_is_not_stated_is_said() -> None:
     bare = made(1.0).assign(day=np.nan, site=pd.Series(dtype="str"))
     result = quality.drift(bare)
     assert result[["value", "p"]].isna().all(axis=None)
-    assert list(result["note"].unique()) == ["no acq_time in any sub-*/sub-*_scans.tsv", "no site in participants.tsv"]
+    assert list(result["note"].unique()) == ["no time of acquisition in any scans.tsv", "no site in participants.tsv"]
     assert quality.drift(made(1.0).assign(site="here"))["note"].iloc[-1] == "one site, here"
     few = quality.drift(made(1.0, 3))["note"]
     assert list(few) == ["3 patients with a time, fewer than 5"] * 2 + ["3 patients at 2 sites are too few"] * 2

@@ -145,7 +145,7 @@ def descended(model: nn.Module, volumes: Tensor) -> list[Tensor]:
     for _ in range(2):
         logits = model.train()(volumes)
         model.zero_grad()
-        F.binary_cross_entropy_with_logits(logits[:, 0], torch.tensor([0.0, 1.0])).backward()
+        F.binary_cross_entropy_with_logits(logits[:, 0], torch.tensor([0.0, 1.0], dtype=volumes.dtype)).backward()
         found += [logits.detach(), *(parameter.grad.clone() for parameter in model.parameters())]
         optimizer.step()
     with torch.no_grad():
@@ -192,8 +192,10 @@ def test_same_seed_same_training_as_with_monai(depth: Depth, dilated: bool) -> N
     expected, found = theirs.state_dict(), ours.state_dict()
     assert list(found) == list(expected)
     assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
-    for one, other in zip(descended(ours, volumes()), descended(theirs, volumes()), strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    # In double precision, since batch normalisation of a few voxels makes much of a last digit.
+    pairs = zip(*(descended(model.double(), volumes().double()) for model in (ours, theirs)), strict=True)
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(("dilated", "expected"), [(True, (4, 5, 2)), (False, (1, 2, 1))])
@@ -239,16 +241,18 @@ def test_gradient_reaches_every_parameter(depth: Depth) -> None:
 
 
 @pytest.mark.parametrize("depth", [10, 18, 34, 50])
-def test_released_weights_give_the_published_maps_bit_by_bit(depth: Depth, tmp_path: Path) -> None:
+def test_released_weights_give_the_published_maps(depth: Depth, tmp_path: Path) -> None:
     width = {10: 64, 18: 32, 34: 16, 50: 16}[depth]
     published, model = fill(Published(depth, width, True)), network.build(depth, width)
     head = model.fc.weight.clone()
     network.load_medicalnet(model, released(published, tmp_path / "resnet.pth"))
-    ours = maps_of(model.eval(), volumes())
-    with torch.no_grad():
-        theirs = published.maps(volumes())
-    assert {name: torch.equal(ours[name], value) for name, value in theirs.items()} == dict.fromkeys(ours, True)
     assert torch.equal(model.fc.weight, head)
+    # In double precision, in which sums without the taps that only meet padding are the same.
+    ours = maps_of(model.eval().double(), volumes().double())
+    with torch.no_grad():
+        theirs = published.double().maps(volumes().double())
+    for name, values in theirs.items():
+        torch.testing.assert_close(ours[name], values, rtol=1e-9, atol=1e-9)
 
 
 def test_features_are_those_that_the_plain_network_once_gave(tmp_path: Path) -> None:

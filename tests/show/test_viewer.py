@@ -122,7 +122,7 @@ def test_nothing_of_the_sidecar_but_level_and_side_reaches_the_page() -> None:
     for _, content in [held(html)]:
         assert b"Planted" not in b"".join(content)
     assert "Planted" not in html
-    assert "L45 left, 15.0 &#215; 19.2" in view(noise(SpinalLevel="L45", Laterality="L")).html
+    assert "L4/5 left, 15.0 &#215; 19.2" in view(noise(SpinalLevel="L45", Laterality="L")).html
 
 
 @pytest.mark.parametrize(

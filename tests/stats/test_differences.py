@@ -189,7 +189,7 @@ def test_the_joint_test_of_two_is_the_paired_one():
     assert_allclose(joint["p"], pair["p"])
     three = performance.several(pd.concat([table, predictions("theirs", 4)])).set_index("method")
     assert three["df"].eq(2).all() and three["repeat"].eq(0).all()
-    assert three["models"].eq("random_forest, dcnn, theirs").all()
+    assert three["models"].eq("Random forest, 3D network, theirs").all()
     with pytest.raises(InputError, match=r"the models \['dcnn'\], expected two or more in one split"):
         performance.several(predictions("dcnn"))
 

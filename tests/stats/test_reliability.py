@@ -192,7 +192,10 @@ def test_the_reading_names_what_repeats_poorly_and_whether_it_is_offered():
     values = {"nakagami_omega": 0.1, "first_order_mean": 0.9, "glcm_8_1_1.0.0_ASM": 0.08, "glcm_8_1_1.0.0_energy": 0.45}
     repeats = pd.DataFrame({"perturbation": reliability.ALL, "feature": list(values), "icc": list(values.values())})
     told = reliability.poor_in_words(repeats, 0.0)
-    assert "**3 of 4 features repeat poorly** (ICC below 0.5): nakagami_omega 0.10, glcm_8_1_1.0.0_ASM 0.08, " in told
+    assert (
+        "**3 of 4 features repeat poorly** (ICC below 0.5): Nakagami Ω 0.10, GLCM ASM, 8 levels, step 1, lateral 0.08, "
+        in told
+    )
     assert told.endswith("and 1 more of the GLCM. The forest is offered 3 of them nevertheless (`minimum_icc` is 0).")
     assert "offered 1 of them nevertheless" in reliability.poor_in_words(repeats, 0.3)
     assert reliability.poor_in_words(repeats, 0.75).endswith("offered none of them.")
