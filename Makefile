@@ -4,7 +4,7 @@ STAMP := .venv/.stamp
 # The longest files come first, so that they do not run alone at the end.
 TESTS := $(addprefix tests/, notebooks models study data show stats base) $(sort $(wildcard tests/test_*.py))
 
-.PHONY: report test test-slow lab lock clean
+.PHONY: report test test-slow lab picture lock clean
 
 report: $(STAMP) data/phantom-quick/dataset_description.json
 	$(BIN)/mflib report --profile quick
@@ -27,6 +27,10 @@ test-slow: $(STAMP)
 lab: $(STAMP) $(if $(COHORT),,data/phantom-quick/dataset_description.json)
 	MFLIB_COHORT="$(COHORT)" JUPYTER_CONFIG_PATH=mflib/_assets/lab \
 	    $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/start.ipynb
+
+# The picture of README: the first screen of the report that stands here.
+picture: reports/phantom-quick/report.html
+	chromium --headless --no-sandbox --hide-scrollbars --window-size=1280,900 --screenshot=reports/example.png "file://$(CURDIR)/$<"
 
 # The file is written last, so it stands for a complete cohort.
 data/phantom-quick/dataset_description.json: | $(STAMP)

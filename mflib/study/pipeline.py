@@ -110,10 +110,9 @@ def run(
     folder: Path,
     parameters: Mapping[str, Any],
     settings: Mapping[str, Any],
-    data_digest: str,
+    digests: tuple[str, str],
     selection: Selection,
     timeout_s: int,
-    external_digest: str = "",
     finished: Callable[[Mapping[str, Record]], object] = lambda records: None,
 ) -> dict[str, Record]:
     """Execute what is not up to date, side by side where nothing waits for another, and say how every notebook stands.
@@ -123,14 +122,14 @@ def run(
     folder : the run folder
     parameters : what papermill injects into every notebook
     settings : what the numbers follow from; where cohort and run lie, and who computes, is not among it
-    data_digest : of the cohort, and of whatever else is read from outside the repository
+    digests : of the cohort and whatever else is read from outside the repository, and of the second cohort; without
+        one its notebook is left out
     selection : what to run again or leave alone
     timeout_s : longest time that one cell may take, in seconds
-    external_digest : of the second cohort; without one its notebook is left out
     finished : called with the records so far whenever a notebook has ended
     """
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
-    base = json.dumps([data_digest, settings], sort_keys=True)
+    base, external_digest = json.dumps([digests[0], settings], sort_keys=True), digests[1]
     steps, kernels = chosen(bool(external_digest)), Kernels(max(1, joblib.cpu_count() // LANES))
     records: dict[str, Record] = {}
 

@@ -170,7 +170,7 @@ def make(
         if external:
             check_apart(own, external)
         parameters = {"profile": profile, "cohort": cohort, "run": str(folder), "changes": dict(changes)}
-        data = (f"{own.digest} {start}", external.digest if external else "")
+        digests = f"{own.digest} {start}", external.digest if external else ""
 
         def write(records: Mapping[str, Record]) -> Path:
             """The report with what is there so far."""
@@ -183,8 +183,7 @@ def make(
             first = answer.answer(study, records, synthetic=context["synthetic"])
             return page.write_page(folder, records, **context, answer=first, provenance=readable(record))
 
-        found = (folder, parameters, made_from(chosen), data[0], selection, timeout_s, data[1])
-        records = pipeline.run(*found, finished=write)
+        records = pipeline.run(folder, parameters, made_from(chosen), digests, selection, timeout_s, write)
         return Outcome(write(records), records)
 
 

@@ -438,7 +438,6 @@ class Study:
         return " and ".join(f"with {name} {there.get(name)}, not {here[name]}" for name in names[:3])
 
     @property
-    @property
     def command(self) -> str:
         """The command that computes everything with these settings."""
         changes = [f"--set {name}={json.dumps(value)}" for name, value in flat(self.changes).items()]
