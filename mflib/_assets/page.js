@@ -39,10 +39,10 @@ addEventListener("scroll", () => {
 }, { passive: true });
 follow();
 
-// Appendices and asides are folded: whoever jumps into one finds it open.
+// Appendices and asides are folded: whoever jumps into one finds it open, and a heading that is hidden at its fold.
 const unfold = () => {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const folds = ["details.aside", "details.appendix"].map((kind) => target?.closest(kind)).filter((fold) => fold && !fold.open);
+  const folds = ["details.aside", "details.appendix"].map((kind) => target?.closest(kind)).filter(Boolean);
   if (!folds.length) return;
   for (const fold of folds) fold.open = true;
   (target.getClientRects().length ? target : folds[0]).scrollIntoView();
