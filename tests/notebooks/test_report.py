@@ -187,7 +187,7 @@ def test_what_is_left_behind_is_called_stale(finished: Path, small_phantom: Path
     # What other notebooks left is not touched: their splits go with their predictions.
     for name in ("splits.csv", "predictions_random_forest.csv"):
         assert (run / "artifacts" / name).read_bytes() == (finished / "artifacts" / name).read_bytes()
-    assert "come from the comparison notebook, which has not run" in page
+    assert "Both models have to be computed first" in page
 
 
 @pytest.mark.slow
@@ -203,7 +203,7 @@ def test_a_failed_notebook_still_gives_a_report(finished: Path, small_phantom: P
     page = (run / "report.html").read_text()
     assert "try a learning rate below 1e+30" in page
     assert "Table 2" in page
-    assert "come from the comparison notebook, which has not run" in page
+    assert "Both models have to be computed first" in page
 
 
 def test_too_few_patients_is_said_before_any_work(small_phantom: Path, tmp_path: Path) -> None:
