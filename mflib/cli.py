@@ -191,8 +191,9 @@ def report(
     outcome = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
     if not outcome.succeeded:
         errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")
-    for path in [*(methods.export(outcome.path) if export else []), outcome.path]:
-        typer.echo(str(path))
+    if export:
+        typer.echo("\n".join(map(str, methods.export(outcome.path))))
+    typer.echo(str(outcome.path))
     raise typer.Exit(0 if outcome.succeeded else 1)
 
 

@@ -170,15 +170,21 @@ def table(frame: pd.DataFrame, folder: Path, name: str, *, caption: str, needs: 
     return Shown((table_html(rows, name, caption) if len(rows) else "") + said)
 
 
-def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
-    """A table as accessible HTML: caption, header scope, scrolling in a region of its own where it is wide."""
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Heads and cells of a table as a reader reads them; without a column of notes where there is none."""
     if "note" in frame and not frame["note"].fillna("").astype(bool).any():
         frame = frame.drop(columns="note")
     known = frame.astype(object).where(frame.notna(), None)
-    texts = pd.DataFrame({column: words.cells(str(column), known[column]) for column in known})
-    numeric = [texts[column].str.fullmatch(NUMBER).all() for column in texts]
+    cells = [words.cells(str(column), known[column]) for column in known]
+    return pd.DataFrame(dict(enumerate(cells))).set_axis([words.heading(str(column)) for column in known], axis=1)
+
+
+def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
+    """A table as accessible HTML: caption, header scope, scrolling in a region of its own where it is wide."""
+    texts = readable(frame)
+    numeric = [cells.str.fullmatch(NUMBER).all() for _, cells in texts.items()]
     kinds = [' class="number"' if number else "" for number in numeric]
-    names = [escape(words.heading(str(column))) for column in texts]
+    names = [escape(name) for name in texts]
     head = "".join(f'<th scope="col"{kind}>{name}</th>' for name, kind in zip(names, kinds, strict=True))
     rows = "".join(
         "<tr>" + "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True)) + "</tr>"

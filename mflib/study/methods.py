@@ -15,6 +15,7 @@ import yaml
 from mflib.base import files, made_by, words
 from mflib.base.errors import RunError
 from mflib.base.files import ASSETS
+from mflib.show import shown
 from mflib.study.run import Study
 
 COHORT = (
@@ -217,6 +218,11 @@ def export(page: Path) -> list[Path]:
     -------
     list of Path
         The two files.
+
+    Raises
+    ------
+    RunError
+        No table stands in the report yet.
     """
     found = re.findall(r'<table id="table-([\w-]+)"><caption>(.*?)</caption>', page.read_text(encoding="utf-8"))
     tables = [
@@ -224,6 +230,8 @@ def export(page: Path) -> list[Path]:
         for name, caption in dict(found).items()
         if (path := page.parent / "tables" / f"{name}.csv").exists()
     ]
+    if not tables:
+        raise RunError(f"found no table in {page}, expected one at least to export; run what failed again")
     paths = [page.parent / "tables.xlsx", page.parent / "tables.docx"]
     for path, write in zip(paths, (_write_sheets, _write_document), strict=True):
         with files.replacing(path) as partial:
@@ -256,10 +264,9 @@ def _write_document(tables: Tables, path: Path) -> None:
     document.styles["Normal"].font.size = Pt(8)
     for _, caption, table in tables:
         document.add_paragraph(caption).paragraph_format.keep_with_next = True
-        known = table.astype(object).where(table.notna(), None)
-        columns = [[words.heading(name), *words.cells(name, known[name])] for name in map(str, known)]
-        drawn = document.add_table(len(table) + 1, len(columns), style="Table Grid")
-        for row, texts in zip(drawn.rows, zip(*columns, strict=True), strict=True):
+        shows = shown.readable(table)
+        drawn = document.add_table(len(shows) + 1, shows.shape[1], style="Table Grid")
+        for row, texts in zip(drawn.rows, [list(shows), *shows.to_numpy().tolist()], strict=True):
             for cell, text in zip(row.cells, texts, strict=True):
                 cell.text = text
     document.save(str(path))

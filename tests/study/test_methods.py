@@ -66,6 +66,13 @@ def test_tables_leave_as_they_were_computed_and_as_they_were_shown(tmp_path: Pat
     assert [c.text for c in text.tables[1].rows[1].cells] == ["L2/3", "46"]
 
 
+def test_a_report_without_tables_is_not_exported(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("<h1>Nothing yet</h1>")
+    with pytest.raises(RunError, match="found no table in"):
+        methods.export(tmp_path / "report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
 def test_a_missing_package_is_named_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     methods.check_export()
     monkeypatch.setitem(sys.modules, "docx", None)
