@@ -66,13 +66,13 @@ def label(name: str) -> str:
     return f"GLCM {kind}, {levels} levels, step {step}, {direction}"
 
 
-def place(segment: Mapping[str, Any]) -> str:
+def place(segment: Mapping[Any, Any]) -> str:
     """Level and side of what has KEY, as "L2/3 left"; what is none of ours as it is."""
     level, side = str(segment["level"]), str(segment["lat"])
     return f"{LEVEL_NAMES.get(level, level)} {SIDE_NAMES.get(side, side)}"
 
 
-def segment(row: Mapping[str, Any]) -> str:
+def segment(row: Mapping[Any, Any]) -> str:
     """Patient, level and side of what has KEY."""
     return f"{row['participant_id']} {place(row)}"
 

@@ -246,7 +246,7 @@ def volume_thumbnails(table: pd.DataFrame, pictures: Mapping[str, Thumbnail]) ->
 def _title(row: Mapping[Hashable, Any]) -> str:
     """The key of a volume, and in the lines below it what stands out."""
     flags = [line for flag in row["flags"].split("; ") for line in wrap(flag, 29)]
-    return "\n".join([segment({str(name): value for name, value in row.items()}), *flags])
+    return "\n".join([segment(row), *flags])
 
 
 def _shade(axes: Axes) -> None:
