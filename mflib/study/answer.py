@@ -10,7 +10,7 @@ import pandas as pd
 from mflib.base.errors import InputError, RunError
 from mflib.base.words import MODELS, label, minus
 from mflib.stats import clinical, performance, published
-from mflib.study.pipeline import Record
+from mflib.study.pipeline import Record, chosen
 from mflib.study.run import Study
 
 FOREST, NETWORK = "random_forest", "dcnn"
@@ -151,5 +151,7 @@ def _checks(study: Study, records: Mapping[str, Record]) -> Iterator[tuple[bool,
     if (measured := tables / "quality.csv").exists():
         flags = pd.read_csv(measured)["flags"].notna()
         yield not flags.any(), FLAGGED.format(flagged=flags.sum(), volumes=len(flags))
-    failed = [step for step, record in records.items() if record.status != "done"]
+    # On a page of a run that goes on, those that are still to come have not ended either.
+    ended = {step for step, record in records.items() if record.status == "done"}
+    failed = [step.replace("_", " ") for step in chosen(bool(study.profile.external)) if step not in ended]
     yield not failed, RAN[not failed].format(names=", ".join(failed))
