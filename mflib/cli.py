@@ -312,7 +312,7 @@ def compare(
     """Compare anybody's models on the same segments: areas, decisions, calibration, with patients as clusters."""
     from mflib.study import compare as comparing
 
-    comparison = comparing.run(comparing.read(predictions))
+    comparison = comparing.run(*comparing.read(predictions))
     written = comparing.write(comparison, out) if out else []
     if as_json:
         typer.echo(comparing.as_json(comparison))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 
 class _Plain(Exception):
@@ -34,21 +35,68 @@ class FileError(InputError):
         return type(self), (self.found, self.expected)
 
 
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong in a cohort folder, or in a map of one, and where.
+
+    Parameters
+    ----------
+    file : path relative to the cohort folder
+    row : line of the file (the header is line 1), None where the fault is not of one row
+    column : name of the column, None where the fault is not of one column
+    found, expected : what stands there and what should
+    """
+
+    file: str
+    row: int | None
+    column: str | None
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        row = "" if self.row is None else f", row {self.row}"
+        column = "" if self.column is None else f", column {self.column}"
+        return f"{self.file}{row}{column}: found {self.found}; expected {self.expected}"
+
+    @property
+    def kind(self) -> tuple[str, str | None, str]:
+        """What faults of one kind share: the file of a table or what was found elsewhere, the column, what is expected.
+
+        Words with a figure in them tell one file, segment or voxel from another, and no kind from another.
+        """
+        where = self.file if self.row is not None else self.found
+        bare, expected = (re.sub(r"\S*\d\S*( [LR]\b)?", "#", text) for text in (where, self.expected))
+        return bare, self.column, expected
+
+
+SHOWN = 3  # faults of one kind
+
+
+def listed(faults: Sequence[Fault], *, whole: bool = False) -> Iterator[str]:
+    """A line for each fault, kind by kind: the first three of a kind and how many more there are, or all."""
+    kinds: dict[tuple[str, str | None, str], list[Fault]] = {}
+    for fault in faults:
+        kinds.setdefault(fault.kind, []).append(fault)
+    for same in kinds.values():
+        # One more fault takes no more room than the line that would count it.
+        shown = len(same) if whole or len(same) <= SHOWN + 1 else SHOWN
+        yield from map(str, same[:shown])
+        if shown < len(same):
+            yield f"... and {len(same) - shown} more of this kind"
+
+
 class CohortError(InputError):
     """A cohort folder, or a map of one, with faults.
 
     Parameters
     ----------
     message : what has them
-    faults : every one of them
-    shown : how many the message lists
+    faults : every one of them; the message lists the first of each kind
     """
 
-    def __init__(self, message: str, faults: Sequence[Any] = (), shown: int | None = None) -> None:
+    def __init__(self, message: str, faults: Sequence[Fault] = ()) -> None:
         self.faults = list(faults)
-        listed = self.faults[:shown]
-        more = [f"  and {len(self.faults) - len(listed)} more"] if len(listed) < len(self.faults) else []
-        super().__init__("\n".join([message, *(f"  {fault}" for fault in listed), *more]))
+        super().__init__("\n".join([message, *(f"  {line}" for line in listed(self.faults))]))
 
 
 class BusyError(_Plain, RuntimeError):

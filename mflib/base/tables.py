@@ -1,20 +1,30 @@
-"""Tables of separated cells, as an editor, a spreadsheet or this package writes them."""
+"""Tables of cells, as an editor, a spreadsheet, a hospital or this package writes them."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import zipfile
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from mflib.base import files
+from mflib.base import encodings, files, vocabulary
 from mflib.base.errors import FileError
 
 LARGEST_BYTES = 2**24
+LARGEST_UNPACKED = 2**28
+KINDS = (".tsv", ".csv", ".xlsx")
 SEPARATORS = ("\t", ";", ",")
-MARKS = {BOM_UTF8: "utf-8", BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be"}
 LINE_END = re.compile(r"\r\n|\n|\r")
+# How a zip archive and an old or locked workbook begin.
+ZIP, OLD_WORKBOOK = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
+DECIMALS = re.compile(r"[#,]*0(?:\.(0+))?(%?)")
+Lines = dict[int, list[str]]
 
 
 @dataclass(frozen=True)
@@ -25,14 +35,18 @@ class Dialect:
     ----------
     encoding : codec of the text behind the mark
     mark : bytes at the start that tell the encoding, often none
-    separator : between cells
+    separator : between cells; empty for a workbook, to which nothing is added
     ending : of a line
+    names : of columns that are called otherwise here, as the file has them
+    blank : places of columns without name and cells
     """
 
     encoding: str = "utf-8"
     mark: bytes = b""
     separator: str = "\t"
     ending: str = "\n"
+    names: Mapping[str, str] = field(default_factory=dict)
+    blank: tuple[int, ...] = ()
 
     def encode(self, lines: Iterable[Sequence[str]]) -> bytes:
         """Lines of cells as bytes, without the mark that a new file starts with.
@@ -40,14 +54,23 @@ class Dialect:
         Raises
         ------
         FileError
-            A letter that the file's encoding does not know.
+            A workbook, or a letter that the file's encoding does not know.
         """
-        text = "".join(self.separator.join(map(self._quoted, cells)) + self.ending for cells in lines)
+        if not self.separator:
+            raise FileError("a workbook, to which no row is added", "the table saved as text (UTF-8)")
+        text = "".join(self.separator.join(map(self._quoted, self._spread(cells))) + self.ending for cells in lines)
         try:
             return text.encode(self.encoding)
         except UnicodeEncodeError as error:
             letter = repr(error.object[error.start])
             raise FileError(f"{letter} for a table in {self.encoding}", "a table that is saved as UTF-8") from error
+
+    def _spread(self, cells: Sequence[str]) -> list[str]:
+        """The cells with empty ones in the blank columns."""
+        spread = list(cells)
+        for place in self.blank:
+            spread.insert(place, "")
+        return spread
 
     def _quoted(self, cell: str) -> str:
         """A cell with quotes where it could not be told from two, or from a quoted one."""
@@ -60,16 +83,21 @@ class Cells:
 
     Parameters
     ----------
-    header : names of the columns
-    rows : cells of each row that has any, by line of the file (the header is line 1). A row is longer than the header
-        only by cells that hold something; it may be shorter, as spreadsheets leave out empty cells at the end, or as
-        somebody lost a separator
+    header : names of the columns, as they are called here where they mean one that is known
+    rows : cells of each row that has any, by line of the file. A row is longer than the header only by cells that hold
+        something; it may be shorter, as spreadsheets leave out empty cells at the end, or as somebody lost a separator
     dialect : how the file writes them
+    line : of the header; 1 where nothing stands above it
+    units : that the header states, by column
+    notices : what was understood otherwise than it is written, or left out
     """
 
     header: list[str]
-    rows: dict[int, list[str]]
+    rows: Lines
     dialect: Dialect
+    line: int = 1
+    units: Mapping[str, str] = field(default_factory=dict)
+    notices: Sequence[str] = ()
 
     def check_columns(self, needed: Iterable[str]) -> None:
         """Refuse a header that lacks one of the columns, or has any column twice.
@@ -80,29 +108,62 @@ class Cells:
             With those that do not stand there once.
         """
         if wrong := [name for name in dict.fromkeys([*needed, *self.header]) if self.header.count(name) != 1]:
-            raise FileError(f"columns {', '.join(self.header)[:80]} in row 1", f"{', '.join(wrong)[:80]} once")
+            found = f"columns {', '.join(self.header)[:80]} in row {self.line}"
+            raise FileError(found, f"{', '.join(wrong)[:80]} once")
 
 
-def read(path: Path) -> Cells:
-    """Read a table in UTF-8, UTF-16 with its mark or Windows-1252, separated by tabs, semicolons or commas.
+def read(path: Path, known: Collection[str] = (), key: str = "") -> Cells:
+    """Read a text separated by tabs, semicolons or commas, or the first sheet of a workbook.
 
-    A pair of quotes around a cell is the spreadsheet's and is taken off. It ends in the same line: a stray quote must
-    not swallow the lines after it.
+    A pair of quotes around a cell is the spreadsheet's and is taken off. It ends in the same line, unless the whole
+    text is sound CSV: a stray quote must not swallow the lines after it. What stands above the header, blank rows and
+    columns, and rows that sum up others are left out; notices name them, but for the blank ones.
+
+    Parameters
+    ----------
+    known : columns that the table may have, under whatever name in English, German or Chinese
+    key : column that names the rows, by which those that sum up others are told; none is where it is empty
 
     Raises
     ------
     FileError
-        No such file, one that cannot be read, or no text.
+        No such file, one that cannot be read, no text, or one whose encoding its bytes do not tell.
     """
-    text, encoding, mark = _text(path)
-    numbered = [(number, line) for number, line in enumerate(LINE_END.split(text), 1) if line.strip()]
-    first = numbered[0][1] if numbered else ""
-    separator = next((mark for mark in SEPARATORS if mark in first), SEPARATORS[0])
-    ending = match[0] if (match := LINE_END.search(text)) else "\n"
-    header = _without_end(_split(first, separator), 0)
-    rows = {number: _without_end(_split(line, separator), len(header)) for number, line in numbered[1:]}
-    filled = {number: cells for number, cells in rows.items() if any(cells)}
-    return Cells(header, filled, Dialect(encoding, mark, separator, ending))
+    content = _content(path)
+    lines, dialect, notices = _sheet(content) if content.startswith(ZIP) else _text(content)
+    lines = {number: cells for number, cells in lines.items() if any(cells)}
+    first = _header_line(lines)
+    notices += [f"row {number} ({lines[number][0]:.40}) stands above the header" for number in lines if number < first]
+    written = _without_end(lines.get(first, []), 0)
+    rows = {number: _without_end(cells, len(written)) for number, cells in lines.items() if number > first}
+    blank = [n for n, name in enumerate(written) if not name and not any(any(row[n : n + 1]) for row in rows.values())]
+    written, rows = _without(blank, written), {number: _without(blank, cells) for number, cells in rows.items()}
+    header, units = vocabulary.columns(written, known)
+    names = {name: old for name, old in zip(header, written, strict=True) if name != old}
+    if foreign := {name: old for name, old in names.items() if vocabulary.joined(name) != vocabulary.joined(old)}:
+        notices.append(f"{', '.join(foreign.values())} taken for {', '.join(foreign)}")
+    place = header.index(key) if key in header else None
+    summaries = {n: row[place] for n, row in rows.items() if place is not None and vocabulary.is_summary(row[place])}
+    if summaries:
+        notices.append(
+            f"row {', '.join(map(str, summaries))} ({', '.join(summaries.values())}) sums up others: left out"
+        )
+    rows = {number: cells for number, cells in rows.items() if number not in summaries}
+    return Cells(header, rows, replace(dialect, names=names, blank=tuple(blank)), first, units, notices)
+
+
+def find(path: Path) -> Path:
+    """The file that holds a table: it may be saved as ``.tsv``, ``.csv`` or ``.xlsx``.
+
+    Raises
+    ------
+    FileError
+        There are two of them.
+    """
+    there = [other for kind in KINDS if (other := path.with_suffix(kind)).exists()]
+    if len(there) > 1:
+        raise FileError(f"{there[1].name} beside {there[0].name}", "one of them")
+    return there[0] if there else path
 
 
 def append(path: Path, lines: Iterable[Sequence[str]], dialect: Dialect) -> None:
@@ -111,15 +172,112 @@ def append(path: Path, lines: Iterable[Sequence[str]], dialect: Dialect) -> None
     Raises
     ------
     FileError
-        A letter that the table's encoding does not know.
+        A workbook, or a letter that the table's encoding does not know.
     OSError
         The file is as it was.
     """
-    content = path.read_bytes()
+    added, content = dialect.encode(lines), path.read_bytes()
     if not content.decode(dialect.encoding).endswith(("\n", "\r")):
         content += dialect.ending.encode(dialect.encoding)
     with files.replacing(path) as partial:
-        partial.write_bytes(content + dialect.encode(lines))
+        partial.write_bytes(content + added)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.is_file() and path.stat().st_size > LARGEST_BYTES:
+            raise FileError(f"more than {LARGEST_BYTES} bytes", "a table")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise FileError("no such file", "a table") from error
+    except OSError as error:
+        raise FileError(f"a file that cannot be read ({error.strerror})", "a table") from error
+
+
+def _text(content: bytes) -> tuple[Lines, Dialect, list[str]]:
+    """Cells of each line, how they are written, and what is to be said of it."""
+    if content.startswith(OLD_WORKBOOK):
+        raise FileError("a workbook of old Excel, or one with a password", "one saved as .xlsx, or a text")
+    text, encoding, mark = encodings.decoded(content)
+    lines = {number: line for number, line in enumerate(LINE_END.split(text), 1) if line.strip()}
+    counts = {mark: Counter(len(_split(line, mark)) for line in lines.values()) for mark in SEPARATORS}
+    # That in which most lines have as many cells; of those that are alike, the first.
+    separator = max(SEPARATORS, key=lambda mark: max((n for cells, n in counts[mark].items() if cells > 1), default=0))
+    ending = match[0] if (match := LINE_END.search(text)) else "\n"
+    named = encodings.NAMES.get(encoding, encoding)
+    notices = [] if encoding.startswith("utf") else [f"read as {named}, since it is no UTF-8"]
+    found = _as_csv(text, separator) or {number: _split(line, separator) for number, line in lines.items()}
+    return found, Dialect(encoding, mark, separator, ending), notices
+
+
+def _as_csv(text: str, separator: str) -> Lines | None:
+    """Cells by the line on which their row begins, where cells run over lines and all rows are sound CSV."""
+    if not any(line.count('"') % 2 for line in LINE_END.split(text)):
+        return None
+    found, start = {}, 1
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        for cells in reader:
+            found[start] = [" ".join(cell.split()) for cell in cells]
+            start = reader.line_num + 1
+    except csv.Error:
+        return None
+    return found if len({len(cells) for cells in found.values() if any(cells)}) == 1 else None
+
+
+def _sheet(content: bytes) -> tuple[Lines, Dialect, list[str]]:
+    """Cells of the first sheet that has any, by row."""
+    # It takes a fifth of a second to import, which those without a workbook need not wait.
+    import openpyxl
+
+    try:
+        if sum(part.file_size for part in zipfile.ZipFile(io.BytesIO(content)).infolist()) > LARGEST_UNPACKED:
+            raise FileError(f"a workbook of more than {LARGEST_UNPACKED} bytes", "a table")
+        book = openpyxl.load_workbook(io.BytesIO(content), data_only=True)
+        sheets = {
+            sheet.title: {n: list(map(_cell, row)) for n, row in enumerate(sheet.iter_rows(), 1)}
+            for sheet in book.worksheets
+        }
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        SyntaxError,
+        OSError,
+        zipfile.BadZipFile,
+    ) as error:
+        # What openpyxl and its reader of XML raise of an archive that is no workbook, or damaged.
+        raise FileError(f"an archive that is no sound workbook ({type(error).__name__})", "a table") from error
+    filled = [title for title, rows in sheets.items() if any(map(any, rows.values()))] or [*sheets][:1]
+    notices = [f"sheet {filled[0]} was read, {', '.join(filled[1:])} not"] if len(filled) > 1 else []
+    return sheets[filled[0]] if filled else {}, Dialect(separator=""), notices
+
+
+def _cell(cell: Any) -> str:
+    """A cell of a workbook as text, with at least the decimals that it shows."""
+    value, shown = cell.value, DECIMALS.fullmatch(str(cell.number_format))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.isoformat(" ").removesuffix(" 00:00:00")
+    if not isinstance(value, int | float):
+        return "" if value is None else " ".join(str(value).split())
+    # Excel keeps fifteen digits.
+    text = f"{value * (100 if shown and shown[2] else 1):.15g}"
+    missing = len((shown[1] if shown else None) or "") - len(text.partition(".")[2])
+    padded = (text if "." in text else f"{text}.") + "0" * missing if missing > 0 and "e" not in text else text
+    return padded + (shown[2] if shown else "")
+
+
+def _header_line(lines: Mapping[int, Sequence[str]]) -> int:
+    """The first line with several cells; the very first where none has, or where every line has one."""
+    return next((number for number, cells in lines.items() if sum(map(bool, cells)) > 1), next(iter(lines), 1))
+
+
+def _without(places: Collection[int], cells: Sequence[str]) -> list[str]:
+    return [cell for place, cell in enumerate(cells) if place not in places]
 
 
 def _without_end(cells: list[str], least: int) -> list[str]:
@@ -135,27 +293,7 @@ def _split(line: str, separator: str) -> list[str]:
     cells: list[str] = []
     place = 0
     while place <= len(line) and (match := cell.match(line, place)):
-        cells.append((match[2] if match[1] is None else match[1].replace('""', '"')).strip())
+        written = match[2] if match[1] is None else match[1].replace('""', '"')
+        cells.append(vocabulary.INVISIBLE.sub("", written).strip())
         place = match.end() + 1
     return cells
-
-
-def _text(path: Path) -> tuple[str, str, bytes]:
-    """A file's text, its encoding and its mark."""
-    try:
-        if path.is_file() and path.stat().st_size > LARGEST_BYTES:
-            raise FileError(f"more than {LARGEST_BYTES} bytes", "a table")
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise FileError("no such file", "a table") from error
-    except OSError as error:
-        raise FileError(f"a file that cannot be read ({error.strerror})", "a table") from error
-    mark = next((mark for mark in MARKS if content.startswith(mark)), b"")
-    for encoding in [MARKS[mark]] if mark else ["utf-8", "cp1252"]:
-        try:
-            text = content.removeprefix(mark).decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text, encoding, mark
-    raise FileError("bytes that are no text", "a table in UTF-8, or as a spreadsheet saves it")

@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from mflib.base.errors import Fault
 from mflib.data import cohort as cohorts
 from mflib.data import quality
-from mflib.data.cohort_tables import ANNOTATIONS, Fault
+from mflib.data.cohort_tables import ANNOTATIONS
 from mflib.data.preprocess import GainSettings
 from mflib.data.quality import Quality
 
@@ -67,7 +68,7 @@ def inspect(root: Path, settings: GainSettings | None = None, *, progress: bool 
     if cohort is not None:
         notices += _table_notices(folder, cohort)
     named = {fault.file for fault in folder.faults}
-    wrong_lines = {fault.row for fault in folder.faults if fault.file == ANNOTATIONS}
+    wrong_lines = {fault.row for fault in folder.faults if fault.file == folder.file(ANNOTATIONS)}
     voxels: dict[str, str] = {}
     silent, same = [], []
     for look in looks:
@@ -80,7 +81,7 @@ def inspect(root: Path, settings: GainSettings | None = None, *, progress: bool 
         line, _ = folder.annotations.get(look.key, (None, None))
         if line not in wrong_lines:
             notices += [f"{look.path}: {doubt}" for doubt in look.doubts]
-            faults += [Fault(ANNOTATIONS, line, *wrong) for wrong in look.wrong]
+            faults += [Fault(folder.file(ANNOTATIONS), line, *wrong) for wrong in look.wrong]
         if math.isnan(look.row["dynamic_range_db"]):
             silent.append(look.path)
         if twins := [path for path, digest in voxels.items() if digest == look.voxels_sha256]:

@@ -7,19 +7,21 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from mflib.base.errors import CohortError, FileError
+from mflib.base import tables
+from mflib.base.encodings import read_json
+from mflib.base.errors import CohortError, Fault, FileError
 from mflib.base.files import sha256
 from mflib.base.words import KEY, LEVELS, SIDES
 from mflib.data import cohort_tables
 from mflib.data import volume as volumes
-from mflib.data.cohort_tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, VOXELS, Fault, Key
+from mflib.data.cohort_tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, VOXELS, Key
 from mflib.data.volume import FORMATS, Annotation, Header, Volume
 
 DESCRIPTION = "dataset_description.json"
@@ -59,6 +61,11 @@ class Folder:
         """What the folder calls itself, without characters that would steer a terminal."""
         said = str(self.description.get("Name", self.root.name))
         return "".join(letter for letter in said if letter.isprintable())
+
+    def file(self, name: str) -> str:
+        """The file of a table by its usual name, which may end otherwise; any other name as it is."""
+        there = [other for kind in tables.KINDS if (self.root / (other := name.removesuffix(".tsv") + kind)).exists()]
+        return there[0] if name in self.tables and len(there) == 1 else name
 
     @cached_property
     def excluded(self) -> dict[str, str]:
@@ -130,13 +137,13 @@ class Cohort:
         return f"{len(self.patients)} patients, {len(self.segments)} segments: {of_grades}"
 
     def digest(self) -> str:
-        """SHA-256 over the tables and the analysed volumes with their sidecars."""
-        paths = [DESCRIPTION, PARTICIPANTS, CLINICAL, GRADES, ANNOTATIONS, *self.segments["path"]]
-        total = hashlib.sha256()
-        for path in paths:
-            for file in (self.root / path, volumes.find_sidecar(self.root / path) if path.startswith("sub-") else None):
-                if file is not None and file.exists():
-                    total.update(f"{file.relative_to(self.root)} {sha256(file)}\n".encode())
+        """SHA-256 over what the tables say, however they are written, and the analysed volumes with their sidecars."""
+        total = hashlib.sha256(json.dumps([self.name, self.synthetic]).encode())
+        for table in (self.participants, self.clinical, self.grades, self.segments, self.flow):
+            total.update(table.to_csv(index=False).encode())
+        for volume in map(self.root.joinpath, self.segments["path"]):
+            for file in filter(Path.exists, (volume, volumes.find_sidecar(volume))):
+                total.update(f"{file.relative_to(self.root)} {sha256(file)}\n".encode())
         return total.hexdigest()
 
 
@@ -166,21 +173,23 @@ def read_folder(root: Path) -> Folder:
     if not root.is_dir():
         return _no_cohort(root, "no such folder", "a cohort folder, or one that mflib phantom makes")
     found, misnamed = find_volumes(root)
-    if not found and not any((root / name).exists() for name in (DESCRIPTION, *cohort_tables.SCHEMAS)):
+    tables_there = [(root / name).with_suffix(kind) for name in cohort_tables.SCHEMAS for kind in tables.KINDS]
+    if not found and not any(path.exists() for path in (root / DESCRIPTION, *tables_there)):
         return _no_cohort(root, NOTHING, SOMETHING)
     description, faults = read_description(root)
-    tables, wrong, notices = cohort_tables.read_all(root)
-    folder = Folder(root, description, tables, found, [*faults, *wrong, *misnamed], notices)
+    frames, wrong, notices = cohort_tables.read_all(root)
+    folder = Folder(root, description, frames, found, [*faults, *wrong, *misnamed], notices)
     # A table without its key column or rows has been named already: every other one would seem to lack a partner.
-    if all(table["participant_id"].notna().any() for table in tables.values()):
+    if all(table["participant_id"].notna().any() for table in frames.values()):
         folder.faults.extend([*_identity_faults(folder), *_segment_faults(folder), *_nobody_faults(folder)])
     folder.faults.extend(_volume_faults(folder))
+    folder.faults[:] = [replace(fault, file=folder.file(fault.file)) for fault in folder.faults]
     return folder
 
 
 def _no_cohort(root: Path, found: str, expected: str) -> Folder:
-    tables = {name: cohort_tables.blank(name) for name in cohort_tables.SCHEMAS}
-    return Folder(root, {}, tables, {}, [Fault(str(root), None, None, found, expected)])
+    frames = {name: cohort_tables.blank(name) for name in cohort_tables.SCHEMAS}
+    return Folder(root, {}, frames, {}, [Fault(str(root), None, None, found, expected)])
 
 
 def read_description(root: Path) -> tuple[dict[str, Any], list[Fault]]:
@@ -189,14 +198,12 @@ def read_description(root: Path) -> tuple[dict[str, Any], list[Fault]]:
     def fault(found: str, expected: str = "a JSON object", field: str | None = None) -> Fault:
         return Fault(DESCRIPTION, None, field, found, expected)
 
-    try:
-        content = json.loads((root / DESCRIPTION).read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
+    if not (root / DESCRIPTION).exists():
         return {}, [fault("no such file", "a JSON object with Name and BIDSVersion")]
-    except OSError as error:
-        return {}, [fault(f"a file that cannot be read ({error})")]
-    except ValueError as error:
-        return {}, [fault(f"no valid JSON ({error})")]
+    try:
+        content = read_json(root / DESCRIPTION)
+    except FileError as error:
+        return {}, [fault(error.found)]
     if not isinstance(content, dict):
         return {}, [fault(f"a {type(content).__name__}")]
     kinds = {"Name": (str, "a text"), "Synthetic": (bool, "true or false without quotes")}
@@ -311,24 +318,24 @@ def _left(annotation: Annotation, name: str, axis: int, n: int) -> tuple[str, st
 
 def assemble(folder: Folder) -> Cohort:
     """The cohort in a folder without faults."""
-    tables = folder.tables
+    frames = folder.tables
     found = [[*key, folder.volumes[key], *header.spacing_mm] for key, header in folder.headers.items()]
     paths = pd.DataFrame(found, columns=[*KEY, "path", *SPACING])
-    out = pd.MultiIndex.from_frame(tables[GRADES][KEY]).isin(list(folder.unusable))
-    graded = tables[GRADES][~(tables[GRADES]["participant_id"].isin(folder.excluded) | out)]
+    out = pd.MultiIndex.from_frame(frames[GRADES][KEY]).isin(list(folder.unusable))
+    graded = frames[GRADES][~(frames[GRADES]["participant_id"].isin(folder.excluded) | out)]
     segments = graded.rename(columns={"grade_final": "grade"})[[*KEY, "grade"]].merge(paths, on=KEY)
-    segments = segments.merge(tables[ANNOTATIONS][[*KEY, *VOXELS]].dropna(), on=KEY)
+    segments = segments.merge(frames[ANNOTATIONS][[*KEY, *VOXELS]].dropna(), on=KEY)
     segments = segments.astype(dict.fromkeys(segments.select_dtypes("Int64"), int))
     segments.insert(4, "label", (segments["grade"] > 0).astype(int))
     segments = segments.sort_values(KEY, ignore_index=True)  # the names of the levels are in the spine's order
-    people = tables[PARTICIPANTS].merge(tables[CLINICAL], on="participant_id", suffixes=("", "_clinical"))
+    people = frames[PARTICIPANTS].merge(frames[CLINICAL], on="participant_id", suffixes=("", "_clinical"))
     analysed = people["participant_id"].isin(segments["participant_id"])
     return Cohort(
         root=folder.root,
         name=folder.name,
         synthetic=folder.description.get("Synthetic") is True,
-        participants=tables[PARTICIPANTS].reset_index(drop=True),
-        clinical=tables[CLINICAL].reset_index(drop=True),
+        participants=frames[PARTICIPANTS].reset_index(drop=True),
+        clinical=frames[CLINICAL].reset_index(drop=True),
         grades=graded.reset_index(drop=True),
         patients=people[analysed].sort_values("participant_id", ignore_index=True),
         segments=segments,

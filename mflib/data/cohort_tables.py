@@ -4,57 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from mflib.base import tables
-from mflib.base.errors import FileError
+from mflib.base import tables, vocabulary
+from mflib.base.errors import Fault, FileError
 from mflib.base.words import KEY, LEVELS, SIDES
 
 PARTICIPANTS = "participants.tsv"
 CLINICAL = "phenotype/clinical.tsv"
 GRADES = "phenotype/mri_grades.tsv"
 ANNOTATIONS = "derivatives/annotations/refpoints_roi.tsv"
-MISSING = {"n/a", "na", "nan", ""}
-WORDS = {
-    "sex": {"m": "M", "male": "M", "männlich": "M", "f": "F", "female": "F", "w": "F", "weiblich": "F"},
-    "pain_side": {
-        "l": "L", "left": "L", "links": "L", "r": "R", "right": "R", "rechts": "R", "b": "both", "bilateral": "both",
-        "beidseits": "both", "beide": "both", "keine": "none",
-    },
-    "quality": {"ok": "ok", "exclude": "exclude", "excluded": "exclude"},
-}  # fmt: skip
-YES_NO = {
-    "yes": True, "no": False, "true": True, "false": False, "1": True, "0": False, "ja": True, "nein": False,
-}  # fmt: skip
 MINIMUM_AGE, MAXIMUM_AGE, MAXIMUM_BMI = 18, 80, 28
+# How a missing value is written; every other sign of nothing is said to have been taken for it.
+STANDARD = {"n/a", "na", "nan", ""}
 GRADE_RULE = "0 to 3; both readers' grade where they agree, else the adjudicator's"
 Key = tuple[str, str, str]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong in a cohort folder, and where.
-
-    Parameters
-    ----------
-    file : path relative to the cohort folder
-    row : line of the file (the header is line 1), None where the fault is not of one row
-    column : name of the column, None where the fault is not of one column
-    found, expected : what stands there and what should
-    """
-
-    file: str
-    row: int | None
-    column: str | None
-    found: str
-    expected: str
-
-    def __str__(self) -> str:
-        row = "" if self.row is None else f", row {self.row}"
-        column = "" if self.column is None else f", column {self.column}"
-        return f"{self.file}{row}{column}: found {self.found}; expected {self.expected}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +35,8 @@ class Column:
     fits : whether each value is one of them
     required : whether the table must have the column
     filled : whether every row must have a value; voxels need one where the segment is to be used
+    words : which of the vocabulary's words stand for values
+    unit : of a number
     """
 
     kind: str = "text"
@@ -75,27 +44,40 @@ class Column:
     fits: Callable[[pd.Series], pd.Series] = pd.Series.notna
     required: bool = False
     filled: bool = False
+    words: str = ""
+    unit: str = ""
 
 
 def _number(low: float, high: float, unit: str, *, required: bool = False) -> Column:
-    return Column("number", f"{low:g} to {high:g} {unit}", lambda values: values.between(low, high), required=required)
+    between = f"{low:g} to {high:g} {unit}"
+    return Column("number", between, lambda values: values.between(low, high), required=required, unit=unit)
 
 
-def _choice(choices: Collection[str], *, required: bool = False) -> Column:
-    return Column("text", f"one of {', '.join(choices)} or n/a", lambda cells: cells.isin(choices), required=required)
+def _choice(choices: Collection[str], words: str, *, required: bool = False) -> Column:
+    expected = f"one of {', '.join(choices)} or n/a"
+    return Column("text", expected, lambda cells: cells.isin(choices), required=required, words=words)
 
 
-def _key(expected: str, fits: Callable[[pd.Series], pd.Series]) -> Column:
-    return Column("text", expected, fits, required=True, filled=True)
+def _key(expected: str, fits: Callable[[pd.Series], pd.Series], words: str = "") -> Column:
+    return Column("text", expected, fits, required=True, filled=True, words=words)
 
 
 _PARTICIPANT = _key("sub- and letters or digits", lambda cells: cells.str.fullmatch("sub-[0-9A-Za-z]+"))
 _SEGMENT = {
     "participant_id": _PARTICIPANT,
-    "level": _key("one of " + ", ".join(LEVELS), lambda cells: cells.isin(LEVELS)),
-    "lat": _key("L or R", lambda cells: cells.isin(SIDES)),
+    "level": _key("one of " + ", ".join(LEVELS), lambda cells: cells.isin(LEVELS), "level"),
+    "lat": _key("L or R", lambda cells: cells.isin(SIDES), "side"),
 }
-_GRADE = Column("whole", "0, 1, 2 or 3", lambda values: values.between(0, 3), required=True)
+_GRADE = Column(
+    "whole", "0, 1, 2 or 3", lambda values: values.between(0, 3), required=True, words="grade", unit="grade"
+)
+_YES_NO = Column("yes_no", "yes, no or n/a", words="yes_no")
+_SCREENING = Column(
+    "text",
+    "eligible, or the reason of exclusion in words",
+    lambda cells: cells.map(partial(vocabulary.meaning, "yes_no"), na_action="ignore") != "no",
+    words="screening",
+)
 _INDEX = Column("whole", "a voxel count of at least 0", lambda values: values >= 0, required=True)
 _EXTENT = Column("whole", "a voxel count of at least 2", lambda values: values >= 2, required=True)
 VOXELS = {
@@ -108,7 +90,7 @@ ANNOTATION_COLUMNS = (*KEY, *VOXELS, "annotator", "annotated_at", "quality", "qu
 SCHEMAS: dict[str, dict[str, Column]] = {
     PARTICIPANTS: {
         "participant_id": _PARTICIPANT,
-        "sex": _choice(["M", "F"], required=True),
+        "sex": _choice(["M", "F"], "sex", required=True),
         "age": _number(0, 120, "years", required=True),
         "height_cm": _number(100, 230, "cm", required=True),
         "weight_kg": _number(25, 300, "kg", required=True),
@@ -119,18 +101,18 @@ SCHEMAS: dict[str, dict[str, Column]] = {
         "vas": _number(0, 10, "points"),
         "pain_months": _number(0, 1200, "months"),
         "bed_rest_months": _number(0, 1200, "months"),
-        "sedentary": Column("yes_no"),
-        "labour": Column("yes_no"),
-        "night_shift": Column("yes_no"),
+        "sedentary": _YES_NO,
+        "labour": _YES_NO,
+        "night_shift": _YES_NO,
         "exercise_hours": _number(0, 100, "hours a week"),
-        "pain_side": _choice(["L", "R", "both", "none"]),
-        "screening": Column(),
+        "pain_side": _choice(["L", "R", "both", "none"], "pain_side"),
+        "screening": _SCREENING,
     },
     GRADES: _SEGMENT | {f"grade_{whose}": _GRADE for whose in ("reader1", "reader2", "adjudicator", "final")},
     ANNOTATIONS: {
         **_SEGMENT,
         **{column: _EXTENT if least else _INDEX for column, least in VOXELS.items()},
-        "quality": _choice(["ok", "exclude"]),
+        "quality": _choice(["ok", "exclude"], "quality"),
         "quality_reason": Column(),
     },
 }
@@ -138,7 +120,14 @@ SCHEMAS: dict[str, dict[str, Column]] = {
 
 def excludes(quality: str) -> bool:
     """Whether a cell of the column quality, as somebody has written it, takes its segment out."""
-    return WORDS["quality"].get(quality.lower()) == "exclude"
+    return vocabulary.meaning("quality", quality) == "exclude"
+
+
+def key_of(cells: Mapping[str, str]) -> Key:
+    """The key in a row of any table, however somebody has written it; what means nothing stays as it is."""
+    level, side = cells.get("level", ""), cells.get("lat", "")
+    participant = vocabulary.usual(cells.get("participant_id", ""))
+    return participant, vocabulary.meaning("level", level) or level, vocabulary.meaning("side", side) or side
 
 
 def read_all(root: Path) -> tuple[dict[str, pd.DataFrame], list[Fault], list[str]]:
@@ -152,15 +141,16 @@ def read_all(root: Path) -> tuple[dict[str, pd.DataFrame], list[Fault], list[str
     faults : list of Fault
         All that is wrong in one table by itself.
     notices : list of str
-        What was filled in.
+        What was filled in, left out, or understood otherwise than it is written.
     """
-    frames, faults = {}, []
+    frames, faults, notices = {}, [], []
     for name in SCHEMAS:
-        frames[name], wrong = _read(root, name)
+        frames[name], wrong, said = _read(root, name)
         faults += wrong
+        notices += [f"{name}: {notice}" for notice in said]
     faults += [fault for name, table in frames.items() for fault in _doubled_keys(name, table)]
     unusable = segment_exclusions(frames[ANNOTATIONS])
-    frames[PARTICIPANTS], notices = _with_bmi(frames[PARTICIPANTS])
+    frames[PARTICIPANTS], computed = _with_bmi(frames[PARTICIPANTS])
     frames[GRADES], derived = _with_final_grades(frames[GRADES], unusable)
     annotations = frames[ANNOTATIONS]
     bare = annotations.index[(annotations["quality"] == "exclude") & annotations["quality_reason"].isna()]
@@ -169,7 +159,7 @@ def read_all(root: Path) -> tuple[dict[str, pd.DataFrame], list[Fault], list[str
     known = {(fault.file, fault.row, fault.column) for fault in faults}
     ungraded = _grade_faults(frames[GRADES], exclusions(frames), unusable)
     faults += [fault for fault in ungraded if (fault.file, fault.row, fault.column) not in known]
-    return frames, faults, notices + derived
+    return frames, faults, notices + computed + derived
 
 
 def blank(name: str) -> pd.DataFrame:
@@ -177,26 +167,29 @@ def blank(name: str) -> pd.DataFrame:
     return pd.DataFrame(columns=list(SCHEMAS[name]))
 
 
-def _read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault]]:
-    """One table, and every faulty cell by itself."""
+def _read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], list[str]]:
+    """One table, every faulty cell by itself, and what was understood otherwise than it is written."""
     try:
-        table = tables.read(root / name)
+        path = tables.find(root / name)
+        table = tables.read(path, list(SCHEMAS[name]), "participant_id")
     except FileError as error:
-        return blank(name), [Fault(name, None, None, error.found, error.expected or "a table")]
+        return blank(name), [Fault(name, None, None, error.found, error.expected or "a table")], []
+    notices = [*([f"{path.name} was read"] if path.name != Path(name).name else []), *table.notices]
     raw, faults = _cells(name, table)
     # Without rows the columns are unknown or idle: the one fault that says why is enough.
     if raw.empty:
-        return blank(name), faults
+        return blank(name), faults, notices
     schema, typed = SCHEMAS[name], {}
     # Only a segment that is to be used must have its voxels.
-    used = raw["quality"].str.lower().isin({"ok", *MISSING}) if "quality" in raw else True
+    used = ~raw["quality"].map(excludes) if "quality" in raw else True
     for column in raw.columns:
         definition = schema.get(column, Column())
         wanted = used if name == ANNOTATIONS and column in VOXELS else definition.filled
-        typed[column], wrong = _column(name, raw[column], definition, table.dialect.separator, wanted)
+        typed[column], wrong = _column(name, raw[column], definition, table, wanted)
         faults += wrong
+        notices += _otherwise(raw[column], typed[column], definition)
     further = [column for column in typed if column not in schema]
-    return pd.DataFrame(typed, index=raw.index).reindex(columns=[*schema, *further]), faults
+    return pd.DataFrame(typed, index=raw.index).reindex(columns=[*schema, *further]), faults, notices
 
 
 def _cells(name: str, table: tables.Cells) -> tuple[pd.DataFrame, list[Fault]]:
@@ -204,7 +197,7 @@ def _cells(name: str, table: tables.Cells) -> tuple[pd.DataFrame, list[Fault]]:
     header = table.header
     if not header:
         return pd.DataFrame(), [Fault(name, None, None, "an empty file", "a header line and rows")]
-    faults = list(_header_faults(name, header))
+    faults = list(_header_faults(name, table))
     for number, row in table.rows.items():
         if len(row) != len(header):
             faults.append(Fault(name, number, None, f"{len(row)} cells", f"{len(header)} cells, as in the header"))
@@ -216,49 +209,75 @@ def _cells(name: str, table: tables.Cells) -> tuple[pd.DataFrame, list[Fault]]:
     return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype="str"), faults
 
 
-def _header_faults(name: str, header: list[str]) -> Iterator[Fault]:
+def _header_faults(name: str, table: tables.Cells) -> Iterator[Fault]:
+    header, line = table.header, table.line
     if len(header) == 1:
-        yield Fault(name, 1, None, f"one column {header[0][:60]!r}", "columns separated by tabs")
+        yield Fault(name, line, None, f"one column {header[0][:60]!r}", "columns separated by tabs")
         return
     for column, definition in SCHEMAS[name].items():
         if definition.required and column not in header:
-            yield Fault(name, 1, column, "no such column", "a column of this name")
+            yield Fault(name, line, column, "no such column", "a column of this name")
     for column in sorted({column for column in header if header.count(column) > 1}):
-        yield Fault(name, 1, column, "the column twice", "each column once")
+        yield Fault(name, line, column, "the column twice", "each column once")
 
 
 def _column(
-    name: str, text: pd.Series, definition: Column, separator: str, wanted: pd.Series | bool
+    name: str, text: pd.Series, definition: Column, table: tables.Cells, wanted: pd.Series | bool
 ) -> tuple[pd.Series, list[Fault]]:
     """A column in its type, missing where a cell does not fit; and those cells, and the empty ones that are wanted."""
     column = str(text.name)
-    text = text.mask(text.str.lower().isin(MISSING))
-    values, expected = _typed(text, definition.kind, separator)
+    text = text.mask(text.map(partial(_is_nothing, definition.words)))
+    values, expected = _typed(text, definition, table)
     unfit = values.notna() & ~definition.fits(values)
     bare = text.isna() & wanted
     strange = text[text.notna() & values.isna()]
-    faults = [Fault(name, row, column, repr(cell), expected) for row, cell in strange.items()]
+    faults = [Fault(name, row, column, repr(cell), expected[row]) for row, cell in strange.items()]
     said = repr if definition.kind == "text" else str
     faults += [Fault(name, row, column, said(cell), definition.expected) for row, cell in text[unfit].items()]
     faults += [Fault(name, row, column, "n/a", "a value") for row in text.index[bare]]
     return values.mask(unfit), faults
 
 
-def _typed(text: pd.Series, kind: str, separator: str) -> tuple[pd.Series, str]:
-    """Cells as values of a kind, missing where they are none, and what was expected of them."""
-    if kind == "text":
-        words = WORDS.get(str(text.name), {})
-        return text.map(lambda cell: words.get(cell.lower(), cell), na_action="ignore").astype("str"), ""
-    if kind == "yes_no":
-        return text.str.lower().map(YES_NO).astype("boolean"), "yes, no or n/a"
-    if separator != ",":
-        text = text.str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
-    numbers = pd.to_numeric(text, errors="coerce")
+def _is_nothing(words: str, cell: str) -> bool:
+    """Whether a cell is empty; what means nothing elsewhere may be a value here, as no pain has no side."""
+    return vocabulary.is_nothing(cell) and not (words and vocabulary.meaning(words, cell))
+
+
+def _typed(text: pd.Series, definition: Column, table: tables.Cells) -> tuple[pd.Series, pd.Series]:
+    """Cells as values of a kind, missing where they are none, and what was expected of each."""
+    if definition.words:
+        text = text.map(lambda cell: vocabulary.meaning(definition.words, cell) or cell, na_action="ignore")
+    expected = pd.Series(definition.expected, text.index)
+    if definition.kind == "yes_no":
+        return text.map({"yes": True, "no": False}).astype("boolean"), expected
+    if definition.kind == "text":
+        return (text.map(vocabulary.usual, na_action="ignore") if definition.filled else text).astype("str"), expected
+    unit = table.units.get(str(text.name), "")
+    numbers, expected = vocabulary.numbers(text, definition.fits, definition.unit, unit, table.dialect.separator)
     numbers = numbers.mask(numbers.abs() == float("inf"))
-    if kind == "number":
-        return numbers, "a number"
+    if definition.kind == "number":
+        return numbers, expected
     # Beyond 2^53 a float is no longer a certain whole number.
-    return numbers.mask((numbers % 1 != 0) | (numbers.abs() > 2**53)).astype("Int64"), "a whole number"
+    whole = numbers.mask((numbers % 1 != 0) | (numbers.abs() > 2**53)).astype("Int64")
+    return whole, pd.Series("a whole number", text.index)
+
+
+def _otherwise(text: pd.Series, values: pd.Series, definition: Column) -> Iterator[str]:
+    """What the cells of a column were taken for where they are written otherwise: once, with the first three."""
+    taken: dict[str, str] = {}
+    for cell, value in zip(text, values, strict=True):
+        if pd.isna(value):
+            meant = "n/a" if _is_nothing(definition.words, cell) and cell.lower() not in STANDARD else ""
+        elif definition.kind in ("number", "whole"):
+            meant = "" if pd.to_numeric(cell, errors="coerce") == value else f"{value:.6g}"
+        else:
+            said = {True: "yes", False: "no"}.get(value, value) if definition.kind == "yes_no" else value
+            meant = "" if vocabulary.plain(cell) == vocabulary.plain(said) else said
+        taken |= {cell: meant} if meant else {}
+    if taken:
+        first = ", ".join(f"{cell[:40]} for {meant}" for cell, meant in [*taken.items()][:3])
+        more = f", and {len(taken) - 3} more" if len(taken) > 3 else ""
+        yield f"column {text.name}: taken {first}{more}"
 
 
 def _doubled_keys(name: str, table: pd.DataFrame) -> Iterator[Fault]:
@@ -295,7 +314,7 @@ def exclusions(frames: Mapping[str, pd.DataFrame]) -> dict[str, str]:
     A missing age or BMI excludes nobody.
     """
     said = frames[CLINICAL].dropna(subset="participant_id").set_index("participant_id")["screening"].dropna()
-    reasons = {str(participant): reason for participant, reason in said.items() if reason.lower() != "eligible"}
+    reasons = {str(participant): reason for participant, reason in said.items() if reason != "eligible"}
     people = frames[PARTICIPANTS].dropna(subset="participant_id").set_index("participant_id")
     criteria = {
         f"BMI >= {MAXIMUM_BMI} kg/m2": people["bmi"] >= MAXIMUM_BMI,

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage, stats
 
-from mflib.base import tables
+from mflib.base import tables, vocabulary
 from mflib.base.errors import FileError, InputError
 from mflib.base.progress import counted
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
 from mflib.data.cohort import Folder
-from mflib.data.cohort_tables import MISSING, PARTICIPANTS, Key
+from mflib.data.cohort_tables import PARTICIPANTS, Key
 from mflib.data.preprocess import GainSettings, References
 from mflib.data.volume import Annotation, Volume
 
@@ -42,10 +42,10 @@ def acquisition_days(root: Path) -> tuple[dict[str, float], list[str]]:
     """
     found: dict[str, pd.Timestamp] = {}
     notes: list[str] = []
-    for path in sorted(root.glob("sub-*/sub-*_scans.tsv")):
+    for path in sorted(root.glob("sub-*/sub-*_scans.*")):
         name = path.relative_to(root).as_posix()
         try:
-            scans = tables.read(path)
+            scans = tables.read(path, ["filename", "acq_time"])
         except FileError as error:
             notes.append(f"{name}: cannot be read ({error})")
             continue
@@ -60,7 +60,7 @@ def acquisition_days(root: Path) -> tuple[dict[str, float], list[str]]:
                 notes.append(f"{name}, row {number}: found no filename, expected one")
             elif not pd.isna(moment):
                 found[f"{path.parent.name}/{filename}"] = moment
-            elif said.lower() not in MISSING:
+            elif not vocabulary.is_nothing(said):
                 notes.append(f"{name}: {said!r} is no time such as 2026-03-01T09:30:00")
     first = min(found.values(), default=None)
     return {path: (moment - first) / pd.Timedelta(days=1) for path, moment in found.items()}, notes

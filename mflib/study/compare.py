@@ -15,15 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mflib.base import files
+from mflib.base import files, vocabulary
 from mflib.base import tables as texts
 from mflib.base.errors import FileError, InputError
-from mflib.base.words import label
+from mflib.base.words import KEY, label
+from mflib.data.cohort_tables import key_of
 from mflib.show import figures
 from mflib.show.shown import save
 from mflib.stats import performance
 from mflib.stats.performance.predictions import (
     COLUMNS,
+    PROBABILITY,
     RUN,
     check_same_segments,
     estimate,
@@ -34,19 +36,14 @@ from mflib.stats.performance.predictions import (
 )
 
 
-def read(paths: Sequence[Path]) -> pd.DataFrame:
-    """One valid predictions table from one or more CSV files.
+def read(paths: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
+    """One valid predictions table from one or more files, and what was understood otherwise than it is written.
 
     Parameters
     ----------
     paths : tables as ``base.tables`` reads them, with ``predictions.COLUMNS`` in the header line and, if a model
         has it, ``probability``; other columns are left out. No text stands for a missing value, so a model may be
         called NA
-
-    Returns
-    -------
-    DataFrame
-        As ``performance.validate`` gives it.
 
     Raises
     ------
@@ -56,8 +53,10 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
         model of a split and repeat scored, or that carry different labels, with the file of each model.
     """
     tables: dict[Path, pd.DataFrame] = {}
+    notices: list[str] = []
     for path in paths:
-        table = _read(path)
+        table, said = read_one(path)
+        notices += [f"{path.name}: {notice}" for notice in said]
         for earlier, other in tables.items():
             twice = table[RUN].drop_duplicates().merge(other[RUN].drop_duplicates(), on=RUN)
             if len(twice):
@@ -74,12 +73,12 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
             models = rows.groupby("file", sort=False)["model"].unique()
             sources = "; ".join(f"{', '.join(of_file)} from {file}" for file, of_file in models.items())
             raise InputError(f"{error} ({sources})") from error
-    return joined.reset_index(drop=True)
+    return joined.reset_index(drop=True), notices
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """The valid predictions table of one file."""
-    lines = _lines(path)
+def read_one(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
+    """The valid predictions table of one file, and what was understood otherwise than it is written; see `read`."""
+    lines, notices = _lines(path)
     found = faults(lines, [f"{path}, line {line}" for line in lines.index])
     if found:
         raise InputError(listed(found))
@@ -88,21 +87,24 @@ def _read(path: Path) -> pd.DataFrame:
         if rows["y_true"].nunique() < 2:
             found_class = f"the label {rows['y_true'].iloc[0]} only in {len(rows)} rows"
             raise InputError(f"{path}: found {found_class} of {run}, expected positives (1) and negatives (0)")
-    return table
+    return table, notices
 
 
-def _lines(path: Path) -> pd.DataFrame:
-    """The rows of a file as text, indexed by line; blank ones are left out."""
+def _lines(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
+    """The rows of a file, indexed by line, its keys and numbers as they are written here; blank ones are left out."""
     try:
-        found = texts.read(path)
+        found = texts.read(path, [*COLUMNS, PROBABILITY])
     except FileError as error:
-        raise InputError(f"{path}: found {error.found}, expected a CSV file of predictions") from error
+        expected = "a table of predictions" if error.expected == "a table" else error.expected
+        raise InputError(f"{path}: found {error.found}, expected {expected}") from error
     header, rows = found.header, found.rows
     if not header:
         raise InputError(f"{path}: found an empty file, expected a header line and rows")
     wrong = [column for column in COLUMNS if header.count(column) != 1]
     if wrong:
-        raise InputError(f"{path}, line 1: found the columns {header} without {wrong}, expected {COLUMNS}, each once")
+        raise InputError(
+            f"{path}, line {found.line}: found the columns {header} without {wrong}, expected {COLUMNS}, each once"
+        )
     if not rows:
         raise InputError(f"{path}: found a header and no rows, expected a row per segment and model")
     for line, cells in rows.items():
@@ -111,7 +113,13 @@ def _lines(path: Path) -> pd.DataFrame:
             raise InputError(f"{path}, line {line}: found {len(cells)} fields, expected {expected}")
         if stray := [cell for cell in cells if cell.startswith('"') and cell.count('"') % 2]:
             raise InputError(f"{path}, line {line}: found {stray[0]!r}, expected quotes in pairs")
-    return pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=object)
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=object)
+    table[KEY] = [key_of(row) for row in table[KEY].to_dict("records")]
+    for column in ("repeat", "fold", "y_true", "score", "threshold", PROBABILITY):
+        if column in table and pd.to_numeric(table[column], errors="coerce").isna().any():
+            numbers, _ = vocabulary.numbers(table[column], pd.Series.notna, "", separator=found.dialect.separator)
+            table[column] = numbers.astype(object).fillna(table[column])
+    return table, found.notices
 
 
 FEW_PATIENTS = 20
@@ -135,7 +143,7 @@ class Comparison:
     notices: list[str]
 
 
-def run(predictions: pd.DataFrame) -> Comparison:
+def run(predictions: pd.DataFrame, said: Sequence[str] = ()) -> Comparison:
     """Read predictions in every way, as ``read`` gives them; each split and repeat by itself."""
     on_scale = performance.calibrated(predictions)
     tables = {
@@ -153,7 +161,7 @@ def run(predictions: pd.DataFrame) -> Comparison:
     differences, untested = _differences(predictions)
     parts = predictions.groupby(["split", "repeat"])
     notices = [f"{_where(*run)}: {notice}" for run, rows in parts for notice in _notices(rows)]
-    return Comparison(predictions, tables | differences, [*notices, *untested])
+    return Comparison(predictions, tables | differences, [*said, *notices, *untested])
 
 
 def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str]]:

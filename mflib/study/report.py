@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from mflib.base import made_by, parallel
-from mflib.base.errors import CohortError
+from mflib.base.errors import CohortError, Fault
 from mflib.base.files import ROOT, locked
 from mflib.data import check
 from mflib.data import cohort as cohorts
 from mflib.data.cohort import Cohort, faulty
-from mflib.data.cohort_tables import Fault
 from mflib.models.dcnn.settings import check_device, weights_sha256
 from mflib.stats.clinical import bmi_vas
 from mflib.study import answer, methods, page, pipeline

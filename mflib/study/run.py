@@ -38,6 +38,7 @@ from mflib.stats import performance
 from mflib.stats.performance.predictions import COLUMNS, PROBABILITY
 from mflib.study import kept
 from mflib.study import profile as profiles
+from mflib.study.compare import read_one
 from mflib.study.profile import Profile, chosen_by_hand
 
 if TYPE_CHECKING:
@@ -417,7 +418,11 @@ class Study:
                 f"No predictions of {models} fit the settings of this notebook: {said}.\n"
                 f"Run the notebook that makes them with the same profile, cohort and changes, or {self.command}."
             )
-        tables = {path.name: pd.read_csv(path) for _, path in sorted(found.items())}
+        # What the study made says beside it how; anybody's may have been written in any way.
+        ours = {path: path.with_suffix(".json").exists() for path in found.values()}
+        tables = {
+            path.name: pd.read_csv(path) if ours[path] else read_one(path)[0] for _, path in sorted(found.items())
+        }
         first = {name: table[table["repeat"] == 0] if "repeat" in table else table for name, table in tables.items()}
         empty = [name for name, table in first.items() if table.empty]
         if empty:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mflib.base import files, tables
-from mflib.base.errors import FileError
+from mflib.base import files, tables, vocabulary
+from mflib.base.errors import Fault, FileError
 from mflib.base.progress import Progress
 from mflib.base.words import KEY, label
 from mflib.data import cohort, cohort_tables
 from mflib.data import volume as volumes
 from mflib.data.cohort import NAME, SEGMENT_FILE
-from mflib.data.cohort_tables import ANNOTATIONS, MISSING, VOXELS, Fault, Key
+from mflib.data.cohort_tables import ANNOTATIONS, VOXELS, Key
 from mflib.data.volume import Annotation, Volume
 from mflib.study.predict import CALLS, INTERVAL, NOT_READ, RESEARCH, VERDICTS, Assessment, ModelResult, Models
 
@@ -152,7 +152,7 @@ def read_table(path: Path) -> Rows:
         It cannot be read, or lacks a column.
     """
     try:
-        found = tables.read(path)
+        found = tables.read(path, [*KEY, *VOXELS, "quality", "quality_reason"])
     except FileError as error:
         raise FileError(f"{path.name}: {error}") from error
     header = found.header
@@ -162,8 +162,7 @@ def read_table(path: Path) -> Rows:
     rows: dict[str | Key, list[tuple[int, dict[str, str]]]] = defaultdict(list)
     for number, line in found.rows.items():
         cells = dict(zip(header, line, strict=False))
-        participant, level, side = (cells.get(name, "") for name in KEY)
-        rows[participant, level, side].append((number, cells))
+        rows[cohort_tables.key_of(cells)].append((number, cells))
         rows[cells.get("volume", "")].append((number, cells))
     return rows
 
@@ -179,7 +178,7 @@ def _sort(asked: Asked, path: Path, annotations: Path | None, read: Callable[[Pa
             asked.annotated[path] = _annotation(path.name, table.name, number, cells)
             return
         given = cells.get("quality_reason", "")
-        reason = "no reason given" if given.lower() in MISSING else given
+        reason = "no reason given" if vocabulary.is_nothing(given) else given
         if named:
             found = f"excluded in {table.name}, row {number} ({reason})"
             raise FileError(f"{path.name}: found it {found}, expected a volume that is to be used")
@@ -213,8 +212,8 @@ def _row(path: Path, table: str, rows: Rows) -> tuple[int, dict[str, str]]:
 def _around(path: Path) -> Path:
     """The annotations of the cohort that a volume lies in."""
     for folder in path.resolve().parents:
-        if (folder / ANNOTATIONS).is_file():
-            return folder / ANNOTATIONS
+        if (table := tables.find(folder / ANNOTATIONS)).is_file():
+            return table
     raise FileError(f"{path.name}: found no {ANNOTATIONS} in a folder around it, expected it there or --annotations")
 
 

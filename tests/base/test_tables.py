@@ -19,7 +19,7 @@ HEADER = ["one", "two", "three"]
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 def test_what_the_csv_module_writes_is_read_and_added_to(tmp_path: Path, separator: str, encoding: str) -> None:
     rng, path = np.random.default_rng(0), tmp_path / "table.tsv"
-    drawn = [["".join(rng.choice(list('ab",;\t ü'), 6)).strip() for _ in HEADER] for _ in range(300)]
+    drawn = [["".join(rng.choice(list('abcdefgh",;\t ü'), 6)).strip() for _ in HEADER] for _ in range(300)]
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=separator).writerows([HEADER, *drawn[:200]])
     path.write_bytes(text.getvalue().encode(encoding))

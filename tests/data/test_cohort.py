@@ -169,12 +169,7 @@ BROKEN = {
     ),
     "spaces": (write_text(PEOPLE, "participant_id age\nsub-001 4\n"), PEOPLE, 1, None),
     "lost separator": (write_text(PEOPLE, "participant_id\tage\nsub-001 4\n"), PEOPLE, 2, None),
-    "decimal comma in quotes between commas": (
-        write_text(PEOPLE, 'participant_id,sex,age,height_cm,weight_kg,bmi\nsub-001,F,40,"165,5",60,22\n'),
-        PEOPLE,
-        2,
-        "height_cm",
-    ),
+    "thousands or decimals": (cell(CLINICAL, 2, "pain_months", "1,200"), CLINICAL, 2, "pain_months"),
     "huge number": (cell(POINTS, 2, "roi_ni", "1e20"), POINTS, 2, "roi_ni"),
     "table is a folder": (table_as_folder, CLINICAL, None, None),
     "dynamic range": (write_text(FIRST + ".json", '{"DynamicRangeDB": 0}'), FIRST + ".nii.gz", None, None),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mflib.base import files, tables
+from mflib.base import files, tables, vocabulary
 from mflib.base.errors import BusyError, FileError, InputError
 from mflib.base.progress import counted
 from mflib.base.words import KEY
@@ -86,7 +86,7 @@ def from_cells(cells: Mapping[str, str]) -> Marks | None:
     """
     said = dict.fromkeys(ANNOTATION_COLUMNS, MISSING) | dict(cells)
     excluded = cohort_tables.excludes(said["quality"])
-    given = {name: said[name] for name in VOXELS if said[name].lower() not in cohort_tables.MISSING}
+    given = {name: said[name] for name in VOXELS if not vocabulary.is_nothing(said[name])}
     reason = said["quality_reason"] if excluded else ""
     signed = Marks(excluded=reason, annotator=said["annotator"], annotated_at=said["annotated_at"], confirmed=True)
     if len(given) < len(VOXELS):
@@ -145,17 +145,19 @@ def read_rows(path: Path) -> Table:
     if not path.exists() or not path.read_bytes().strip():
         return Table(ANNOTATION_COLUMNS, {}, tables.Dialect())
     try:
-        found = tables.read(path)
+        found = tables.read(tables.find(path), ANNOTATION_COLUMNS)
         found.check_columns(KEY)
     except FileError as error:
         raise InputError(f"{path.name}: {error}") from error
+    if found.line > 1:
+        raise InputError(f"{path.name}: found lines above the header, expected the header in row 1: they would be lost")
     header = tuple(found.header)
     rows: dict[Key, dict[str, str]] = {}
     for number, row in found.rows.items():
         if len(row) != len(header):
             raise InputError(f"{path.name}, row {number}: found {len(row)} cells, expected {len(header)}")
         named = dict(zip(header, row, strict=True))
-        key = (named["participant_id"], named["level"], named["lat"])
+        key = cohort_tables.key_of(named)
         if key in rows:
             raise InputError(f"{path.name}, row {number}: found {' '.join(key)} again, expected each key once")
         rows[key] = named
@@ -196,8 +198,9 @@ def write_row(path: Path, key: Key, wanted: Row | None, seen: Row | None) -> Tab
         else:
             table.rows[key] = {**(found or {}), **wanted, **dict(zip(KEY, key, strict=True))}
         lines = [[row.get(column, MISSING) for column in table.columns] for row in table.rows.values()]
+        written = [table.dialect.names.get(column, column) for column in table.columns]
         try:
-            content = table.dialect.mark + table.dialect.encode([table.columns, *lines])
+            content = table.dialect.mark + table.dialect.encode([written, *lines])
         except FileError as error:
             raise InputError(f"not saved in {path.name}: {error}") from error
         with files.replacing(path) as partial:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mflib.base import files
-from mflib.base.errors import BusyError, InputError
+from mflib.base import files, tables
+from mflib.base.errors import BusyError, FileError, InputError
 from mflib.data import cohort as cohorts
 from mflib.data.annotation.marks import MISSING, SECOND, Marks, Roi, Row, from_cells, read_rows, to_cells, write_row
 from mflib.data.cohort_tables import ANNOTATIONS, Key
@@ -257,10 +257,12 @@ def open_session(root: Path, annotator: str, *, second: bool = False, seed: int 
     in_us = [fault for fault in folder.faults if fault.file.startswith("sub-")]
     notices = [str(fault) for fault in in_us if "no volume" not in fault.found]
     paths = {key: folder.volumes[key] for key in _order(folder, seed if second else None)}
-    path = root / (SECOND if second else ANNOTATIONS)
     try:
+        path = tables.find(root / (SECOND if second else ANNOTATIONS))
+        if path.suffix == ".xlsx":
+            raise FileError("a workbook, into which nothing is written", "the table saved as text (.tsv)")
         files.check_writable(path.parent)
-    except OSError as error:
+    except (FileError, OSError) as error:
         raise InputError(f"annotations cannot be saved: {error}") from error
     return Session(root, path, annotator.upper(), second, paths, notices)
 

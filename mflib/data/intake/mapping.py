@@ -8,15 +8,14 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mflib.base.errors import CohortError, FileError
+from mflib.base.errors import CohortError, Fault, FileError
 from mflib.base.tables import read
 from mflib.base.words import KEY, LEVELS
-from mflib.data.cohort_tables import Fault, Key
+from mflib.data.cohort_tables import Key
 from mflib.data.intake import listing
 from mflib.data.intake.geometry import PLAUSIBLE_MM, Spacing, refuse_implausible
 from mflib.data.intake.listing import FORMULA, OPTIONAL, RANGE, REQUIRED, SPACING, Cells
 
-SHOWN = 50
 PLAUSIBLE_DB = (10, 200)
 BOUNDS = {**dict.fromkeys(SPACING, (*PLAUSIBLE_MM, "mm")), RANGE: (*PLAUSIBLE_DB, "dB")}
 # Longer ones make file names that no disk takes.
@@ -131,7 +130,7 @@ def plan(
     if faults:
         ordered = sorted(faults, key=lambda fault: fault.row or 0)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        raise CohortError(f"{count} in the map, nothing was imported:", ordered, SHOWN)
+        raise CohortError(f"{count} in the map, nothing was imported:", ordered)
     return Plan(source, map_path, tuple(rows), len(table) - len(used), spacing_mm)
 
 

@@ -16,11 +16,20 @@ from mflib.base.progress import counted
 from mflib.base.words import KEY
 from mflib.data import volume as volumes
 from mflib.data.cohort import DESCRIPTION, read_description, volume_path
-from mflib.data.cohort_tables import ANNOTATION_COLUMNS, ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS, Key
+from mflib.data.cohort_tables import (
+    ANNOTATION_COLUMNS,
+    ANNOTATIONS,
+    CLINICAL,
+    GRADES,
+    PARTICIPANTS,
+    SCHEMAS,
+    Key,
+    key_of,
+)
 from mflib.data.intake.acquisition import acquire, spaced
 from mflib.data.intake.geometry import Spacing
 from mflib.data.intake.listing import keep_apart
-from mflib.data.intake.mapping import SHOWN, Plan, Row
+from mflib.data.intake.mapping import Plan, Row
 from mflib.data.volume import FORMATS, Volume
 
 README = """Ultrasound volumes of the lumbar multifidus, imported with mflib
@@ -42,11 +51,11 @@ def refuse_other(cohort: Path) -> None:
         raise CohortError("COHORT: found a file, expected a folder")
     description, faults = read_description(cohort)
     if (cohort / DESCRIPTION).exists() and faults:
-        raise CohortError("COHORT cannot be added to:", faults, SHOWN)
+        raise CohortError("COHORT cannot be added to:", faults)
     if description.get("Synthetic") is True:
         raise CohortError("COHORT: found a synthetic cohort, expected one of patients or a new folder")
     for table in (PARTICIPANTS, CLINICAL, GRADES):
-        if (cohort / table).exists():
+        if _found(cohort, table).exists():
             _table(cohort, table)
 
 
@@ -63,7 +72,7 @@ def add_rows(cohort: Path, keys: Iterable[Key]) -> None:
     """Add the rows that are missing in the tables; whatever stands there stays as it is."""
     segments = sorted(set(keys))
     people = sorted({(key[0],) for key in segments})
-    files.write_new(cohort / ANNOTATIONS, "\t".join(ANNOTATION_COLUMNS) + "\n")
+    files.write_new(_found(cohort, ANNOTATIONS), "\t".join(ANNOTATION_COLUMNS) + "\n")
     _append(cohort, PARTICIPANTS, people)
     _append(cohort, CLINICAL, people, screening="eligible")
     _append(cohort, GRADES, segments)
@@ -71,24 +80,32 @@ def add_rows(cohort: Path, keys: Iterable[Key]) -> None:
 
 def _append(cohort: Path, name: str, keys: Sequence[tuple[str, ...]], **values: str) -> None:
     """Append a row for each key that has none."""
-    files.write_new(cohort / name, "\t".join(SCHEMAS[name]) + "\n")
+    files.write_new(path := _found(cohort, name), "\t".join(SCHEMAS[name]) + "\n")
     table, columns = _table(cohort, name), _keys(name)
-    places = [table.header.index(column) for column in columns]
-    present = {tuple(row[place] for place in places) for row in table.rows.values() if len(row) > max(places)}
+    there = (key_of(dict(zip(table.header, row, strict=False))) for row in table.rows.values())
+    present = {key[: len(columns)] for key in there}
     if new := [dict(zip(columns, key, strict=True)) for key in keys if key not in present]:
         rows = [dict.fromkeys(table.header, "n/a") | values | key for key in new]
-        tables.append(cohort / name, [[row[column] for column in table.header] for row in rows], table.dialect)
+        tables.append(path, [[row[column] for column in table.header] for row in rows], table.dialect)
 
 
 def _keys(name: str) -> list[str]:
     return [column for column in KEY if column in SCHEMAS[name]]
 
 
+def _found(cohort: Path, name: str) -> Path:
+    try:
+        return tables.find(cohort / name)
+    except FileError as error:
+        raise CohortError(f"{name}: {error}") from error
+
+
 def _table(cohort: Path, name: str) -> tables.Cells:
     """A table to which rows can be added."""
     try:
-        table = tables.read(cohort / name)
+        table = tables.read(_found(cohort, name), list(SCHEMAS[name]), "participant_id")
         table.check_columns(_keys(name))
+        table.dialect.encode([])
     except FileError as error:
         raise CohortError(f"{name}: {error}; mend it before rows are added") from error
     return table

@@ -88,7 +88,10 @@ def examine(
     }
     if summary is not None:
         steps["means and SDs"] = lambda: check_summaries(folds, summary)
-    findings, unchecked = [], [f"column {name}: not one of {', '.join(NAMES)}" for name in folds.ignored]
+    findings, unchecked = (
+        [],
+        [*folds.notices] + [f"column {name}: not one of {', '.join(NAMES)}" for name in folds.ignored],
+    )
     for what, check in steps.items():
         try:
             findings += check()

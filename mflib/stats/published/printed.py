@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from mflib.base import tables
+from mflib.base import tables, vocabulary
 from mflib.base.errors import FileError, InputError
 
 WITHIN = "printed values are exact to 1 unit of their last place"
@@ -168,7 +168,6 @@ def brief(findings: pd.DataFrame) -> pd.DataFrame:
 
 PERCENT = ("accuracy_pct", "ppv_pct", "npv_pct", "sensitivity_pct", "specificity_pct")
 METRICS = (*PERCENT, "auc")
-SUMMARIES = ("mean", "average", "total", "sd", "overall")  # rows over the folds, which are no folds
 NAMES = {
     "accuracy_pct": "accuracy",
     "ppv_pct": "PPV",
@@ -187,10 +186,12 @@ class FoldTable:
     ----------
     folds : by the fold's name, its value of each metric; every fold has the same metrics
     ignored : columns of the file that are none of ``METRICS``
+    notices : what was left out, or understood otherwise than it is written
     """
 
     folds: Mapping[str, Mapping[str, Printed]]
     ignored: tuple[str, ...] = ()
+    notices: Sequence[str] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -208,9 +209,9 @@ def read_folds(path: Path) -> FoldTable:
     Raises
     ------
     InputError
-        With file, line, column, what was found and what was expected; also of a row of means, totals or SDs.
+        With file, line, column, what was found and what was expected; a row of means, totals or SDs is left out.
     """
-    header, rows = _read(path)
+    header, rows, notices = _read(path, ["fold", *METRICS], "fold")
     present = [metric for metric in METRICS if metric in header]
     if "fold" not in header or not present:
         raise InputError(f"{path}: found columns {header}, expected fold and any of {list(METRICS)}")
@@ -221,7 +222,7 @@ def read_folds(path: Path) -> FoldTable:
     percent = [row[metric] for row in folds.values() for metric in present if metric in PERCENT]
     if percent and 0 < max(printed.value for printed in percent) <= 1:
         raise InputError(f"{path}: found no percentage above 1, expected percent from 0 to 100, not shares")
-    return FoldTable(folds, tuple(name for name in header if name not in ("fold", *METRICS)))
+    return FoldTable(folds, tuple(name for name in header if name not in ("fold", *METRICS)), notices)
 
 
 def read_summary(path: Path, folds: FoldTable) -> Summary:
@@ -232,7 +233,7 @@ def read_summary(path: Path, folds: FoldTable) -> Summary:
     InputError
         As ``read_folds``; or a metric that the table of folds has not.
     """
-    header, rows = _read(path)
+    header, rows, _ = _read(path, ["metric", "mean", "sd"])
     if not {"metric", "mean", "sd"} <= set(header):
         raise InputError(f"{path}: found columns {header}, expected metric, mean and sd")
     summary: dict[str, tuple[Printed, Printed]] = {}
@@ -246,10 +247,12 @@ def read_summary(path: Path, folds: FoldTable) -> Summary:
     return summary
 
 
-def _read(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
-    """The header, and each row with the words for its place; every cell is text."""
+def _read(
+    path: Path, known: Sequence[str], key: str = ""
+) -> tuple[list[str], list[tuple[str, dict[str, str]]], Sequence[str]]:
+    """The header, each row with the words for its place, every cell text, and what is to be said of the file."""
     try:
-        cells = tables.read(path)
+        cells = tables.read(path, known, key)
     except FileError as error:
         raise InputError(f"{path}: {error}") from error
     header = cells.header
@@ -260,18 +263,15 @@ def _read(path: Path) -> tuple[list[str], list[tuple[str, dict[str, str]]]]:
     for line, row in cells.rows.items():
         if len(row) != len(header):
             raise InputError(f"{path}, line {line}: found {len(row)} cells, expected {len(header)}: {header}")
-    return header, [(f"{path}, line {line}", dict(zip(header, row, strict=True))) for line, row in cells.rows.items()]
+    rows = [(f"{path}, line {line}", dict(zip(header, row, strict=True))) for line, row in cells.rows.items()]
+    return header, rows, cells.notices
 
 
 def _check_fold(place: str, name: str, earlier: Container[str]) -> None:
     """Refuse what no further fold can be called."""
-    first_word = next(iter(re.findall(r"[a-z]+", name.casefold())), "")
-    expected = "the name of a fold; leave out rows over the folds, a summary of means and SDs is a table of its own"
-    if name in earlier:
-        expected = "each fold once"
-    elif name and first_word not in SUMMARIES:
-        return
-    raise InputError(f"{place}, column fold: found {name!r}, expected {expected}")
+    if not name or name in earlier:
+        expected = "each fold once" if name else "the name of a fold"
+        raise InputError(f"{place}, column fold: found {name!r}, expected {expected}")
 
 
 def _value(place: str, metric: str, text: str) -> Printed:
@@ -279,10 +279,15 @@ def _value(place: str, metric: str, text: str) -> Printed:
     highest = 100 if metric in PERCENT else 1
     expected = f"a number from 0 to {highest}"
     try:
-        printed = Printed.of(text)
+        printed = Printed.of(_digits(text))
     except InputError as error:
         message = f"found {text!r}, expected {expected}; leave out a fold or a column that is not defined"
         raise InputError(f"{place}: {message}") from error
     if printed.value > highest:
         raise InputError(f"{place}: found {text!r}, expected {expected}")
     return printed
+
+
+def _digits(text: str) -> str:
+    """The digits as they are printed, with a decimal point and without the sign of percent."""
+    return vocabulary.plain(text).removesuffix("%").rstrip().replace(",", ".")
