@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -11,7 +12,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from mflib.base.errors import BusyError, InputError, RunError
+from mflib.base.errors import BusyError, InputError, RunError, listed
 
 # Help that takes more room than its option has.
 STEP = (
@@ -33,6 +34,7 @@ FOLDS = (
     "CSV with fold and any of accuracy_pct, ppv_pct, npv_pct, sensitivity_pct, specificity_pct (percent) and auc, "
     "with the decimals that are printed."
 )
+ENCODING = "Of tables that are no UTF-8, where their bytes do not tell it, such as gb18030, big5 or cp1252."
 SETTING = "A setting that is to be otherwise, such as forest.trees=100 or split=segment; as often as wanted."
 SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
 
@@ -40,6 +42,7 @@ SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers
 Profile = Annotated[str, typer.Option(help="quick, full, transfer, paper, or the path of a YAML file.")]
 Scheduler = Annotated[str, typer.Option(help=SCHEDULER)]
 Changes = Annotated[list[str], typer.Option("--set", help=SETTING)]
+Encoding = Annotated[str, typer.Option(help=ENCODING, callback=lambda given: _stated(given))]
 AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON.")]
 
 
@@ -66,6 +69,19 @@ app = typer.Typer(
 # soft_wrap: a fault is one line for grep, however narrow the terminal.
 console = Console(soft_wrap=True, highlight=False)
 errors = Console(soft_wrap=True, highlight=False, stderr=True)
+
+
+def _stated(encoding: str) -> str:
+    """State the encoding for this process and those that it starts."""
+    if encoding:
+        from mflib.base.encodings import STATED
+
+        try:
+            "".encode(encoding)
+        except LookupError:
+            fail(f"--encoding is {encoding!r}, expected one that Python knows, such as gb18030, big5 or cp1252")
+        os.environ[STATED] = encoding
+    return encoding
 
 
 def fail(message: str) -> NoReturn:
@@ -100,6 +116,7 @@ def import_(
     dynamic_range: Annotated[
         float | None, typer.Option(help="Dynamic range of the log compression in dB, where the map states none.")
     ] = None,
+    encoding: Encoding = "",
 ) -> None:
     """Read DICOM, NIfTI, NRRD or MHA files into a cohort folder, without anything that names a person."""
     from mflib.data import intake
@@ -143,8 +160,10 @@ def check(
     cohort: Annotated[Path, typer.Argument(help="The cohort folder; data/README.md says how it is laid out.")],
     report: Annotated[Path | None, typer.Option(help="Write one offline page, with a picture of each volume.")] = None,
     as_json: AsJson = False,
+    whole: Annotated[bool, typer.Option("--all", help="Every fault, not the first three of each kind.")] = False,
+    encoding: Encoding = "",
 ) -> None:
-    """Print every fault of a cohort folder and exit 1, or its summary and exit 0."""
+    """Print the faults of a cohort folder and exit 1, or its summary and exit 0."""
     from mflib.data import check as checks
 
     inspection = checks.inspect(cohort, progress=not as_json)
@@ -157,7 +176,7 @@ def check(
         content |= {"notices": inspection.notices, "summary": inspection.summary()}
         typer.echo(json.dumps(content, indent=2))
     else:
-        told = [*map(str, inspection.faults), *(f"notice: {notice}" for notice in inspection.notices)]
+        told = [*listed(inspection.faults, whole=whole), *(f"notice: {notice}" for notice in inspection.notices)]
         for line in [*told, *(f"{name}: {value}" for name, value in inspection.summary().items())]:
             console.print(line, markup=False)
         count = len(inspection.faults)
@@ -178,6 +197,7 @@ def report(
     scheduler: Scheduler = "",
     setting: Changes = [],  # noqa: B006  typer copies it
     timeout: Annotated[float, typer.Option(min=0.1, help="Minutes that one cell may take.")] = 1440.0,
+    encoding: Encoding = "",
 ) -> None:
     """Run the notebooks on a cohort and join them into one offline HTML report; prints its path last."""
     from mflib.study import methods
@@ -208,6 +228,7 @@ def texture(
     run: Annotated[Path | None, typer.Option(help="Run folder that keeps a cohort's numbers; as for report.")] = None,
     scheduler: Scheduler = "",
     setting: Changes = [],  # noqa: B006  typer copies it
+    encoding: Encoding = "",
 ) -> None:
     """Measure the texture of a cohort, or of one volume: as recorded, or gain-normalised with two points."""
     from mflib.base.files import locked
@@ -245,6 +266,7 @@ def predict(
     annotations: Annotated[Path | None, typer.Option(help=POINTS)] = None,
     out: Annotated[Path | None, typer.Option(help="FILE.csv or FILE.json; the terminal, by default.")] = None,
     html: Annotated[Path | None, typer.Option(help="Folder for one offline page of each patient.")] = None,
+    encoding: Encoding = "",
 ) -> None:
     """Hold the trained models of a run against new, annotated volumes, for research only; they learn nothing from them.
 
@@ -308,6 +330,7 @@ def compare(
     predictions: Annotated[list[Path], typer.Argument(help=PREDICTIONS)],
     out: Annotated[Path | None, typer.Option(help="Folder for every table (CSV) and figure (SVG, PNG).")] = None,
     as_json: AsJson = False,
+    encoding: Encoding = "",
 ) -> None:
     """Compare anybody's models on the same segments: areas, decisions, calibration, with patients as clusters."""
     from mflib.study import compare as comparing
@@ -334,6 +357,7 @@ def audit(
         Path | None, typer.Option(help="CSV: metric, mean, sd, the printed values over the folds.")
     ] = None,
     as_json: AsJson = False,
+    encoding: Encoding = "",
 ) -> None:
     """Say what follows from a published table of folds and what cannot be; findings are no failure, so it exits 0."""
     from mflib.stats import published

@@ -27,7 +27,7 @@ BETWEEN = re.compile(r"[^\t;,\"\r\n]+")
 BROKEN = {
     WIDE: re.compile(r"[A-Za-z][^\x00-\u2fff]+[a-z]|[\uff61-\uff9f]"),
     OTHERS: re.compile(r"[A-Za-z][\u0370-\u04ff]|[\u0370-\u04ff][A-Za-z]"),
-    LATIN: re.compile(r"[^\W\d_](?=[^\x00-\x7f])[^\w\s\u2018\u2019\u2013\u2014]+[^\W\d_]"),
+    LATIN: re.compile(r"[^\W\d_](?=[^\x00-\x7f])(?:[^\w\s\u2018\u2019\u2013\u2014]|[\xb2\xb3\xb9\xaa\xba])+[^\W\d_]"),
 }
 HANGUL, HANJA = re.compile("[\uac00-\ud7a3]"), re.compile("[\u4e00-\u9fff]")
 # Of charset-normalizer's measures, disorder and likeness to a language: what is no more than this apart is a tie.

@@ -18,6 +18,7 @@ from mflib.base.errors import FileError
 
 LARGEST_BYTES = 2**24
 LARGEST_UNPACKED = 2**28
+FURTHEST = 20  # lines among which the header is looked for
 KINDS = (".tsv", ".csv", ".xlsx")
 SEPARATORS = ("\t", ";", ",")
 LINE_END = re.compile(r"\r\n|\n|\r")
@@ -132,7 +133,7 @@ def read(path: Path, known: Collection[str] = (), key: str = "") -> Cells:
     content = _content(path)
     lines, dialect, notices = _sheet(content) if content.startswith(ZIP) else _text(content)
     lines = {number: cells for number, cells in lines.items() if any(cells)}
-    first = _header_line(lines)
+    first = _header_line(lines, known)
     notices += [f"row {number} ({lines[number][0]:.40}) stands above the header" for number in lines if number < first]
     written = _without_end(lines.get(first, []), 0)
     rows = {number: _without_end(cells, len(written)) for number, cells in lines.items() if number > first}
@@ -271,8 +272,11 @@ def _cell(cell: Any) -> str:
     return padded + (shown[2] if shown else "")
 
 
-def _header_line(lines: Mapping[int, Sequence[str]]) -> int:
-    """The first line with several cells; the very first where none has, or where every line has one."""
+def _header_line(lines: Mapping[int, Sequence[str]], known: Collection[str]) -> int:
+    """The first line that names two known columns, else the first with several cells, else the very first."""
+    for number, cells in [*lines.items()][:FURTHEST]:
+        if len(set(vocabulary.columns(cells, known)[0]) & {*known}) > 1:
+            return number
     return next((number for number, cells in lines.items() if sum(map(bool, cells)) > 1), next(iter(lines), 1))
 
 

@@ -78,6 +78,8 @@ def columns(header: Collection[str], known: Collection[str]) -> tuple[list[str],
         if name is None or written in known or name in header or name in names:
             name, unit = written, ""
         names.append(name)
+        # "VAS (0-10)" states a range.
+        unit = re.sub(r"^[\d.,\s~–-]+", "", unit)
         units |= {name: unit} if unit else {}
     return names, units
 
@@ -91,7 +93,7 @@ def meaning(kind: str, cell: str) -> str | None:
 
 def to_level(cell: str) -> str | None:
     """The level that a cell means (L4-5, L4/L5, 4/5, 腰4-5 and L45 are the same); None where it means none."""
-    match = LEVEL.fullmatch(plain(cell))
+    match = LEVEL.fullmatch(usual(cell).casefold())
     if match is None:
         return None
     upper, letter, lower = match.groups()
@@ -125,7 +127,8 @@ def numbers(
     why : Series of str
         What was expected of the cells that hold something and are NaN.
     """
-    values, why = pd.to_numeric(cells, errors="coerce"), pd.Series("a number", cells.index)
+    values = pd.to_numeric(cells, errors="coerce").astype(float)
+    why = pd.Series("a number", cells.index)
     factors = _all()["units"].get(unit, {})
     if not header_unit and values.notna().equals(cells.notna()):
         return values, why
@@ -140,7 +143,8 @@ def numbers(
         if factor is None:
             values[row], why[row] = np.nan, f"a number in {unit}" if unit else "a number alone"
             continue
-        scaled = {mark: value * factor for mark, value in readings[row].items()}
+        # 1.7 m are 170 cm and nothing more.
+        scaled = {mark: float(f"{value * factor:.15g}") for mark, value in readings[row].items()}
         # Without a comma in it or elsewhere, a point parts decimals.
         values[row], why[row] = _chosen(scaled, usual or ("" if "," in match[1] else "."), fits)
     return values, why

@@ -181,7 +181,8 @@ def _read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], list[str]]:
         return blank(name), faults, notices
     schema, typed = SCHEMAS[name], {}
     # Only a segment that is to be used must have its voxels.
-    used = ~raw["quality"].map(excludes) if "quality" in raw else True
+    said = raw["quality"] if "quality" in raw else pd.Series("", raw.index)
+    used = said.map(lambda cell: _is_nothing("quality", cell) or vocabulary.meaning("quality", cell) == "ok")
     for column in raw.columns:
         definition = schema.get(column, Column())
         wanted = used if name == ANNOTATIONS and column in VOXELS else definition.filled

@@ -37,9 +37,7 @@ def test_a_stray_quote_is_a_letter_and_keeps_to_its_line(tmp_path: Path) -> None
     assert tables.read(path).rows == {2: ['"a', 'b"c', '"d'], 5: ["e", '6"', "f"], 6: ["last"]}
 
 
-@pytest.mark.parametrize(
-    "content", [b"one\0two", "one\ttwo".encode("utf-16-le"), b"\xff\xfeo", b"\x81\x8d", b"\x89PNG\0"]
-)
+@pytest.mark.parametrize("content", [b"one\0two", "one\ttwo".encode("utf-16-le"), b"\xff\xfeo", b"\x89PNG\0"])
 def test_bytes_that_are_no_text_are_no_table(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "table.tsv"
     path.write_bytes(content)

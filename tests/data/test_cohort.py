@@ -329,6 +329,90 @@ def test_german_words_are_understood(make_cohort: MakeCohort) -> None:
     assert loaded.clinical["sedentary"].tolist() == [True, False, pd.NA]
 
 
+HOSPITAL = {
+    PEOPLE: {"participant_id": "受试者编号", "sex": "性别", "age": "年龄（岁）", "height_cm": "身高(m)",
+             "weight_kg": "体重/kg", "bmi": "体质指数"},
+    CLINICAL: {"participant_id": "编号", "vas": "VAS评分(0-10)", "sedentary": "久坐",
+               "exercise_hours": "每周运动时间", "pain_side": "疼痛侧", "screening": "筛选"},
+    GRADES: {"participant_id": "编号", "level": "节段", "lat": "侧别", "grade_reader1": "阅片者1",
+             "grade_reader2": "阅片者2", "grade_adjudicator": "仲裁", "grade_final": "最终分级"},
+}  # fmt: skip
+SAID = {
+    "sex": {"M": "男", "F": "女"}, "sedentary": {"yes": "是"}, "exercise_hours": {"n/a": "－"},
+    "pain_side": {"both": "双侧"}, "screening": {"eligible": "合格"}, "lat": {"L": "左", "R": "右"},
+    "level": {"L23": "腰2-3", "L34": "L3/4", "L45": "腰４－５", "L5S1": "腰5骶1"},
+    **{f"grade_{whose}": {"0": "无", "1": "轻度", "2": "中度", "3": "重度", "n/a": "无数据"} for whose in
+       ("reader1", "reader2", "adjudicator", "final")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["utf-8", "gb18030", "xlsx"])
+def test_a_chinese_hospitals_tables_are_the_same_cohort(make_cohort: MakeCohort, form: str) -> None:
+    root = make_cohort()
+    before = cohort.load(root)
+    for name, columns in HOSPITAL.items():
+        frame = pd.read_csv(root / name, sep="\t", dtype=str, keep_default_na=False).replace(SAID)
+        if name == PEOPLE:
+            frame["age"] += "岁"
+            frame["weight_kg"] = frame["weight_kg"].str.translate({ord(str(n)): chr(0xFF10 + n) for n in range(10)})
+            frame["height_cm"] = (frame["height_cm"].astype(float) / 100).round(4).astype(str)
+            frame = pd.concat([frame, pd.DataFrame([{"participant_id": "平均值±标准差", "age": "32.2±9.8"}])]).fillna(
+                ""
+            )
+        frame = frame.rename(columns=columns)
+        (root / name).unlink()
+        if form == "xlsx":
+            frame.to_excel((root / name).with_suffix(".xlsx"), index=False, startrow=2)
+        else:
+            text = "腰痛患者登记表\n\n" + frame.to_csv(sep=",", index=False)
+            (root / name).with_suffix(".csv").write_bytes(text.encode(form))
+    inspection = check.inspect(root)
+    assert inspection.faults == []
+    assert inspection.cohort.digest() == before.digest()
+    for part in ("participants", "clinical", "grades", "segments", "flow"):
+        pd.testing.assert_frame_equal(getattr(inspection.cohort, part), getattr(before, part))
+    said = [notice for notice in inspection.notices if notice.startswith((PEOPLE, CLINICAL, GRADES))]
+    assert len(said) == len(set(said))
+    for words in ("男 for M, 女 for F", "节段", "L3/4 for L34", "(平均值±标准差) sums up others", "合格 for eligible"):
+        assert sum(words in notice for notice in said) == 1, words
+    assert any("GB18030" in notice for notice in said) == (form == "gb18030")
+
+
+def test_one_table_in_two_files_is_a_fault_and_no_choice(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    pd.read_csv(root / GRADES, sep="\t").to_excel((root / GRADES).with_suffix(".xlsx"), index=False)
+    (fault,) = (f for f in check.inspect(root).faults if f.file == GRADES)
+    assert (fault.found, fault.expected) == ("mri_grades.xlsx beside mri_grades.tsv", "one of them")
+
+
+@pytest.mark.parametrize(
+    "word", ["-", "NULL", "#N/A", ".", "无", "ok", "yes", "合格", "keine Angabe", "k.A.", "\u3000"]
+)
+def test_a_screening_that_says_nothing_excludes_nobody(make_cohort: MakeCohort, word: str) -> None:
+    root = make_cohort()
+    before = cohort.load(root)
+    cell(CLINICAL, 2, "screening", word)(root)
+    assert len(cohort.load(root).segments) == len(before.segments)
+
+
+def test_a_screening_that_says_no_is_asked_what_it_means(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    cell(CLINICAL, 2, "screening", "否")(root)
+    (fault,) = check.inspect(root).faults
+    assert (fault.row, fault.column, fault.found) == (2, "screening", "'否'")
+
+
+def test_faults_of_one_kind_are_three_lines_and_a_count(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    for row in range(2, 26):
+        cell(GRADES, row, "level", "L6")(root)
+    cell(PEOPLE, 2, "age", "forty")(root)
+    shown = CliRunner().invoke(app, ["check", str(root)]).stdout
+    assert shown.count("found 'L6'") == 3 and "... and 21 more of this kind" in shown and "found 'forty'" in shown
+    assert CliRunner().invoke(app, ["check", str(root), "--all"]).stdout.count("found 'L6'") == 24
+    assert len(json.loads(CliRunner().invoke(app, ["check", str(root), "--json"]).stdout)["faults"]) >= 25
+
+
 @pytest.mark.parametrize("file", [None, "IM0001.dcm", "sub-001/notes.txt"])
 def test_a_folder_that_is_no_cohort_is_one_fault(tmp_path: Path, file: str | None) -> None:
     if file:

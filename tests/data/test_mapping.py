@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from mflib.base import vocabulary
 from mflib.base.errors import CohortError
 from mflib.base.words import LEVELS
 from mflib.data import intake
@@ -104,7 +105,7 @@ def test_a_map_that_is_no_map_does_not_fill_the_screen(source: Path) -> None:
     table = written(source, *(f"f{n}.dcm,sub-{n},L45,L,,," for n in range(3000)))
     with pytest.raises(CohortError, match=r"^3000 faults in the map") as caught:
         intake.plan(source, table)
-    assert str(caught.value).endswith("and 2950 more")
+    assert str(caught.value).endswith("... and 2997 more of this kind")
     with pytest.raises(CohortError, match="64 at most"):
         intake.plan(source, written(source, f"b.dcm,sub-{'1' * 300},L45,L,,,"))
 
@@ -167,7 +168,7 @@ def test_a_level_that_a_spreadsheet_made_a_date_is_said_to_be_one(source: Path, 
         intake.plan(source, written(source, f"a.dcm,sub-001,{cell},L,,,"))
     assert "found a date, as a spreadsheet makes of 4-5" in str(caught.value)
     assert "write L45" in str(caught.value)
-    assert not listing.is_date("Doe") and not listing.is_date("L4-5") and not listing.is_date("4-5")
+    assert not vocabulary.is_date("Doe") and not vocabulary.is_date("L4-5") and not vocabulary.is_date("4-5")
 
 
 def test_one_file_may_be_the_source(source: Path) -> None:
@@ -181,10 +182,16 @@ def test_levels_and_sides_are_understood_as_people_write_them() -> None:
     for upper, separator, letter in itertools.product("2345", ["", "-", "/", " - ", "–"], ["l", "L", ""]):
         lower, name = ("1", "L5S1") if upper == "5" else (str(int(upper) + 1), f"L{upper}{int(upper) + 1}")
         second = {"": "", "l": "s" if upper == "5" else "l", "L": "S" if upper == "5" else "L"}[letter]
-        assert listing.to_level(f"{letter}{upper}{separator}{second}{lower}") == name
-    assert {listing.to_level(word) for word in ("L12", "L46", "S1", "L4", "L4-S1", "L5-L1", "45.", "Doe")} == {None}
-    assert [listing.to_side(word) for word in ("Left", "li.", "右", "both", "")] == ["L", "L", "R", None, None]
-    assert {listing.to_level(level) for level in LEVELS} == set(LEVELS)
+        assert vocabulary.to_level(f"{letter}{upper}{separator}{second}{lower}") == name
+    assert {vocabulary.to_level(word) for word in ("L12", "L46", "S1", "L4", "L4-S1", "L5-L1", "45.", "Doe")} == {None}
+    assert [vocabulary.meaning("side", word) for word in ("Left", "li.", "右", "both", "")] == [
+        "L",
+        "L",
+        "R",
+        None,
+        None,
+    ]
+    assert {vocabulary.to_level(level) for level in LEVELS} == set(LEVELS)
 
 
 @pytest.mark.parametrize(

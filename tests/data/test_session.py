@@ -341,7 +341,7 @@ def test_a_table_from_a_spreadsheet_stays_as_the_spreadsheet_writes_it(make_coho
     ("change", "said"),
     [
         (
-            lambda text: text.replace("participant_id", "patient"),
+            lambda text: text.replace("participant_id", "whoever"),
             "row 1; expected participant_id once",
         ),
         (lambda text: text + text.splitlines()[1] + "\n", "row 4: found sub-001 L23 L again"),

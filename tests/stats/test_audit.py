@@ -157,6 +157,25 @@ def test_too_large_a_cohort_is_said_to_be_unchecked(row: str, positives: str, re
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        "Fold;PPV (%);AUC\n1;67,18;0,71\n2;70,25;0,75\nMittelwert ± SD;68,72;0,73\n",
+        "表3 五折交叉验证结果\n折,阳性预测值(%),曲线下面积\n1,67.18%,0.71\n２,70.25%,０.75\n平均值,68.72%,0.73\n",
+        "fold\tauc\tppv_pct\n\n1\t.71\t67.18\n2\t.75\t70.25\noverall\t.73\t68.72\nMean (SD)\t.73\t68.72\n",
+    ],
+)
+def test_a_table_of_folds_is_read_as_it_is_printed_anywhere(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "folds.csv"
+    path.write_text(content, encoding="gb18030" if "折" in content else "utf-8")
+    found = published.read_folds(path)
+    assert [[fold[name].value for name in ("ppv_pct", "auc")] for fold in found.folds.values()] == [
+        [67.18, 0.71],
+        [70.25, 0.75],
+    ]
+    assert sum("sums up others" in notice for notice in found.notices) == 1
+
+
+@pytest.mark.parametrize(
     ("content", "said"),
     [
         ("", "found no rows, expected a header"),
@@ -164,8 +183,6 @@ def test_too_large_a_cohort_is_said_to_be_unchecked(row: str, positives: str, re
         ("fold,sens\n1,50\n", "found columns ['fold', 'sens'], expected fold and any of"),
         ("fold,auc\n1,0.7\n1,0.8\n", "line 3, column fold: found '1', expected each fold once"),
         ("fold,auc\n1,0.7\n,0.8\n", "line 3, column fold: found '', expected the name of a fold"),
-        ("fold,auc\n1,0.7\nMean (SD),0.8\n", "line 3, column fold: found 'Mean (SD)', expected the name of a fold"),
-        ("fold,auc\n1,0.7\noverall,0.8\n", "line 3, column fold: found 'overall', expected the name of a fold"),
         ("fold,auc\n1,0.7\n2,n/a\n", "line 3, column auc: found 'n/a', expected a number from 0 to 1"),
         ("fold,ppv_pct\n1,67.18\n2,-3\n", "line 3, column ppv_pct: found '-3', expected a number from 0 to 100"),
         ("fold,ppv_pct\n1,167.18\n", "line 2, column ppv_pct: found '167.18', expected a number from 0 to 100"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import zipfile
 from collections.abc import Iterator
@@ -110,11 +109,20 @@ def test_names_and_files_are_what_they_are(tmp_path: Path) -> None:
     assert len(content["tables"]["metrics_per_fold"]) == 20
 
 
-@pytest.mark.parametrize(("separator", "encoding"), [("\t", "utf-8"), (";", "cp1252"), (",", "utf-16")])
+@pytest.mark.parametrize(("separator", "encoding"), [("\t", "utf-8"), (";", "cp1252"), (",", "utf-16"), ("", "")])
 def test_a_table_is_read_however_a_spreadsheet_saves_it(tmp_path: Path, separator: str, encoding: str) -> None:
-    path = tmp_path / "saved.csv"
-    predictions("modèle").to_csv(path, sep=separator, index=False, encoding=encoding)
-    assert json.loads(run(path, "--json").stdout)["models"] == ["modèle"]
+    path, table, sound = tmp_path / "saved.csv", predictions("Gegenüber").round(6), tmp_path / "sound.csv"
+    table.to_csv(sound, index=False)
+    written = table.rename(columns={"level": "Etage", "lat": "Seite"}).replace({"Seite": {"L": "links", "R": "rechts"}})
+    if separator:
+        text = written.to_csv(sep=separator, index=False, decimal="," if separator == ";" else ".")
+        path.write_bytes(f"# exported by hand, in a hurry\n{text}".encode(encoding))
+    else:
+        written.to_excel(path.with_suffix(".xlsx"), index=False)
+        path = path.with_suffix(".xlsx")
+    shown, expected = (json.loads(run(one, "--json").stdout) for one in (path, sound))
+    assert shown["models"] == ["Gegenüber"]
+    assert shown["tables"] == expected["tables"]
 
 
 @pytest.fixture
@@ -172,8 +180,6 @@ def broken(name: str, folder: Path) -> list[Path]:
         "short": "\n".join([*lines[:4], lines[4].rsplit(",", 1)[0], *lines[5:]]),
         "quote": "\n".join([*lines[:4], '"' + lines[4], *lines[5:]]),
         "blank": "\n".join([lines[0], "", "", *lines[1:3], lines[3].replace("theirs", " "), *lines[4:]]),
-        "semicolons": sound.to_csv(index=False, sep=";", decimal=",", quoting=csv.QUOTE_NONNUMERIC),
-        "comment": f"# exported, by hand\n{text}",
     }
     if name in contents:
         path.write_bytes(contents[name].encode("latin-1"))
@@ -209,12 +215,10 @@ def broken(name: str, folder: Path) -> list[Path]:
         ("absent", "absent.csv: found no such file"),
         ("folder", "folder.csv: found a file that cannot be read (Is a directory)"),
         ("empty", "empty.csv: found an empty file"),
-        ("zip", "packed.zip: found bytes that are no text"),
+        ("zip", "packed.zip: found an archive that is no sound workbook"),
         ("ragged", "ragged.csv, line 2: found 11 fields, expected 10 as in the header line"),
         ("short", "short.csv, line 5: found 9 fields, expected 10 as in the header line"),
         ("quote", "quote.csv, line 5: found '\"sub-000', expected quotes in pairs"),
-        ("semicolons", "semicolons.csv, line 2, score: found -0,736"),
-        ("comment", "comment.csv, line 1: found the columns ['# exported', 'by hand'] without ['participant_id'"),
         ("header", "header.csv: found a header and no rows"),
         ("columns", "columns.csv, line 1: found the columns ['participant_id', 'level', 'lat', 'model', 'split'"),
         ("columns", "without ['fold', 'threshold']"),
@@ -250,5 +254,5 @@ def test_a_table_in_a_runs_artifacts_is_validated_where_it_enters(tmp_path: Path
     saved(theirs, place)
     assert study.predictions("theirs")["model"].eq("theirs").all()
     saved(theirs.assign(score="high"), place)
-    with pytest.raises(InputError, match="row 0, score: found high, expected a finite number"):
+    with pytest.raises(InputError, match="line 2, score: found high, expected a finite number"):
         study.predictions("theirs")

@@ -12,7 +12,8 @@ from mflib.base import files
 from mflib.base.errors import CohortError, FileError
 from mflib.base.progress import counted
 from mflib.base.tables import Dialect
-from mflib.base.words import KEY, LEVELS
+from mflib.base.vocabulary import meaning, to_level
+from mflib.base.words import KEY
 from mflib.data.intake.acquisition import acquire, spaced
 from mflib.data.intake.geometry import Acquisition, Spacing, in_words
 
@@ -94,46 +95,22 @@ def keep_apart(source: Path, map_path: Path, cohort: Path) -> None:
         raise CohortError(f"{map_path.name}: found inside the cohort, expected outside, as a map may name patients")
 
 
-SIDE_WORDS = {
-    "L": {"l", "left", "lt", "li", "links", "左"},
-    "R": {"r", "right", "rt", "re", "rechts", "右"},
-}
-LEVEL_WORDS = re.compile(r"(?:lwk|l)?\s*([2345])\s*[-–_/.]?\s*(l|lwk|s|swk)?\s*([1345])", re.IGNORECASE)
 # In a name a bare "4-5" may be a date or a count, so the letter must be there.
 NAMED_LEVEL = re.compile(r"(?<![a-z0-9])l(?:wk)?[ _]?([2345])[-–_ ]?(l|s)?([1345])(?![0-9])", re.IGNORECASE)
 # Surnames too, so they are sides only where they end a name right behind the level, or are an inner folder's name.
 SHORT = {"li", "re"}
 SHORT_BEHIND = re.compile(NAMED_LEVEL.pattern + r"[\W_]*(li|re)[\W\d_]*$", re.IGNORECASE)
-MONTH = r"(?:jan|feb|m[aä]r|mrz|apr|ma[iy])[a-zä]*"
-DATE = re.compile(
-    rf"\d{{1,2}}[-. ]+{MONTH}\.?(?:[-. ]+\d+)?|{MONTH}[-. ]+\d+|\d{{1,4}}([-./])\d{{1,2}}\1(?:\d{{1,4}})?|\d+月\d+日",
-    re.IGNORECASE,
-)
-
-
-def to_level(text: str) -> str | None:
-    """The level that a cell means (L4-5, L4/L5, 4/5 and L45 are the same); None where it means none."""
-    match = LEVEL_WORDS.fullmatch(text.strip())
-    return _canonical(match) if match else None
-
-
-def is_date(text: str) -> bool:
-    """Whether a cell holds a date, as spreadsheets make of 4-5 (04. Mai, 5-Apr, 04.05.2024)."""
-    return DATE.fullmatch(text.strip()) is not None
-
-
-def to_side(text: str) -> str | None:
-    """L or R for a side as people write it; None where it is none."""
-    word = text.strip().rstrip(".").casefold()
-    return next((side for side, words in SIDE_WORDS.items() if word in words), None)
 
 
 def named_in(path: PurePosixPath) -> tuple[str | None, str | None]:
     """Level and side that a path names without contradiction; the file's own name counts before its folders."""
-    levels = [{found for match in NAMED_LEVEL.finditer(part) if (found := _canonical(match))} for part in _parts(path)]
+    levels = [
+        {found for match in NAMED_LEVEL.finditer(part) if (found := to_level(match[0].replace(" ", "")))}
+        for part in _parts(path)
+    ]
     *inner, outermost = _parts(path)
     # The outermost folder may be called after the patient.
-    sides = [{found} if (found := to_side(part)) else _sides(part) for part in inner]
+    sides = [{found} if (found := meaning("side", part)) else _sides(part) for part in inner]
     return _first(levels), _first([*sides, _sides(outermost)])
 
 
@@ -141,7 +118,7 @@ def _sides(part: str) -> set[str]:
     """Sides that a name holds; a level's own letter is none."""
     words = {word for word in re.split(r"[\W\d_]+", NAMED_LEVEL.sub(" ", part)) if word.casefold() not in SHORT}
     behind = SHORT_BEHIND.search(part)
-    return {found for word in [*words, *(behind.groups()[-1:] if behind else [])] if (found := to_side(word))}
+    return {found for word in [*words, *(behind.groups()[-1:] if behind else [])] if (found := meaning("side", word))}
 
 
 def _parts(path: PurePosixPath) -> list[str]:
@@ -152,13 +129,6 @@ def _first(found: list[set[str]]) -> str | None:
     """The only word of the first part that has any."""
     words = next((part for part in found if part), set())
     return next(iter(words)) if len(words) == 1 else None
-
-
-def _canonical(match: re.Match[str]) -> str | None:
-    upper, letter, lower = match.groups()
-    name = next((level for level in LEVELS if re.fullmatch(f"L{upper}S?{lower}", level)), "")
-    second = "s" if "S" in name else "l"
-    return name if name and (not letter or letter[0].casefold() == second) else None
 
 
 HINT = """Look at every row: participant, level and side are suggestions, taken from the names of folders and files.

@@ -6,15 +6,19 @@ import math
 import re
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+
+import pandas as pd
 
 from mflib.base.errors import CohortError, Fault, FileError
 from mflib.base.tables import read
-from mflib.base.words import KEY, LEVELS
-from mflib.data.cohort_tables import Key
+from mflib.base.vocabulary import is_date, is_nothing, numbers
+from mflib.base.words import KEY, LEVELS, SIDES
+from mflib.data.cohort_tables import Key, key_of
 from mflib.data.intake import listing
 from mflib.data.intake.geometry import PLAUSIBLE_MM, Spacing, refuse_implausible
-from mflib.data.intake.listing import FORMULA, OPTIONAL, RANGE, REQUIRED, SPACING, Cells
+from mflib.data.intake.listing import COLUMNS, FORMULA, OPTIONAL, RANGE, REQUIRED, SPACING, Cells
 
 PLAUSIBLE_DB = (10, 200)
 BOUNDS = {**dict.fromkeys(SPACING, (*PLAUSIBLE_MM, "mm")), RANGE: (*PLAUSIBLE_DB, "dB")}
@@ -33,8 +37,8 @@ def map_cells(path: Path) -> tuple[dict[int, Cells], list[Fault]]:
     """
     name = path.name
     try:
-        table = read(path)
-        header = [cell.casefold() for cell in table.header]
+        table = read(path, COLUMNS)
+        header = table.header
         replace(table, header=[column for column in header if column]).check_columns(REQUIRED)
     except FileError as error:
         raise CohortError(f"{name}: {error}; the map is CSV, as a spreadsheet saves it") from error
@@ -47,11 +51,11 @@ def map_cells(path: Path) -> tuple[dict[int, Cells], list[Fault]]:
             continue
         found[number] = dict.fromkeys(OPTIONAL, "") | dict.fromkeys(header, "")
         for column, cell in zip(header, row, strict=False):
-            # A lone dash is how people leave a cell empty.
-            if cell.startswith(FORMULA) and cell != "-":
+            empty = column != "file" and is_nothing(cell)
+            if cell.startswith(FORMULA) and not empty:
                 said = "a cell that a spreadsheet would run as a formula"
                 faults.append(Fault(name, number, column or "without a name", said, "plain text"))
-            found[number][column] = "" if cell in ("-", "n/a") else cell
+            found[number][column] = "" if empty or cell in ("-", "n/a") else cell
     return found, faults
 
 
@@ -164,16 +168,16 @@ def _row(
     except FileError as refusal:
         found, _, expected = str(refusal).partition(", expected ")
         wrong.append(("file", found, expected or "a file below SOURCE"))
-    participant, level, lat = cells["participant_id"], listing.to_level(cells["level"]), listing.to_side(cells["lat"])
+    participant, level, lat = key_of(cells)
     understood = {
         "participant_id": (PARTICIPANT.fullmatch(participant), "sub- and letters or digits (64 at most)"),
-        "level": (level, f"one of {', '.join(LEVELS)} (write L45 for 4-5)"),
-        "lat": (lat, "L or R"),
+        "level": (level in LEVELS, f"one of {', '.join(LEVELS)} (write L45 for 4-5)"),
+        "lat": (lat in SIDES, "L or R"),
     }
     wrong += [(name, _kind(cells[name]), expected) for name, (meant, expected) in understood.items() if not meant]
     stated, faulty = _numbers(cells)
     wrong += faulty
-    if wrong or level is None or lat is None:
+    if wrong:
         return None, wrong
     i, j, k = (stated.get(column) for column in SPACING)
     size = (i, j, k) if i and j and k else None
@@ -182,7 +186,7 @@ def _row(
 
 def _kind(cell: str) -> str:
     """What a cell is that was not understood."""
-    if listing.is_date(cell):
+    if is_date(cell):
         return "a date, as a spreadsheet makes of 4-5"
     return "another text" if cell else "nothing"
 
@@ -193,10 +197,8 @@ def _numbers(cells: Cells) -> tuple[dict[str, float], list[Wrong]]:
     for column, (low, high, unit) in BOUNDS.items():
         if not cells[column]:
             continue
-        try:
-            stated[column] = float(cells[column].replace(",", "."))
-        except ValueError:
-            stated[column] = math.nan
+        values, _ = numbers(pd.Series([cells[column]]), partial(pd.Series.between, left=low, right=high), unit)
+        stated[column] = float(values[0])
         if not low <= stated[column] <= high:
             found = "another text" if math.isnan(stated[column]) else f"{stated[column]:g}"
             wrong.append((column, found, f"{low:g} to {high:g} {unit}"))
