@@ -104,6 +104,10 @@ def _is_plausible(name: str, text: str) -> bool:
     """Whether the words are made as those of the languages that use a code page."""
     if name == "cp949" and 4 * len(HANJA.findall(text)) > len(HANGUL.findall(text)):
         return False
+    # The letters that people use are those of the older standards, of two high bytes: four in five of a text.
+    letters = [letter.encode(name) for letter in text if not letter.isascii()]
+    if name in ("gb18030", "cp949") and 5 * sum(min(letter) > 0xA0 for letter in letters) < 4 * len(letters):
+        return False
     if any(name in names and broken.search(text) for names, broken in BROKEN.items()):
         return False
     foreign = "".join(word for word in re.findall(r"[^\s\t;,\"]+", text) if not word.isascii())

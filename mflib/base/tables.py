@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -223,7 +224,9 @@ def _as_csv(text: str, separator: str) -> Lines | None:
             start = reader.line_num + 1
     except csv.Error:
         return None
-    return found if len({len(cells) for cells in found.values() if any(cells)}) == 1 else None
+    widths = [len(cells) for cells in found.values() if any(cells)]
+    # What stands above the header has fewer cells.
+    return found if len(set(widths[widths.index(max(widths)) :])) == 1 else None
 
 
 def _sheet(content: bytes) -> tuple[Lines, Dialect, list[str]]:
@@ -248,6 +251,7 @@ def _sheet(content: bytes) -> tuple[Lines, Dialect, list[str]]:
         SyntaxError,
         OSError,
         zipfile.BadZipFile,
+        zlib.error,
     ) as error:
         # What openpyxl and its reader of XML raise of an archive that is no workbook, or damaged.
         raise FileError(f"an archive that is no sound workbook ({type(error).__name__})", "a table") from error

@@ -106,6 +106,21 @@ def is_date(text: str) -> bool:
     return DATE.fullmatch(text.strip()) is not None
 
 
+def moment(text: str) -> pd.Timestamp:
+    """The time that a cell states, as ISO 8601, spreadsheets, Germans or Chinese write it; NaT where it states none.
+
+    Which of 3/1/2026 is the month cannot be told, so it is none.
+    """
+    said = plain(text)
+    if re.fullmatch(r"\d{5}(\.\d+)?", said):
+        # Excel counts days, and takes 1900 for a leap year.
+        return pd.Timestamp("1899-12-30", tz="UTC") + pd.Timedelta(days=float(said))
+    said = re.sub(r"^(\d{4})[年/.](\d{1,2})[月/.](\d{1,2})日?", r"\1-\2-\3", said)
+    said = re.sub(r"^(\d{1,2})\.(\d{1,2})\.(\d{4})", r"\3-\2-\1", said)
+    said = re.sub(r"-(\d)(?!\d)", r"-0\1", re.sub(r"(^|[ t])(\d):", r"\g<1>0\2:", said))
+    return pd.to_datetime(said.upper(), format="ISO8601", errors="coerce", utc=True)
+
+
 def numbers(
     cells: pd.Series, fits: Callable[[pd.Series], pd.Series], unit: str, header_unit: str = "", separator: str = "\t"
 ) -> tuple[pd.Series, pd.Series]:

@@ -55,7 +55,7 @@ def acquisition_days(root: Path) -> tuple[dict[str, float], list[str]]:
         for number, row in scans.rows.items():
             cells = dict(zip(scans.header, row, strict=False))
             said, filename = cells.get("acq_time", ""), cells.get("filename", "")
-            moment = pd.to_datetime(said, format="ISO8601", errors="coerce", utc=True)
+            moment = vocabulary.moment(said)
             if not filename:
                 notes.append(f"{name}, row {number}: found no filename, expected one")
             elif not pd.isna(moment):

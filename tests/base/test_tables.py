@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from mflib.base import tables
+from mflib.base import encodings, tables, vocabulary
 from mflib.base.errors import FileError
 
 HEADER = ["one", "two", "three"]
@@ -67,3 +71,120 @@ def test_each_needed_column_stands_there_once(tmp_path: Path, header: str, wrong
     (tmp_path / "t.tsv").write_text(f"{header}\n1\t2\n")
     with pytest.raises(FileError, match=f"expected {wrong} once"):
         tables.read(tmp_path / "t.tsv").check_columns("abc")
+
+
+WRITTEN = {
+    "gb18030": "编号\t性别\t备注\nsub-001\t男\t腰椎手术史，图像不清\n",
+    "big5": "編號\t性別\t備註\nsub-001\t男\t腰椎手術史，影像不清\n",
+    "cp932": "participant_id\tsex\tnote\nsub-001\tM\t腰椎の手術の既往があります\n",
+    "cp949": "participant_id\tsex\tnote\nsub-001\tM\t요추 수술 과거력이 있습니다\n",
+    "cp1252": "participant_id;sex;note\nsub-001;männlich;Größe fehlt – Krämpfe\n",
+    "cp1251": "participant_id;sex;note\nsub-001;M;операция на поясничном отделе позвоночника\n",
+    "mac_roman": "participant_id;sex;note\nsub-001;männlich;Größe fehlt\n",
+    "utf-16": "编号\t性别\t备注\nsub-001\t男\t腰椎手术史\n",
+    "utf-8-sig": "编号\t性别\t备注\nsub-001\t男\t\ufeff腰椎手术史\n",
+}
+
+
+@pytest.mark.parametrize("encoding", WRITTEN)
+def test_a_code_page_is_told_by_its_text_and_said(tmp_path: Path, encoding: str) -> None:
+    path, text = tmp_path / "t.tsv", WRITTEN[encoding]
+    path.write_bytes(text.encode(encoding))
+    found = tables.read(path)
+    assert [found.header, *found.rows.values()] == [
+        re.split("[\t;]", line) for line in text.replace("\ufeff", "").splitlines()
+    ]
+    assert any("since it is no UTF-8" in notice for notice in found.notices) != encoding.startswith("utf")
+
+
+@pytest.mark.parametrize("stated", ["", "cp949", "gb18030", "ascii"])
+def test_what_its_bytes_do_not_tell_is_asked_for(tmp_path: Path, stated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_bytes("participant_id\tsite\nsub-001\t남\n".encode("cp949"))
+    monkeypatch.setenv(encodings.STATED, stated)
+    if stated in ("", "ascii"):
+        with pytest.raises(FileError, match="'남' in EUC-KR.*--encoding" if not stated else "in ascii as stated"):
+            tables.read(path)
+    else:
+        assert tables.read(path).rows[2][1] == "남".encode("cp949").decode(stated)
+
+
+ALPHABET = st.text(st.sampled_from("abÄß男左L45,;\t\"'\n\r 1.0\0\ufeff\u3000"), max_size=60)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(st.binary(max_size=200), ALPHABET.map(lambda t: t.encode("gb18030")), ALPHABET.map(str.encode)))
+def test_any_bytes_are_a_table_or_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_bytes(content)
+    try:
+        found = tables.read(path, ["participant_id", "sex"], "participant_id")
+    except FileError as error:
+        assert "\n" not in str(error)
+    else:
+        assert all(any(cells) and len(cells) >= 1 for cells in found.rows.values())
+    assert path.read_bytes() == content and list(tmp_path.iterdir()) == [path]
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(0, 6000), st.integers(0, 255)), min_size=1, max_size=8), st.integers(100, 6000))
+def test_a_damaged_workbook_is_a_table_or_one_line(tmp_path: Path, changes: list[tuple[int, int]], length: int) -> None:
+    path = tmp_path / "t.xlsx"
+    pd.DataFrame({"participant_id": ["sub-001"], "sex": ["男"]}).to_excel(path, index=False)
+    content = bytearray(path.read_bytes())
+    for place, value in changes:
+        content[place % len(content)] = value
+    path.write_bytes(content[:length] if length % 2 else content)
+    try:
+        tables.read(path, ["participant_id", "sex"])
+    except FileError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("cells", "unit", "expected"),
+    [
+        (["33岁", "３３", "33 Jahre", "33 yrs."], "years", [33, 33, 33, 33]),
+        (["1.70 m", "170,5 cm", "1,7m", "172"], "cm", [170, 170.5, 170, 172]),
+        (["1,200", "3,5"], "months", [1.2, 3.5]),
+        (["1,200", "3.5"], "months", [1200, 3.5]),
+        (["1,200", "3"], "months", [None, 3]),
+        (["1.200", "3,5"], "months", [1200, 3.5]),
+        (["1.200", "3"], "months", [1.2, 3]),
+        (["2年", "1 Jahr", "18个月"], "months", [24, 12, 18]),
+        (["62,500", "70"], "kg", [62.5, 70]),
+        (["150 lb", "70斤", "seventy", "4-5", "1.2.3", "1 200"], "kg", [None, 35, None, None, None, 1200]),
+        (["1'234.5", "1.234,5", "12,34,5", "1e3", "-0,5"], "", [1234.5, 1234.5, None, 1000, -0.5]),
+    ],
+)
+def test_numbers_are_read_as_people_write_them_where_it_is_certain(
+    cells: list[str], unit: str, expected: list[float | None]
+) -> None:
+    text = pd.Series(cells, dtype="str")
+    found, why = vocabulary.numbers(text, lambda values: values.between(-1, 1300 if unit != "kg" else 1250), unit)
+    assert [None if np.isnan(value) else value for value in found] == expected
+    assert all(why[row] for row in found.index[found.isna()])
+
+
+@pytest.mark.parametrize(
+    "said", ["2026-03-01T09:30:00", "2026/3/1 9:30", "2026年3月1日 09:30", "01.03.2026 9:30", "46082.3958333333333"]
+)
+def test_a_moment_is_read_as_spreadsheets_and_people_write_it(said: str) -> None:
+    assert abs(vocabulary.moment(said) - pd.Timestamp("2026-03-01T09:30Z")) < pd.Timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("said", ["3/1/2026", "46", "n/a", "", "2026-13-01", "morgen"])
+def test_what_is_no_certain_moment_is_none(said: str) -> None:
+    assert pd.isna(vocabulary.moment(said))
+
+
+def test_a_cell_over_several_lines_and_blank_rows_and_columns(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('sep=;\n"height\n(cm)";;note\n170;;"one\nline"\n;;\n171;;"two ""words"""\n')
+    found = tables.read(path, ["height_cm"])
+    assert (found.header, list(found.rows.values())) == (
+        ["height_cm", "note"],
+        [["170", "one line"], ["171", 'two "words"']],
+    )
+    tables.append(path, [["172", "x"]], found.dialect)
+    assert path.read_text().endswith("172;;x\n")
