@@ -129,9 +129,10 @@ def import_(
     if path.exists():
         plan = intake.plan(source, path, stated, dynamic_range)
         outcome = intake.run(plan, cohort, dry=dry_run)
-        lines, failed = outcome.lines(), bool(outcome.failures)
+        said = [f"notice: {path.name}: {notice}" for notice in plan.notices]
+        lines, failed = [*said, *outcome.lines()], bool(outcome.failures)
     elif dry_run:
-        lines, failed = intake.template(source, path, cohort, stated).lines(), False
+        lines, failed = [*intake.template(source, path, cohort, stated).lines()], False
     else:
         fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
     for line in lines:

@@ -7,6 +7,7 @@ import itertools
 import os
 from pathlib import Path, PurePosixPath
 
+import pandas as pd
 import pytest
 
 from mflib.base import vocabulary
@@ -169,6 +170,25 @@ def test_a_level_that_a_spreadsheet_made_a_date_is_said_to_be_one(source: Path, 
     assert "found a date, as a spreadsheet makes of 4-5" in str(caught.value)
     assert "write L45" in str(caught.value)
     assert not vocabulary.is_date("Doe") and not vocabulary.is_date("L4-5") and not vocabulary.is_date("4-5")
+
+
+@pytest.mark.parametrize("form", ["gb18030", "utf-8", "xlsx"])
+def test_a_map_that_a_chinese_excel_has_saved_finds_its_files(source: Path, form: str) -> None:
+    names = ["张三/腰4-5左侧.dcm", "李四/横断面 2.dcm"]
+    for name in names:
+        (source / name).parent.mkdir()
+        (source / name).write_bytes(b"x")
+    header = "文件,编号,节段,侧别,spacing_i_mm,spacing_j_mm,spacing_k_mm,动态范围"
+    path = written(source, f"{names[0]},sub-001,腰4-5,左,,,,55dB", f"{names[1]},sub-002,L5/S1,右侧,0.2,0.2毫米,0.3,",
+                   header=header, encoding="utf-8" if form == "xlsx" else form)  # fmt: skip
+    if form == "xlsx":
+        pd.read_csv(path, dtype=str).to_excel(path.with_suffix(".xlsx"), index=False)
+        path = path.with_suffix(".xlsx")
+    plan = intake.plan(source, path)
+    assert [row.path for row in plan.rows] == [source / name for name in names]
+    assert [row.key for row in plan.rows] == [("sub-001", "L45", "L"), ("sub-002", "L5S1", "R")]
+    assert [(row.spacing_mm, row.dynamic_range_db) for row in plan.rows] == [(None, 55), ((0.2, 0.2, 0.3), None)]
+    assert any("read as GB18030" in notice for notice in plan.notices) == (form == "gb18030")
 
 
 def test_one_file_may_be_the_source(source: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,8 @@ PARTICIPANT = re.compile(r"sub-[0-9A-Za-z]{1,64}", re.ASCII)
 Wrong = tuple[str, str, str]
 
 
-def map_cells(path: Path) -> tuple[dict[int, Cells], list[Fault]]:
-    """The cells of each row by the row's number, as a spreadsheet counts (the header is row 1), and their faults.
+def map_cells(path: Path) -> tuple[dict[int, Cells], list[Fault], Sequence[str]]:
+    """The cells of each row by the row's number, their faults, and what was understood otherwise than it is written.
 
     Raises
     ------
@@ -41,7 +41,9 @@ def map_cells(path: Path) -> tuple[dict[int, Cells], list[Fault]]:
         header = table.header
         replace(table, header=[column for column in header if column]).check_columns(REQUIRED)
     except FileError as error:
-        raise CohortError(f"{name}: {error}; the map is CSV, as a spreadsheet saves it") from error
+        # What the reader shows of a text may be a name.
+        said = f"found {error.found.partition(' (')[0]}; expected {error.expected}"
+        raise CohortError(f"{name}: {said}; the map is CSV, as a spreadsheet saves it") from error
     found: dict[int, Cells] = {}
     faults = []
     for number, row in table.rows.items():
@@ -56,7 +58,7 @@ def map_cells(path: Path) -> tuple[dict[int, Cells], list[Fault]]:
                 said = "a cell that a spreadsheet would run as a formula"
                 faults.append(Fault(name, number, column or "without a name", said, "plain text"))
             found[number][column] = "" if empty or cell in ("-", "n/a") else cell
-    return found, faults
+    return found, faults, table.notices
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Plan:
     rows : files to import
     skipped : rows without a participant
     spacing_mm : voxel size along i, j, k for files that state none
+    notices : what of the map was understood otherwise than it is written
     """
 
     source: Path
@@ -97,6 +100,7 @@ class Plan:
     rows: tuple[Row, ...]
     skipped: int
     spacing_mm: Spacing | None
+    notices: Sequence[str]
 
 
 def plan(
@@ -120,7 +124,7 @@ def plan(
     start, (low, high) = listing.root(source), PLAUSIBLE_DB
     if dynamic_range_db is not None and not low <= dynamic_range_db <= high:
         raise CohortError(f"--dynamic-range: found {dynamic_range_db:g}, expected {low} to {high} dB")
-    table, faults = map_cells(map_path)
+    table, faults, notices = map_cells(map_path)
     used = {number: cells for number, cells in table.items() if cells["participant_id"]}
     rows: list[Row] = []
     for number, cells in used.items():
@@ -135,7 +139,7 @@ def plan(
         ordered = sorted(faults, key=lambda fault: fault.row or 0)
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
         raise CohortError(f"{count} in the map, nothing was imported:", ordered)
-    return Plan(source, map_path, tuple(rows), len(table) - len(used), spacing_mm)
+    return Plan(source, map_path, tuple(rows), len(table) - len(used), spacing_mm, notices)
 
 
 def spacing(text: str) -> Spacing:
