@@ -12,10 +12,9 @@ from pydicom.dataset import Dataset
 
 from mflib.base.errors import FileError
 from mflib.data.intake.elements import count, guarded, items, number, numbers, readable, word
+from mflib.data.stored import implausible
 
 Spacing = tuple[float, float, float]
-PLAUSIBLE_MM = (0.01, 5.0)
-"""Voxel sizes of ultrasound; whatever lies outside is in another unit or something else."""
 
 
 def in_words(spacing: Sequence[float]) -> str:
@@ -34,9 +33,13 @@ def stated_above(own: tuple[float, ...] | None, stated: Spacing, source: str) ->
 
 def refuse_implausible(spacing: Sequence[float]) -> None:
     """Refuse voxel sizes of a file that no ultrasound has."""
-    low, high = PLAUSIBLE_MM
-    if not all(low <= step <= high for step in spacing):
-        raise FileError(f"spacing {in_words(spacing)}, expected {low:g} to {high:g} mm: state it if the file is wrong")
+    refuse_doubt(implausible(spacing))
+
+
+def refuse_doubt(doubt: tuple[str, str] | None) -> None:
+    """Refuse a file whose own spacing is not believed, with what was found and expected."""
+    if doubt:
+        raise FileError(f"{doubt[0]}, expected {doubt[1]}; if you know better, state the spacing")
 
 
 @dataclass(frozen=True, eq=False)

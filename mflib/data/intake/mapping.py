@@ -13,8 +13,9 @@ from mflib.base.tables import read
 from mflib.base.words import KEY, LEVELS
 from mflib.data.cohort_tables import Fault, Key
 from mflib.data.intake import listing
-from mflib.data.intake.geometry import PLAUSIBLE_MM, Spacing, refuse_implausible
+from mflib.data.intake.geometry import Spacing, refuse_implausible
 from mflib.data.intake.listing import FORMULA, OPTIONAL, RANGE, REQUIRED, SPACING, Cells
+from mflib.data.stored import PLAUSIBLE_MM
 
 SHOWN = 50
 PLAUSIBLE_DB = (10, 200)
