@@ -111,10 +111,6 @@ def spaced(acquisition: Acquisition) -> Spacing:
     raise FileError(f"no spacing (1, 1, 1 is how a missing one reads): {STATE}")
 
 
-FEWEST = 8
-"""Fewest distinct values of a picture; a mask has fewer."""
-
-
 def from_channels(voxels: NDArray[Any]) -> NDArray[np.uint8]:
     """One channel (ni, nj, nk) of equal ones (ni, nj, nk, 3), as equal as DICOM's must be.
 
@@ -137,7 +133,7 @@ def to_grey(voxels: NDArray[Any]) -> NDArray[np.uint8]:
     Raises
     ------
     FileError
-        They are not whole numbers from 0 to 255, or as few as in a mask.
+        They are not whole numbers from 0 to 255.
     """
     if np.iscomplexobj(voxels):
         raise FileError("complex numbers as radio-frequency data have, expected grey levels 0 to 255")
@@ -150,9 +146,6 @@ def to_grey(voxels: NDArray[Any]) -> NDArray[np.uint8]:
     grey = voxels.astype(np.uint8)
     if not np.array_equal(grey, voxels):
         raise FileError(f"fractions ({voxels.dtype}), expected whole grey levels 0 to 255: export with 8 bits")
-    levels = int((np.bincount(grey.ravel(), minlength=256) > 0).sum())
-    if levels < FEWEST:
-        raise FileError(f"{levels} distinct values as in a mask, expected a picture")
     return grey
 
 

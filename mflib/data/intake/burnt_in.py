@@ -128,6 +128,22 @@ def _is_word(shape: Mask) -> bool:
     return bool(np.isin(letters[shape], tall).mean() >= TALL)
 
 
+FEWEST_LEVELS = 8
+"""Fewest distinct values of a picture; a mask has fewer."""
+
+
+def _refuse_nothing(voxels: NDArray[np.uint8], where: str) -> None:
+    """Refuse grey levels in which there is nothing to see."""
+    levels = np.count_nonzero(np.bincount(voxels.ravel(), minlength=256))
+    if levels < FEWEST_LEVELS:
+        raise FileError(f"{levels} distinct values {where}, expected a picture")
+
+
+def stays(picture: NDArray[np.uint8], other: NDArray[np.uint8]) -> Mask:
+    """Where two coloured pictures (rows, columns, 3) are the same in each channel, as far as a drawn mark is."""
+    return (np.abs(picture.astype(np.int16) - other) <= LEAST_CHANGE).all(axis=-1)
+
+
 LOOK = "look for names in it"
 CANNOT_TELL = (
     f"found fewer than {FEWEST_FRAMES} planes, or planes that hardly differ: burnt-in names cannot be told "
@@ -155,6 +171,7 @@ def mask_text(planes: NDArray[np.uint8], *, declared: bool = False, said: str = 
     FileError
         Text is burnt in, or may be, and cannot be found.
     """
+    _refuse_nothing(planes, "as in a mask")
     mask = find_text(planes)
     if mask is None:
         if not declared and said != "NO":
@@ -162,6 +179,7 @@ def mask_text(planes: NDArray[np.uint8], *, declared: bool = False, said: str = 
         notice = f"too few planes, or too little that changes, to tell burnt-in text from tissue: {LOOK}"
         return np.zeros(planes.shape[1:], bool), (notice,)
     if mask.any():
+        _refuse_nothing(planes[:, ~mask], "where no burnt-in text stands")
         notices = [f"set to 0 what never changes and looks like burnt-in text: {places_of_text(mask)}"]
     elif declared or said == "NO":
         notices = []
