@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -30,14 +30,30 @@ LONGEST = 2**24
 """Bytes of the longest header that is read; the text of a sweep of 10 000 frames has about 2**23."""
 TOO_LONG = re.compile(rb"(?!#|[^:]*:=).{500}", re.DOTALL)
 """A line of an NRRD header, neither comment nor key and value, that may end the whole process when ITK reads it."""
-NIFTI_BYTES = {
-    2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8, 1792: 16, 2304: 4,
+NIFTI_TYPES = {
+    2: "u1", 4: "i2", 8: "i4", 16: "f4", 32: "c8", 64: "f8", 128: "3u1", 256: "i1", 512: "u2", 768: "u4", 1024: "i8",
+    1280: "u8", 1792: "c16", 2304: "4u1",
 }  # fmt: skip
-"""Bytes of a voxel by the datatype of NIfTI, those of 16 bytes a number left out."""
+"""NumPy's name of the datatypes of NIfTI, those of 16 bytes a number left out."""
+NIFTI_UNITS = {0: "", 1: "m", 2: "mm", 3: "um"}
+NO_LENGTH = {"", "?", "s", "ms"}
+LABELS = 1002
+"""What NIfTI calls the labels of a segmentation."""
 AGREES_WITHIN = 0.01
+PLAUSIBLE_MM = (0.01, 5.0)
+"""Voxel sizes of ultrasound; whatever lies outside is in another unit or something else."""
+UNITS = {
+    **dict.fromkeys(("um", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), 1e-3),
+    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
+    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 10.0),
+    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e3),
+}
+"""Millimetres of the units of length that headers name."""
 CHUNK = 2**16
 GZIP = b"\x1f\x8b"
 DAMAGED = "damaged or cut short: cannot be unpacked"
+SEGMENTATION = "a segmentation, expected a picture"
+SHEARED = "with a sheared orientation matrix, expected axes at right angles: resample it (3D Slicer, Resample Image)"
 DETACHED = "a header whose voxels lie in another file, expected both in one file (.nii.gz, .nrrd or .mha)"
 AS_TEXT = "voxels written as text, expected binary ones"
 NOT_FINITE = "values that are not finite, expected grey levels 0 to 255"
@@ -52,19 +68,62 @@ class Layout:
     start : byte of the file where the voxels, or what they are packed in, begin
     skip : bytes to pass over from there, after unpacking
     packed : whether zlib or gzip streams begin there
-    floats : NumPy's name of the floating-point type of a NIfTI file, None for any other
+    numbers : type of the voxels that a NIfTI file stores, None for any other file
+    scaled : whether a NIfTI header makes other numbers of them; ITK adds an intercept even where the slope is 0
     declared : bytes of the voxels of a NIfTI file as stored; ITK tells what they become when they are scaled
     spacing_fault : what makes the spacing unbelievable, in words; SimpleITK shows 1 mm, or one of two, without a word
-    fields : text header of an NRRD or MetaImage file by field in small letters
+    unit : of the lengths in small letters, empty where the header names none; ITK converts those of NIfTI
+    fields : text header of an NRRD or MetaImage file by field in small letters without blanks
     """
 
     start: int
     skip: int
     packed: bool
-    floats: str | None = None
+    numbers: np.dtype[Any] | None = None
+    scaled: bool = False
     declared: int | None = None
     spacing_fault: str = ""
+    unit: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sweep(self) -> bool:
+        """Whether the frames are those of a tracked probe, each with its own pose, and no volume."""
+        return any(re.match(r"seq_frame\d+_|customframetransform", name) for name in self.fields)
+
+    @property
+    def orientation(self) -> str:
+        """Where the axes of an ultrasound picture run, in PLUS's letters; empty where the header does not know.
+
+        The second is that of the rows: F where they run away from the probe (far), N where towards it (near).
+        """
+        letters = self.fields.get("ultrasoundimageorientation", "").upper()
+        return "" if letters.startswith("XX") else letters
+
+    def spacing_mm(self, steps: Iterable[float]) -> tuple[float, ...]:
+        """Voxel sizes in mm of the numbers that SimpleITK shows."""
+        factor = 1.0 if self.numbers else UNITS.get(self.unit, 1.0)
+        return tuple(round(abs(step) * factor, 6) for step in steps)
+
+    def doubt(self, spacing_mm: Sequence[float]) -> tuple[str, str] | None:
+        """Why the file's own spacing is not believed, as found and expected; what a person states stands above it."""
+        if self.sweep:
+            return SWEEP, RECONSTRUCT
+        if self.unit and self.unit not in UNITS:
+            return "lengths in another unit than mm", "mm"
+        return (self.spacing_fault, "one size along each axis") if self.spacing_fault else implausible(spacing_mm)
+
+
+SWEEP = "frames of a tracked freehand sweep, each with its own pose"
+RECONSTRUCT = "a volume: reconstruct it (3D Slicer, PLUS), unless its planes are parallel and equally spaced"
+
+
+def implausible(spacing_mm: Sequence[float]) -> tuple[str, str] | None:
+    """Voxel sizes that no ultrasound has, as found and expected."""
+    low, high = PLAUSIBLE_MM
+    if all(low <= step <= high for step in spacing_mm):
+        return None
+    return f"spacing {' x '.join(f'{step:.4g}' for step in spacing_mm)} mm", f"{low:g} to {high:g} mm"
 
 
 def is_nifti(path: Path) -> bool:
@@ -89,10 +148,52 @@ def examine(path: Path, kind: str) -> Layout:
     Raises
     ------
     FileError
-        It is not of that kind, its voxels lie in another file (whichever that is), or are written as text.
+        It is not of that kind, its voxels lie in another file (whichever that is), are written as text, or are no grey
+        levels of one picture.
     """
     with path.open("rb") as file:
-        return {NIFTI: _nifti, NRRD: _nrrd, META: _meta}[kind](file)
+        layout = {NIFTI: _nifti, NRRD: _nrrd, META: _meta}[kind](file)
+    _refuse_meaning(layout)
+    return layout
+
+
+def _refuse_meaning(layout: Layout) -> None:
+    """Refuse what a header says its numbers are, where that is no grey volume with depth along j."""
+    found = layout.fields
+    if any(re.match(r"segment\d+_|segmentation_", name) for name in found):
+        raise FileError(SEGMENTATION)
+    mode = found.get("ultrasoundimagetype", "BRIGHTNESS").upper()
+    if mode not in ("BRIGHTNESS", "") and not mode.startswith("RGB"):
+        raise FileError("radio-frequency data, expected grey levels: export the B-mode picture")
+    if layout.orientation[1:2] not in ("", "F", "N"):
+        raise FileError("columns that do not run along the beam, expected UltrasoundImageOrientation MF, UF, MN or UN")
+    scaling = [found.get(f"elementtointensityfunction{name}", str(n)) for n, name in enumerate(("offset", "slope"))]
+    if [_number(text) for text in scaling] != [0, 1]:
+        raise FileError("grey levels that the header scales (ElementToIntensityFunction), expected them as they are")
+    vectors = re.findall(r"\(([^)]*)\)", found.get("spacedirections", ""))
+    rows = found.get("transformmatrix", "").split()
+    _refuse_shear([vector.split(",") for vector in vectors] or [rows[n : n + 3] for n in range(0, 9, 3)])
+    # ITK takes a list for the parts of a pixel, and time for elevation.
+    axes = zip(found.get("kinds", "").casefold().split(), found.get("sizes", "").split(), strict=False)
+    if not layout.sweep and (listed := [size for kind, size in axes if kind in ("list", "time") and size != "1"]):
+        raise FileError(f"{listed[0]:.9} entries of a list or film, expected one volume: export a single one")
+
+
+def _refuse_shear(vectors: Sequence[Sequence[str]]) -> None:
+    """Refuse axes of a text header that are not at right angles; ITK does so itself for NIfTI."""
+    if {len(vector) for vector in vectors} == {3}:
+        axes = np.array([[_number(word) for word in vector] for vector in vectors])
+        products, lengths = axes @ axes.T, np.linalg.norm(axes, axis=1)
+        # A comparison with what is no number, as of a missing axis, finds nothing.
+        if (np.abs(np.triu(products, 1)) > AGREES_WITHIN * np.outer(lengths, lengths)).any():
+            raise FileError(f"a header {SHEARED}")
+
+
+def _text_unit(fields: Mapping[str, str]) -> str:
+    """The unit of length that a text header names; several where the axes have different ones."""
+    quoted = re.findall(r'"([^"]*)"', fields.get("spaceunits", "") + fields.get("units", ""))
+    named = {unit.strip().casefold() for unit in [*quoted, fields.get("distanceunits", "")]} - NO_LENGTH
+    return " and ".join(sorted(named))
 
 
 def voxels(path: Path, layout: Layout, expected: int) -> bytes:
@@ -117,7 +218,7 @@ def voxels(path: Path, layout: Layout, expected: int) -> bytes:
     if len(content) < expected:
         raise FileError(f"cut short: found {len(content)} of {expected} bytes of voxels")
     # The library under ITK turns what is not finite into 0 without a word.
-    if layout.floats and not np.isfinite(np.frombuffer(content, layout.floats)).all():
+    if layout.numbers and layout.numbers.kind in "fc" and not np.isfinite(np.frombuffer(content, layout.numbers)).all():
         raise FileError(NOT_FINITE)
     return content
 
@@ -147,7 +248,7 @@ def _nifti(file: BinaryIO) -> Layout:
     head, packed = _nifti_head(file)
     if not _is_nifti(head):
         raise FileError("no NIfTI header, expected one")
-    order = "<" if int.from_bytes(head[:4], "little") in (348, 540) else ">"
+    order: Literal["<", ">"] = "<" if int.from_bytes(head[:4], "little") in (348, 540) else ">"
     size: int = struct.unpack_from(f"{order}i", head)[0]
 
     def at(first: tuple[str, int], second: tuple[str, int]) -> tuple[Any, ...]:
@@ -158,11 +259,17 @@ def _nifti(file: BinaryIO) -> Layout:
     if not size <= offset < LONGEST:
         raise FileError("a header that says no place of its voxels, expected NIfTI")
     axes, *sizes = at(("8h", 40), ("8q", 16))
-    if datatype not in NIFTI_BYTES or not 1 <= axes <= 7 or min(sizes[:axes]) < 1:
+    if datatype not in NIFTI_TYPES or not 1 <= axes <= 7 or min(sizes[:axes]) < 1:
         raise FileError("voxels of an unknown type or number, expected NIfTI of grey levels")
     fault = _nifti_spacing(at(("3f", 80), ("3d", 112)), at(("h", 254), ("i", 348))[0], at(("12f", 280), ("12d", 400)))
-    floats = {16: f"{order}f4", 64: f"{order}f8"}.get(datatype)
-    return Layout(0, int(offset), packed, floats, math.prod(sizes[:axes]) * NIFTI_BYTES[datatype], fault)
+    if at(("h", 68), ("i", 504))[0] == LABELS:
+        raise FileError(SEGMENTATION)
+    slope, intercept = at(("2f", 112), ("2d", 176))
+    scaled = math.isfinite(slope) and slope != 0 and (slope, intercept) != (1, 0)
+    numbers = np.dtype(NIFTI_TYPES[datatype]).newbyteorder(order)
+    unit = NIFTI_UNITS.get(at(("B", 123), ("i", 500))[0] & 7, "unknown")
+    declared = math.prod(sizes[:axes]) * numbers.itemsize
+    return Layout(0, int(offset), packed, numbers, scaled, declared, fault, unit)
 
 
 def _nifti_spacing(pixdim: Sequence[float], sform: int, rows: Sequence[float]) -> str:
@@ -218,7 +325,7 @@ def _meta(file: BinaryIO) -> Layout:
     if not re.fullmatch(rf"{behind if packed else 0}(\.0*)?", fields.get("compresseddatasize", "0")):
         raise FileError(f"damaged or cut short: found {behind} bytes, expected the CompressedDataSize of the header")
     steps = [_number(step) for step in fields.get("elementspacing", fields.get("elementsize", "")).split()]
-    return Layout(start, 0, packed, spacing_fault=_spacing_fault(steps), fields=fields)
+    return Layout(start, 0, packed, spacing_fault=_spacing_fault(steps), unit=_text_unit(fields), fields=fields)
 
 
 def _holds(value: str) -> bool:
@@ -257,14 +364,15 @@ def _nrrd(file: BinaryIO) -> Layout:
         raise FileError(AS_TEXT)
     if encoding not in ("raw", "gzip", "gz"):
         raise FileError("voxels packed in a way that is not read, expected encoding raw or gzip")
-    if {"lineskip", "byteskip"} & {name.replace(" ", "") for name, value in fields.items() if value != "0"}:
+    if any(fields.get(name, "0") != "0" for name in ("lineskip", "byteskip")):
         raise FileError("lines or bytes to skip, expected the voxels right behind the header")
-    return Layout(file.tell(), 0, encoding != "raw", spacing_fault=_nrrd_spacing(fields), fields=fields)
+    fault, unit = _nrrd_spacing(fields), _text_unit(fields)
+    return Layout(file.tell(), 0, encoding != "raw", spacing_fault=fault, unit=unit, fields=fields)
 
 
 def _nrrd_spacing(fields: Mapping[str, str]) -> str:
     """What is wrong with the voxel sizes; an axis that is no place in space has none."""
-    vectors = re.findall(r"\(([^)]*)\)|none", fields.get("space directions", ""))
+    vectors = re.findall(r"\(([^)]*)\)|none", fields.get("spacedirections", ""))
     steps = [math.hypot(*map(_number, vector.split(","))) for vector in vectors if vector]
     steps = steps or [_number(word) for word in fields.get("spacings", "").split()]
     kinds = fields.get("kinds", "").casefold().split()
@@ -301,4 +409,5 @@ def _split(line: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _texts(lines: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.decode("latin-1").casefold(): value.decode("latin-1") for name, value in lines}
+    named = ((name.decode("latin-1").casefold().replace(" ", ""), value) for name, value in lines)
+    return {name: value.decode("utf-8", "replace") for name, value in named}

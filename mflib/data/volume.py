@@ -10,10 +10,11 @@ import json
 import math
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -22,13 +23,18 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from mflib.base import files
+from mflib.base.encodings import read_json
 from mflib.base.errors import FileError, InputError
 from mflib.data import stored
+from mflib.data.stored import META, NIFTI, NRRD, PLAUSIBLE_MM, SHEARED, Layout, implausible
 
-KINDS = {".nii.gz": stored.NIFTI, ".nii": stored.NIFTI, ".nrrd": stored.NRRD, ".mha": stored.META}
+KINDS = {".nii.gz": NIFTI, ".nii": NIFTI, ".nrrd": NRRD, ".mha": META}
+LINKS = {META: "volume.mha", NRRD: "volume.nrrd", NIFTI: "volume.nii"}
 FORMATS = tuple(KINDS)
+GREY = "8-bit unsigned integer"
 # Two threads that read headers at once have ended the process: "double free or corruption".
 ITK = threading.Lock()
+UNREADABLE = "that cannot be read: damaged, cut short or unusual"
 Index = tuple[int, int, int]
 
 
@@ -40,7 +46,7 @@ class Header:
     dtype: str
     components: int
     spacing_mm: tuple[float, ...]
-    layout: stored.Layout
+    layout: Layout
     sidecar: Mapping[str, Any]
 
     @property
@@ -48,18 +54,24 @@ class Header:
         """What keeps the volume from being used, as (found, expected)."""
         if len(self.shape) != 3 or min(self.shape) < 2:
             yield f"size {' x '.join(map(str, self.shape))}", "three axes of at least 2 voxels"
-        if self.components != 1 or self.dtype != "8-bit unsigned integer":
-            yield f"voxels of {self.components} x {self.dtype}", "1 x 8-bit unsigned integer (uint8 grey)"
+        if not self.grey:
+            yield f"voxels of {self.components} x {self.dtype}", f"1 x {GREY} (uint8 grey)"
+        # Marks are given in stored voxels, so nothing may be turned here.
+        if self.layout.orientation[1:2] == "N":
+            yield "rows that run towards the probe", "depth that grows along them: mflib import turns them"
         # What the sidecar states was checked when it was read.
         if self.sidecar.get("VoxelSpacing"):
             return
-        if self.layout.spacing_fault:
-            yield self.layout.spacing_fault, "one size along each axis, or VoxelSpacing in the sidecar"
+        if doubt := self.layout.doubt(self.spacing_mm):
+            yield doubt[0], f"{doubt[1]}, or VoxelSpacing in the sidecar"
         elif set(self.spacing_mm) == {1.0}:
             expected = "voxel size in mm in the file, or VoxelSpacing in the sidecar"
             yield "spacing 1, 1, 1 (how a missing one reads)", expected
-        elif not all(0 < step < 20 for step in self.spacing_mm):
-            yield f"spacing {self.spacing_mm}", "voxel sizes between 0 and 20 mm"
+
+    @property
+    def grey(self) -> bool:
+        """Whether each byte is the grey level of one voxel."""
+        return self.components == 1 and self.dtype == GREY
 
 
 @dataclass(frozen=True)
@@ -178,11 +190,9 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
     if not sidecar.exists():
         return {}
     try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise FileError(f"{sidecar.name}: not valid JSON ({error})") from error
-    except OSError as error:
-        raise FileError(f"{sidecar.name}: cannot be read ({error})") from error
+        content = read_json(sidecar)
+    except FileError as error:
+        raise FileError(f"{sidecar.name}: {error}") from error
     if not isinstance(content, dict):
         raise FileError(f"{sidecar.name}: found a {type(content).__name__}, expected a JSON object")
     _check_sidecar(sidecar.name, content)
@@ -194,9 +204,10 @@ def _check_sidecar(name: str, content: Mapping[str, Any]) -> None:
     if range_db is not None and not (_is_number(range_db) and 10 <= range_db <= 200):
         raise FileError(f"{name}: DynamicRangeDB is {range_db!r}, expected a number from 10 to 200 dB")
     if spacing is not None and not (
-        isinstance(spacing, list) and len(spacing) == 3 and all(_is_number(s) and 0 < s < 20 for s in spacing)
+        isinstance(spacing, list) and len(spacing) == 3 and all(map(_is_number, spacing)) and not implausible(spacing)
     ):
-        raise FileError(f"{name}: VoxelSpacing is {spacing!r}, expected three numbers between 0 and 20 mm")
+        low, high = PLAUSIBLE_MM
+        raise FileError(f"{name}: VoxelSpacing is {spacing!r}, expected three numbers from {low:g} to {high:g} mm")
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -215,22 +226,55 @@ def read_header(path: Path) -> Header:
         positive numbers.
     """
     kind, sidecar = KINDS[_suffix(path)], _read_sidecar(path)
-    stated = tuple(map(float, sidecar.get("VoxelSpacing") or ()))
     with _named(path):
         layout = stored.examine(path, kind)
-    with _named(path), ITK:
+        # ITK goes by the name's end, and takes no packed file by a name that does not say so.
+        misnamed = kind == NIFTI and layout.packed and not path.name.lower().endswith(".gz")
+        with opened(path, kind, layout, by_link=misnamed) as (header, _):
+            stated = tuple(map(float, sidecar.get("VoxelSpacing") or ()))
+            return replace(header, spacing_mm=stated or header.spacing_mm, sidecar=sidecar)
+
+
+@contextmanager
+def opened(
+    path: Path, kind: str, layout: Layout, *, by_link: bool = True
+) -> Iterator[tuple[Header, sitk.ImageFileReader]]:
+    """The header of a file that was examined, and SimpleITK's reader of it.
+
+    Parameters
+    ----------
+    by_link : read it by a neutral name that says what it is, which ITK may repeat in what it prints
+
+    Raises
+    ------
+    FileError
+        ITK cannot read it; says nothing of its name.
+    """
+    with ITK, tempfile.TemporaryDirectory() if by_link else nullcontext("") as folder:
+        name = path
+        if by_link:
+            name = Path(folder, LINKS[kind] + (".gz" if kind == NIFTI and layout.packed else ""))
+            name.symlink_to(path.resolve())
         reader = sitk.ImageFileReader()
-        reader.SetFileName(os.fspath(path))
+        reader.SetFileName(os.fspath(name))
         reader.SetImageIO(stored.READERS[kind])
-        reader.ReadImageInformation()
-        return Header(
-            shape=tuple(reader.GetSize()),
-            dtype=sitk.GetPixelIDValueAsString(reader.GetPixelID()),
-            components=reader.GetNumberOfComponents(),
-            spacing_mm=stated or tuple(round(s, 6) for s in reader.GetSpacing()),
-            layout=layout,
-            sidecar=sidecar,
-        )
+        try:
+            reader.ReadImageInformation()
+            yield _header(reader, layout), reader
+        except RuntimeError as error:
+            raise FileError(f"a {kind} file {SHEARED if 'orthonormal' in str(error) else UNREADABLE}") from error
+
+
+def _header(reader: sitk.ImageFileReader, layout: Layout) -> Header:
+    plain = layout.numbers == np.uint8 and not layout.scaled
+    return Header(
+        shape=tuple(reader.GetSize()),
+        dtype=GREY if plain else sitk.GetPixelIDValueAsString(reader.GetPixelID()),
+        components=reader.GetNumberOfComponents(),
+        spacing_mm=layout.spacing_mm(reader.GetSpacing()),
+        layout=layout,
+        sidecar={},
+    )
 
 
 def read(path: Path, header: Header | None = None) -> Volume:
@@ -270,10 +314,6 @@ def _named(path: Path) -> Iterator[None]:
         raise FileError(f"{path.name}: {error}") from error
     except OSError as error:
         raise FileError(f"{path.name}: cannot be read ({error.strerror})") from error
-    except RuntimeError as error:
-        # The last line of an ITK error says what happened; the lines before say where in ITK.
-        reason = str(error).strip().splitlines()[-1].strip()
-        raise FileError(f"{path.name}: cannot be read as a volume ({reason})") from error
 
 
 def write(volume: Volume, path: Path) -> None:

@@ -231,17 +231,20 @@ def finish(
     planar: int = 0,
     count: int | None = None,
     bits: tuple[int, int] = (8, 8),
+    shift: int = 0,
 ) -> Path:
-    """Write frames (n, rows, columns[, 3]) as the named kind of pixels."""
+    """Write frames (n, rows, columns[, 3]) as the named kind of pixels, ``shift`` bits above the lowest."""
     rgb = frames if frames.ndim == 4 else None
     ds.Rows, ds.Columns = frames.shape[1:3]
     ds.NumberOfFrames = count or len(frames)
     ds.PhotometricInterpretation = photometric
     ds.SamplesPerPixel = 1 if photometric.startswith(("MONO", "PAL")) else 3
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = *bits, bits[1] - 1, 0
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = *bits, bits[1] - 1 + shift, 0
     if ds.SamplesPerPixel == 3:
         ds.PlanarConfiguration = planar
     stored = [_stored(ds, frame, rgb is not None) for frame in frames]
+    if bits[0] == 16 and syntax == ExplicitVRBigEndian:
+        stored = [frame.astype(">u2") for frame in stored]
     if marker:
         plant(ds)
     ds.file_meta = FileMetaDataset()
@@ -267,7 +270,7 @@ def _stored(ds: Dataset, frame: np.ndarray, coloured: bool) -> np.ndarray:
             setattr(ds, f"{colour}PaletteColorLookupTableData", table.tobytes())
         return 255 - frame
     if kind == "MONOCHROME2":
-        return frame if ds.BitsAllocated == 8 else frame.astype("<u2")
+        return frame if ds.BitsAllocated == 8 else frame.astype("<u2") << (ds.HighBit + 1 - ds.BitsStored)
     if kind.startswith("YBR_FULL") and not coloured:
         neutral = np.full_like(frame, 128)
         return np.stack([frame, neutral, neutral], -1)
@@ -298,6 +301,15 @@ def _jpeg(ds: Dataset, frame: np.ndarray) -> bytes:
     subsampling = "4:2:2" if ds.PhotometricInterpretation.endswith("422") else "4:4:4"
     Image.fromarray(frame, mode).save(output, "JPEG", quality=95, subsampling=subsampling)
     return output.getvalue()
+
+
+def bare_jpeg(channels: np.ndarray) -> bytes:
+    """A JPEG of three channels as they are, without a marker that says what they are."""
+    output = io.BytesIO()
+    Image.fromarray(channels, "YCbCr").save(output, "JPEG", quality=100, subsampling="4:4:4")
+    code = output.getvalue()
+    at = code.index(b"\xff\xe0")
+    return code[:at] + code[at + 2 + int.from_bytes(code[at + 2 : at + 4], "big") :]
 
 
 def _halved(frame: np.ndarray) -> np.ndarray:

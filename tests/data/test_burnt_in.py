@@ -97,6 +97,50 @@ def test_bone_that_saturates_in_every_frame_is_left_alone() -> None:
     assert not mask.any()
 
 
+def rings() -> np.ndarray:
+    """Tissue around a black probe with bright rings that never change, black outside."""
+    row, column = np.mgrid[:300, :300]
+    away = np.hypot(row - 150, column - 150)
+    frames = np.tile(tissue(), (1, 2, 2))[:, :300, :300] * ((away > 65) & (away < 140))
+    lines = sum((220 - 30 * n) * np.exp(-(((away - 34 - 7 * n) / 1.5) ** 2)) for n in range(4))
+    return np.clip(frames + lines * (away < 62), 0, 255).astype(np.uint8)
+
+
+def border(brightest: int) -> np.ndarray:
+    """Tissue in a border that never changes and grows brighter inwards."""
+    frames = np.tile(tissue(), (1, 2, 2))[:, :300, :300]
+    inwards = np.minimum.reduce([*np.mgrid[:300, :300], *(299 - np.mgrid[:300, :300])])
+    return np.where(inwards < 35, 10 + inwards * (brightest - 10) / 35, frames).astype(np.uint8)
+
+
+def nearfield() -> np.ndarray:
+    """Tissue below bright lines that reach over the whole width of the probe and never change."""
+    frames = np.pad(np.tile(tissue(), (1, 2, 2))[:, :260, :240], ((0, 0), (40, 0), (30, 30)))
+    for n in range(4):
+        frames[:, 5 + 8 * n : 8 + 8 * n, 30:-30] = 200 - 40 * n
+    return frames
+
+
+@pytest.mark.parametrize("quality", [None, 75])
+@pytest.mark.parametrize("frames", [rings(), border(45), border(70), nearfield()], ids=["rings", "45", "70", "lines"])
+@pytest.mark.parametrize(("at", "size"), [((2, 4), 9), ((2, 4), 12), ((4, 60), 20)])
+def test_rings_and_borders_keep_their_voxels_and_a_name_beside_them_goes(
+    frames: np.ndarray, quality: int | None, at: tuple[int, int], size: int
+) -> None:
+    lit = frames.min(axis=0) > 8
+    for grey in (255, 90):
+        drawn = jpeg(files.with_text(frames, "DOE^JANE", at, size, grey), quality)
+        ink = files.with_text(frames[:1] * 0, "DOE^JANE", at, size, grey)[0]
+        mask = burnt_in.find_text(drawn)
+        assert mask is not None
+        assert mask[ink > grey / 2].mean() > 0.98
+        beside = lit & ~ndimage.binary_dilation(ink > 0, iterations=14)
+        assert mask[beside].mean() < 0.05
+    untouched = burnt_in.find_text(jpeg(frames, quality))
+    assert untouched is not None
+    assert untouched[lit].mean() < 0.05
+
+
 def test_bones_and_shadows_of_a_real_phantom_are_left_alone(real_volumes: Path) -> None:
     voxels = volume.read(real_volumes / "SpinePhantomFreehandReconstructed.mha").voxels
     for axes in ((2, 1, 0), (1, 0, 2), (0, 2, 1)):

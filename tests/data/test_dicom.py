@@ -14,6 +14,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from mflib.base.errors import FileError
+from mflib.data.intake.acquisition import acquire
 from mflib.data.intake.dicom import read
 from mflib.data.intake.elements import is_dicom
 from tests.data import dicoms as files
@@ -204,11 +205,35 @@ def test_what_is_no_volume_is_refused_by_its_name(tmp_path: Path) -> None:
 
 def test_what_does_not_say_how_many_pictures_it_holds_is_told_so(tmp_path: Path) -> None:
     path = files.region_multiframe(tmp_path / "a.dcm", VOXELS, SPACING)
-    with pytest.raises(FileError, match="found pixels of 12 pictures and no Number of Frames"):
+    with pytest.raises(FileError, match="found pixels of 12 pictures, but a Number of Frames of 1 or none"):
         read(changed(path, lambda ds: delattr(ds, "NumberOfFrames")))
     path = changed(files.affiniti(path, VOXELS, SPACING), lambda ds: setattr(ds, "SOPClassUID", files.SINGLE))
     with pytest.raises(FileError, match=r"found 12 frames in .*Ultrasound Image Storage, .* holds one"):
         read(path)
+
+
+UNREADABLE: dict[str, tuple[Callable[..., Path], dict[str, Any], bytes, bytes]] = {
+    "pixel spacing": (files.enhanced_us, {}, b"0.32\\0.21 ", b"0,32\\0,21 "),
+    "private size": (files.affiniti, {}, b"0.21\\0.32\\0.53", b"0,21\\0,32\\0,53"),
+    "two private sizes": (files.affiniti, {}, b"0.21\\0.32\\0.53", b"0.21\\0.32     "),
+    "region": (files.region_multiframe, {}, np.float64(SPACING[0] / 10).tobytes(), np.float64(np.nan).tobytes()),
+    "export": (files.cartesian, {}, np.float64(SPACING[1] / 10).tobytes(), np.float64(np.inf).tobytes()),
+    "distance of an export": (files.cartesian, {}, np.float64(SPACING[2] / 10).tobytes(), np.float64(np.nan).tobytes()),
+    "distance": (files.region_multiframe, {}, b"0.53", b"0,53"),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_a_person_states_overrules_what_cannot_be_read(tmp_path: Path, case: str) -> None:
+    write, options, sound, spoilt = UNREADABLE[case]
+    path = write(tmp_path / "a.dcm", VOXELS, SPACING, **options)
+    assert sound in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(sound, spoilt))
+    with pytest.raises(FileError, match=r"cannot be read|not a finite number|2 voxel sizes"):
+        acquire(path)
+    for found in (acquire(path, stated=SPACING), acquire(path, otherwise=SPACING)):
+        np.testing.assert_array_equal(found.voxels, VOXELS)
+        assert found.spacing_mm == SPACING
 
 
 def test_elements_that_nothing_hangs_on_may_hold_anything(tmp_path: Path) -> None:

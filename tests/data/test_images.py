@@ -100,7 +100,7 @@ def test_scaled_whole_numbers_are_what_they_are_scaled_to(
         acquire(path)
 
 
-NO_THIRD = "voxel sizes of 0.2, 0.25, (0|nan), expected one size along each axis: state it"
+NO_THIRD = "voxel sizes of 0.2, 0.25, (0|nan), expected one size along each axis; .*state the spacing"
 UNBELIEVABLE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zero": (lambda p: nifti(p, VOXELS, 2, pixdim=(76, "8f", (1, 0.2, 0.25, 0, 0, 0, 0, 0))), NO_THIRD),
     "matrix": (
@@ -160,7 +160,13 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "kretz": (lambda p: raw(p / "v.vol", b"KRETZFILE 1.0   " + bytes(99)), "only GE's software reads.*Cartesian DICOM"),
     "text": (lambda p: metaimage(p / "v.mha", VOXELS, fields={"BinaryData": "False"}), "written as text"),
     "metres": (lambda p: itk(p / "v.mha", VOXELS, (0.0002, 0.0002, 0.0004)), "spacing 0.0002 x 0.0002 x 0.0004 mm"),
-    "micrometres": (lambda p: metaimage(p / "v.mha", VOXELS, fields={"DistanceUnits": "um"}), "another unit than mm"),
+    "micrometres": (lambda p: metaimage(p / "v.mha", VOXELS, fields={"DistanceUnits": "um"}), "spacing 0.0002 x "),
+    "frame of a sweep": (lambda p: itk(p / "v.mha", VOXELS[:, :, :1], texts=SWEEP), "40 x 32 x 1 voxels, expected"),
+    "2D sweep": (lambda p: itk(p / "v.mha", VOXELS[:, :, 0], SPACING[:2], SWEEP), "40 x 32 voxels, expected"),
+    "film in inches": (
+        lambda p: nrrd(p / "v.nrrd", "kinds: domain domain time", 'units: "in" "in" "s"'),
+        "of a list or film",
+    ),
     "huge": (lambda p: metaimage(p / "v.mha", VOXELS, fields={"DimSize": "99999 99999 999"}), "expected at most"),
     "packed": (lambda p: packed(p / "v.mha.gz"), "an archive"),
     "zip": (lambda p: raw(p / "v.nii.gz", b"PK\3\4" + bytes(99)), "an archive"),
@@ -236,7 +242,7 @@ def test_nifti_units_are_heeded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (0.2, 0.2, 1)])
 def test_a_tracked_sweep_is_no_volume_until_a_person_says_so(tmp_path: Path, spacing: tuple[float, ...]) -> None:
     path = metaimage(tmp_path / "sweep.mha", VOXELS, spacing, fields=SWEEP, packed=True)
-    with pytest.raises(FileError, match=r"tracked freehand sweep.*reconstruct it first"):
+    with pytest.raises(FileError, match=r"tracked freehand sweep.*reconstruct it"):
         acquire(path)
     found = acquire(path, otherwise=(0.2, 0.25, 0.4))
     np.testing.assert_array_equal(found.voxels, VOXELS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,11 @@ import pytest
 from mflib.base.errors import FileError
 from mflib.data import stored
 from mflib.data import volume as volumes
+from mflib.data.intake.acquisition import acquire, spaced
 from mflib.data.volume import Volume
-from tests.data.images import metaimage
-from tests.data.test_images import TRICKS
+from tests.data.images import SWEEP, metaimage
+from tests.data.test_images import SPACING, TRICKS, nifti, nrrd
+from tests.data.test_images import VOXELS as SPECKLE
 
 VOXELS = np.random.default_rng(0).integers(0, 256, (40, 30, 20), dtype=np.uint8)
 SPEC = "ObjectType = Image\nNDims = 3\nDimSize = 40 30 20\nElementSpacing = 0.2 0.2 0.4\nElementType = MET_UCHAR\n"
@@ -134,3 +138,97 @@ def test_a_size_that_would_be_invented_is_refused_unless_the_sidecar_states_it(t
         volumes.read(path)
     path.with_suffix(".json").write_text('{"VoxelSpacing": [0.2, 0.2, 0.4]}')
     assert volumes.read(path).spacing_mm == (0.2, 0.2, 0.4)
+
+
+STEPS = "spacings: 0.2 0.25 0.4"
+CM = "space directions: (0.02,0,0) (0,0.025,0) (0,0,0.04)"
+ALIKE: dict[str, Callable[[Path], Path]] = {
+    "cm": lambda p: nrrd(p / "v.nrrd", "space dimension: 3", CM, 'space units: "cm" "cm" "cm"'),
+    "cm in one word": lambda p: nrrd(p / "v.nrrd", "spacedimension: 3", CM, 'spaceunits: "cm" "cm" "cm"'),
+    "micrometres": lambda p: metaimage(p / "v.mha", SPECKLE, (200, 250, 400), fields={"DistanceUnits": "um"}),
+    "metres": lambda p: nifti(
+        p / "v.nii", SPECKLE, 2, pixdim=(76, "4f", (1, 2e-4, 2.5e-4, 4e-4)), unit=(123, "b", (1,))
+    ),
+    "towards the origin": lambda p: metaimage(p / "v.mha", SPECKLE, (0.2, 0.25, -0.4)),
+    "slope 0": lambda p: nifti(p / "v.nii", SPECKLE, 2, scale=(112, "2f", (0, 5))),
+    "slope nan": lambda p: nifti(p / "v.nii", SPECKLE, 2, scale=(112, "2f", (np.nan, 5))),
+    "gzip by another name": lambda p: raw(p / "v.nii", gzip.compress(nifti(p / "w.nii", SPECKLE, 2).read_bytes())),
+}
+
+
+def raw(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("case", ALIKE)
+def test_a_header_means_the_same_to_the_import_and_in_a_cohort(tmp_path: Path, case: str) -> None:
+    path = ALIKE[case](tmp_path)
+    imported, found = acquire(path), volumes.read(path)
+    for voxels, spacing in ((imported.voxels, spaced(imported)), (found.voxels, found.spacing_mm)):
+        np.testing.assert_array_equal(voxels, SPECKLE)
+        np.testing.assert_allclose(spacing, SPACING, rtol=1e-4)
+
+
+def sheared(path: Path) -> Path:
+    return metaimage(path, SPECKLE, fields={"TransformMatrix": "1 0 0 0.1 0.995 0 0 0 1"})
+
+
+NO_VOLUME: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "segments": (lambda p: nrrd(p / "v.nrrd", STEPS, "Segment0_ID:=one"), "a segmentation"),
+    "labels": (lambda p: nifti(p / "v.nii", SPECKLE, 2, intent=(68, "h", (1002,))), "a segmentation"),
+    "time": (lambda p: nrrd(p / "v.nrrd", STEPS, "kinds: domain domain time"), "12 entries of a list or film"),
+    "rf": (lambda p: metaimage(p / "v.mha", SPECKLE, fields={"UltrasoundImageType": "RF_REAL"}), "radio-frequency"),
+    "depth last": (
+        lambda p: nrrd(p / "v.nrrd", STEPS, "UltrasoundImageOrientation:=MAF"), "columns that do not run along the beam"
+    ),
+    "scaled": (
+        lambda p: metaimage(p / "v.mha", SPECKLE, fields={"ElementToIntensityFunctionSlope": "2"}), "the header scales"
+    ),
+    "sheared": (lambda p: sheared(p / "v.mha"), "a sheared orientation matrix"),
+    "sheared vectors": (
+        lambda p: nrrd(p / "v.nrrd", "space: RAS", "space directions: (0.2,0,0) (0.02,0.25,0) (0,0,0.4)"), "sheared"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NO_VOLUME)
+def test_what_a_header_says_is_no_volume_is_none_whatever_is_stated(tmp_path: Path, case: str) -> None:
+    make, reason = NO_VOLUME[case]
+    path = make(tmp_path)
+    volumes.find_sidecar(path).write_text('\ufeff{"VoxelSpacing": [0.2, 0.2, 0.4]}', encoding="utf-8")
+    for read in (volumes.read_header, volumes.read, acquire, partial(acquire, stated=SPACING)):
+        with pytest.raises(FileError, match=reason):
+            read(path)
+
+
+DOUBTED: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "inches": (lambda p: nrrd(p / "v.nrrd", STEPS, 'units: "in" "in" "in"'), "lengths in another unit than mm"),
+    "mixed": (lambda p: nrrd(p / "v.nrrd", STEPS, 'units: "mm" "mm" "cm"'), "lengths in another unit than mm"),
+    "an unknown code": (lambda p: nifti(p / "v.nii", SPECKLE, 2, unit=(123, "b", (4,))), "another unit than mm"),
+    "7 mm": (lambda p: metaimage(p / "v.mha", SPECKLE, (0.2, 7, 0.4)), "spacing 0.2 x 7 x 0.4 mm, expected 0.01 to 5"),
+    "5 um": (lambda p: nifti(p / "v.nii", SPECKLE, 2, pixdim=(76, "4f", (1, 5, 5, 5)), unit=(123, "b", (3,))), "0.005"),
+    "nothing": (lambda p: metaimage(p / "v.mha", SPECKLE, (0.2, 0.25, 0)), "0.2, 0.25, 0, expected one size"),
+    "sweep": (lambda p: metaimage(p / "v.mha", SPECKLE, fields=SWEEP), "tracked freehand sweep.* reconstruct it"),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTED)
+def test_a_size_that_is_doubted_is_refused_until_a_person_states_one(tmp_path: Path, case: str) -> None:
+    make, reason = DOUBTED[case]
+    path = make(tmp_path)
+    for read in (volumes.read, acquire):
+        with pytest.raises(FileError, match=reason):
+            read(path)
+    volumes.find_sidecar(path).write_text('{"VoxelSpacing": [0.2, 0.25, 0.4]}')
+    imported, found = acquire(path, stated=SPACING), volumes.read(path)
+    for voxels, spacing in ((imported.voxels, spaced(imported)), (found.voxels, found.spacing_mm)):
+        np.testing.assert_array_equal(voxels, SPECKLE)
+        assert spacing == SPACING
+
+
+def test_rows_towards_the_probe_are_turned_before_they_are_marked(tmp_path: Path) -> None:
+    path = metaimage(tmp_path / "v.mha", SPECKLE, fields={"UltrasoundImageOrientation": "MNA"})
+    np.testing.assert_array_equal(acquire(path).voxels, SPECKLE[:, ::-1])
+    with pytest.raises(FileError, match=r"rows that run towards the probe, .* mflib import turns them"):
+        volumes.read(path)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import tempfile
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,11 @@ from numpy.typing import NDArray
 
 from mflib.base.errors import FileError
 from mflib.data import stored
+from mflib.data import volume as volumes
 from mflib.data.intake import burnt_in, dicom, elements
-from mflib.data.intake.geometry import Acquisition, Spacing, in_words, refuse_implausible, stated_above
+from mflib.data.intake.geometry import Acquisition, Spacing, in_words, refuse_doubt, stated_above
 from mflib.data.stored import GZIP, META, NIFTI, NOT_FINITE, NRRD, Layout
+from mflib.data.volume import Header
 
 DICOM = "DICOM"
 ARCHIVE = "an archive, expected volumes: unpack it first"
@@ -84,9 +83,12 @@ def acquire(path: Path, *, stated: Spacing | None = None, otherwise: Spacing | N
         try:
             found = read(path, stated)
         except FileError:
-            if stated or not otherwise:
+            if stated:
                 raise
-            return read(path, otherwise)
+            # What no spacing could help is the reason that ends the matter, and is told first.
+            found = read(path, otherwise or (1, 1, 1))
+            if not otherwise:
+                raise
         return found if found.spacing_mm or not otherwise else read(path, otherwise)
     except OSError as error:
         raise FileError(f"a file that cannot be read ({error.strerror})") from error
@@ -107,45 +109,6 @@ def spaced(acquisition: Acquisition) -> Spacing:
     if acquisition.in_plane_mm:
         raise FileError(f"no distance between frames, only {in_words(acquisition.in_plane_mm)} within them: {STATE}")
     raise FileError(f"no spacing (1, 1, 1 is how a missing one reads): {STATE}")
-
-
-MILLIMETRES = {"mm", "millimeter", "millimeters", "millimetre", "millimetres"}
-
-
-def refuse_meaning(found: Mapping[str, str], sweep: bool) -> None:
-    """Refuse what a header says its numbers are, where that is no grey volume in mm with depth along j."""
-    if any(re.match(r"segment\d+_|segmentation_", name) for name in found):
-        raise FileError("a segmentation, expected a picture")
-    mode = found.get("ultrasoundimagetype", "BRIGHTNESS").upper()
-    if mode not in ("BRIGHTNESS", "") and not mode.startswith("RGB"):
-        raise FileError("radio-frequency data, expected grey levels: export the B-mode picture")
-    if orientation(found)[1:2] not in ("", "F", "N"):
-        raise FileError("columns that do not run along the beam, expected UltrasoundImageOrientation MF, UF, MN or UN")
-    if not units(found) <= MILLIMETRES:
-        raise FileError("lengths in another unit than mm, expected mm")
-    # ITK takes a list for the parts of a pixel, and time for elevation.
-    axes = zip(found.get("kinds", "").casefold().split(), found.get("sizes", "").split(), strict=False)
-    if not sweep and (listed := [size for kind, size in axes if kind in ("list", "time") and size != "1"]):
-        raise FileError(f"{listed[0]:.9} entries of a list or film, expected one volume: export a single one")
-
-
-def orientation(found: Mapping[str, str]) -> str:
-    """Where the axes of an ultrasound picture run, in PLUS's letters; empty where the header does not know.
-
-    The second is that of the rows: F where they run away from the probe (far), N where towards it (near).
-    """
-    letters = found.get("ultrasoundimageorientation", "").upper()
-    return "" if letters.startswith("XX") else letters
-
-
-def units(found: Mapping[str, str]) -> set[str]:
-    """Units of length that a text header names, in small letters."""
-    quoted = re.findall(r'"([^"]*)"', found.get("space units", "") + found.get("units", ""))
-    return {unit.strip().casefold() for unit in [*quoted, found.get("distanceunits", "")]} - {"", "?"}
-
-
-FEWEST = 8
-"""Fewest distinct values of a picture; a mask has fewer."""
 
 
 def from_channels(voxels: NDArray[Any]) -> NDArray[np.uint8]:
@@ -170,7 +133,7 @@ def to_grey(voxels: NDArray[Any]) -> NDArray[np.uint8]:
     Raises
     ------
     FileError
-        They are not whole numbers from 0 to 255, or as few as in a mask.
+        They are not whole numbers from 0 to 255.
     """
     if np.iscomplexobj(voxels):
         raise FileError("complex numbers as radio-frequency data have, expected grey levels 0 to 255")
@@ -183,19 +146,9 @@ def to_grey(voxels: NDArray[Any]) -> NDArray[np.uint8]:
     grey = voxels.astype(np.uint8)
     if not np.array_equal(grey, voxels):
         raise FileError(f"fractions ({voxels.dtype}), expected whole grey levels 0 to 255: export with 8 bits")
-    levels = int((np.bincount(grey.ravel(), minlength=256) > 0).sum())
-    if levels < FEWEST:
-        raise FileError(f"{levels} distinct values as in a mask, expected a picture")
     return grey
 
 
-SWEEP = "frames of a tracked freehand sweep, each with its own pose"
-RECONSTRUCT = (
-    f"{SWEEP}, expected a volume: reconstruct it first (3D Slicer, PLUS); "
-    "if its planes are parallel and equally spaced, state the spacing"
-)
-SHEARED = "with a sheared orientation matrix, expected axes at right angles: resample it (3D Slicer, Resample Image)"
-UNREADABLE = "that cannot be read: damaged, cut short or unusual"
 TURNED = "the file says that its rows run towards the probe: they were turned, so that depth grows downwards"
 AXES = "the file does not name its axes: the first was taken as lateral, the second as depth, the third as elevation"
 
@@ -203,52 +156,39 @@ AXES = "the file does not name its axes: the first was taken as lateral, the sec
 def _image(kind: str, path: Path, stated: Spacing | None) -> Acquisition:
     """One volume as its file stores it; the direction matrix is not applied."""
     layout = stored.examine(path, kind)
-    found = layout.fields
-    # Frames of a tracked probe, each with its own pose, and no volume.
-    sweep = any(re.match(r"seq_frame\d+_|customframetransform", name) for name in found)
-    refuse_meaning(found, sweep)
-    if sweep and stated is None:
-        raise FileError(RECONSTRUCT)
-    if layout.spacing_fault and not sweep and stated is None:
-        raise FileError(f"{layout.spacing_fault}, expected one size along each axis: state it if the file is wrong")
-    image = _read(path, kind, layout)
-    voxels = to_grey(_three_axes(image, sweep))
+    header, numbers = _read(path, kind, layout)
+    voxels = to_grey(_three_axes(numbers, header, layout.sweep))
     mask, masked = burnt_in.mask_text(voxels.T)
     voxels.T[:, mask] = 0
-    axes = orientation(found)
-    notices = [] if axes else [AXES]
-    if axes[1:2] == "N":
+    notices = [] if layout.orientation else [AXES]
+    if layout.orientation[1:2] == "N":
         voxels, notices = voxels[:, ::-1], [TURNED]
-    own = None if sweep else _spacing(image)
-    if sweep:
-        notices.append(f"{SWEEP}: their poses were not used, the stated spacing was")
-        lost = {name.split("_")[1] for name, value in found.items() if value == "INVALID" and name.startswith("seq_")}
-        notices += [f"marked INVALID, and perhaps out of place: {len(lost)} of its frames"] if lost else []
+    own = None if layout.sweep else _spacing(header)
+    if layout.sweep:
+        notices.append(f"{stored.SWEEP}: their poses were not used, the stated spacing was")
+        states = (
+            name.split("_")[1] for name, value in layout.fields.items() if value == "INVALID" and "_frame" in name
+        )
+        notices += [f"marked INVALID, and perhaps out of place: {n} of its frames"] if (n := len(set(states))) else []
     if stated:
         notices += stated_above(own, stated, f"{kind} header")
     else:
-        refuse_implausible(own or ())
-        notices += [] if _names_unit(image, kind, found) else ["the file names no unit of length: mm was taken"]
+        refuse_doubt(layout.doubt(own or ()))
+        notices += [] if layout.unit or kind == META else ["the file names no unit of length: mm was taken"]
     source = "stated by the user" if stated else f"{kind} header"
     return Acquisition(voxels, stated or own, None, source, {"SourceFormat": kind}, (*notices, *masked))
 
 
-def _read(path: Path, kind: str, layout: Layout) -> sitk.Image:
-    """The file as ITK reads it, once it is known to be whole and of a size that fits."""
-    with tempfile.TemporaryDirectory() as folder:
-        # ITK goes by the name's end, and repeats the name in what it prints.
-        suffix = {META: ".mha", NRRD: ".nrrd", NIFTI: ".nii.gz" if layout.packed else ".nii"}[kind]
-        link = Path(folder) / f"volume{suffix}"
-        link.symlink_to(path.resolve())
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(os.fspath(link))
-        reader.SetImageIO(stored.READERS[kind])
-        try:
-            reader.ReadImageInformation()
-            stored.voxels(path, layout, layout.declared or _declared_bytes(reader))
-            return reader.Execute()
-        except RuntimeError as error:
-            raise FileError(f"a {kind} file {SHEARED if 'orthonormal' in str(error) else UNREADABLE}") from error
+def _read(path: Path, kind: str, layout: Layout) -> tuple[Header, NDArray[Any]]:
+    """Header and numbers (ni, nj, ..., parts) of a file, once it is known to be whole and of a size that fits."""
+    with volumes.opened(path, kind, layout) as (header, reader):
+        content = stored.voxels(path, layout, layout.declared or _declared_bytes(reader))
+        if header.components == 1 and (header.grey or (layout.numbers and not layout.scaled)):
+            # ITK would add an intercept without a slope, and takes no size of 0 along an axis.
+            return header, np.frombuffer(content, layout.numbers or np.uint8).reshape(header.shape, order="F")
+        listed = sitk.GetArrayFromImage(reader.Execute())
+    axes = len(header.shape)
+    return header, listed.transpose(*reversed(range(axes)), *range(axes, listed.ndim))
 
 
 def _declared_bytes(reader: sitk.ImageFileReader) -> int:
@@ -257,11 +197,9 @@ def _declared_bytes(reader: sitk.ImageFileReader) -> int:
     return math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * size.GetSizeOfPixelComponent()
 
 
-def _three_axes(image: sitk.Image, sweep: bool) -> NDArray[Any]:
+def _three_axes(voxels: NDArray[Any], header: Header, sweep: bool) -> NDArray[Any]:
     """Voxels (ni, nj, nk) of an image with three axes, equal colour channels, or axes of one step behind."""
-    size, parts = image.GetSize(), image.GetNumberOfComponentsPerPixel()
-    stored = sitk.GetArrayViewFromImage(image)
-    voxels = stored.transpose(*reversed(range(len(size))), *range(len(size), stored.ndim))
+    size, parts = header.shape, header.components
     if sweep and parts > 1 and math.prod(size[2:]) == 1:
         # NRRD calls the frames of a sweep a list, and ITK takes a list for the parts of a pixel.
         return voxels.reshape(*size[:2], parts)
@@ -273,14 +211,7 @@ def _three_axes(image: sitk.Image, sweep: bool) -> NDArray[Any]:
     return from_channels(voxels) if parts > 1 else voxels
 
 
-def _spacing(image: sitk.Image) -> Spacing | None:
+def _spacing(header: Header) -> Spacing | None:
     """Voxel size in mm; None where the header leaves it at 1, 1, 1, as a missing one reads."""
-    i, j, k = (float(round(step, 6)) for step in image.GetSpacing()[:3])
+    i, j, k = header.spacing_mm[:3]
     return None if (i, j, k) == (1, 1, 1) else (i, j, k)
-
-
-def _names_unit(image: sitk.Image, kind: str, found: Mapping[str, str]) -> bool:
-    """Whether the unit of length is known; MetaImage is in mm by definition, the others say so or not."""
-    if kind == NIFTI:
-        return int(image.GetMetaData("xyzt_units")) & 7 != 0
-    return kind == META or bool(units(found))

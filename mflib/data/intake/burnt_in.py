@@ -20,6 +20,9 @@ RAISED, STROKE_WITHIN, AROUND = 48, 9, 31
 STEADY = 22
 """Grey levels within which a quarter of a word's strokes stay; a quarter of a fascia's in the phantom changes by 24."""
 LOWEST_WORD, HIGHEST_WORD, FEWEST_CROSSINGS, TALL = 5, 48, 3, 0.6
+DIM, FAINT, LOWEST_LETTER, LARGEST_LETTER, SPARSE, BAR = 8, 10, 4, 64, 0.1, 0.25
+"""Grey level of the dimmest border, contrast of the faintest stroke where nothing changes, pixels of the smallest and
+the largest letter, crossings a pixel of which words have more, and the share of a bar that its words fill."""
 Mask = NDArray[np.bool_]
 
 
@@ -41,8 +44,10 @@ def find_text(frames: NDArray[np.uint8]) -> Mask | None:
     if len(frames) < FEWEST_FRAMES or change < LEAST_CHANGE:
         return None
     still = high - low <= change / STILL
-    found = _bands(still, low)
-    found |= _on_black(still & ~found, low, high, found)
+    plain = _plain(still, low)
+    found = _bands(still, np.where(plain, 0, low))
+    found |= _on_black(still & ~found & ~plain, low, high, found)
+    found &= ~plain
     if len(frames) >= FEWEST_FOR_WORDS:
         found |= _words(np.where(found, 0, low), np.where(found, 0, high))
     return found
@@ -75,6 +80,45 @@ def _bands(still: Mask, low: NDArray[np.uint8]) -> Mask:
             if lit.size and np.ptp(left[band]) > DARK:
                 mask[band][: lit[-1] + 1 + BLUR] = True
     return found
+
+
+def _plain(still: Mask, low: NDArray[np.uint8]) -> Mask:
+    """Borders, and rings around a probe, that never change either: too large for letters, and no row crosses many.
+
+    What stands in them and is as small as letters is left out; where that is much of a shape, it is a bar of words.
+    """
+    lit, writing = still & (low > DIM), np.zeros(still.shape, bool)
+    # Specks are tissue that happens to stay, slivers of dark lie along each ring.
+    for contrast, extent in ((ndimage.white_tophat, max), (ndimage.black_tophat, min)):
+        strokes = lit & (contrast(low, STROKE_WITHIN) > FAINT)
+        # A line under a word must not make one shape with it.
+        strokes &= ~ndimage.binary_opening(strokes, np.ones((1, LARGEST_LETTER)))
+        for box, stroke in _shapes(strokes):
+            if extent(stroke.shape) >= LOWEST_LETTER and not _is_plain(stroke):
+                writing[box] |= stroke
+    writing = ndimage.binary_dilation(writing, np.ones((STROKE_WITHIN, STROKE_WITHIN)))
+    found = np.zeros(still.shape, bool)
+    for box, shape in _shapes(lit):
+        if _is_plain(shape) and writing[box][shape].mean() < BAR:
+            found[box] |= shape & ~writing[box]
+    return found
+
+
+def _shapes(mask: Mask) -> list[tuple[tuple[slice, ...], Mask]]:
+    """Connected parts of a mask, each with its box."""
+    labels, _ = ndimage.label(mask, np.ones((3, 3)))
+    return [(box, labels[box] == n) for n, box in enumerate(ndimage.find_objects(labels), start=1)]
+
+
+def _is_plain(shape: Mask) -> bool:
+    """Whether a shape is larger than letters, and lines along it cross it as seldom as rings and borders."""
+    along = shape if shape.shape[1] >= shape.shape[0] else shape.T
+    return along.shape[1] > LARGEST_LETTER and _crossings(along) < SPARSE * along.shape[1]
+
+
+def _crossings(shape: Mask) -> float:
+    """How often a row enters a shape, on average."""
+    return float((np.diff(shape.astype(np.int8), axis=1, prepend=0) == 1).sum(axis=1).mean())
 
 
 def _on_black(still: Mask, low: NDArray[np.uint8], high: NDArray[np.uint8], gone: Mask) -> Mask:
@@ -119,13 +163,26 @@ def _share_a_line(rows: slice, line: slice) -> bool:
 
 def _is_word(shape: Mask) -> bool:
     height, width = shape.shape
-    crossings = (np.diff(shape.astype(np.int8), axis=1, prepend=0) == 1).sum(axis=1)
-    if not LOWEST_WORD <= height <= HIGHEST_WORD or width < 2 * height or crossings.mean() < FEWEST_CROSSINGS:
+    if not LOWEST_WORD <= height <= HIGHEST_WORD or width < 2 * height or _crossings(shape) < FEWEST_CROSSINGS:
         return False
-    letters, _ = ndimage.label(shape, np.ones((3, 3)))
-    boxes = enumerate(ndimage.find_objects(letters), start=1)
-    tall = [n for n, (rows, _) in boxes if rows.stop - rows.start >= TALL * height]
-    return bool(np.isin(letters[shape], tall).mean() >= TALL)
+    tall = [letter.sum() for (rows, _), letter in _shapes(shape) if rows.stop - rows.start >= TALL * height]
+    return bool(sum(tall) >= TALL * shape.sum())
+
+
+FEWEST_LEVELS = 8
+"""Fewest distinct values of a picture; a mask has fewer."""
+
+
+def _refuse_nothing(voxels: NDArray[np.uint8], where: str) -> None:
+    """Refuse grey levels in which there is nothing to see."""
+    levels = np.count_nonzero(np.bincount(voxels.ravel(), minlength=256))
+    if levels < FEWEST_LEVELS:
+        raise FileError(f"{levels} distinct values {where}, expected a picture")
+
+
+def stays(picture: NDArray[np.uint8], other: NDArray[np.uint8]) -> Mask:
+    """Where two coloured pictures (rows, columns, 3) are the same in each channel, as far as a drawn mark is."""
+    return (np.abs(picture.astype(np.int16) - other) <= LEAST_CHANGE).all(axis=-1)
 
 
 LOOK = "look for names in it"
@@ -155,6 +212,7 @@ def mask_text(planes: NDArray[np.uint8], *, declared: bool = False, said: str = 
     FileError
         Text is burnt in, or may be, and cannot be found.
     """
+    _refuse_nothing(planes, "as in a mask")
     mask = find_text(planes)
     if mask is None:
         if not declared and said != "NO":
@@ -162,6 +220,7 @@ def mask_text(planes: NDArray[np.uint8], *, declared: bool = False, said: str = 
         notice = f"too few planes, or too little that changes, to tell burnt-in text from tissue: {LOOK}"
         return np.zeros(planes.shape[1:], bool), (notice,)
     if mask.any():
+        _refuse_nothing(planes[:, ~mask], "where no burnt-in text stands")
         notices = [f"set to 0 what never changes and looks like burnt-in text: {places_of_text(mask)}"]
     elif declared or said == "NO":
         notices = []

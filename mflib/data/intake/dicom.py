@@ -111,11 +111,15 @@ def clean_picture(
         # The Cartesian export counts volumes in time where the standard counts planes.
         ds.NumberOfFrames = place.frames
         frames = elements.frames(ds, replace(stored, frames=place.frames))
-        planes, colours = zip(*(elements.grey_of_colour(frame[box]) for frame in frames), strict=True)
+        pictures = [frame[box] for frame in frames]
+        planes, colours = zip(*map(elements.grey_of_colour, pictures), strict=True)
         grey = np.stack(planes)
     cut = grey.shape[1:] != (stored.rows, stored.columns)
     mask, notices = burnt_in.mask_text(grey, declared=cut, said=word(header, "BurnedInAnnotation"))
-    elements.refuse_colour([colour & ~mask for colour in colours if colour is not None], grey.size)
+    # A coloured mark that never changes goes with the text; what changes is no mark, and is not hidden by one.
+    coloured = [(picture, colour) for picture, colour in zip(pictures, colours, strict=True) if colour is not None]
+    kept = [colour & ~(mask & burnt_in.stays(picture, pictures[0])) for picture, colour in coloured]
+    elements.refuse_colour(kept, grey.size)
     grey[:, mask] = 0
     if region:
         notices = (f"cut to the declared tissue region: {region} of {stored.rows} x {stored.columns}", *notices)
@@ -155,11 +159,11 @@ def read(path: Path, spacing_mm: Spacing | None = None) -> Acquisition:
     ds = elements.opened(path)
     name, geometry_of = _kind(path, ds)
     stored = elements.pixel_layout(ds)
-    place = geometry_of(ds, stored.frames, spacing_mm is not None)
-    if place.frames < 2:
+    if stored.frames < 2 and geometry_of is not geometry.cartesian:
         _refuse_picture(path, stored)
+    place = geometry_of(ds, stored.frames, spacing_mm is not None)
     spacing, source, spacing_notices = _decide(place, spacing_mm)
-    region = geometry.tissue_region(ds, stored.rows, stored.columns)
+    region = geometry.tissue_region(ds, stored.rows, stored.columns, spacing_mm is not None)
     grey, taken_away = clean_picture(path, ds, stored, place, region)
     voxels = (grey if place.order is None else grey[list(place.order)]).T
     if min(voxels.shape) < 2:
@@ -195,10 +199,11 @@ def _kind(path: Path, ds: Dataset) -> tuple[str, Callable[[Dataset, int, bool], 
 
 def _refuse_picture(path: Path, stored: PixelLayout) -> None:
     """Refuse what declares one picture, and say so where more lie in it."""
-    size = stored.rows * stored.columns * elements.SAMPLES[stored.photometric]
-    held = 0 if stored.syntax.is_encapsulated else len(elements.opened(path, pixels=True).get("PixelData", b"")) // size
+    with guarded("the pixel data"):
+        held = elements.pictures_held(elements.opened(path, pixels=True).get("PixelData", b""), stored)
     if held > 1:
-        raise FileError(f"found pixels of {held} pictures and no Number of Frames, expected it: export the file again")
+        found = f"pixels of {held} pictures, but a Number of Frames of 1 or none"
+        raise FileError(f"found {found}, expected the same number: export the file again")
     raise FileError(f"found one picture of {stored.columns} x {stored.rows} pixels, expected a volume")
 
 

@@ -12,21 +12,21 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import config, dcmread, uid
 from pydicom.dataset import Dataset
-from pydicom.encaps import generate_frames
+from pydicom.encaps import generate_fragments, generate_frames
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
+from pydicom.pixels import apply_color_lut, convert_color_space, get_decoder, pixel_array
 from pydicom.pixels.utils import get_expected_length
 from pydicom.tag import Tag
 
@@ -34,6 +34,7 @@ from mflib.base.errors import FileError
 from mflib.base.words import percent
 from mflib.data.stored import LARGEST_BYTES
 
+T = TypeVar("T")
 # What pydicom, its decoders and zlib raise on damaged data.
 DAMAGE = (
     ArithmeticError, AttributeError, BytesLengthException, EOFError, InvalidDicomError, LookupError, MemoryError,
@@ -105,9 +106,16 @@ def number(ds: Dataset, name: str | int, binary: str = "fd") -> float | None:
 
 def readable(ds: Dataset, name: str) -> float | None:
     """The one number in an element that nothing hangs on; None where there is none, or something else."""
+    return unless(True, number, ds, name)
+
+
+def unless(stated: bool, read: Callable[..., T], *arguments: Any) -> T | None:
+    """What ``read`` finds; None where it cannot be read and nothing hangs on it, as a person has stated it."""
     try:
-        return number(ds, name)
+        return read(*arguments)
     except FileError:
+        if not stated:
+            raise
         return None
 
 
@@ -214,11 +222,12 @@ def _refuse_bomb(path: Path) -> None:
         raise FileError(f"unpacks to more than {LARGEST_BYTES} bytes")
 
 
-JPEG, JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
+JPEG, JPEG_2000, JPEG_END = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\xd9"
 # Start-of-frame markers: all of C0-CF but Huffman tables, a reserved one and arithmetic conditioning; F7 is JPEG-LS.
 START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+STARTS = (JPEG, JPEG_2000, *(bytes([planes, 0, 0, 0]) for planes in (1, 2, 3)))
+"""How a compressed frame begins; one of run lengths with the number of its planes."""
 SLACK = 2**16
-MOST_COMPONENTS = 4
 
 
 def check_codestream(code: bytes, stored: PixelLayout, frame: int) -> None:
@@ -239,25 +248,29 @@ def check_codestream(code: bytes, stored: PixelLayout, frame: int) -> None:
     if not code.startswith(start):
         raise FileError(f"frame {frame} does not begin as {syntax.name} does (PS3.5 A.4): damaged, or another kind")
     if start == JPEG:
-        height, width = _jpeg_size(code)
+        height, width, components = _jpeg_size(code)
+        # A decoder fills up with grey what is missing. Zeros may stand behind the end.
+        if JPEG_END not in code[-64:]:
+            raise FileError(f"frame {frame} is cut short: its end is missing")
     else:
         right, bottom, left, top = struct.unpack_from(">4I", code, 8)
         height, width = bottom - top, right - left
         (components,) = struct.unpack_from(">H", code, 40)
-        if components > MOST_COMPONENTS:
-            raise FileError(f"frame {frame} has {components} components, expected 1 or 3")
+    if components != SAMPLES[stored.photometric]:
+        expected = f"{SAMPLES[stored.photometric]} as in {stored.photometric}"
+        raise FileError(f"frame {frame} has {components} components, expected {expected}")
     if (height, width) != (rows, columns):
         raise FileError(f"frame {frame} unpacks to {height} x {width} pixels, its file declares {rows} x {columns}")
 
 
-def _jpeg_size(code: bytes) -> tuple[int, int]:
-    """Rows and columns from the start-of-frame segment; libjpeg would unpack the whole frame to tell them."""
+def _jpeg_size(code: bytes) -> tuple[int, int, int]:
+    """Rows, columns, components from the start-of-frame segment; libjpeg would unpack the whole frame to tell them."""
     at = 2
-    while at + 9 <= len(code) and code[at] == 0xFF:
+    while at + 10 <= len(code) and code[at] == 0xFF:
         marker, length = code[at + 1], int.from_bytes(code[at + 2 : at + 4], "big")
         if marker in START_OF_FRAME:
-            rows, columns = struct.unpack_from(">2H", code, at + 5)
-            return rows, columns
+            rows, columns, components = struct.unpack_from(">2HB", code, at + 5)
+            return rows, columns, components
         # A marker may be preceded by any number of fill bytes.
         at += 1 if marker == 0xFF else 2 + length
     raise FileError("a JPEG frame does not say its size: damaged or cut short")
@@ -278,7 +291,8 @@ class PixelLayout:
     ----------
     rows, columns, frames : size
     photometric : photometric interpretation
-    bits : bits stored
+    allocated, bits : bits of a number, and those of them that are stored
+    shift : unused bits below them
     syntax : transfer syntax
     """
 
@@ -286,7 +300,9 @@ class PixelLayout:
     columns: int
     frames: int
     photometric: str
+    allocated: int
     bits: int
+    shift: int
     syntax: uid.UID
 
 
@@ -315,10 +331,24 @@ def pixel_layout(ds: Dataset) -> PixelLayout:
     if bits > 8 or signed or allocated not in (8, 16):
         kind = f"{'signed' if signed else 'unsigned'} pixels of {bits} bits in {allocated}"
         raise FileError(f"found {kind}, expected 8-bit grey levels: export at 8 bits, nothing is rescaled silently")
+    high = count(ds, "HighBit")
+    shift = 0 if high is None or bits == allocated else high + 1 - bits
+    if not 0 <= shift <= allocated - bits or (shift and syntax.is_encapsulated and syntax != uid.RLELossless):
+        raise FileError(f"found High Bit {high}, which does not fit {bits} bits stored in {allocated}")
+    refuse_rescaled(ds)
     size, unpacked = f"{columns} x {rows} x {frames}", rows * columns * frames * samples * allocated // 8
     if unpacked > LARGEST_BYTES:
         raise FileError(f"declares {size} pixels, which unpack to {unpacked} bytes; expected at most {LARGEST_BYTES}")
-    return PixelLayout(rows, columns, frames, photometric, bits, syntax)
+    return PixelLayout(rows, columns, frames, photometric, allocated, bits, shift, syntax)
+
+
+def refuse_rescaled(holder: Dataset) -> None:
+    """Refuse numbers of which the file makes other ones."""
+    plain = {"RescaleIntercept": 0, "RescaleSlope": 1}
+    unlike = [name for name, value in plain.items() if number(holder, name) not in (None, value)]
+    if unlike or "ModalityLUTSequence" in holder:
+        found = f"grey levels that the file rescales ({', '.join(unlike) or 'ModalityLUTSequence'})"
+        raise FileError(f"{found}, expected them as they are: export the B-mode picture")
 
 
 def _refuse_syntax(syntax: uid.UID) -> None:
@@ -346,31 +376,73 @@ def frames(ds: Dataset, stored: PixelLayout) -> Iterator[NDArray[np.uint8]]:
     """
     if "PixelData" not in ds:
         raise FileError("no pixel data found: the file holds none, or was cut short before them")
+    if stored.syntax.is_encapsulated or "PlanarConfiguration" not in ds:
+        # Compressed frames say for themselves how their colours lie (PS3.5 8.2).
+        ds.PlanarConfiguration = 0
     if stored.syntax.is_encapsulated:
+        # A second table of frames, which the decoder would believe, is not needed to find them.
+        ds.pop("ExtendedOffsetTable", None)
         found = 0
         for found, code in enumerate(generate_frames(ds.PixelData, number_of_frames=stored.frames), 1):
             check_codestream(code, stored, found)
         if found != stored.frames:
             raise FileError(f"cut short or wrong, found {found} of {stored.frames} frames")
-    elif len(ds.PixelData) < get_expected_length(ds):
-        raise FileError(f"cut short, found {len(ds.PixelData)} of {get_expected_length(ds)} bytes of pixels")
+    else:
+        ds.PixelData = _fitted(ds.PixelData, get_expected_length(ds), stored.frames)
     for index in range(stored.frames):
         # Not ``iter_pixels``: pydicom 3.0.2 takes all but the first frame of YBR_FULL_422 for YBR_FULL there.
-        yield _grey_or_rgb(ds, stored, pixel_array(ds, index=index))
+        yield _grey_or_rgb(ds, stored, _decoded(ds, stored, index))
+
+
+def pictures_held(content: bytes, stored: PixelLayout) -> int:
+    """How many pictures the pixel data hold, whatever the file declares."""
+    if not stored.syntax.is_encapsulated:
+        return len(content) // (stored.rows * stored.columns * SAMPLES[stored.photometric] * stored.allocated // 8)
+    return sum(fragment.startswith(STARTS) for fragment in generate_fragments(content))
+
+
+def _fitted(content: bytes, expected: int, frames: int) -> bytes:
+    """Pixels that are not compressed without what fills them up: a byte behind each odd frame, or a few zeros."""
+    one, extra = expected // frames, len(content) - expected
+    if extra < 0:
+        raise FileError(f"cut short, found {len(content)} of {expected} bytes of pixels")
+    gap, rest = divmod(extra, frames)
+    apart = np.frombuffer(content, np.uint8).reshape(frames, -1) if gap and not rest else None
+    between = apart is not None and np.ptp(apart[:, one:]) == 0
+    if apart is not None and between and gap == one % 2:
+        return apart[:, :one].tobytes()
+    if extra > 1 and (extra >= one or between or any(content[expected:])):
+        found = f"{len(content)} bytes of pixels ({len(content) / one:.4g} frames)"
+        raise FileError(f"found {found}, expected {expected} ({frames} frames, as the file declares)")
+    return content[:expected]
+
+
+def _decoded(ds: Dataset, stored: PixelLayout, index: int) -> NDArray[Any]:
+    """One frame as it is decoded; in JPEG a grey one shows by itself whether it is red, green and blue."""
+    if SAMPLES[stored.photometric] == 3 and stored.syntax.is_encapsulated and stored.syntax != uid.RLELossless:
+        numbers = pixel_array(ds, index=index, raw=True).astype(np.int16)
+        if (np.abs(numbers[..., 1:] - NEUTRAL) <= EQUAL_WITHIN).all(axis=-1).mean() > MOSTLY:
+            return convert_color_space(numbers.astype(np.uint8), "YBR_FULL", "RGB")
+        if (np.ptp(numbers, axis=-1) <= EQUAL_WITHIN).mean() > MOSTLY:
+            return numbers
+    # pydicom takes the unused bits for the upper ones.
+    return pixel_array(ds, index=index, correct_unused_bits=not stored.shift)
 
 
 def _grey_or_rgb(ds: Dataset, stored: PixelLayout, frame: NDArray[Any]) -> NDArray[np.uint8]:
+    # Unused bits may hold an old kind of overlay.
+    levels = (frame >> stored.shift) & (2**stored.bits - 1)
     if stored.photometric == "PALETTE COLOR":
-        looked_up = apply_color_lut(frame, ds)[..., :3]
+        looked_up = apply_color_lut(levels, ds)[..., :3]
         # Entries of 16 bits keep the grey level in the upper half, though some machines write it into the lower.
         return (looked_up >> 8 if looked_up.max() > 255 else looked_up).astype(np.uint8)
-    # Unused upper bits may hold an old kind of overlay.
-    levels = (frame & (2**stored.bits - 1)).astype(np.uint8)
-    return np.uint8(2**stored.bits - 1) - levels if stored.photometric == "MONOCHROME1" else levels
+    return (2**stored.bits - 1 - levels if stored.photometric == "MONOCHROME1" else levels).astype(np.uint8)
 
 
 EQUAL_WITHIN = 4
 """Channels that differ by no more are grey: conversion from YBR rounds, and lossy compression blurs."""
+NEUTRAL, MOSTLY = 128, 0.9
+"""What the colour of YBR is where there is none, and the share of a frame that must be grey to show what it is."""
 BLACK = 32
 """What is no brighter has no colour: lossy compression spreads that of a mark over the black around it."""
 

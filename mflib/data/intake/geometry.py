@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from mflib.base.errors import FileError
-from mflib.data.intake.elements import count, guarded, items, number, numbers, readable, word
+from mflib.data.intake.elements import count, guarded, items, number, numbers, refuse_rescaled, unless, word
+from mflib.data.stored import implausible
 
 Spacing = tuple[float, float, float]
-PLAUSIBLE_MM = (0.01, 5.0)
-"""Voxel sizes of ultrasound; whatever lies outside is in another unit or something else."""
 
 
 def in_words(spacing: Sequence[float]) -> str:
@@ -34,9 +33,13 @@ def stated_above(own: tuple[float, ...] | None, stated: Spacing, source: str) ->
 
 def refuse_implausible(spacing: Sequence[float]) -> None:
     """Refuse voxel sizes of a file that no ultrasound has."""
-    low, high = PLAUSIBLE_MM
-    if not all(low <= step <= high for step in spacing):
-        raise FileError(f"spacing {in_words(spacing)}, expected {low:g} to {high:g} mm: state it if the file is wrong")
+    refuse_doubt(implausible(spacing))
+
+
+def refuse_doubt(doubt: tuple[str, str] | None) -> None:
+    """Refuse a file whose own spacing is not believed, with what was found and expected."""
+    if doubt:
+        raise FileError(f"{doubt[0]}, expected {doubt[1]}; if you know better, state the spacing")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,7 @@ class TissueRegion:
         return f"rows {self.rows[0]}-{self.rows[1] - 1}, columns {self.columns[0]}-{self.columns[1] - 1}"
 
 
-def tissue_region(ds: Dataset, rows: int, columns: int) -> TissueRegion | None:
+def tissue_region(ds: Dataset, rows: int, columns: int, stated: bool = False) -> TissueRegion | None:
     """The one region of 2D tissue of a picture of ``rows`` x ``columns``; None where no region is declared.
 
     Raises
@@ -127,13 +130,14 @@ def tissue_region(ds: Dataset, rows: int, columns: int) -> TissueRegion | None:
     if not (declared := items(ds, "SequenceOfUltrasoundRegions")):
         return None
     kinds = [(count(r, "RegionSpatialFormat"), count(r, "RegionDataType")) for r in declared]
-    found = {_rectangle(r, rows, columns) for r, kind in zip(declared, kinds, strict=True) if kind == (TWO_D, TISSUE)}
+    tissue = [region for region, kind in zip(declared, kinds, strict=True) if kind == (TWO_D, TISSUE)]
+    found = {_rectangle(region, rows, columns, stated) for region in tissue}
     if len(found) != 1:
         raise FileError(f"found {len(found)} regions of 2D tissue among {len(declared)} declared, expected one")
     return found.pop()
 
 
-def _rectangle(region: Dataset, rows: int, columns: int) -> TissueRegion:
+def _rectangle(region: Dataset, rows: int, columns: int, stated: bool) -> TissueRegion:
     corners = [count(region, f"RegionLocation{corner}") for corner in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
     if None in corners:
         raise FileError("the tissue region does not say where in the picture it lies")
@@ -143,7 +147,8 @@ def _rectangle(region: Dataset, rows: int, columns: int) -> TissueRegion:
         found = f"columns {left}-{right} and rows {top}-{bottom}"
         expected = f"within {columns} columns and {rows} rows (was the picture scaled after the recording?)"
         raise FileError(f"the tissue region is declared at {found}, expected it {expected}")
-    return TissueRegion((top, min(bottom + 1, rows)), (left, min(right + 1, columns)), in_plane_spacing(region))
+    in_plane = unless(stated, in_plane_spacing, region)
+    return TissueRegion((top, min(bottom + 1, rows)), (left, min(right + 1, columns)), in_plane)
 
 
 def in_plane_spacing(ds: Dataset) -> tuple[float, float] | None:
@@ -173,8 +178,8 @@ def cartesian(ds: Dataset, frames: int, stated: bool) -> Geometry:
     if frames != 1:
         raise FileError(f"found {frames} time frames of {slices} slices, expected one volume: export a single one")
     calibrated = [ds, *items(ds, "SequenceOfUltrasoundRegions")]
-    in_plane = next(filter(None, map(in_plane_spacing, calibrated)), None)
-    distance_cm = number(ds, SLICE_DISTANCE_CM)
+    in_plane = next(filter(None, (unless(stated, in_plane_spacing, holder) for holder in calibrated)), None)
+    distance_cm = unless(stated, number, ds, SLICE_DISTANCE_CM)
     distance = round(abs(distance_cm) * 10, 12) if distance_cm else None
     return Geometry(slices, in_plane, distance, "private elements of the Cartesian export", notices=(WHICH_END,))
 
@@ -182,6 +187,7 @@ def cartesian(ds: Dataset, frames: int, stated: bool) -> Geometry:
 UNEVEN = 0.01
 """Largest difference of a plane distance from the median, as a share of it."""
 FARTHEST_MM = 10_000
+MEASURES = (("PixelMeasuresSequence", "PixelSpacing"),)
 # Sequence and element, in the volume's own frame of reference, else in the patient's.
 POSITION = (("PlanePositionVolumeSequence", "ImagePositionVolume"), ("PlanePositionSequence", "ImagePositionPatient"))
 ORIENTATION = (
@@ -205,11 +211,14 @@ def enhanced(ds: Dataset, frames: int, stated: bool) -> Geometry:
     groups = [[group, *shared] for group in own]
     if any(_data_type(group) not in ("", "TISSUE_INTENSITY") for group in groups):
         raise FileError("found frames of another data type (flow?), expected tissue intensity only")
-    measures = [_macro(group, (("PixelMeasuresSequence", "PixelSpacing"),)) for group in groups]
+    for item in (item for group in [*shared, *own] for item in items(group, "PixelValueTransformationSequence")):
+        refuse_rescaled(item)
+    measures, positions, orientations = (
+        [unless(stated, _macro, group, names) or () for group in groups] for names in (MEASURES, POSITION, ORIENTATION)
+    )
     rows_columns = _shared_by_all(measures, "pixel sizes", 2)
     in_plane = (rows_columns[1], rows_columns[0]) if rows_columns else None
-    positions = [_macro(group, POSITION) for group in groups]
-    orientation = _shared_by_all([_macro(group, ORIENTATION) for group in groups], "plane orientations", 6)
+    orientation = _shared_by_all(orientations, "plane orientations", 6)
     if orientation is None or not positions or {len(p) for p in positions} != {3}:
         notice = "the file does not give every frame a position: frames are taken in stored order"
         return Geometry(frames, in_plane, notices=(notice,))
@@ -290,36 +299,34 @@ def multiframe(ds: Dataset, frames: int, stated: bool) -> Geometry:
     FileError
         Frames are steps of time and no spacing was ``stated``, or the private element speaks of another volume.
     """
-    if private := _private(ds, SPACING):
+    if private := unless(stated, _voxel_size, ds):
         return _philips(ds, frames, private)
     film = _is_film(ds)
     if film and not stated:
-        _refuse_film(ds, frames)
-    region = tissue_region(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0)
-    calibrated, spaced = region.in_plane_mm if region else None, _pixel_spacing(ds)
+        found = f"its {frames} frames follow each other in time (Frame Increment Pointer or Frame Time): found a film"
+        expected = "a stack of planes. If the probe was swept evenly while it ran, state the spacing"
+        raise FileError(f"{found}, expected {expected}")
+    region = tissue_region(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0, stated)
+    calibrated = region.in_plane_mm if region else None
+    spaced = unless(stated or calibrated is not None, _pixel_spacing, ds)
     in_plane = calibrated or (None if region else spaced)
     source = "region calibration" if calibrated else "pixel spacing of the picture" if in_plane else "not stated"
     notices: tuple[str, ...] = (TAKEN_AS_PLANES,) if film else ()
     if calibrated and spaced and not np.allclose(calibrated, spaced, rtol=0.01):
         notices += (f"its Pixel Spacing, {spaced[0]:.4g} x {spaced[1]:.4g} mm, contradicts the region calibration",)
-    distance = None if film else (readable if stated else number)(ds, "SpacingBetweenSlices")
+    distance = None if film else unless(stated, number, ds, "SpacingBetweenSlices")
     return Geometry(frames, in_plane, abs(distance) if distance else None, source, notices=notices)
 
 
-def _refuse_film(ds: Dataset, frames: int) -> None:
-    """Refuse a film, and say what else keeps it from being taken as planes."""
-    found = f"its {frames} frames follow each other in time (Frame Increment Pointer or Frame Time): found a film"
-    expected = "a stack of planes. If the probe was swept evenly while it ran, state the spacing"
-    try:
-        tissue_region(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0)
-    except FileError as error:
-        expected += f". Besides, {error}"
-    raise FileError(f"{found}, expected {expected}")
+def _voxel_size(ds: Dataset) -> tuple[float, ...]:
+    """The voxel size in the private element, empty where the file does not have it."""
+    spacing = _private(ds, SPACING)
+    if len(spacing) not in (0, 3):
+        raise FileError(f"the vendor's private element holds {len(spacing)} voxel sizes, expected three")
+    return spacing
 
 
 def _philips(ds: Dataset, frames: int, spacing: tuple[float, ...]) -> Geometry:
-    if len(spacing) != 3:
-        raise FileError(f"the vendor's private element holds {len(spacing)} voxel sizes, expected three")
     voxels = _private(ds, VOXELS)
     held = (count(ds, "Columns"), count(ds, "Rows"), frames)
     if voxels and voxels != held:

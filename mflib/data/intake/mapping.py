@@ -17,8 +17,9 @@ from mflib.base.vocabulary import is_date, is_nothing, numbers
 from mflib.base.words import KEY, LEVELS, SIDES
 from mflib.data.cohort_tables import Key, key_of
 from mflib.data.intake import listing
-from mflib.data.intake.geometry import PLAUSIBLE_MM, Spacing, refuse_implausible
+from mflib.data.intake.geometry import Spacing, refuse_implausible
 from mflib.data.intake.listing import COLUMNS, FORMULA, OPTIONAL, RANGE, REQUIRED, SPACING, Cells
+from mflib.data.stored import PLAUSIBLE_MM
 
 PLAUSIBLE_DB = (10, 200)
 BOUNDS = {**dict.fromkeys(SPACING, (*PLAUSIBLE_MM, "mm")), RANGE: (*PLAUSIBLE_DB, "dB")}
