@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import joblib
-from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from mflib.base.errors import RunError
 from mflib.base.made_by import digest
@@ -20,8 +27,23 @@ Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Attempt = Callable[..., tuple[int, Any]]
+Worker = subprocess.Popen[bytes]
+DEATHS = (EOFError, OSError, pickle.UnpicklingError)  # how the death of a process is seen at its pipes
 # How long a cluster may have no worker at all, in seconds: one that starts them on demand needs a while.
 PATIENCE = 60.0
+# How long a process waits for more work, in seconds, before it gives its memory back; starting another takes a few.
+IDLE = 300.0
+# Each process of this machine has its share of the cores, unless somebody has said otherwise.
+THREADS = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
+)  # fmt: skip
+# It finds the modules that its parent finds, and never runs what the parent was started with.
+SERVE = (
+    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from mflib.base import parallel; parallel.serve()"
+)
+
+_idle: list[Worker] = []  # starting one takes seconds, mostly of imports
 
 
 def outcomes(
@@ -39,7 +61,7 @@ def outcomes(
     function : a function that every process can import; called with ``shared`` and one item
     shared : what all items need; it travels to each worker of a cluster once
     items : what a worker gets one of at a time
-    workers : processes on this machine. Where one dies, what is left is tried one at a time, so that the item that
+    workers : processes on this machine, which end with this one; for one it is this one. Where one dies, what is left is tried one at a time, so that the item that
         kills can be named
     scheduler : address of a Dask scheduler, such as ``tcp://host:8786``, whose workers are taken instead. They need the
         same mflib and the same packages as the caller. What a worker had in hand when it was lost is given to another
@@ -99,21 +121,149 @@ def _attempt(
 
 
 def _here(attempt: Attempt, shared: Any, items: Sequence[Any], workers: int) -> Iterator[tuple[int, Any]]:
+    """In this process where one is enough, else in processes that nothing but a pipe connects with this one.
+
+    Nothing is mapped into shared memory and no semaphore has a name there, so no death of a process leaves any.
+    """
+    if workers == 1:
+        yield from map(partial(attempt, shared), enumerate(items))
+        return
     left = dict(enumerate(items))
-    # A worker that has grown is replaced, and nothing is lost; said in a notebook it names a folder of this machine.
-    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
+    waiting: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+    for numbered in left.items():
+        waiting.put(numbered)
+    said: queue.SimpleQueue[tuple[int, Any] | Exception | None] = queue.SimpleQueue()
+    call, threads = pickle.dumps((attempt, shared)), max(1, joblib.cpu_count() // workers)
+    crew = [_idle_or_new(threads) for _ in items[:workers]]
     try:
-        for position, outcome in parallel(joblib.delayed(attempt)(shared, numbered) for numbered in enumerate(items)):
-            del left[position]
-            yield position, outcome
-    except BrokenProcessPool:
+        for process in list(crew):
+            threading.Thread(target=_keep_busy, args=(process, crew, call, waiting, said), daemon=True).start()
+        busy = len(crew)
+        while busy:
+            message = said.get()
+            if isinstance(message, Exception):
+                raise message
+            if message is None:
+                busy -= 1
+            else:
+                del left[message[0]]
+                yield message
         for numbered in left.items():
+            crew.append(process := _new(threads))
             try:
-                # Two workers for one item: a single one would be this process.
-                yield joblib.Parallel(n_jobs=2)([joblib.delayed(attempt)(shared, numbered)])[0]
-            except BrokenProcessPool as error:
-                yield numbered[0], RunError(f"its process died, of too little memory perhaps ({error})")
+                _send(process, call)
+                yield _answer(process, numbered)
+            except DEATHS:
+                how = f"its process ended with {process.wait()}, of too little memory perhaps"
+                yield numbered[0], RunError(how)
+    finally:
+        for process in crew:
+            _end(process)
+
+
+def _keep_busy(process: Worker, crew: list[Worker], call: bytes, waiting: Any, said: Any) -> None:
+    """Give a process of the crew items until none is left, and say what comes of each, and None at the end."""
+    try:
+        _send(process, call)
+        with suppress(queue.Empty):
+            while True:
+                said.put(_answer(process, waiting.get_nowait()))
+        _send(process, None)
+        crew.remove(process)
+        _idle.append(process)
+    except DEATHS:
+        pass  # what it had in hand is still among what is left, and is tried again
+    except Exception as error:
+        said.put(error)
+    finally:
+        said.put(None)
+
+
+def _idle_or_new(threads: int) -> Worker:
+    while _idle:
+        process = _idle.pop()
+        if process.poll() is None:
+            return process
+        _end(process)
+    return _new(threads)
+
+
+def _new(threads: int) -> Worker:
+    limits = {name: str(threads) for name in THREADS if name not in os.environ}
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", SERVE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | limits,
+        start_new_session=True,  # an interrupt is for the parent, which ends it
+    )
+    with suppress(*DEATHS):  # who asks it for something will find out
+        _send(process, sys.path)
+    return process
+
+
+def _end(process: Worker) -> None:
+    process.kill()
+    process.communicate()  # closes the streams, also of one that is gone
+
+
+@atexit.register
+def _end_idle() -> None:
+    while _idle:
+        _end(_idle.pop())
+
+
+def _send(process: Worker, message: Any) -> None:
+    assert process.stdin is not None
+    pickle.dump(message, process.stdin)
+    process.stdin.flush()
+
+
+def _answer(process: Worker, numbered: tuple[int, Any]) -> tuple[int, Any]:
+    _send(process, numbered)
+    assert process.stdout is not None
+    answer: tuple[int, Any] = pickle.load(process.stdout)
+    return answer
+
+
+def serve() -> None:
+    """What a process for `outcomes` does all its life: calls and their items in, outcomes out."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not stand between the answers
+    sent = from_parent(sys.stdin.buffer)
+    try:
+        while True:
+            attempt, shared = pickle.loads(sent.get(timeout=IDLE))
+            while numbered := sent.get():
+                pickle.dump(attempt(shared, numbered), answers)
+                answers.flush()
+            attempt = shared = None
+    except queue.Empty:
+        os._exit(0)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)  # an ordinary end would stumble over the thread that still reads
+
+
+def from_parent(pipe: IO[bytes]) -> queue.SimpleQueue[Any]:
+    """What the parent sends through a pipe. Where it closes the pipe, this process ends at once, whatever it does.
+
+    The system closes what a process holds, whatever death it dies: no signal and no number of a process is looked at.
+    """
+    sent: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, sent), daemon=True).start()
+    return sent
+
+
+def _receive(pipe: IO[bytes], sent: queue.SimpleQueue[Any]) -> None:
+    try:
+        while True:
+            sent.put(pickle.load(pipe))
+    except EOFError:
+        os._exit(1)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)
 
 
 def _on_cluster(attempt: Attempt, shared: Any, items: Sequence[Any], address: str) -> Iterator[tuple[int, Any]]:

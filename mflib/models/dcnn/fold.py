@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import queue
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -28,6 +26,7 @@ from torch.nn import functional as F
 from mflib.base import files
 from mflib.base.errors import RunError
 from mflib.base.files import locked
+from mflib.base.parallel import from_parent
 from mflib.models.dcnn import compute, network
 from mflib.models.dcnn.compute import scoring_batches, training_batches
 from mflib.models.dcnn.inputs import CHECKPOINT, RESULT, WEIGHTS, Epoch, FoldResult, Task, Volumes, read_result
@@ -258,8 +257,7 @@ def _descend(state: State, task: Task) -> float:
 
 def _serve(tasks: IO[bytes], answers: IO[str]) -> None:
     """A child's whole life: tasks in, a line of JSON out after each epoch, and null after each fold."""
-    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(tasks, waiting), daemon=True).start()
+    waiting: queue.SimpleQueue[Task] = from_parent(tasks)
 
     def say(epoch: Epoch | None) -> None:
         print(json.dumps(epoch), file=answers, flush=True)
@@ -273,15 +271,6 @@ def _serve(tasks: IO[bytes], answers: IO[str]) -> None:
             sys.stderr.flush()
             os._exit(1)  # an ordinary end would stumble over the thread that still reads
         say(None)
-
-
-def _receive(tasks: IO[bytes], waiting: queue.SimpleQueue[Task]) -> None:
-    """Hand on tasks until the parent, which may have died, closes them."""
-    try:
-        while True:
-            waiting.put(pickle.load(tasks))
-    except EOFError:
-        os._exit(0)  # at once, also in the middle of an epoch: nobody waits for it any more
 
 
 if __name__ == "__main__":
