@@ -40,7 +40,8 @@ THREADS = (
 )  # fmt: skip
 # It finds the modules that its parent finds, and never runs what the parent was started with.
 SERVE = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from mflib.base import parallel; parallel.serve()"
+    "import pickle, sys; sys.path[:] = pickle.loads(pickle.load(sys.stdin.buffer)); "
+    "from mflib.base import parallel; parallel.serve()"
 )
 
 _idle: list[Worker] = []  # starting one takes seconds, mostly of imports
@@ -61,8 +62,8 @@ def outcomes(
     function : a function that every process can import; called with ``shared`` and one item
     shared : what all items need; it travels to each worker of a cluster once
     items : what a worker gets one of at a time
-    workers : processes on this machine, which end with this one; for one it is this one. Where one dies, what is left is tried one at a time, so that the item that
-        kills can be named
+    workers : processes on this machine, which end when this one does; a single one is this one. Where one dies, what
+        it had in hand is tried again, one item at a time, so that the item that kills can be named
     scheduler : address of a Dask scheduler, such as ``tcp://host:8786``, whose workers are taken instead. They need the
         same mflib and the same packages as the caller. What a worker had in hand when it was lost is given to another
 
@@ -151,11 +152,10 @@ def _here(attempt: Attempt, shared: Any, items: Sequence[Any], workers: int) -> 
         for numbered in left.items():
             crew.append(process := _new(threads))
             try:
-                _send(process, call)
+                send(process, call)
                 yield _answer(process, numbered)
             except DEATHS:
-                how = f"its process ended with {process.wait()}, of too little memory perhaps"
-                yield numbered[0], RunError(how)
+                yield numbered[0], RunError(f"its process died ({how_ended(process)}), of too little memory perhaps")
     finally:
         for process in crew:
             _end(process)
@@ -164,11 +164,11 @@ def _here(attempt: Attempt, shared: Any, items: Sequence[Any], workers: int) -> 
 def _keep_busy(process: Worker, crew: list[Worker], call: bytes, waiting: Any, said: Any) -> None:
     """Give a process of the crew items until none is left, and say what comes of each, and None at the end."""
     try:
-        _send(process, call)
+        send(process, call)
         with suppress(queue.Empty):
             while True:
                 said.put(_answer(process, waiting.get_nowait()))
-        _send(process, None)
+        send(process, pickle.dumps(None))
         crew.remove(process)
         _idle.append(process)
     except DEATHS:
@@ -198,7 +198,7 @@ def _new(threads: int) -> Worker:
         start_new_session=True,  # an interrupt is for the parent, which ends it
     )
     with suppress(*DEATHS):  # who asks it for something will find out
-        _send(process, sys.path)
+        send(process, pickle.dumps(sys.path))
     return process
 
 
@@ -213,14 +213,21 @@ def _end_idle() -> None:
         _end(_idle.pop())
 
 
-def _send(process: Worker, message: Any) -> None:
+def how_ended(process: Worker) -> str:
+    """By which signal a process has ended, or with which exit code."""
+    code = process.wait()
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def send(process: Worker, message: bytes) -> None:
+    """Hand a process a pickled message, for `from_parent` on its side."""
     assert process.stdin is not None
     pickle.dump(message, process.stdin)
     process.stdin.flush()
 
 
 def _answer(process: Worker, numbered: tuple[int, Any]) -> tuple[int, Any]:
-    _send(process, numbered)
+    send(process, pickle.dumps(numbered))
     assert process.stdout is not None
     answer: tuple[int, Any] = pickle.load(process.stdout)
     return answer
@@ -234,7 +241,7 @@ def serve() -> None:
     try:
         while True:
             attempt, shared = pickle.loads(sent.get(timeout=IDLE))
-            while numbered := sent.get():
+            while numbered := pickle.loads(sent.get()):
                 pickle.dump(attempt(shared, numbered), answers)
                 answers.flush()
             attempt = shared = None
@@ -245,24 +252,21 @@ def serve() -> None:
         os._exit(1)  # an ordinary end would stumble over the thread that still reads
 
 
-def from_parent(pipe: IO[bytes]) -> queue.SimpleQueue[Any]:
-    """What the parent sends through a pipe. Where it closes the pipe, this process ends at once, whatever it does.
+def from_parent(pipe: IO[bytes]) -> queue.SimpleQueue[bytes]:
+    """The pickled messages of the parent. Where it closes the pipe, this process ends at once, whatever it does.
 
     The system closes what a process holds, whatever death it dies: no signal and no number of a process is looked at.
     """
-    sent: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    sent: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, sent), daemon=True).start()
     return sent
 
 
-def _receive(pipe: IO[bytes], sent: queue.SimpleQueue[Any]) -> None:
+def _receive(pipe: IO[bytes], sent: queue.SimpleQueue[bytes]) -> None:
     try:
         while True:
-            sent.put(pickle.load(pipe))
-    except EOFError:
-        os._exit(1)
-    except Exception:
-        traceback.print_exc()
+            sent.put(pickle.load(pipe))  # of bytes, for what is inside may import, which is for the main thread
+    except (EOFError, pickle.UnpicklingError):
         os._exit(1)
 
 

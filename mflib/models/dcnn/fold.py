@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import queue
+import pickle
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -257,13 +257,13 @@ def _descend(state: State, task: Task) -> float:
 
 def _serve(tasks: IO[bytes], answers: IO[str]) -> None:
     """A child's whole life: tasks in, a line of JSON out after each epoch, and null after each fold."""
-    waiting: queue.SimpleQueue[Task] = from_parent(tasks)
+    waiting = from_parent(tasks)
 
     def say(epoch: Epoch | None) -> None:
         print(json.dumps(epoch), file=answers, flush=True)
 
     while True:
-        task = waiting.get()
+        task: Task = pickle.loads(waiting.get())
         try:
             train_fold(task, say)
         except Exception:

@@ -284,11 +284,9 @@ class Child:
 
     def train(self, task: Task) -> Iterator[Message]:
         """Hand over one fold and pass on what the child says of it."""
-        assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            pickle.dump(task, self.process.stdin)
-            self.process.stdin.flush()
+            parallel.send(self.process, pickle.dumps(task))
         except BrokenPipeError:
             raise self._death(task) from None
         for line in iter(self.process.stdout.readline, b""):
@@ -310,8 +308,7 @@ class Child:
         return self.errors.read().decode(errors="replace")
 
     def _death(self, task: Task) -> RunError:
-        code = self.process.wait()
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        how = parallel.how_ended(self.process)
         last = (self._said().strip().splitlines() or ["nothing on its standard error"])[-1]
         kept = f"Finished folds are kept; the same call goes on from the last whole epoch in {task.folder}"
         return RunError(f"{task.fold}: its process ended with {how} ({last}). {kept}")
