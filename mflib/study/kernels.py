@@ -16,13 +16,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import matplotlib
 from ipykernel.kernelapp import IPKernelApp
 from IPython.core import application
 from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_core.utils import run_sync
 
 from mflib.base import files
@@ -46,14 +46,24 @@ class StartError(Exception):
     """A kernel does not answer."""
 
 
-class ThisPython(KernelSpecManager):
-    """Knows one kernel, whatever is installed under its name for this user or in JUPYTER_PATH."""
+class Kernel(AsyncKernelManager):
+    """A kernel of this interpreter, whatever is installed under its name for this user or in JUPYTER_PATH."""
 
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """The kernel of this interpreter."""
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.clients: list[Any] = []
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """The program of this module, as a process of this machine."""
         program = [sys.executable, "-m", "mflib.study.kernels", "-f", "{connection_file}"]
         local = {"kernel_provisioner": {"provisioner_name": "local-provisioner"}}
         return KernelSpec(argv=program, display_name="Python 3", language="python", metadata=local)
+
+    def client(self, **options: Any) -> Any:
+        """Who speaks with it; papermill leaves its own open, and all are closed at the end."""
+        self.clients.append(client := super().client(**options))
+        return client
 
 
 class Kernels:
@@ -68,11 +78,11 @@ class Kernels:
 
     def __init__(self, temporary: Path, threads: int, packages: Sequence[str]) -> None:
         self.temporary, self.threads, self.packages = temporary, threads, packages
-        self.alive: list[AsyncKernelManager] = []
+        self.alive: list[Kernel] = []
         self.killed = False
 
     @contextmanager
-    def started(self, step: str, log: Path) -> Iterator[tuple[AsyncKernelManager, dict[str, str]]]:
+    def started(self, step: str, log: Path) -> Iterator[tuple[Kernel, dict[str, str]]]:
         """A kernel that knows its notebook as a Jupyter server tells it, and the versions of Python and packages in it.
 
         Parameters
@@ -90,7 +100,7 @@ class Kernels:
         sockets, (end, held) = _place_for_sockets(place), os.pipe()
         address = {"transport": "ipc", "ip": f"{sockets}/s"} if sockets else {}
         file = str(place / "kernel.json")
-        kernel = AsyncKernelManager(kernel_spec_manager=ThisPython(), connection_file=file, **address)
+        kernel = Kernel(connection_file=file, **address)
         self.alive.append(kernel)
         try:
             with (place / "said").open("wb") as said:
@@ -107,6 +117,8 @@ class Kernels:
         finally:
             self.alive.remove(kernel)
             run_sync(kernel.shutdown_kernel)(now=True)
+            for client in kernel.clients:
+                client.stop_channels()
             for number in (end, held):
                 os.close(number)
             for folder in (sockets, place):
@@ -146,7 +158,7 @@ def _place_for_sockets(place: Path) -> Path | None:
     return None
 
 
-async def _versions(kernel: AsyncKernelManager, packages: Sequence[str]) -> dict[str, str]:
+async def _versions(kernel: Kernel, packages: Sequence[str]) -> dict[str, str]:
     """What a kernel says of its Python and its packages; `StartError` where it does not answer."""
     client = kernel.client()
     client.start_channels()
@@ -157,8 +169,6 @@ async def _versions(kernel: AsyncKernelManager, packages: Sequence[str]) -> dict
         told = answer["content"]["user_expressions"]["made_with"]["data"]["text/plain"]
     except (RuntimeError, TimeoutError, KeyError) as error:
         raise StartError(str(error)) from error
-    finally:
-        client.stop_channels()
     found: dict[str, str] = ast.literal_eval(told)
     return found
 

@@ -25,6 +25,7 @@ from mflib.models.dcnn.inputs import Source
 from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.dcnn.training import NetworkResult
 from mflib.models.texture import bank
+from tests import processes
 from tests.cluster import Cluster, running
 from tests.models.test_forest import texture_table
 from tests.models.toy import evenly_labelled
@@ -174,3 +175,65 @@ def test_a_scheduler_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(RunError, match=r"pip install 'mflib\[cluster\]'"):
         parallel.check_scheduler("tcp://127.0.0.1:8786")
+
+
+def nap(folder: str, number: int) -> None:
+    Path(folder, f"{number}-{os.getpid()}").touch()
+    time.sleep(600)
+
+
+# A command with two workers; a kernel with two workers, under a report; a network's child in the middle of an epoch.
+COMMAND = """
+import sys
+from mflib.base import parallel
+from tests.base.test_parallel import nap
+list(parallel.outcomes(nap, sys.argv[1], range(4), workers=2))
+"""
+REPORT = """
+import sys, time
+from pathlib import Path
+from mflib.study.kernels import Kernels
+folder = Path(sys.argv[1])
+with Kernels(folder / "running", 1, ["numpy"]).started("02_texture", folder / "log") as (kernel, _):
+    client = kernel.client()
+    client.start_channels()
+    client.execute(f"import sys; sys.argv[1:] = [{sys.argv[1]!r}]" + sys.argv[2])
+    time.sleep(600)
+"""
+CHILD = """
+from mflib.models.dcnn import training
+child = training.Child()
+child.process.wait()
+"""
+WORKER, KERNEL, NETWORK = "parallel.serve", "mflib.study.kernels", "mflib.models.dcnn.fold"
+
+
+@pytest.mark.parametrize(
+    ("script", "parts", "victim", "how"),
+    [
+        (COMMAND, {WORKER: 2}, "group", signal.SIGKILL),
+        (COMMAND, {WORKER: 2}, "command", signal.SIGTERM),
+        (REPORT, {KERNEL: 1, WORKER: 2}, "group", signal.SIGHUP),
+        (REPORT, {KERNEL: 1, WORKER: 2}, "command", signal.SIGKILL),
+        (REPORT, {KERNEL: 1, WORKER: 2}, "kernel", signal.SIGKILL),
+        (CHILD, {NETWORK: 1}, "command", signal.SIGKILL),
+    ],
+)
+def test_whatever_dies_what_it_started_ends(
+    script: str, parts: dict[str, int], victim: str, how: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "naps").mkdir()
+    arguments = [sys.executable, "-c", script, tmp_path / "naps", COMMAND]
+    with processes.watched(arguments, tmp_path / "temporary") as command:
+        pids = {part: command.wait_for(part, count) for part, count in parts.items()}
+        while WORKER in parts and len([path for path in (tmp_path / "naps").iterdir() if path.name[0] in "0123"]) < 2:
+            assert command.process.poll() is None
+            time.sleep(0.1)
+        if victim == "group":
+            os.killpg(command.process.pid, how)
+        else:
+            os.kill(pids[KERNEL][0] if victim == "kernel" else command.process.pid, how)
+        if victim == "kernel":
+            assert command.left([pid for part in pids.values() for pid in part]) == []
+        else:
+            assert command.left() == []
