@@ -26,6 +26,7 @@ from mflib.base.progress import counted
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Hand = TypeVar("Hand")
 Attempt = Callable[..., tuple[int, Any]]
 Worker = subprocess.Popen[bytes]
 DEATHS = (EOFError, OSError, pickle.UnpicklingError)  # how the death of a process is seen at its pipes
@@ -34,10 +35,7 @@ PATIENCE = 60.0
 # How long a process waits for more work, in seconds, before it gives its memory back; starting another takes a few.
 IDLE = 300.0
 # Each process of this machine has its share of the cores, unless somebody has said otherwise.
-THREADS = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS",
-)  # fmt: skip
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # It finds the modules that its parent finds, and never runs what the parent was started with.
 SERVE = (
     "import pickle, sys; sys.path[:] = pickle.loads(pickle.load(sys.stdin.buffer)); "
@@ -129,54 +127,73 @@ def _here(attempt: Attempt, shared: Any, items: Sequence[Any], workers: int) -> 
     if workers == 1:
         yield from map(partial(attempt, shared), enumerate(items))
         return
-    left = dict(enumerate(items))
-    waiting: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
-    for numbered in left.items():
-        waiting.put(numbered)
-    said: queue.SimpleQueue[tuple[int, Any] | Exception | None] = queue.SimpleQueue()
-    call, threads = pickle.dumps((attempt, shared)), max(1, joblib.cpu_count() // workers)
-    crew = [_idle_or_new(threads) for _ in items[:workers]]
+    left, threads = dict(enumerate(items)), max(1, joblib.cpu_count() // workers)
+    call, crew = pickle.dumps((attempt, shared)), [_idle_or_new(threads) for _ in items[:workers]]
     try:
-        for process in list(crew):
-            threading.Thread(target=_keep_busy, args=(process, crew, call, waiting, said), daemon=True).start()
-        busy = len(crew)
-        while busy:
-            message = said.get()
-            if isinstance(message, Exception):
-                raise message
-            if message is None:
-                busy -= 1
-            else:
-                del left[message[0]]
-                yield message
+        for process in crew:
+            with suppress(*DEATHS):
+                send(process, call)
+        for answer in side_by_side(crew, _answers, list(left.items())):
+            del left[answer[0]]
+            yield answer
+        for process in [process for process in crew if process.poll() is None]:
+            with suppress(*DEATHS):
+                send(process, pickle.dumps(None))
+            crew.remove(process)
+            _idle.append(process)
+        # What a process had in hand when it died.
         for numbered in left.items():
             crew.append(process := _new(threads))
-            try:
+            with suppress(*DEATHS):
                 send(process, call)
-                yield _answer(process, numbered)
-            except DEATHS:
+            for answer in _answers(process, numbered):
+                yield answer
+                break
+            else:
                 yield numbered[0], RunError(f"its process died ({how_ended(process)}), of too little memory perhaps")
     finally:
         for process in crew:
             _end(process)
 
 
-def _keep_busy(process: Worker, crew: list[Worker], call: bytes, waiting: Any, said: Any) -> None:
-    """Give a process of the crew items until none is left, and say what comes of each, and None at the end."""
-    try:
-        send(process, call)
-        with suppress(queue.Empty):
+def _answers(process: Worker, numbered: tuple[int, Any]) -> Iterator[tuple[int, Any]]:
+    """What a process makes of an item; nothing where it dies."""
+    assert process.stdout is not None
+    with suppress(*DEATHS):
+        send(process, pickle.dumps(numbered))
+        yield pickle.load(process.stdout)
+
+
+def side_by_side(
+    crew: Sequence[Hand], work: Callable[[Hand, Item], Iterator[Result]], items: Sequence[Item]
+) -> Iterator[Result]:
+    """What those of a crew say of items that each takes one after the other; the first error ends it."""
+    waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    said: queue.SimpleQueue[tuple[Result] | Exception | None] = queue.SimpleQueue()
+    for item in items:
+        waiting.put(item)
+
+    def keep_busy(hand: Hand) -> None:
+        try:
             while True:
-                said.put(_answer(process, waiting.get_nowait()))
-        send(process, pickle.dumps(None))
-        crew.remove(process)
-        _idle.append(process)
-    except DEATHS:
-        pass  # what it had in hand is still among what is left, and is tried again
-    except Exception as error:
-        said.put(error)
-    finally:
-        said.put(None)
+                for each in work(hand, waiting.get_nowait()):
+                    said.put((each,))
+        except queue.Empty:
+            said.put(None)
+        except Exception as error:  # for the thread that can raise it
+            said.put(error)
+
+    for hand in crew:
+        threading.Thread(target=keep_busy, args=(hand,), daemon=True).start()
+    busy = len(crew)
+    while busy:
+        message = said.get()
+        if isinstance(message, Exception):
+            raise message
+        if message is None:
+            busy -= 1
+        else:
+            yield message[0]
 
 
 def _idle_or_new(threads: int) -> Worker:
@@ -224,13 +241,6 @@ def send(process: Worker, message: bytes) -> None:
     assert process.stdin is not None
     pickle.dump(message, process.stdin)
     process.stdin.flush()
-
-
-def _answer(process: Worker, numbered: tuple[int, Any]) -> tuple[int, Any]:
-    send(process, pickle.dumps(numbered))
-    assert process.stdout is not None
-    answer: tuple[int, Any] = pickle.load(process.stdout)
-    return answer
 
 
 def serve() -> None:

@@ -42,10 +42,6 @@ DID_NOT_START = (
 )
 
 
-class StartError(Exception):
-    """A kernel does not answer."""
-
-
 class Kernel(AsyncKernelManager):
     """A kernel of this interpreter, whatever is installed under its name for this user or in JUPYTER_PATH."""
 
@@ -103,17 +99,22 @@ class Kernels:
         kernel = Kernel(connection_file=file, **address)
         self.alive.append(kernel)
         try:
-            with (place / "said").open("wb") as said:
-                # The interrupt that precedes every shutdown would be logged as an error now and then.
-                options = {"extra_arguments": ["--log-level=50"], "cwd": str(ROOT), "stdin": end, "stderr": said}
-                run_sync(kernel.start_kernel)(env=self._environment(step, place, log, sockets), **options)
+            try:
+                with (place / "said").open("wb") as said:
+                    # The interrupt that precedes every shutdown would be logged as an error now and then.
+                    options = {"extra_arguments": ["--log-level=50"], "cwd": str(ROOT), "stdin": end, "stderr": said}
+                    run_sync(kernel.start_kernel)(env=self._environment(step, place, log, sockets), **options)
+                made_with = run_sync(_versions)(kernel, self.packages)
+            except (OSError, RuntimeError, TimeoutError, KeyError) as error:
+                told = {
+                    "said": self.last_words(step) or error,
+                    "python": shlex.quote(sys.executable),
+                    "root": shlex.quote(str(ROOT)),
+                }
+                raise RunError(DID_NOT_START.format(step=step, **told)) from error
             if self.killed:
                 self.kill()
-            yield kernel, run_sync(_versions)(kernel, self.packages)
-        except StartError as error:
-            last = (place / "said").read_text(errors="replace").strip().splitlines()[-1:] or [str(error)]
-            told = {"said": last[0], "python": shlex.quote(sys.executable), "root": shlex.quote(str(ROOT))}
-            raise RunError(DID_NOT_START.format(step=step, **told)) from error
+            yield kernel, made_with
         finally:
             self.alive.remove(kernel)
             run_sync(kernel.shutdown_kernel)(now=True)
@@ -124,10 +125,15 @@ class Kernels:
             for folder in (sockets, place):
                 shutil.rmtree(folder or place, ignore_errors=True)
 
+    def last_words(self, step: str) -> str:
+        """The last line of a running notebook's kernel on its own standard error, where no cell writes."""
+        lines = (self.temporary / step / "said").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
     def kill(self) -> None:
         """End them all, from whatever thread: who waits for one finds it dead, and one that is starting ends too."""
         self.killed = True
-        for kernel in self.alive:
+        for kernel in list(self.alive):
             if process := getattr(kernel.provisioner, "process", None):
                 process.kill()
 
@@ -159,17 +165,13 @@ def _place_for_sockets(place: Path) -> Path | None:
 
 
 async def _versions(kernel: Kernel, packages: Sequence[str]) -> dict[str, str]:
-    """What a kernel says of its Python and its packages; `StartError` where it does not answer."""
+    """What a kernel says of its Python and its packages."""
     client = kernel.client()
     client.start_channels()
+    await client.wait_for_ready(timeout=PATIENCE)
     asked = {"made_with": MADE_WITH.format(packages=list(packages))}
-    try:
-        await client.wait_for_ready(timeout=PATIENCE)
-        answer = await client.execute("", store_history=False, user_expressions=asked, reply=True, timeout=PATIENCE)
-        told = answer["content"]["user_expressions"]["made_with"]["data"]["text/plain"]
-    except (RuntimeError, TimeoutError, KeyError) as error:
-        raise StartError(str(error)) from error
-    found: dict[str, str] = ast.literal_eval(told)
+    answer = await client.execute("", store_history=False, user_expressions=asked, reply=True, timeout=PATIENCE)
+    found: dict[str, str] = ast.literal_eval(answer["content"]["user_expressions"]["made_with"]["data"]["text/plain"])
     return found
 
 

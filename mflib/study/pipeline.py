@@ -227,7 +227,7 @@ def execute(
         except DeadKernelError:
             if kernels.killed:
                 raise
-            error = "the kernel died; out of memory is the usual cause"
+            error = " ".join(["the kernel died; out of memory is the usual cause", kernels.last_words(step)]).strip()
     written = [*_products(folder, log), notebook]
     for name in before.difference(written):
         (folder / name).unlink(missing_ok=True)

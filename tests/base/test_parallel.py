@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from mflib.base import files, parallel
@@ -74,9 +75,9 @@ def test_the_forest_of_a_cluster_is_that_of_this_machine(cluster: Cluster) -> No
         pd.testing.assert_frame_equal(getattr(here, name), getattr(there, name), check_exact=True)
 
 
-def network_folds(cohort: Cohort, folder: Path, **options: str) -> NetworkResult:
+def network_folds(cohort: Cohort, folder: Path, epochs: int = 6, **options: str) -> NetworkResult:
     made = folds.make(cohort.segments["label"], cohort.segments["participant_id"], n_folds=2, seed=1)
-    settings = NetworkSettings(width=4, size=(16, 16, 8), epochs=6, workers=1)
+    settings = NetworkSettings(width=4, size=(16, 16, 8), epochs=epochs, workers=1)
     source = Source(cohort, preprocess.GainSettings(), folder)
     return training.out_of_fold(source, made, settings, **options)
 
@@ -97,6 +98,36 @@ def test_the_network_of_a_cluster_that_loses_a_worker_is_that_of_this_machine(ma
     pd.testing.assert_frame_equal(here.history, there.history, check_exact=True)
     for one, other in zip(here.folders, there.folders, strict=True):
         assert (one / "weights.pt").read_bytes() == (other / "weights.pt").read_bytes()
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+from mflib.data import cohort as cohorts
+from tests.base import test_parallel
+from tests.models.toy import evenly_labelled
+cohort = evenly_labelled(cohorts.load(Path(sys.argv[1])))
+test_parallel.network_folds(cohort, Path(sys.argv[2]), epochs=10_000, scheduler=sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+def test_a_client_that_dies_leaves_nothing_on_the_cluster(make_cohort, tmp_path: Path) -> None:
+    folder = make_cohort(8, segments=4)
+    with running(tmp_path) as cluster:
+        arguments = [sys.executable, "-c", CLIENT, folder, tmp_path / "there", cluster.address]
+        with processes.watched(arguments, tmp_path / "temporary") as client:
+            workers = [psutil.Process(worker.pid) for worker in cluster.workers]
+            until = time.monotonic() + 120
+            while not any(worker.children() for worker in workers) and time.monotonic() < until:
+                time.sleep(0.1)
+            assert any(worker.children() for worker in workers)
+            client.process.kill()
+            assert client.left() == []
+            until = time.monotonic() + 10
+            while any(worker.children() for worker in workers) and time.monotonic() < until:
+                time.sleep(0.1)
+            assert not any(worker.children() for worker in workers)
 
 
 def test_a_worker_with_other_sources_is_refused(cluster: Cluster, make_cohort, tmp_path: Path, monkeypatch) -> None:
