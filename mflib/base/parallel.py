@@ -12,7 +12,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import IO, Any, TypeVar
@@ -38,8 +38,9 @@ IDLE = 300.0
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # It finds the modules that its parent finds, and never runs what the parent was started with.
 SERVE = (
-    "import pickle, sys; sys.path[:] = pickle.loads(pickle.load(sys.stdin.buffer)); "
-    "from mflib.base import parallel; parallel.serve()"
+    "import importlib, pickle, sys; sys.path[:] = pickle.loads(pickle.load(sys.stdin.buffer)); "
+    "from mflib.base import parent; sent = parent.messages(sys.stdin.buffer); "
+    "importlib.import_module(sys.argv[1]).serve(sent)"
 )
 
 _idle: list[Worker] = []  # starting one takes seconds, mostly of imports
@@ -206,12 +207,24 @@ def _idle_or_new(threads: int) -> Worker:
 
 
 def _new(threads: int) -> Worker:
-    limits = {name: str(threads) for name in THREADS if name not in os.environ}
+    return started(__name__, {name: str(threads) for name in THREADS if name not in os.environ})
+
+
+def started(module: str, environment: Mapping[str, str], errors: IO[bytes] | None = None) -> Worker:
+    """A process that runs ``serve`` of a module on what `send` hands it, and that ends with this one.
+
+    Parameters
+    ----------
+    module : its dotted name
+    environment : what it has besides that of this process
+    errors : its standard error; that of this process by default
+    """
     process = subprocess.Popen(
-        [sys.executable, "-P", "-c", SERVE],
+        [sys.executable, "-P", "-c", SERVE, module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | limits,
+        stderr=errors,
+        env=os.environ | dict(environment),
         start_new_session=True,  # an interrupt is for the parent, which ends it
     )
     with suppress(*DEATHS):  # who asks it for something will find out
@@ -237,17 +250,16 @@ def how_ended(process: Worker) -> str:
 
 
 def send(process: Worker, message: bytes) -> None:
-    """Hand a process a pickled message, for `from_parent` on its side."""
+    """Hand a process a pickled message, for `parent.messages` on its side."""
     assert process.stdin is not None
     pickle.dump(message, process.stdin)
     process.stdin.flush()
 
 
-def serve() -> None:
+def serve(sent: queue.SimpleQueue[bytes]) -> None:
     """What a process for `outcomes` does all its life: calls and their items in, outcomes out."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not stand between the answers
-    sent = from_parent(sys.stdin.buffer)
     try:
         while True:
             attempt, shared = pickle.loads(sent.get(timeout=IDLE))
@@ -260,24 +272,6 @@ def serve() -> None:
     except Exception:
         traceback.print_exc()
         os._exit(1)  # an ordinary end would stumble over the thread that still reads
-
-
-def from_parent(pipe: IO[bytes]) -> queue.SimpleQueue[bytes]:
-    """The pickled messages of the parent. Where it closes the pipe, this process ends at once, whatever it does.
-
-    The system closes what a process holds, whatever death it dies: no signal and no number of a process is looked at.
-    """
-    sent: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(pipe, sent), daemon=True).start()
-    return sent
-
-
-def _receive(pipe: IO[bytes], sent: queue.SimpleQueue[bytes]) -> None:
-    try:
-        while True:
-            sent.put(pickle.load(pipe))  # of bytes, for what is inside may import, which is for the main thread
-    except (EOFError, pickle.UnpicklingError):
-        os._exit(1)
 
 
 def _on_cluster(attempt: Attempt, shared: Any, items: Sequence[Any], address: str) -> Iterator[tuple[int, Any]]:

@@ -1,7 +1,4 @@
-"""The kernels of a report's notebooks: this Python and nothing of the user's, and they end with the report.
-
-Run as a program it is such a kernel.
-"""
+"""The kernels of a report's notebooks: this Python and nothing of the user's, and they end with the report."""
 
 from __future__ import annotations
 
@@ -12,11 +9,10 @@ import shutil
 import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import matplotlib
 from ipykernel.kernelapp import IPKernelApp
@@ -32,6 +28,11 @@ from mflib.base.files import ROOT
 # Seconds in which a kernel must answer, also on a machine that has much else to do.
 PATIENCE = 120.0
 SOCKETS = "MFLIB_SOCKETS"
+SERVE = (
+    "import os, sys; from mflib.base import parent; "
+    f"parent.messages(sys.stdin.buffer, os.environ[{SOCKETS!r}]); "
+    "from mflib.study import kernels; kernels.serve()"
+)
 MADE_WITH = (
     "{{'python': __import__('platform').python_version(),"
     " **__import__('mflib.base.made_by', fromlist=['versions']).versions(*{packages})}}"
@@ -51,8 +52,8 @@ class Kernel(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        """The program of this module, as a process of this machine."""
-        program = [sys.executable, "-m", "mflib.study.kernels", "-f", "{connection_file}"]
+        """`serve`, in a process of this machine."""
+        program = [sys.executable, "-c", SERVE, "-f", "{connection_file}"]
         local = {"kernel_provisioner": {"provisioner_name": "local-provisioner"}}
         return KernelSpec(argv=program, display_name="Python 3", language="python", metadata=local)
 
@@ -175,16 +176,11 @@ async def _versions(kernel: Kernel, packages: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _end_with_report(pipe: IO[bytes], sockets: str) -> None:
-    """End this process where the report's end of the pipe is closed, by whatever death; see `parallel.from_parent`."""
-    pipe.read()
-    shutil.rmtree(sockets, ignore_errors=True)
-    os._exit(1)
+def serve() -> None:
+    """What a kernel does all its life, without configuration and start-up files of the whole machine.
 
-
-if __name__ == "__main__":
-    threading.Thread(target=_end_with_report, args=(sys.stdin.buffer, os.environ[SOCKETS]), daemon=True).start()
-    # Configuration and start-up files of the whole machine; the user's are not in this IPYTHONDIR.
+    Those of the user are not in its IPYTHONDIR.
+    """
     application.ENV_CONFIG_DIRS.clear()
     application.SYSTEM_CONFIG_DIRS.clear()
     IPKernelApp.launch_instance()

@@ -236,7 +236,7 @@ from mflib.models.dcnn import training
 child = training.Child()
 child.process.wait()
 """
-WORKER, KERNEL, NETWORK = "parallel.serve", "mflib.study.kernels", "mflib.models.dcnn.fold"
+WORKER, KERNEL, NETWORK = "mflib.base.parallel", "kernels.serve", "mflib.models.dcnn.fold"
 
 
 @pytest.mark.parametrize(

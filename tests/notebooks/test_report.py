@@ -79,8 +79,8 @@ def finished(small_phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 # Where the heavy work is: what runs it, and whom the death of the kernel alone leaves without one.
-WORK = {"02_texture": "parallel.serve", "03_random_forest": "parallel.serve", "04_dcnn": "dcnn.fold"}
-WORK["07_pitfalls"] = "parallel.serve"
+WORK = {"02_texture": "mflib.base.parallel", "03_random_forest": "mflib.base.parallel", "04_dcnn": "dcnn.fold"}
+WORK["07_pitfalls"] = "mflib.base.parallel"
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_a_killed_kernel_leaves_nothing_and_the_report_says_so(small_phantom: Pa
     run, profile = tmp_path / "run", write_profile(tmp_path, {})
     arguments = ["report", "--cohort", small_phantom, "--profile", profile, "--run", run, "--only", "02"]
     with processes.watched(command(*arguments), tmp_path / "temporary") as report:
-        workers, kernel = report.wait_for("parallel.serve", 2), report.wait_for("mflib.study.kernels")
+        workers, kernel = report.wait_for("mflib.base.parallel", 2), report.wait_for("kernels.serve")
         os.kill(kernel[0], signal.SIGKILL)
         assert report.left([*workers, *kernel]) == []
         said = report.process.stdout.read()
@@ -120,7 +120,7 @@ def test_a_killed_kernel_leaves_nothing_and_the_report_says_so(small_phantom: Pa
 def test_a_killed_command_leaves_nothing(how: signal.Signals, small_phantom: Path, tmp_path: Path) -> None:
     arguments = ["texture", small_phantom, "--profile", write_profile(tmp_path, {}), "--run", tmp_path / "run"]
     with processes.watched(command(*arguments), tmp_path / "temporary") as texture:
-        texture.wait_for("parallel.serve", 2)
+        texture.wait_for("mflib.base.parallel", 2)
         os.killpg(texture.process.pid, how)
         assert texture.left() == []
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import subprocess
 import sys
 import tempfile
 import threading
@@ -273,14 +272,8 @@ class Child:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in ``close``
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mflib.models.dcnn.fold"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            env=os.environ | ENVIRONMENT | dict(environment or {}),
-            start_new_session=True,  # an interrupt is for the parent, which ends its children
-        )
+        own = ENVIRONMENT | dict(environment or {})
+        self.process = parallel.started("mflib.models.dcnn.fold", own, self.errors)
 
     def train(self, task: Task) -> Iterator[Message]:
         """Hand over one fold and pass on what the child says of it."""
