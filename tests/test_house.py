@@ -111,6 +111,7 @@ def test_conda_and_pip_ask_for_the_same(repository: Path) -> None:
 def test_every_import_is_asked_for(repository: Path) -> None:
     # A few are part of what another package gives to its users; that it brings them is checked too.
     through = {
+        "ipykernel": "jupyterlab",
         "jupyter_client": "nbclient",
         "jupyter_core": "nbclient",
         "markupsafe": "jinja2",

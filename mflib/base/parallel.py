@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import joblib
-from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from mflib.base.errors import RunError
 from mflib.base.made_by import digest
@@ -19,9 +26,24 @@ from mflib.base.progress import counted
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Hand = TypeVar("Hand")
 Attempt = Callable[..., tuple[int, Any]]
+Worker = subprocess.Popen[bytes]
+DEATHS = (EOFError, OSError, pickle.UnpicklingError)  # how the death of a process is seen at its pipes
 # How long a cluster may have no worker at all, in seconds: one that starts them on demand needs a while.
 PATIENCE = 60.0
+# How long a process waits for more work, in seconds, before it gives its memory back; starting another takes a few.
+IDLE = 300.0
+# Each process of this machine has its share of the cores, unless somebody has said otherwise.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+# It finds the modules that its parent finds, and never runs what the parent was started with.
+SERVE = (
+    "import importlib, pickle, sys; sys.path[:] = pickle.loads(pickle.load(sys.stdin.buffer)); "
+    "from mflib.base import parent; sent = parent.messages(sys.stdin.buffer); "
+    "importlib.import_module(sys.argv[1]).serve(sent)"
+)
+
+_idle: list[Worker] = []  # starting one takes seconds, mostly of imports
 
 
 def outcomes(
@@ -39,8 +61,8 @@ def outcomes(
     function : a function that every process can import; called with ``shared`` and one item
     shared : what all items need; it travels to each worker of a cluster once
     items : what a worker gets one of at a time
-    workers : processes on this machine. Where one dies, what is left is tried one at a time, so that the item that
-        kills can be named
+    workers : processes on this machine, which end when this one does; a single one is this one. Where one dies, what
+        it had in hand is tried again, one item at a time, so that the item that kills can be named
     scheduler : address of a Dask scheduler, such as ``tcp://host:8786``, whose workers are taken instead. They need the
         same mflib and the same packages as the caller. What a worker had in hand when it was lost is given to another
 
@@ -99,21 +121,157 @@ def _attempt(
 
 
 def _here(attempt: Attempt, shared: Any, items: Sequence[Any], workers: int) -> Iterator[tuple[int, Any]]:
-    left = dict(enumerate(items))
-    # A worker that has grown is replaced, and nothing is lost; said in a notebook it names a folder of this machine.
-    warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered")
+    """In this process where one is enough, else in processes that nothing but a pipe connects with this one.
+
+    Nothing is mapped into shared memory and no semaphore has a name there, so no death of a process leaves any.
+    """
+    if workers == 1:
+        yield from map(partial(attempt, shared), enumerate(items))
+        return
+    left, threads = dict(enumerate(items)), max(1, joblib.cpu_count() // workers)
+    call, crew = pickle.dumps((attempt, shared)), [_idle_or_new(threads) for _ in items[:workers]]
     try:
-        for position, outcome in parallel(joblib.delayed(attempt)(shared, numbered) for numbered in enumerate(items)):
-            del left[position]
-            yield position, outcome
-    except BrokenProcessPool:
+        for process in crew:
+            with suppress(*DEATHS):
+                send(process, call)
+        for answer in side_by_side(crew, _answers, list(left.items())):
+            del left[answer[0]]
+            yield answer
+        for process in [process for process in crew if process.poll() is None]:
+            with suppress(*DEATHS):
+                send(process, pickle.dumps(None))
+            crew.remove(process)
+            _idle.append(process)
+        # What a process had in hand when it died.
         for numbered in left.items():
-            try:
-                # Two workers for one item: a single one would be this process.
-                yield joblib.Parallel(n_jobs=2)([joblib.delayed(attempt)(shared, numbered)])[0]
-            except BrokenProcessPool as error:
-                yield numbered[0], RunError(f"its process died, of too little memory perhaps ({error})")
+            crew.append(process := _new(threads))
+            with suppress(*DEATHS):
+                send(process, call)
+            for answer in _answers(process, numbered):
+                yield answer
+                break
+            else:
+                yield numbered[0], RunError(f"its process died ({how_ended(process)}), of too little memory perhaps")
+    finally:
+        for process in crew:
+            _end(process)
+
+
+def _answers(process: Worker, numbered: tuple[int, Any]) -> Iterator[tuple[int, Any]]:
+    """What a process makes of an item; nothing where it dies."""
+    assert process.stdout is not None
+    with suppress(*DEATHS):
+        send(process, pickle.dumps(numbered))
+        yield pickle.load(process.stdout)
+
+
+def side_by_side(
+    crew: Sequence[Hand], work: Callable[[Hand, Item], Iterator[Result]], items: Sequence[Item]
+) -> Iterator[Result]:
+    """What those of a crew say of items that each takes one after the other; the first error ends it."""
+    waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
+    said: queue.SimpleQueue[tuple[Result] | Exception | None] = queue.SimpleQueue()
+    for item in items:
+        waiting.put(item)
+
+    def keep_busy(hand: Hand) -> None:
+        try:
+            while True:
+                for each in work(hand, waiting.get_nowait()):
+                    said.put((each,))
+        except queue.Empty:
+            said.put(None)
+        except Exception as error:  # for the thread that can raise it
+            said.put(error)
+
+    for hand in crew:
+        threading.Thread(target=keep_busy, args=(hand,), daemon=True).start()
+    busy = len(crew)
+    while busy:
+        message = said.get()
+        if isinstance(message, Exception):
+            raise message
+        if message is None:
+            busy -= 1
+        else:
+            yield message[0]
+
+
+def _idle_or_new(threads: int) -> Worker:
+    while _idle:
+        process = _idle.pop()
+        if process.poll() is None:
+            return process
+        _end(process)
+    return _new(threads)
+
+
+def _new(threads: int) -> Worker:
+    return started(__name__, {name: str(threads) for name in THREADS if name not in os.environ})
+
+
+def started(module: str, environment: Mapping[str, str], errors: IO[bytes] | None = None) -> Worker:
+    """A process that runs ``serve`` of a module on what `send` hands it, and that ends with this one.
+
+    Parameters
+    ----------
+    module : its dotted name
+    environment : what it has besides that of this process
+    errors : its standard error; that of this process by default
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", SERVE, module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=os.environ | dict(environment),
+        start_new_session=True,  # an interrupt is for the parent, which ends it
+    )
+    with suppress(*DEATHS):  # who asks it for something will find out
+        send(process, pickle.dumps(sys.path))
+    return process
+
+
+def _end(process: Worker) -> None:
+    process.kill()
+    process.communicate()  # closes the streams, also of one that is gone
+
+
+@atexit.register
+def _end_idle() -> None:
+    while _idle:
+        _end(_idle.pop())
+
+
+def how_ended(process: Worker) -> str:
+    """By which signal a process has ended, or with which exit code."""
+    code = process.wait()
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def send(process: Worker, message: bytes) -> None:
+    """Hand a process a pickled message, for `parent.messages` on its side."""
+    assert process.stdin is not None
+    pickle.dump(message, process.stdin)
+    process.stdin.flush()
+
+
+def serve(sent: queue.SimpleQueue[bytes]) -> None:
+    """What a process for `outcomes` does all its life: calls and their items in, outcomes out."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not stand between the answers
+    try:
+        while True:
+            attempt, shared = pickle.loads(sent.get(timeout=IDLE))
+            while numbered := pickle.loads(sent.get()):
+                pickle.dump(attempt(shared, numbered), answers)
+                answers.flush()
+            attempt = shared = None
+    except queue.Empty:
+        os._exit(0)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)  # an ordinary end would stumble over the thread that still reads
 
 
 def _on_cluster(attempt: Attempt, shared: Any, items: Sequence[Any], address: str) -> Iterator[tuple[int, Any]]:

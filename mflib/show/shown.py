@@ -59,10 +59,10 @@ def save(plot: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     """Write a figure as SVG and PNG, each whole or not at all; the same data give the same files."""
     folder.mkdir(parents=True, exist_ok=True)
     drawing, picture = folder / f"{name}.svg", folder / f"{name}.png"
-    with files.replacing(drawing) as partial:
+    with style.own(), files.replacing(drawing) as partial:
         plot.savefig(partial, metadata={"Date": None})
     with files.replacing(picture) as partial:
-        plot.savefig(partial, dpi=160, facecolor=style.PAPER)
+        partial.write_bytes(png(plot, dpi=160))
     return drawing, picture
 
 
@@ -108,7 +108,8 @@ def figure_html(plot: Figure, picture: bytes, name: str, caption: str) -> str:
 def png(plot: Figure, dpi: int) -> bytes:
     """A figure as the bytes of a picture."""
     content = io.BytesIO()
-    plot.savefig(content, dpi=dpi, format="png", facecolor=style.PAPER)
+    with style.own():
+        plot.savefig(content, dpi=dpi, format="png", facecolor=style.PAPER)
     return content.getvalue()
 
 

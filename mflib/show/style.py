@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -55,12 +56,18 @@ _STYLE = {
     "lines.linewidth": 1.6,
     "image.cmap": "cividis",
     "figure.dpi": 100.0,
+    "svg.hashsalt": "mflib",  # the same data give the same names inside a drawing
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
     **{f"boxplot.{part}props.color": INK for part in ("box", "whisker", "cap")},
 }
 Parameters = ParamSpec("Parameters")
+
+
+def own() -> AbstractContextManager[None]:
+    """Where figures are drawn and written, whatever the user's settings are; they are as they were afterwards."""
+    return mpl_style.context(["default", {**_STYLE, "font.family": _fonts()}])
 
 
 def styled(plot: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
@@ -72,7 +79,7 @@ def styled(plot: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
 
     @wraps(plot)
     def in_style(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Figure:
-        with mpl_style.context(["default", {**_STYLE, "font.family": _fonts()}]):
+        with own():
             figure = plot(*args, **kwargs)
         figure.set_label(description)
         return figure

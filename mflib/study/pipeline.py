@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import signal
+import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,14 +18,13 @@ from typing import Any, TextIO
 import joblib
 import nbformat
 import papermill
-from jupyter_client import AsyncKernelManager
-from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from mflib.base import files, made_by
 from mflib.base.errors import RunError
 from mflib.base.files import ROOT, sha256
+from mflib.study.kernels import Kernels
 
 NOTEBOOKS = ROOT / "notebooks"
 # Each notebook with those whose artifacts it reads.
@@ -49,6 +45,9 @@ EXTERNAL = "06_external"
 # What a notebook reads besides the cohort and the steps that it needs: anybody's predictions.
 READS = {"05_comparison": "artifacts/predictions_*.csv"}
 STALE = "It was left as it is, but data, settings, code or what it reads have changed since."
+KILLED = "It did not come to its end. The same command goes on from there."
+# What its kernels need while they run; a kill leaves it to the next start.
+TEMPORARY = ".mflib-running"
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ class Record:
     finished : when, in UTC
     products : digest of each file that it left in tables, figures and artifacts
     error : what went wrong
+    made_with : versions of Python and of packages, as its kernel has told them
     """
 
     key: str
@@ -72,6 +72,7 @@ class Record:
     finished: str = ""
     products: dict[str, str] = field(default_factory=dict)
     error: str = ""
+    made_with: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,10 @@ def run(
     """
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     base, external_digest = json.dumps([digests[0], settings], sort_keys=True), digests[1]
-    steps, kernels = chosen(bool(external_digest)), Kernels(max(1, joblib.cpu_count() // LANES))
+    packages = ["mflib", *made_by.closure("mflib.study.report")[1]]
+    kernels = Kernels(folder / TEMPORARY, max(1, joblib.cpu_count() // LANES), packages)
+    steps = chosen(bool(external_digest))
+    clear(folder)
     records: dict[str, Record] = {}
 
     def stand(step: str) -> Record | None:
@@ -174,7 +178,16 @@ def run(
             lanes.shutdown(wait=False, cancel_futures=True)
             kernels.kill()
             raise
+    clear(folder)
     return {step: records[step] for step in steps if step in records}
+
+
+def clear(folder: Path) -> None:
+    """Remove what a kill may have left in a run folder that nobody else writes to."""
+    shutil.rmtree(folder / TEMPORARY, ignore_errors=True)
+    for part in ("notebooks", "tables", "figures", "artifacts"):
+        for partial in (folder / part).rglob(f"partial-{'[0-9a-f]' * 12}-*"):
+            partial.unlink(missing_ok=True)
 
 
 def chosen(external: bool) -> dict[str, tuple[str, ...]]:
@@ -186,73 +199,47 @@ def execute(
     folder: Path, step: str, parameters: Mapping[str, Any], key: str, timeout_s: int, kernels: Kernels
 ) -> Record:
     """Execute one notebook; whatever happens, the record says how it ended."""
-    # The old record goes first: a kill from here on leaves no claim that the notebook is done. What it left goes too,
-    # so that nothing of an earlier execution stands beside the new one.
-    kept = read_record(folder, step)
-    _record_path(folder, step).unlink(missing_ok=True)
-    for name in kept.products if kept else ():
-        (folder / name).unlink(missing_ok=True)
-    start = time.monotonic()
-    error = ""
-    # Over sockets of its own: a TCP port that is chosen before the kernel binds it can be taken by then.
-    with tempfile.TemporaryDirectory() as place:
+    start, log, notebook = time.monotonic(), folder / "notebooks" / f"{step}.written", f"notebooks/{step}.ipynb"
+    with kernels.started(step, log) as (kernel, made_with):
+        # From here on nothing claims that the notebook is done, though all that it left is still there. What of that
+        # is not written again goes at the end, after a kill at the end of the next execution.
+        kept = read_record(folder, step)
+        before = {*(kept.products if kept else ()), *_products(folder, log)}
+        log.unlink(missing_ok=True)
+        begun = Record(key, "failed", products=dict.fromkeys(sorted(before), ""), error=KILLED)
+        write_json(_record_path(folder, step), asdict(begun))
         try:
-            with kernels.started(step, Path(place)) as kernel:
-                papermill.execute_notebook(
-                    NOTEBOOKS / f"{step}.ipynb",
-                    folder / "notebooks" / f"{step}.ipynb",
-                    parameters=dict(parameters),
-                    kernel_name="python3",
-                    km=kernel,
-                    progress_bar=False,
-                    stdout_file=_Named(step, sys.stdout),
-                    execution_timeout=timeout_s,
-                )
+            papermill.execute_notebook(
+                _literal(NOTEBOOKS / f"{step}.ipynb"),
+                _literal(folder / notebook),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                km=kernel,
+                progress_bar=False,
+                stdout_file=_Named(step, sys.stdout),
+                execution_timeout=timeout_s,
+            )
+            error = ""
         except PapermillExecutionError as problem:
             error = f"{problem.ename}: {problem.evalue}"
         except CellTimeoutError:
             error = f"a cell took longer than {timeout_s} s (--timeout)"
         except DeadKernelError:
-            error = "the kernel died; out of memory is the usual cause"
-        written = _products(folder, Path(place) / "written")
+            if kernels.killed:
+                raise
+            error = " ".join(["the kernel died; out of memory is the usual cause", kernels.last_words(step)]).strip()
+    written = [*_products(folder, log), notebook]
+    for name in before.difference(written):
+        (folder / name).unlink(missing_ok=True)
+    log.unlink(missing_ok=True)
+    digests, took = {name: sha256(folder / name) for name in written}, round(time.monotonic() - start, 1)
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    digests = {name: sha256(folder / name) for name in [*written, f"notebooks/{step}.ipynb"]}
-    return Record(key, "failed" if error else "done", round(time.monotonic() - start, 1), finished, digests, error)
+    return Record(key, "failed" if error else "done", took, finished, digests, error, made_with)
 
 
-class Kernels:
-    """The kernels of the notebooks that run now.
-
-    Parameters
-    ----------
-    threads : of numerical libraries in each; the processes that it starts are as many as the machine has cores
-    """
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        self.alive: list[AsyncKernelManager] = []
-
-    @contextmanager
-    def started(self, step: str, place: Path) -> Iterator[AsyncKernelManager]:
-        """A kernel that knows its notebook as a Jupyter server tells it, see `profile.notebook`, and logs its files."""
-        own = {"JPY_SESSION_NAME": f"{step}.ipynb", files.LOG: str(place / "written")}
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(self.threads))
-        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=str(place / "kernel"))
-        # The interrupt that precedes every shutdown would be logged as an error now and then.
-        options = {"extra_arguments": ["--log-level=50"], "cwd": str(ROOT), "env": {**os.environ, **threads, **own}}
-        run_sync(kernel.start_kernel)(**options)
-        self.alive.append(kernel)
-        try:
-            yield kernel
-        finally:
-            self.alive.remove(kernel)
-            run_sync(kernel.shutdown_kernel)(now=True)
-
-    def kill(self) -> None:
-        """End them all, from whatever thread: who waits for one finds it dead."""
-        for pid in (getattr(kernel.provisioner, "pid", None) for kernel in self.alive):
-            if pid:
-                os.kill(pid, signal.SIGKILL)
+def _literal(path: Path) -> str:
+    """A path in which papermill fills in nothing."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 @dataclass(frozen=True)
@@ -345,7 +332,7 @@ def _key(folder: Path, step: str, base: str, needs: list[str]) -> str:
 
 def _products(folder: Path, log: Path) -> list[str]:
     """Files that a notebook left and a reader may use; caches and checkpoints look after themselves."""
-    written = set(log.read_text(encoding="utf-8").splitlines()) if log.exists() else set()
+    written = set(log.read_text(encoding="utf-8").split("\n")) if log.exists() else set()
     paths = [path for part in ("tables", "figures", "artifacts") for path in (folder / part).glob("*.*")]
     return sorted(path.relative_to(folder).as_posix() for path in paths if str(path.resolve()) in written)
 

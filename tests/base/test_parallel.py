@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from mflib.base import files, parallel
@@ -25,6 +26,7 @@ from mflib.models.dcnn.inputs import Source
 from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.dcnn.training import NetworkResult
 from mflib.models.texture import bank
+from tests import processes
 from tests.cluster import Cluster, running
 from tests.models.test_forest import texture_table
 from tests.models.toy import evenly_labelled
@@ -73,9 +75,9 @@ def test_the_forest_of_a_cluster_is_that_of_this_machine(cluster: Cluster) -> No
         pd.testing.assert_frame_equal(getattr(here, name), getattr(there, name), check_exact=True)
 
 
-def network_folds(cohort: Cohort, folder: Path, **options: str) -> NetworkResult:
+def network_folds(cohort: Cohort, folder: Path, epochs: int = 6, **options: str) -> NetworkResult:
     made = folds.make(cohort.segments["label"], cohort.segments["participant_id"], n_folds=2, seed=1)
-    settings = NetworkSettings(width=4, size=(16, 16, 8), epochs=6, workers=1)
+    settings = NetworkSettings(width=4, size=(16, 16, 8), epochs=epochs, workers=1)
     source = Source(cohort, preprocess.GainSettings(), folder)
     return training.out_of_fold(source, made, settings, **options)
 
@@ -96,6 +98,36 @@ def test_the_network_of_a_cluster_that_loses_a_worker_is_that_of_this_machine(ma
     pd.testing.assert_frame_equal(here.history, there.history, check_exact=True)
     for one, other in zip(here.folders, there.folders, strict=True):
         assert (one / "weights.pt").read_bytes() == (other / "weights.pt").read_bytes()
+
+
+CLIENT = """
+import sys
+from pathlib import Path
+from mflib.data import cohort as cohorts
+from tests.base import test_parallel
+from tests.models.toy import evenly_labelled
+cohort = evenly_labelled(cohorts.load(Path(sys.argv[1])))
+test_parallel.network_folds(cohort, Path(sys.argv[2]), epochs=10_000, scheduler=sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+def test_a_client_that_dies_leaves_nothing_on_the_cluster(make_cohort, tmp_path: Path) -> None:
+    folder = make_cohort(8, segments=4)
+    with running(tmp_path) as cluster:
+        arguments = [sys.executable, "-c", CLIENT, folder, tmp_path / "there", cluster.address]
+        with processes.watched(arguments, tmp_path / "temporary") as client:
+            workers = [psutil.Process(worker.pid) for worker in cluster.workers]
+            until = time.monotonic() + 120
+            while not any(worker.children() for worker in workers) and time.monotonic() < until:
+                time.sleep(0.1)
+            assert any(worker.children() for worker in workers)
+            client.process.kill()
+            assert client.left() == []
+            until = time.monotonic() + 10
+            while any(worker.children() for worker in workers) and time.monotonic() < until:
+                time.sleep(0.1)
+            assert not any(worker.children() for worker in workers)
 
 
 def test_a_worker_with_other_sources_is_refused(cluster: Cluster, make_cohort, tmp_path: Path, monkeypatch) -> None:
@@ -174,3 +206,65 @@ def test_a_scheduler_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(RunError, match=r"pip install 'mflib\[cluster\]'"):
         parallel.check_scheduler("tcp://127.0.0.1:8786")
+
+
+def nap(folder: str, number: int) -> None:
+    Path(folder, f"{number}-{os.getpid()}").touch()
+    time.sleep(600)
+
+
+# A command with two workers; a kernel with two workers, under a report; a network's child in the middle of an epoch.
+COMMAND = """
+import sys
+from mflib.base import parallel
+from tests.base.test_parallel import nap
+list(parallel.outcomes(nap, sys.argv[1], range(4), workers=2))
+"""
+REPORT = """
+import sys, time
+from pathlib import Path
+from mflib.study.kernels import Kernels
+folder = Path(sys.argv[1])
+with Kernels(folder / "running", 1, ["numpy"]).started("02_texture", folder / "log") as (kernel, _):
+    client = kernel.client()
+    client.start_channels()
+    client.execute(f"import sys; sys.argv[1:] = [{sys.argv[1]!r}]" + sys.argv[2])
+    time.sleep(600)
+"""
+CHILD = """
+from mflib.models.dcnn import training
+child = training.Child()
+child.process.wait()
+"""
+WORKER, KERNEL, NETWORK = "mflib.base.parallel", "kernels.serve", "mflib.models.dcnn.fold"
+
+
+@pytest.mark.parametrize(
+    ("script", "parts", "victim", "how"),
+    [
+        (COMMAND, {WORKER: 2}, "group", signal.SIGKILL),
+        (COMMAND, {WORKER: 2}, "command", signal.SIGTERM),
+        (REPORT, {KERNEL: 1, WORKER: 2}, "group", signal.SIGHUP),
+        (REPORT, {KERNEL: 1, WORKER: 2}, "command", signal.SIGKILL),
+        (REPORT, {KERNEL: 1, WORKER: 2}, "kernel", signal.SIGKILL),
+        (CHILD, {NETWORK: 1}, "command", signal.SIGKILL),
+    ],
+)
+def test_whatever_dies_what_it_started_ends(
+    script: str, parts: dict[str, int], victim: str, how: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "naps").mkdir()
+    arguments = [sys.executable, "-c", script, tmp_path / "naps", COMMAND]
+    with processes.watched(arguments, tmp_path / "temporary") as command:
+        pids = {part: command.wait_for(part, count) for part, count in parts.items()}
+        while WORKER in parts and len([path for path in (tmp_path / "naps").iterdir() if path.name[0] in "0123"]) < 2:
+            assert command.process.poll() is None
+            time.sleep(0.1)
+        if victim == "group":
+            os.killpg(command.process.pid, how)
+        else:
+            os.kill(pids[KERNEL][0] if victim == "kernel" else command.process.pid, how)
+        if victim == "kernel":
+            assert command.left([pid for part in pids.values() for pid in part]) == []
+        else:
+            assert command.left() == []

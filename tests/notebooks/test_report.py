@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from mflib.models.dcnn.fold import load_network
 from mflib.show import style
 from mflib.stats import performance
 from mflib.stats.performance.predictions import COLUMNS, PROBABILITY
-from mflib.study.pipeline import NOTEBOOKS, chosen
+from mflib.study.pipeline import NOTEBOOKS, TEMPORARY, chosen
 from mflib.study.run import Study
 from mflib.study.survey import look
 from tests import processes
@@ -58,13 +57,14 @@ def finished(small_phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("runs")
     profile, run = write_profile(folder, {}), folder / "run"
     arguments = ["report", "--cohort", small_phantom, "--profile", profile, "--run", run]
-    with subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
-        assert process.stdout is not None
-        assert any("04_dcnn: running" in line for line in process.stdout)
-        time.sleep(3)
-        os.killpg(process.pid, signal.SIGKILL)
-    ended = [step for step in STEPS if (run / "notebooks" / f"{step}.json").exists()]
-    assert {"01_cohort", "02_texture"} <= set(ended) and "05_comparison" not in ended
+    with processes.watched(command(*arguments), folder / "temporary") as report:
+        assert any("04_dcnn: running" in line for line in report.process.stdout)
+        report.wait_for("mflib.models.dcnn.fold")
+        os.killpg(report.process.pid, signal.SIGKILL)
+        assert report.left() == []
+    begun = [step for step in STEPS if (run / "notebooks" / f"{step}.json").exists()]
+    ended = [step for step in begun if json.loads((run / "notebooks" / f"{step}.json").read_text())["status"] == "done"]
+    assert {"01_cohort", "02_texture"} <= set(ended) and "04_dcnn" in begun and "05_comparison" not in begun
     # What has ended stands in a report already, which says what is missing.
     assert "Both models have to be computed first" in (run / "report.html").read_text()
     before = {step: (run / "notebooks" / f"{step}.ipynb").stat().st_mtime_ns for step in ended}
@@ -74,7 +74,55 @@ def finished(small_phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     assert done.stdout.count("up to date") == len(ended)
     for step, written in before.items():
         assert (run / "notebooks" / f"{step}.ipynb").stat().st_mtime_ns == written
+    assert not (run / TEMPORARY).exists() and not list(run.rglob("partial-*"))
     return run
+
+
+# Where the heavy work is: what runs it, and whom the death of the kernel alone leaves without one.
+WORK = {"02_texture": "mflib.base.parallel", "03_random_forest": "mflib.base.parallel", "04_dcnn": "dcnn.fold"}
+WORK["07_pitfalls"] = "mflib.base.parallel"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("victim", "how"), [("group", signal.SIGKILL), ("command", signal.SIGTERM), ("command", signal.SIGHUP)]
+)
+def test_a_killed_report_leaves_nothing_wherever_it_is(
+    victim: str, how: signal.Signals, small_phantom: Path, tmp_path: Path
+) -> None:
+    profile = write_profile(tmp_path, {"network": SMALL["network"] | {"epochs": 200}})
+    run = tmp_path / "run"
+    arguments = ["report", "--cohort", small_phantom, "--profile", profile, "--run", run, "--only"]
+    for step, works in WORK.items():
+        with processes.watched(command(*arguments, step), tmp_path / "temporary") as report:
+            report.wait_for(works)
+            time.sleep(1)
+            (os.killpg if victim == "group" else os.kill)(report.process.pid, how)
+            assert report.left() == [], step
+        if step == "02_texture":
+            assert mflib(*arguments, step).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_killed_kernel_leaves_nothing_and_the_report_says_so(small_phantom: Path, tmp_path: Path) -> None:
+    run, profile = tmp_path / "run", write_profile(tmp_path, {})
+    arguments = ["report", "--cohort", small_phantom, "--profile", profile, "--run", run, "--only", "02"]
+    with processes.watched(command(*arguments), tmp_path / "temporary") as report:
+        workers, kernel = report.wait_for("mflib.base.parallel", 2), report.wait_for("kernels.serve")
+        os.kill(kernel[0], signal.SIGKILL)
+        assert report.left([*workers, *kernel]) == []
+        said = report.process.stdout.read()
+    assert "02_texture: failed: the kernel died" in said and not (run / TEMPORARY).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
+def test_a_killed_command_leaves_nothing(how: signal.Signals, small_phantom: Path, tmp_path: Path) -> None:
+    arguments = ["texture", small_phantom, "--profile", write_profile(tmp_path, {}), "--run", tmp_path / "run"]
+    with processes.watched(command(*arguments), tmp_path / "temporary") as texture:
+        texture.wait_for("mflib.base.parallel", 2)
+        os.killpg(texture.process.pid, how)
+        assert texture.left() == []
 
 
 def test_every_notebook_left_what_it_promises(finished: Path) -> None:

@@ -1,5 +1,8 @@
 """Every figure is drawn whole, without a warning, with its axes named, and leaves no trace in pyplot."""
 
+import os
+import subprocess
+import sys
 from io import BytesIO
 
 import matplotlib as mpl
@@ -334,3 +337,32 @@ def test_roc_curves_ask_for_one_run():
     two = pd.concat([SCORES, SCORES.assign(split="segment")])
     with pytest.raises(InputError, match="one split and repeat"):
         figures.roc_curves(two, MODELS)
+
+
+DRAW = """
+import sys
+from pathlib import Path
+import pandas as pd
+from mflib.show import figures, shown
+table = pd.DataFrame({"areas": "0.68 and 0.76", "correlation": [0.1, 0.5, 0.9], "p": [0.02, 0.01, 0.003]})
+shown.save(figures.p_by_correlation(table, {"P 0.032": 0.032}), Path(sys.argv[1]), "figure")
+"""
+THEIRS = """
+savefig.facecolor: black
+savefig.bbox: tight
+svg.hashsalt: theirs
+svg.fonttype: none
+path.simplify: False
+font.size: 30
+axes.grid: True
+"""
+
+
+def test_the_same_data_give_the_same_files_whatever_style_the_user_has(tmp_path):
+    drawn = []
+    for name, text in {"theirs": THEIRS, "none": ""}.items():
+        (tmp_path / name).write_text(text)
+        environment = os.environ | {"MATPLOTLIBRC": str(tmp_path / name)}
+        subprocess.run([sys.executable, "-c", DRAW, tmp_path / f"of-{name}"], env=environment, check=True)
+        drawn.append([(tmp_path / f"of-{name}" / f"figure.{kind}").read_bytes() for kind in ("svg", "png")])
+    assert drawn[0] == drawn[1]

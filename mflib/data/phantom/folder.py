@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mflib.base import files
 from mflib.base.errors import InputError
-from mflib.base.progress import Progress
+from mflib.base.parallel import in_order
 from mflib.base.words import KEY, LEVEL_NAMES, percent
 from mflib.data import volume
 from mflib.data.cohort import DESCRIPTION, read_description, volume_path
@@ -241,20 +241,17 @@ def _write_volumes(out: Path, plan: Plan, workers: int | None) -> None:
         path = out / volume_path(*(str(row[key]) for key in KEY))
         # The sidecar is written after the voxels.
         if not (path.exists() and volume.find_sidecar(path).exists()):
-            missing.append((path, str(row["level"]), int(row["seed"]), parameters, plan.profile))
-    progress = Progress("phantom volumes", len(missing))
-    jobs = joblib.Parallel(n_jobs=workers or -1, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
-    for name in jobs(joblib.delayed(_write_volume)(*job) for job in missing):
-        progress.advance(note=name)
+            missing.append((path, str(row["level"]), int(row["seed"]), parameters))
+    in_order(_write_volume, plan.profile, missing, "phantom volumes", workers=workers or joblib.cpu_count())
     for leftover in out.glob("sub-*/us/partial-*"):
         leftover.unlink()
 
 
-def _write_volume(path: Path, level: str, seed: int, parameters: Parameters, profile: str) -> str:
-    """Simulate and write one volume; its name."""
+def _write_volume(profile: str, planned: tuple[Path, str, int, Parameters]) -> None:
+    """Simulate and write one volume."""
+    path, level, seed, parameters = planned
     simulated, _ = simulate(parameters, seed, profile)
     volume.write(replace(simulated, sidecar={**simulated.sidecar, "SpinalLevel": level}), path)
-    return path.name
 
 
 def _json(content: Mapping[str, Any]) -> str:

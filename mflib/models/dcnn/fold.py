@@ -3,7 +3,7 @@
 What an epoch draws (order of the volumes, flips) follows from the seed, the fold and the number of the epoch alone, so
 a checkpoint holds no state of a generator, and a run that was killed goes on to bitwise the same weights on a CPU.
 
-Run as a program it is the child process of `training.Child`.
+`serve` is what the child process of `training.Child` does.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import os
 import pickle
 import queue
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -256,16 +255,15 @@ def _descend(state: State, task: Task) -> float:
     return float(torch.stack(losses).double().mean())
 
 
-def _serve(tasks: IO[bytes], answers: IO[str]) -> None:
+def serve(sent: queue.SimpleQueue[bytes]) -> None:
     """A child's whole life: tasks in, a line of JSON out after each epoch, and null after each fold."""
-    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(tasks, waiting), daemon=True).start()
+    answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not stand between the answers
 
     def say(epoch: Epoch | None) -> None:
         print(json.dumps(epoch), file=answers, flush=True)
 
     while True:
-        task = waiting.get()
+        task: Task = pickle.loads(sent.get())
         try:
             train_fold(task, say)
         except Exception:
@@ -273,18 +271,3 @@ def _serve(tasks: IO[bytes], answers: IO[str]) -> None:
             sys.stderr.flush()
             os._exit(1)  # an ordinary end would stumble over the thread that still reads
         say(None)
-
-
-def _receive(tasks: IO[bytes], waiting: queue.SimpleQueue[Task]) -> None:
-    """Hand on tasks until the parent, which may have died, closes them."""
-    try:
-        while True:
-            waiting.put(pickle.load(tasks))
-    except EOFError:
-        os._exit(0)  # at once, also in the middle of an epoch: nobody waits for it any more
-
-
-if __name__ == "__main__":
-    answers = sys.stdout
-    sys.stdout = sys.stderr  # what a library prints must not stand between the answers
-    _serve(sys.stdin.buffer, answers)

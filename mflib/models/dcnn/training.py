@@ -11,16 +11,15 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import queue
-import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import joblib
 import numpy as np
@@ -273,22 +272,14 @@ class Child:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in ``close``
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mflib.models.dcnn.fold"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.errors,
-            env=os.environ | ENVIRONMENT | dict(environment or {}),
-            start_new_session=True,  # an interrupt is for the parent, which ends its children
-        )
+        own = ENVIRONMENT | dict(environment or {})
+        self.process = parallel.started("mflib.models.dcnn.fold", own, self.errors)
 
     def train(self, task: Task) -> Iterator[Message]:
         """Hand over one fold and pass on what the child says of it."""
-        assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            pickle.dump(task, self.process.stdin)
-            self.process.stdin.flush()
+            parallel.send(self.process, pickle.dumps(task))
         except BrokenPipeError:
             raise self._death(task) from None
         for line in iter(self.process.stdout.readline, b""):
@@ -310,8 +301,7 @@ class Child:
         return self.errors.read().decode(errors="replace")
 
     def _death(self, task: Task) -> RunError:
-        code = self.process.wait()
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        how = parallel.how_ended(self.process)
         last = (self._said().strip().splitlines() or ["nothing on its standard error"])[-1]
         kept = f"Finished folds are kept; the same call goes on from the last whole epoch in {task.folder}"
         return RunError(f"{task.fold}: its process ended with {how} ({last}). {kept}")
@@ -325,36 +315,12 @@ def train_all(tasks: Sequence[Task], environments: Sequence[Mapping[str, str]]) 
     RunError
         A child has died; the message names its fold. The other children are ended, finished folds stay.
     """
-    waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    said: queue.SimpleQueue[Message | Exception] = queue.SimpleQueue()
-    for task in tasks:
-        waiting.put(task)
     children = [Child(environment) for environment in environments[: len(tasks)]]
     try:
-        for child in children:
-            threading.Thread(target=_keep_busy, args=(child, waiting, said), daemon=True).start()
-        unfinished = len(tasks)
-        while unfinished:
-            message = said.get()
-            if isinstance(message, Exception):
-                raise message
-            unfinished -= message.epoch is None
-            yield message
+        yield from parallel.side_by_side(children, Child.train, tasks)
     finally:
         for child in children:
             child.close()
-
-
-def _keep_busy(child: Child, waiting: queue.SimpleQueue[Task], said: queue.SimpleQueue[Message | Exception]) -> None:
-    """Give the child folds until none is left; an error is handed to the thread that can raise it."""
-    try:
-        while True:
-            for message in child.train(waiting.get_nowait()):
-                said.put(message)
-    except queue.Empty:
-        return
-    except Exception as error:
-        said.put(error)
 
 
 def _on_cluster(source: Source, unfinished: Sequence[tuple[Task, str]], scheduler: str) -> Iterator[Message]:
@@ -377,14 +343,24 @@ def _train_there(source: Source, unfinished: tuple[Task, str]) -> tuple[bytes, b
     """On the worker: one fold in a child process, from inputs of its own; weights and record as its folder has them."""
     from distributed import get_worker
 
-    task, key = unfinished
-    if torch.cuda.is_available() and (threads := get_worker().state.nthreads) > 1:
+    worker, (task, key) = get_worker(), unfinished
+    if torch.cuda.is_available() and (threads := worker.state.nthreads) > 1:
         # Folds of several threads would crowd onto the first GPU of a worker, and leave its others idle.
         raise RunError(f"this worker has a GPU and {threads} threads, expected a worker with one thread for each GPU")
     own = replace(task, inputs=prepare(source, replace(task.settings, workers=1)))
     if own.key() != key:
         seen = "this worker sees other volumes or weights than the caller"
         raise RunError(f"{task.fold}: {seen}; is it the same cohort?")
-    for _ in train_all([own], [{}]):
-        pass
+    with closing(Child()) as child:
+        threading.Thread(target=_end_unwanted, args=(child, worker, worker.get_current_task()), daemon=True).start()
+        for _ in child.train(own):
+            pass
     return (task.folder / WEIGHTS).read_bytes(), (task.folder / RESULT).read_bytes()
+
+
+def _end_unwanted(child: Child, worker: Any, key: str) -> None:
+    """End a child whose task nobody waits for any more: a cluster gives up the tasks of a client that has died."""
+    while child.process.poll() is None:
+        if key not in worker.state.tasks or worker.state.tasks[key].state != "executing":
+            child.process.kill()
+        time.sleep(1)
