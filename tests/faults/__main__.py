@@ -44,14 +44,14 @@ SMALLEST = {
     "pitfalls": {"repetitions": 1, "simulations": 5, "permutations": 1, "trees": 5, "volumes": 1},
 }
 # Where the folder lies that this variable names, clocks stand an hour back while a file of that name is in it.
-CLOCK = '''
+CLOCK = """
 import os, time
 _time = time.time
 _time_ns = time.time_ns
 def _back(): return 3600 if os.path.exists(os.path.join(os.environ["MFLIB_FAULTS_CLOCK"], "back")) else 0
 time.time = lambda: _time() - _back()
 time.time_ns = lambda: _time_ns() - _back() * 10**9
-'''
+"""
 
 
 @dataclass
@@ -99,7 +99,11 @@ class Place:
         paths = os.pathsep.join([str(self.root / "clock"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         with (self.root / "log").open("ab") as log:
             return subprocess.Popen(
-                self.command, stdout=log, stderr=log, env={**os.environ, **own, "PYTHONPATH": paths}, start_new_session=True
+                self.command,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **own, "PYTHONPATH": paths},
+                start_new_session=True,
             )
 
     def processes(self) -> list[psutil.Process]:
@@ -154,9 +158,9 @@ def full(place: Place, process: subprocess.Popen[bytes], rng: np.random.Generato
 
 
 def read_only(place: Place, process: subprocess.Popen[bytes], rng: np.random.Generator) -> None:
-    process.send_signal(signal.SIGSTOP)
-    _mount(place, "remount,ro")
-    process.send_signal(signal.SIGCONT)
+    # While a file is being written the system refuses.
+    turned = any(time.sleep(0.05) or _mount(place, "remount,ro") for _ in range(200))
+    print("" if turned else "  could not be made read-only", end="" if turned else "\n", flush=True)
     _wait(process, rng.uniform(3, 8))
     _end(place, process)
     _mount(place, f"remount,rw,size={DISK_MB}m")
@@ -182,8 +186,9 @@ def volume(what: str) -> Fault:
 def two(place: Place, process: subprocess.Popen[bytes], rng: np.random.Generator) -> None:
     second = place.start()
     _wait(second, 60)
-    assert second.poll() == 1 or process.poll() is not None, f"a second report ended with {second.poll()}"
+    assert process.poll() is not None or second.poll() is not None, "two reports write into one folder"
     _end(place, process)
+    _end(place, second)
 
 
 def clock(place: Place, process: subprocess.Popen[bytes], rng: np.random.Generator) -> None:
@@ -216,8 +221,8 @@ def _end(place: Place, process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _mount(place: Place, options: str) -> None:
-    subprocess.run(["mount", "-o", options, place.run.parent], check=True, capture_output=True)
+def _mount(place: Place, options: str) -> bool:
+    return subprocess.run(["mount", "-o", options, place.run.parent], check=False, capture_output=True).returncode == 0
 
 
 def results(run: Path) -> dict[str, str]:
@@ -241,3 +246,87 @@ def place(root: Path, cohort: Path, profile: Path) -> Iterator[Place]:
         if disk:
             subprocess.run(["umount", "-l", str(root / "disk")], check=True)
         shutil.rmtree(root)
+
+
+def hurt(here: Place, name: str, rng: np.random.Generator, seconds: float) -> Tally:
+    """One fault at a moment drawn at random; what it left is counted."""
+    process = here.start()
+    _wait(process, rng.uniform(1, seconds))
+    FAULTS[name](here, process, rng)
+    if name in ("kernel killed", "worker killed"):
+        # The command itself goes on, and is ended by what it was told of the death, or by us.
+        _wait(process, rng.uniform(1, 10))
+        _end(here, process)
+    until = time.monotonic() + ENDS_WITHIN_S
+    while (alive := here.processes()) and time.monotonic() < until:
+        time.sleep(0.2)
+    process.wait()
+    for orphan in alive:
+        print(f"  left by {name}: {' '.join(orphan.cmdline())[:100]}", flush=True)
+        orphan.kill()
+    return Tally(tried=1, orphans=len(alive), left=here.left())
+
+
+def series(
+    here: Place, names: list[str], expected: dict[str, str], rng: np.random.Generator, seconds: float
+) -> Iterator[tuple[str, Tally]]:
+    """Hurt one report again and again, then leave it alone, and hold it against one that nobody hurt."""
+    found = [(name, hurt(here, name, rng, seconds)) for name in names]
+    process = here.start()
+    _wait(process, 1200)
+    _end(here, process)
+    made = results(here.run)
+    survived, equal = process.returncode == 0, made == expected
+    if not (survived and equal):
+        wrong = sorted(name for name in made.keys() | expected.keys() if made.get(name) != expected.get(name))
+        print((here.root / "log").read_text(errors="replace")[-3000:], f"\n  differing: {wrong}", flush=True)
+    for name, tally in found:
+        tally.survived, tally.equal = int(survived), int(equal)
+        yield name, tally
+
+
+def show(found: dict[str, Tally]) -> None:
+    print(f"{'fault':<18}{'tried':>7}{'survived':>10}{'equal':>7}{'orphans':>9}{'left':>6}")
+    total = Tally()
+    for name, tally in [*found.items(), ("all", total)]:
+        print(f"{name:<18}{tally.tried:>7}{tally.survived:>10}{tally.equal:>7}{tally.orphans:>9}{tally.left:>6}")
+        for part in vars(total):
+            setattr(total, part, getattr(total, part) + getattr(tally, part))
+
+
+def main() -> int:
+    """Draw the schedule, follow it, print the table; 1 where a report was lost, differs or left something behind."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    for option, value in (("--seed", 1), ("--faults", 50), ("--minutes", 45)):
+        parser.add_argument(option, type=int, default=value)
+    given = parser.parse_args()
+    rng, start = np.random.default_rng(given.seed), time.monotonic()
+    found: dict[str, Tally] = {name: Tally() for name in FAULTS}
+    with tempfile.TemporaryDirectory(prefix="faults-") as folder:
+        root = Path(folder)
+        phantom.write_cohort(root / "cohort", profile="quick", patients=4, seed=3)
+        (root / "smallest.yaml").write_text(
+            yaml.safe_dump(yaml.safe_load((NOTEBOOKS / "profiles" / "quick.yaml").read_text()) | SMALLEST)
+        )
+        with place(root / "sound", root / "cohort", root / "smallest.yaml") as here:
+            begun = time.monotonic()
+            process = here.start()
+            assert process.wait() == 0, (here.root / "log").read_text()
+            seconds, expected = time.monotonic() - begun, results(here.run)
+        print(f"undisturbed: {seconds:.0f} s, {len(expected)} tables and artifacts", flush=True)
+        usable = [name for name in FAULTS if here.disk or name not in NEEDS_DISK]
+        names = [str(name) for name in rng.permutation(usable * (given.faults // len(usable) + 1))[: given.faults]]
+        while names and time.monotonic() - start < 60 * given.minutes - 2 * seconds:
+            now, names = names[:SERIES], names[SERIES:]
+            with place(root / f"series-{len(names)}", root / "cohort", root / "smallest.yaml") as here:
+                # Later faults find less left to do, so they come sooner.
+                for name, tally in series(here, now, expected, rng, seconds / 3):
+                    for part, value in vars(tally).items():
+                        setattr(found[name], part, getattr(found[name], part) + value)
+            print(f"{given.faults - len(names)} of {given.faults}, {time.monotonic() - start:.0f} s", flush=True)
+    show(found)
+    return int(any(t.orphans or t.left or not t.tried == t.survived == t.equal for t in found.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
