@@ -403,11 +403,7 @@ def read_network(name: str, content: bytes, settings: NetworkSettings) -> nn.Mod
         The file holds anything but finite tensors, or those of another network.
     """
     _check_parts(name, content)
-    try:
-        state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the bytes of a foreign file lead to
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise FileError(f"{name}: cannot be read as plain tensors ({reason})") from error
+    state = network.load(name, BytesIO(content))
     if not isinstance(state, dict) or not all(isinstance(key, str) and type(v) is Tensor for key, v in state.items()):
         raise FileError(f"{name}: found a {type(state).__name__}, expected tensors by name")
     model: nn.Module = network.build(settings.depth, settings.width, settings.dilated)
