@@ -63,21 +63,13 @@ Distinct = Annotated[tuple[Entry, ...], AfterValidator(_each_once)]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with the numbers of YAML 1.2: 010 is ten, 1:30 and dates are texts. Each name once, nothing by alias."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Refuse what may hold itself, or fill the memory."""
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem="an alias, expected the values themselves", problem_mark=mark)
-        return super().compose_node(parent, index)
+    """YAML with the numbers of YAML 1.2: 010 is ten, 1:30 and dates are texts. Each name stands there once."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Refuse what would take another's place without a word."""
-        names = [str(key.value) for key, _ in node.value]
-        for position, (key, _) in enumerate(node.value):
-            if names[position] in names[:position]:
-                raise yaml.MarkedYAMLError(problem=f"{key.value} a second time", problem_mark=key.start_mark)
+        keys = {str(key.value): key for key, _ in reversed(node.value)}
+        if twice := [key for key, _ in node.value if key is not keys[str(key.value)]]:
+            raise yaml.MarkedYAMLError(problem=f"{twice[0].value} a second time", problem_mark=twice[0].start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -103,6 +95,9 @@ def from_yaml(content: str | bytes, of: str) -> Any:
         It is no YAML, names something twice, or is in another encoding.
     """
     try:
+        # What an alias repeats may hold itself, or fill the memory.
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(content)):
+            raise yaml.MarkedYAMLError(problem="an alias, expected the values themselves")
         return yaml.load(content, _Loader)
     except yaml.reader.ReaderError as error:
         raise InputError(f"{of}: found something else than text in UTF-8, expected YAML saved in UTF-8") from error
@@ -128,7 +123,9 @@ def build(kind: type[Settings], values: Mapping[str, Any], of: str) -> Settings:
         setting at all is named with the nearest that is one.
     """
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(values, default=_plain))
+        # What JSON does not know is a number of NumPy's, or what it reads like.
+        plain = json.dumps(values, default=lambda value: getattr(value, "item", value.__str__)())
+        return TypeAdapter(kind).validate_json(plain)
     except (ValueError, TypeError, RecursionError) as error:
         faults = error.errors() if isinstance(error, ValidationError) else []
         said = "; ".join(dict.fromkeys(_said(fault, kind) for fault in faults)) or str(error)
@@ -144,11 +141,6 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
         old = both.get(name)
         both[name] = merged(old if isinstance(old, Mapping) else {}, change) if isinstance(change, Mapping) else change
     return both
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON does not know: a number of NumPy's, or what it reads like."""
-    return value.item() if hasattr(value, "item") else str(value)
 
 
 def flat(values: Mapping[str, Any], under: str = "") -> dict[str, Any]:
@@ -169,7 +161,7 @@ def _said(fault: ErrorDetails, kind: type) -> str:
     if fault["type"] == "value_error":
         # What a group says begins with the setting that is wrong, what a setting says with what was found.
         said = str(fault["ctx"]["error"])
-        return f"{name}{': ' if said.startswith('found') else '.'}{said}".removeprefix(".")
+        return f"{name}{': ' if said.startswith('found') else '.'}{said}".lstrip(":. ")
     expected = fault["msg"].removeprefix("Input should be ")
     for theirs, ours in WORDS.items():
         expected = expected.replace(theirs, ours)

@@ -15,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mflib.base.errors import InputError
-from mflib.base.files import ROOT
+from mflib.base.files import ROOT, short
 from mflib.base.settings import STRICT, Distinct, Seed, Whole, build, flat, from_yaml, merged
 from mflib.data.preprocess import GainSettings
 from mflib.models.dcnn.settings import Comparison, NetworkSettings, releases
@@ -154,7 +154,7 @@ def _of(name: str) -> str:
 def report_folder(name: str, profile: Profile) -> Path:
     """The run of the report on a profile's cohort; the profile is not repeated where the cohort's name ends in it."""
     cohort = profile.cohort_folder.name
-    return REPORTS / (cohort if cohort.endswith(f"-{name}") else f"{cohort}-{name}")
+    return REPORTS / short(cohort if cohort.endswith(f"-{name}") else f"{cohort}-{name}")
 
 
 def playground(report: Path) -> Path:

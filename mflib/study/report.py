@@ -157,9 +157,9 @@ def make(
     # Where weights cannot be had, or are none of this network, that is said before any work.
     if start := weights_sha256(chosen.network):
         # Importing torch takes seconds, which a run without weights need not wait.
-        from mflib.models.dcnn.network import check_weights
+        from mflib.models.dcnn import network
 
-        check_weights(chosen.network)
+        network.started(chosen.network)
     if chosen.scheduler:
         parallel.check_scheduler(chosen.scheduler)
     else:

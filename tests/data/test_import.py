@@ -329,7 +329,7 @@ def test_the_dynamic_range_is_the_rows_or_else_the_one_for_all(tmp_path: Path) -
 
 
 def test_the_map_lies_beside_the_source_and_each_command_says_the_next(source: Path, tmp_path: Path) -> None:
-    runner, cohort, path = CliRunner(), tmp_path / "a cohort", tmp_path / "import_map.csv"
+    runner, cohort, path = CliRunner(), tmp_path / "a cohort", tmp_path / f"import_map_{source.name}.csv"
     bare = ["import", str(source), str(cohort)]
     assert "no map of the files" in runner.invoke(app, bare).output
     first = runner.invoke(app, [*bare, "--dry-run", "--dynamic-range", "60"]).output

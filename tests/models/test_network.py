@@ -298,7 +298,7 @@ def without(content: dict[str, Tensor], name: str) -> dict[str, Tensor]:
         ),
         (lambda s: s | {"module.bn1.bias": s["module.bn1.bias"] * np.nan}, r"1 not finite \(bn1\.bias\)$"),
         (lambda s: {}, r"missing \(conv1\.weight, bn1\.weight"),
-        (lambda s: {"module.conv1.weight": "text"}, r"found dict, expected tensors by name"),
+        (lambda s: {"module.conv1.weight": "text"}, r"found a dict, expected tensors by name"),
         (lambda s: Published(10, 16, True).state_dict(), r"of another shape \(conv1\.weight \(16, 1"),
         (lambda s: without(Published(18, 8, True).state_dict(), "fc.weight"), r"9 missing|left over \(layer1\.1"),
         (lambda s: network.build(50, 8).state_dict(), r"left over .*of another shape"),

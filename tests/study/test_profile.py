@@ -114,7 +114,7 @@ def test_numbers_count_in_either_notation(encoding: str, tmp_path: Path) -> None
     assert (chosen.network.weight_decay, chosen.network.learning_rate) == (1e-4, 1e-2)
     for text in ("1:30", "0x10", "1_000", "2024-01-01", "'7'"):
         path.write_text(f"seed: {text}")
-        with pytest.raises(InputError, match="seed: found '.*', expected a whole number"):
+        with pytest.raises(InputError, match=r"seed: found '.*', expected a whole number"):
             choose(str(path))
     with pytest.raises(InputError, match="changes: found a list, expected settings by name"):
         choose("quick", changes=["seed"])

@@ -269,11 +269,18 @@ def load_medicalnet(network: nn.Module, path: Path) -> None:
     network.load_state_dict(state | counters | backbone, strict=True)
 
 
-def check_weights(settings: NetworkSettings) -> None:
-    """Look into the weights file that the settings ask for; raises as `load_medicalnet` does, and as `find_weights`."""
-    path = find_weights(settings)
-    if path is not None:
-        load_medicalnet(build(settings.depth, settings.width, settings.dilated), path)
+def started(settings: NetworkSettings) -> nn.Module:
+    """The network that training starts from, random or with the weights that the settings ask for.
+
+    Raises
+    ------
+    RunError, FileError
+        As `find_weights` and `load_medicalnet`.
+    """
+    network: nn.Module = build(settings.depth, settings.width, settings.dilated)
+    if path := find_weights(settings):
+        load_medicalnet(network, path)
+    return network
 
 
 def _read(path: Path) -> dict[str, Tensor]:

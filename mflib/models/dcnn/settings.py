@@ -24,7 +24,8 @@ MODEL = "dcnn"
 # What may be done otherwise, one at a time; ``comparisons`` says how.
 Comparison = Literal["seed", "pretraining", "dilation", "split", "gain", "brightness", "patients"]
 Depth = Literal[10, 18, 34, 50, "small"]
-Extent = Annotated[Whole, Field(ge=8, le=1024)]
+# Larger inputs and wider networks than any study's are a mistake, or meant to fill the memory.
+Extent = Annotated[Whole, Field(ge=8, le=512)]
 Millimetre = Annotated[Number, Field(gt=0, le=1000)]
 
 

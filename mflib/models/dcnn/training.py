@@ -110,7 +110,7 @@ def out_of_fold(
     RunError
         No scheduler answers at the address, or it is without workers.
     """
-    network.check_weights(settings)  # before hours of work, and downloaded once
+    network.started(settings)  # before hours of work, and downloaded once
     inputs = prepare(source, settings)
     planned = tasks(source, inputs, folds, settings, source.folder / (place or folds[0].split))
     results = train(planned, source, watch=watch, scheduler=scheduler)
