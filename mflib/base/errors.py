@@ -88,4 +88,4 @@ _HELP = {
 def explained(error: OSError) -> str:
     """What the operating system refused, where, and what helps."""
     said = _HELP.get(error.errno or 0) or error.strerror or str(error)
-    return f"{error.filename or 'a file of this command'}: {said}"
+    return f"{error.filename or 'the folder that this command works in'}: {said}"
