@@ -160,7 +160,7 @@ PLACES = {
     "below a file": ("file/below", "below"),
     "where nothing can be made": ("/proc/nowhere", "nowhere"),
     "too long": ("n" * 300, "nnn"),
-    "not UTF-8": (os.fsdecode(b"caf\xe9 \xd6\xd0"), r"caf\? \?\?.*: found a name that is not UTF-8; rename"),
+    "not UTF-8": (os.fsdecode(b"scan\xe9 \xd6\xd0"), r"scan\? \?\?.*: found a name that is not UTF-8; rename"),
 }
 
 
