@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
+import tempfile
+import traceback
+import warnings
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,14 +17,15 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from mflib.base.errors import BusyError, InputError, RunError, listed
+from mflib.base import files
+from mflib.base.errors import BusyError, InputError, RunError, explained, listed
 
 # Help that takes more room than its option has.
 STEP = (
     "Its number or its name: 01 cohort, 02 texture, 03 random_forest, 04 dcnn, 05 comparison, 06 external, "
     "07 pitfalls, 08 published_figures."
 )
-MAP = "CSV that says which file is which; by default import_map.csv beside SOURCE."
+MAP = "CSV that says which file is which; by default import_map_NAME.csv beside SOURCE, with SOURCE's name."
 EXTERNAL = "A second cohort that the models only predict and never learn from."
 VOLUMES = (
     "Volumes named as in a cohort, or a cohort folder. Each must be annotated, as with mflib annotate: two reference "
@@ -49,19 +55,32 @@ AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON.")]
 class Group(TyperGroup):
     """All commands; what is expected to go wrong in one of them is one message and exit 1."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Make terminals show what they can, and take --debug wherever it stands."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="replace")
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+        ctx.obj = args
+        return super().parse_args(ctx, sorted(args, key="--debug".__ne__))
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that is named."""
         try:
+            files.check_names(*ctx.obj, Path.cwd(), tempfile.gettempdir())
             return super().invoke(ctx)
         except BrokenPipeError:
             raise
+        except KeyboardInterrupt:
+            fail("interrupted: what is finished stays, and the same command goes on", 130)
         except (InputError, BusyError, RunError, OSError) as error:
-            fail(str(error))
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            fail(explained(error) if isinstance(error, OSError) else str(error))
 
 
 app = typer.Typer(
     cls=Group,
-    help="The multifidus study: a cohort simulated or imported, annotated and checked; the report; new patients.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -84,10 +103,17 @@ def _stated(encoding: str) -> str:
     return encoding
 
 
-def fail(message: str) -> NoReturn:
-    """Say why on the error stream, and exit 1."""
+def fail(message: str, status: int = 1) -> NoReturn:
+    """Say why on the error stream, and exit."""
     errors.print(message, markup=False, style="red")
-    raise typer.Exit(1)
+    raise typer.Exit(status)
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where in the code an error arose.")] = False,
+) -> None:
+    """The multifidus study: a cohort simulated or imported, annotated and checked; the report; new patients."""
 
 
 @app.command()
@@ -293,19 +319,14 @@ def predict(
 
 def _changes(given: list[str], **named: str) -> dict[str, Any]:
     """Settings from texts such as ``forest.trees=100``, nested and with values as in YAML, and from other options."""
-    import yaml
-
-    from mflib.base.settings import merged
+    from mflib.base.settings import from_yaml, merged
 
     changes: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not all(name.split(".")):
             fail(f"--set is {text!r}, expected NAME=VALUE such as forest.trees=100")
-        nested: Any = yaml.safe_load(value)
-        for part in reversed(name.split(".")):
-            nested = {part: nested}
-        changes = merged(changes, nested)
+        changes = merged(changes, {name: from_yaml(value, f"--set {name}")})
     return changes | {name: value for name, value in named.items() if value}
 
 

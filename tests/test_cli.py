@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -139,3 +140,87 @@ def test_a_killed_run_goes_on(make_cohort, tmp_path: Path) -> None:
 
 def test_the_help_names_every_notebook() -> None:
     assert re.findall(r"\d\d \w+", cli.STEP) == [step.replace("_", " ", 1) for step in STEPS]
+
+
+# Every command that writes or reads somewhere, with the place in question.
+COMMANDS = {
+    "phantom": ("phantom", "{place}", "--patients", "1"),
+    "import": ("import", "{cohort}", "{place}"),
+    "import to a map": ("import", "{cohort}", "elsewhere", "--dry-run", "--map", "{place}/map.csv"),
+    "check": ("check", "{cohort}", "--report", "{place}/page.html"),
+    "texture": ("texture", "{cohort}", "--run", "{place}"),
+    "texture of a volume": ("texture", "{volume}", "--out", "{place}/t.csv"),
+    "report": ("report", "--cohort", "{cohort}", "--run", "{place}"),
+    "predict": ("predict", "{place}", "{volume}"),
+    "compare": ("compare", "{place}"),
+    "audit": ("audit", "{place}", "--positives", "1", "--negatives", "1"),
+    "exercises": ("exercises", "{place}"),
+}
+PLACES = {
+    "below a file": ("file/below", "below"),
+    "where nothing can be made": ("/proc/nowhere", "nowhere"),
+    "too long": ("n" * 300, "nnn"),
+    "not UTF-8": (os.fsdecode(b"scan\xe9 \xd6\xd0"), r"scan\? \?\?.*: found a name that is not UTF-8; rename"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_bad_place_is_named_in_a_line_or_two(
+    make_cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    where, said = PLACES[place]
+    (tmp_path / "file").write_text("x")
+    cohort = make_cohort(1, segments=1)
+    if command == "import":
+        intake_map = "file,participant_id,level,lat\nsub-001/us/sub-001_level-L23_lat-L_bmode.nii.gz,sub-001,L23,L\n"
+        (tmp_path / "import_map_cohort.csv").write_text(intake_map)
+    given = {"place": where, "cohort": str(cohort), "volume": str(next(cohort.rglob("*.nii.gz")))}
+    done = CliRunner().invoke(app, [part.format(**given) for part in COMMANDS[command]])
+    assert isinstance(done.exception, SystemExit) and done.exit_code == 1, done.output
+    assert re.search(said, done.stderr) and "Traceback" not in done.output
+    assert len(done.stderr.splitlines()) <= 2, done.stderr
+
+
+def test_where_an_error_arose_is_shown_on_request(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    below = str(tmp_path / "file" / "below")
+    for arguments in (["--debug", "exercises", below], ["exercises", below, "--debug"]):
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 1
+        assert "Traceback" in done.stderr and "a file lies where a folder was expected" in done.stderr.splitlines()[-1]
+
+
+def test_an_ascii_terminal_shows_what_it_can(make_cohort, tmp_path: Path) -> None:
+    cohort = make_cohort(1).rename(tmp_path / "数据")
+    ascii_only = os.environ | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
+    for arguments in (["check", str(cohort)], ["exercises", str(tmp_path / "练习")]):
+        done = subprocess.run(
+            [sys.executable, "-m", "mflib", *arguments], env=ascii_only, capture_output=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "mflib", "check", str(tmp_path / "没有")], env=ascii_only, capture_output=True
+    )
+    assert done.returncode == 1 and b"no such folder" in done.stdout and b"Traceback" not in done.stderr
+
+
+def test_an_interrupt_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "mflib", "phantom", str(tmp_path / "p"), "--patients", "3"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(arguments, start_new_session=True, **pipes) as process:
+        while not (tmp_path / "p" / "participants.tsv").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "interrupted: what is finished stays, and the same command goes on"
+    assert "Traceback" not in said
+
+
+def test_a_library_warns_without_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("warnings.formatwarning", warnings.formatwarning)
+    CliRunner().invoke(app, ["check", "nowhere"])
+    assert warnings.formatwarning("odd", UserWarning, "lib.py", 3, "code()") == "warning: odd\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -115,3 +116,24 @@ class BusyError(_Plain, RuntimeError):
 
 class RunError(_Plain, RuntimeError):
     """A step that cannot begin, or a worker, a fold or a scheduler that failed; what is finished stays."""
+
+
+_FULL = "no space is left there. Free some, and the same command goes on"
+_CLOSED = "this user may not do that there. Change its permissions, or name another place"
+_IN_THE_WAY = "a file lies where a folder was expected. Name another place, or move the file"
+_HELP = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _CLOSED,
+    errno.EPERM: _CLOSED,
+    errno.EROFS: "it can only be read there. Name another place",
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENAMETOOLONG: "the name is longer than this disk takes. Name a shorter one",
+}
+
+
+def explained(error: OSError) -> str:
+    """What the operating system refused, where, and what helps."""
+    said = _HELP.get(error.errno or 0) or error.strerror or str(error)
+    return f"{error.filename or 'the folder that this command works in'}: {said}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,12 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from mflib.base.errors import BusyError
+from mflib.base.errors import BusyError, FileError
 
 # A file that names each file written whole by this process and its children: who runs notebooks asks what they left.
 LOG = "MFLIB_WRITTEN"
+# What file systems without locks answer, some network shares among them.
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -33,8 +37,9 @@ def replacing(path: Path) -> Iterator[Path]:
         What was written could not be brought to the disk. ``path`` is as it was, and nothing lies beside it.
     """
     # Nobody else writes to a name drawn at random, on whatever machine. The name's end stays: writers read the format
-    # from it. Readers of cohorts pass over what begins so, which is all that a kill can leave.
-    partial = path.with_name(f"partial-{uuid4().hex[:12]}-{path.name}")
+    # from it; a whole long one would be longer than a disk takes. Readers of cohorts pass over what begins so, which is
+    # all that a kill can leave.
+    partial = path.with_name(f"partial-{uuid4().hex[:12]}-{path.name[-12:]}")
     try:
         yield partial
         with partial.open("rb+") as file:
@@ -45,10 +50,29 @@ def replacing(path: Path) -> Iterator[Path]:
                 names.write(f"{path.resolve()}\n")
     except BaseException as error:
         partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            # A full disk does not say by itself which file it had no room for.
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(partial)):
+            # A full disk does not say by itself which file it had no room for; the partial one tells nobody anything.
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def check_names(*names: str | Path) -> None:
+    """Refuse names whose bytes are not UTF-8: the library that reads volumes would end the whole process.
+
+    Raises
+    ------
+    FileError
+        The first of them, with a ? for each such byte.
+    """
+    for name in map(str, names):
+        if (shown := name.encode(errors="replace").decode()) != name:
+            raise FileError(f"{shown}: found a name that is not UTF-8; rename the file or its folder")
+
+
+def short(name: str) -> str:
+    """A name to which something is added; where a disk might not take both, its beginning and a digest."""
+    digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:6]
+    return name if len(os.fsencode(name)) <= 120 else f"{name[:25]}-{digest}"
 
 
 def check_writable(folder: Path) -> None:
@@ -101,11 +125,17 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
         Another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # A soft lock would outlive a killed process: a file system without real locks is an error.
+    # A soft lock would outlive a killed process: on a file system without real locks there is none.
+    held: AbstractContextManager[object]
     try:
         held = FileLock(folder / ".lock", timeout=patience, fallback_to_soft=False).acquire()
     except Timeout:
         raise BusyError(f"another mflib is writing to {folder}") from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        print(f"warning: no locks where {folder} lies; let one mflib at a time write there", file=sys.stderr)
+        held = nullcontext()
     with held:
         yield
 

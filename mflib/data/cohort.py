@@ -17,7 +17,7 @@ import pandas as pd
 from mflib.base import tables
 from mflib.base.encodings import read_json
 from mflib.base.errors import CohortError, Fault, FileError
-from mflib.base.files import sha256
+from mflib.base.files import check_names, sha256
 from mflib.base.words import KEY, LEVELS, SIDES
 from mflib.data import cohort_tables
 from mflib.data import volume as volumes
@@ -170,6 +170,7 @@ def faulty(root: Path, faults: list[Fault]) -> CohortError:
 
 def read_folder(root: Path) -> Folder:
     """Read everything but voxels, sound or not."""
+    check_names(root.absolute())
     if not root.is_dir():
         return _no_cohort(root, "no such folder", "a cohort folder, or one that mflib phantom makes")
     found, misnamed = find_volumes(root)

@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from mflib.base.errors import InputError
-from mflib.base.settings import STRICT
+from mflib.base.settings import STRICT, Number, Whole
 from mflib.data.volume import Annotation, Index, Volume
 
 SATURATED_BONE = 250
@@ -39,10 +39,15 @@ class GainSettings:
     dynamic_range_db : dynamic range of the log compression assumed where a sidecar does not say, in dB
     """
 
-    bright: Annotated[int, Field(ge=1, le=255)] = 220
-    dark: Annotated[int, Field(ge=0, le=254)] = 20
-    patch_mm: Annotated[float, Field(gt=0)] = 1.0
-    dynamic_range_db: Annotated[float, Field(gt=0)] = 55.0
+    bright: Annotated[Whole, Field(ge=1, le=255)] = 220
+    dark: Annotated[Whole, Field(ge=0, le=254)] = 20
+    patch_mm: Annotated[Number, Field(gt=0, le=50)] = 1.0
+    dynamic_range_db: Annotated[Number, Field(ge=10, le=200)] = 55.0
+
+    def __post_init__(self) -> None:
+        """Refuse a picture with bright and dark exchanged."""
+        if self.dark >= self.bright:
+            raise ValueError(f"dark: found {self.dark}, expected below bright, which is {self.bright}")
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ INNER_FOLDS = 5
 ROOM = 2
 # With few patients of a class a shuffle can leave a part without one; the next is tried, in a fixed order.
 SHUFFLES = 100
+# The numbers of folds that are tried where the one that is asked for cannot be.
+TRIED = range(2, 11)
 Splitter = Callable[[int, int, Ints, Ints], Iterable[tuple[Indices, Indices]]]
 
 
@@ -85,16 +87,23 @@ def make(
     """
     y, patients = _checked(labels, groups, n_folds, split)
     units = patients if split == "patient" else np.arange(y.size)
+    if folds := _shuffled(y, units, n_folds, split, seed, repeat):
+        _check_disjoint(folds, units)
+        return [replace(fold, repeat=repeat, split=split) for fold in folds]
+    others = [n for n in TRIED if n != n_folds and _shuffled(y, units, n, split, seed, repeat)]
+    raise InputError(_found(y, units, n_folds, split, others))
+
+
+def _shuffled(y: Ints, units: Ints, n_folds: int, split: Split, seed: int, repeat: int) -> list[Fold] | None:
+    """The folds of the first shuffle that allows them, None where none does."""
     if min(_holders(y, units)) < _needed(n_folds):
-        raise InputError(_found(y, units, n_folds, split))
+        return None
     for needed, shuffle in product((ROOM, 1), range(SHUFFLES)):
         seeds = np.random.SeedSequence([seed, repeat, shuffle])
         splitter = _splitter(split, stratified=shuffle < SHUFFLES // 2)
-        folds = _attempt(y, units, n_folds, splitter, seeds, needed)
-        if folds is not None:
-            _check_disjoint(folds, units)
-            return [replace(fold, repeat=repeat, split=split) for fold in folds]
-    raise InputError(f"{_found(y, units, n_folds, split)} None of {SHUFFLES} shuffles gave both to every part.")
+        if folds := _attempt(y, units, n_folds, splitter, seeds, needed):
+            return folds
+    return None
 
 
 def inner(labels: ArrayLike, groups: ArrayLike, n_folds: int, seed: int) -> list[tuple[Indices, Indices]]:
@@ -126,7 +135,7 @@ def inner(labels: ArrayLike, groups: ArrayLike, n_folds: int, seed: int) -> list
     raise InputError(
         f"inner folds need both classes to learn from and held out. Found {np.unique(patients).size} patients in a "
         f"training part, {holders[0]} with an infiltrated segment and {holders[1]} with a healthy one, expected at "
-        "least two of each that can be told apart. Take fewer folds or more patients."
+        "least two of each that can be told apart."
     )
 
 
@@ -213,16 +222,19 @@ def _needed(n_folds: int) -> int:
     return max(n_folds, 4 if n_folds == 2 else 3)
 
 
-def _found(y: Ints, units: Ints, n_folds: int, split: str) -> str:
+def _found(y: Ints, units: Ints, n_folds: int, split: str, others: Sequence[int]) -> str:
     positive, negative = _holders(y, units)
     unit, infiltrated, healthy = "segments", "that are infiltrated", "that are healthy"
     if split == "patient":
         unit, infiltrated, healthy = "patients", "with an infiltrated segment", "with a healthy one"
     need = _needed(n_folds)
+    advice = f"Take more {unit}: no number of folds from {TRIED[0]} to {TRIED[-1]} can be had with these."
+    if others:
+        advice = f"With these, {' or '.join(map(str, others))} folds can be had (`n_folds` in the profile)."
     return (
         f"{n_folds} folds need infiltrated (label 1) and healthy (label 0) segments in every training, validation and "
         f"test part: at least {need} {unit} {infiltrated} and {need} {healthy}. Found {np.unique(units).size} {unit}: "
-        f"{positive} {infiltrated}, {negative} {healthy}. Take fewer folds (`n_folds` in the profile) or more {unit}."
+        f"{positive} {infiltrated}, {negative} {healthy}. {advice}"
     )
 
 

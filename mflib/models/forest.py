@@ -21,7 +21,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from mflib.base import parallel
 from mflib.base.errors import InputError
-from mflib.base.settings import STRICT
+from mflib.base.settings import STRICT, Count, Distinct, Number, Seed, Whole
 from mflib.base.words import KEY, WHOLE_FAMILY
 from mflib.models import folds as division
 from mflib.models.folds import Fold, Indices, Labels
@@ -55,14 +55,14 @@ class ForestSettings:
     seed : of trees, inner folds and shuffles; each fold derives its own from it
     """
 
-    trees: Annotated[int, Field(ge=1)] = 500
-    leaf_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (1, 5, 15)
-    inner_folds: Annotated[int, Field(ge=2)] = 5
-    inner_trees: Annotated[int, Field(ge=1)] = 50
-    minimum_icc: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    permutations: Annotated[int, Field(ge=1)] = 10
-    repeats: Annotated[int, Field(ge=1)] = 1
-    seed: int = 0
+    trees: Count = 500
+    leaf_sizes: Annotated[Distinct[Count], Field(min_length=1)] = (1, 5, 15)
+    inner_folds: Annotated[Whole, Field(ge=2, le=1000)] = 5
+    inner_trees: Count = 50
+    minimum_icc: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    permutations: Count = 10
+    repeats: Count = 1
+    seed: Seed = 0
 
 
 def glcm_columns(texture: pd.DataFrame) -> pd.DataFrame:

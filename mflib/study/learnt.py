@@ -44,8 +44,6 @@ Columns = dict[str, list[float | None]]
 LARGEST_MANIFEST, LARGEST_FILE, LARGEST_HEADER = 8 * 2**20, 2**30, 4096
 # No feature comes near it, and its square is still a number.
 LARGEST_VALUE = 1e30
-# Larger inputs and wider networks than any study's are a mistake, or meant to fill the memory.
-LARGEST_INPUT, WIDEST = 512, 1024
 # Parts of an archive; a ResNet-50 has a tenth of it.
 ENTRIES = 4096
 GLCM = re.compile(r"glcm_(\d{1,3})_(\d{1,2})_-?[01]\.-?[01]\.-?[01]_[A-Za-z]+", re.ASCII)
@@ -386,12 +384,8 @@ def texture_settings(manifest: Manifest) -> bank.TextureSettings:
 
 def network_settings(manifest: Manifest) -> NetworkSettings:
     """The network's settings; one that would fill the memory is refused before its weights are even looked at."""
-    settings = build(NetworkSettings, manifest.settings, "the stored network")
-    if max(settings.size) > LARGEST_INPUT or (settings.width or 1) > WIDEST:
-        found = f"an input of {settings.size} voxels and width {settings.width}"
-        raise FileError(f"found {found}, expected at most {LARGEST_INPUT} along each axis and width {WIDEST}")
     # Batches of one, and no gradients that rounding could spoil: only precision and architecture matter here.
-    return replace(settings, batch=1)
+    return replace(build(NetworkSettings, manifest.settings, "the stored network"), batch=1)
 
 
 def read_network(name: str, content: bytes, settings: NetworkSettings) -> nn.Module:
@@ -403,11 +397,7 @@ def read_network(name: str, content: bytes, settings: NetworkSettings) -> nn.Mod
         The file holds anything but finite tensors, or those of another network.
     """
     _check_parts(name, content)
-    try:
-        state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the bytes of a foreign file lead to
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise FileError(f"{name}: cannot be read as plain tensors ({reason})") from error
+    state = network.load(name, BytesIO(content))
     if not isinstance(state, dict) or not all(isinstance(key, str) and type(v) is Tensor for key, v in state.items()):
         raise FileError(f"{name}: found a {type(state).__name__}, expected tensors by name")
     model: nn.Module = network.build(settings.depth, settings.width, settings.dilated)

@@ -11,15 +11,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mflib.base.errors import InputError
-from mflib.base.files import ROOT
-from mflib.base.settings import STRICT, build, flat, merged
+from mflib.base.files import ROOT, short
+from mflib.base.settings import STRICT, Distinct, Seed, Whole, build, flat, from_yaml, merged
 from mflib.data.preprocess import GainSettings
-from mflib.models.dcnn.settings import COMPARISONS, NetworkSettings, releases
+from mflib.models.dcnn.settings import Comparison, NetworkSettings, releases
 from mflib.models.folds import Split
 from mflib.models.forest import ForestSettings
 from mflib.models.pitfalls.experiment import PitfallsSettings
@@ -66,28 +65,22 @@ class Profile:
     split : "patient", or "segment" for the paper's split, which lets segments of one patient leak into the test part
     n_folds : number of cross-validation folds
     preprocessing, texture, robustness, forest, network, pitfalls : the settings of each room
-    comparisons : which of ``dcnn.settings.COMPARISONS`` are made
+    comparisons : which of ``dcnn.settings.Comparison`` are made
     """
 
     cohort: str = "data/phantom-quick"
     external: str = ""
     scheduler: str = ""
-    seed: Annotated[int, Field(ge=0)] = 20
+    seed: Seed = 20
     split: Split = "patient"
-    n_folds: Annotated[int, Field(ge=2)] = 5
+    n_folds: Annotated[Whole, Field(ge=2, le=1000)] = 5
     preprocessing: GainSettings = GainSettings()
     texture: TextureSettings = TextureSettings()
     robustness: RobustnessSettings = RobustnessSettings()
     forest: ForestSettings = ForestSettings()
     network: NetworkSettings = NetworkSettings()
-    comparisons: tuple[str, ...] = ()
+    comparisons: Distinct[Comparison] = ()
     pitfalls: PitfallsSettings = PitfallsSettings()
-
-    def __post_init__(self) -> None:
-        """Refuse comparisons that nobody knows."""
-        if not set(self.comparisons) <= set(COMPARISONS) or len(set(self.comparisons)) < len(self.comparisons):
-            found = f"comparisons: found {list(self.comparisons)}"
-            raise ValueError(f"{found}, expected some of {', '.join(COMPARISONS)}, each once")
 
     @property
     def cohort_folder(self) -> Path:
@@ -114,7 +107,9 @@ def choose(name: str, cohort: str = "", changes: Mapping[str, Any] | None = None
     InputError
         No such profile, or settings that are unknown or cannot be; in two lines.
     """
-    values = merged(read(name), changes or {})
+    if not isinstance(changes, Mapping | None):
+        raise InputError(f"changes: found a {type(changes).__name__}, expected settings by name")
+    values = merged(merged({}, read(name)), changes or {})
     values |= {"cohort": cohort} if cohort else {}
     for group in ("forest", "network"):
         if isinstance(values.get(group), Mapping) and "seed" in values[group]:
@@ -145,12 +140,10 @@ def read(name: str) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
         raise InputError(f"no profile {name!r}; expected one of {known}, or the path of a YAML file")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path.name}: not valid YAML ({error})") from error
+    content = from_yaml(path.read_bytes(), path.name)
     if not isinstance(content, dict):
-        raise InputError(f"{path.name}: found a {type(content).__name__}, expected a mapping of settings")
+        found = "nothing" if content is None else f"a {type(content).__name__}"
+        raise InputError(f"{path.name}: found {found}, expected a mapping of settings")
     return content
 
 
@@ -161,7 +154,7 @@ def _of(name: str) -> str:
 def report_folder(name: str, profile: Profile) -> Path:
     """The run of the report on a profile's cohort; the profile is not repeated where the cohort's name ends in it."""
     cohort = profile.cohort_folder.name
-    return REPORTS / (cohort if cohort.endswith(f"-{name}") else f"{cohort}-{name}")
+    return REPORTS / short(cohort if cohort.endswith(f"-{name}") else f"{cohort}-{name}")
 
 
 def playground(report: Path) -> Path:

@@ -145,13 +145,20 @@ def make(
         A cohort with faults; all of them are listed.
     RunError
         No Dask scheduler answers, required weights cannot be had, or this machine cannot be trusted in the precision.
+    FileError
+        The weights are none, or of another network.
     BusyError
         Another process is writing to the same run folder.
     """
     chosen, name = choose(profile, cohort, changes), Path(profile).stem
     folder = (ROOT / run).resolve() if run else variant(report_folder(name, chosen), changes, beside=True)
     check_distinct(chosen.cohort_folder, chosen.external_folder)
-    start = weights_sha256(chosen.network)  # where they are required and cannot be had, before any work
+    # Where weights cannot be had, or are none of this network, that is said before any work.
+    if start := weights_sha256(chosen.network):
+        # Importing torch takes seconds, which a run without weights need not wait.
+        from mflib.models.dcnn import network
+
+        network.started(chosen.network)
     if chosen.scheduler:
         parallel.check_scheduler(chosen.scheduler)
     else:

@@ -72,13 +72,31 @@ def test_an_error_lets_the_folder_go(tmp_path: Path) -> None:
         pass
 
 
-def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("answer", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EIO])
+def test_without_locks_the_work_goes_on_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: int
+) -> None:
     def missing(descriptor: int, operation: int) -> None:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        raise OSError(answer, os.strerror(answer))
 
     monkeypatch.setattr(fcntl, "flock", missing)
-    with pytest.raises(OSError, match="not implemented"), files.locked(tmp_path):
-        pass
+    if answer == errno.EIO:
+        with pytest.raises(OSError, match="Input/output"), files.locked(tmp_path):
+            pass
+        return
+    with files.locked(tmp_path):
+        files.write_text(tmp_path / "a.txt", "done")
+    assert (tmp_path / "a.txt").read_text() == "done"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: no locks where") and str(tmp_path) in line
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".csv", "腰" * 83 + ".csv", "a {b} c.csv"])
+def test_a_name_as_long_as_the_disk_takes_can_be_written(tmp_path: Path, name: str) -> None:
+    files.write_text(tmp_path / name, "text")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert len(os.fsencode(files.short(name))) <= 120 and files.short("a {b} c") == "a {b} c"
+    assert files.short("n" * 200 + "1") != files.short("n" * 200 + "2")
 
 
 def test_a_full_disk_leaves_the_old_table(small_disk: Path) -> None:

@@ -329,7 +329,7 @@ def test_the_dynamic_range_is_the_rows_or_else_the_one_for_all(tmp_path: Path) -
 
 
 def test_the_map_lies_beside_the_source_and_each_command_says_the_next(source: Path, tmp_path: Path) -> None:
-    runner, cohort, path = CliRunner(), tmp_path / "a cohort", tmp_path / "import_map.csv"
+    runner, cohort, path = CliRunner(), tmp_path / "a cohort", tmp_path / f"import_map_{source.name}.csv"
     bare = ["import", str(source), str(cohort)]
     assert "no map of the files" in runner.invoke(app, bare).output
     first = runner.invoke(app, [*bare, "--dry-run", "--dynamic-range", "60"]).output
@@ -342,10 +342,13 @@ def test_the_map_lies_beside_the_source_and_each_command_says_the_next(source: P
     assert len(list(cohort.rglob("*.nii.gz"))) == 14
 
 
-def test_a_map_that_cannot_be_written_is_said_before_the_look(source: Path, tmp_path: Path) -> None:
+def test_a_map_that_cannot_be_written_is_said_before_the_look(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CohortError, match=r"another place: --map FILE"):
+    with pytest.raises(OSError, match="file"):
         intake.template(source, tmp_path / "file" / "map.csv", tmp_path / "cohort")
+    assert "looked at" not in capsys.readouterr().out
 
 
 def test_source_map_and_cohort_are_kept_apart(source: Path, tmp_path: Path) -> None:
@@ -368,7 +371,7 @@ def test_source_map_and_cohort_are_kept_apart(source: Path, tmp_path: Path) -> N
 
 def test_a_full_disk_ends_in_words(source: Path, tmp_path: Path, small_disk: Path) -> None:
     plan = intake.plan(source, template(source, tmp_path / "cohort"))
-    with pytest.raises(CohortError, match="goes on from here"):
+    with pytest.raises(OSError, match=r"No space left.*cohort"):
         intake.run(plan, small_disk / "cohort")
     for volume in set(small_disk.rglob("*.nii.gz")):
         volumes.read(volume)

@@ -103,12 +103,45 @@ def test_what_a_template_calls_importable_can_be_imported(source: Path, tmp_path
 
 
 def test_a_map_that_is_no_map_does_not_fill_the_screen(source: Path) -> None:
-    table = written(source, *(f"f{n}.dcm,sub-{n},L45,L,,," for n in range(3000)))
+    table = written(source, *(f"./{'./' * n}a.dcm,sub-{n},L99,L,,," for n in range(1, 3001)))
     with pytest.raises(CohortError, match=r"^3000 faults in the map") as caught:
         intake.plan(source, table)
     assert str(caught.value).endswith("... and 2997 more of this kind")
     with pytest.raises(CohortError, match="64 at most"):
         intake.plan(source, written(source, f"b.dcm,sub-{'1' * 300},L45,L,,,"))
+
+
+def test_a_map_of_another_source_is_said_once(source: Path) -> None:
+    table = written(source, *(f"f{n}.dcm,sub-{n},L45,L,,," for n in range(32)))
+    with pytest.raises(
+        CohortError, match=r"^map\.csv: found none of its 32 files in SOURCE, expected this source's map$"
+    ):
+        intake.plan(source, table)
+    assert listing.beside(source) != listing.beside(source.parent / "other")
+    assert source.name in listing.beside(source).name
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("L14", None),
+        ("XL14-3_volume", None),
+        ("L12-5 probe", None),
+        ("9L", None),
+        ("R2", None),
+        ("RT3D", None),
+        ("sub-1_L14_right", "R"),
+        ("L45_left", "L"),
+        ("L4-5 links", "L"),
+        ("L45L", "L"),
+        ("L4-5_R_L14", "R"),
+        ("腰4-5左", "L"),
+        ("left2", "L"),
+        ("l5s1_rt", "R"),
+    ],
+)
+def test_a_side_is_suggested_by_words_that_stand_alone(name: str, side: str | None) -> None:
+    assert listing.named_in(PurePosixPath(f"{name}.dcm"))[1] == side
 
 
 def test_all_faults_are_listed_at_once(source: Path) -> None:

@@ -90,11 +90,18 @@ def test_four_patients_do_not_carry_five_folds():
     assert "at least 5 patients" in str(caught.value)
 
 
-def test_running_out_of_shuffles_is_said(monkeypatch):
-    monkeypatch.setattr(folds, "SHUFFLES", 0)
-    labels, groups = cohort()
-    with pytest.raises(InputError, match="None of 0 shuffles"):
-        folds.make(labels, groups, seed=0)
+def test_the_advice_is_what_was_tried():
+    # Three patients of each kind: two folds leave too few to train and validate, three do not.
+    labels, groups = np.repeat([1, 1, 1, 0, 0, 0], 2), np.repeat(np.arange(6), 2)
+    with pytest.raises(InputError, match="With these, 3 folds can be had") as caught:
+        folds.make(labels, groups, n_folds=2, seed=0)
+    assert "fewer" not in str(caught.value)
+    assert_sound(folds.make(labels, groups, n_folds=3, seed=0), labels, groups)
+    for number in (4, 5, 6, 10):
+        with pytest.raises(InputError):
+            folds.make(labels, groups, n_folds=number, seed=0)
+    with pytest.raises(InputError, match="Take more patients: no number of folds from 2 to 10"):
+        folds.make(labels[2:-2], groups[2:-2], n_folds=5, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_without_weights_nothing_is_begun(cohort: Cohort, settings: NetworkSetti
     with pytest.raises(RunError, match=r"found no weights at .*gone\.pth"):
         run(cohort, replace(settings, weights=str(tmp_path / "gone.pth")), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    with pytest.raises(ValueError, match="frozen with pretrained 'none', expected 'required'"):
+    with pytest.raises(ValueError, match="frozen: found true with pretrained 'none', expected 'required'"):
         replace(settings, pretrained="none", weights="")
     with pytest.raises(ValueError, match=r"resnet_10\.pth: not the weights of this network"):
         run(cohort, replace(settings, depth=18), tmp_path / "run")

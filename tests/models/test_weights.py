@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -14,8 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 
-from mflib.base.errors import RunError
+from mflib.base.errors import FileError, RunError
+from mflib.models.dcnn import network
 from mflib.models.dcnn.settings import NetworkSettings, find_weights, releases
 
 CONTENT = b"weights of a network" * 50
@@ -133,3 +137,45 @@ def test_every_released_depth_is_pinned_twice() -> None:
     assert set(releases()) == {f"resnet_{d}{kind}.pth" for d in (10, 18, 34, 50) for kind in ("", "_23dataset")}
     assert len({release.sha256 for release in releases().values()}) == 8
     assert all(len(release.revision) == 40 and len(release.sha256) == 64 for release in releases().values())
+
+
+def saved(content: object, **options: bool) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file, **options)
+    return file.getvalue()
+
+
+class Code:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch ran",)
+
+
+TENSORS = {"state_dict": {"module.conv1.weight": torch.ones(300)}}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html><title>403</title>", "found an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "found a Git LFS pointer"),
+        (b"", "found an empty file"),
+        (b'{"message": "Not Found"}', "found another kind of file"),
+        (saved(TENSORS)[:-200], "found a file cut short or damaged"),
+        (saved(TENSORS, _use_new_zipfile_serialization=False)[:-200], "found a file cut short or damaged"),
+        (saved({"state_dict": Code()}), "found code beside the tensors"),
+        (saved({"state_dict": Code()}, _use_new_zipfile_serialization=False), "found code beside the tensors"),
+        (pickle.dumps(Code()), "found a pickle, which may run code"),
+        (saved([1, 2]), "found a list, expected tensors by name"),
+        (saved(TENSORS), "not the weights of this network: .* missing"),
+    ],
+)
+def test_what_is_no_weights_file_is_said_in_our_words(
+    content: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "own.pth"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=rf"^own\.pth: {said}") as caught:
+        network.started(NetworkSettings(depth=10, width=4, pretrained="required", weights=str(path)))
+    assert "weights_only" not in str(caught.value) and len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "ran").exists()

@@ -8,6 +8,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from mflib.base.words import KEY, LEVELS
 from mflib.stats import clinical
+from mflib.stats.performance.metrics import kappa
 
 
 def graded(reader1, reader2, adjudicator=None):
@@ -57,10 +58,25 @@ def test_one_grade_throughout_has_no_kappa():
     assert [kappa.value for kappa in result.kappas] == [None, None]
 
 
+@pytest.mark.parametrize(("first", "second"), [([1] * 16, [2] * 16), ([0] * 16, [3] * 16), ([1] * 16, [1, 2] * 8)])
+def test_readers_with_one_grade_each_that_is_not_the_same_have_a_kappa_of_0(first, second):
+    result = clinical.reader_agreement(graded(first, second), resamples=50)
+    assert [(found.value, found.low, found.high) for found in result.kappas] == [(0, None, None)] * 2
+    assert str(result.kappas[1]) == "0.00 (no interval: one patient, or one grade from a reader)"
+    for weights in (None, "linear", "quadratic"):
+        assert kappa(result.table, weights) == cohen_kappa_score(first, second, weights=weights) == 0
+    by_level = clinical.agreement_by_level(graded(first, second), resamples=50)
+    assert by_level["note"].str.startswith("one reader gave one grade throughout").all()
+
+
 def test_one_patient_has_no_interval():
     one = graded([0, 1, 2, 3, 0, 1, 2, 3], [0, 1, 2, 3, 1, 1, 2, 2])
     kappa = clinical.reader_agreement(one, resamples=20).kappas[1]
-    assert kappa.value > 0.5 and kappa.low is None and str(kappa).endswith("(no interval: one patient)")
+    assert (
+        kappa.value > 0.5
+        and kappa.low is None
+        and str(kappa).endswith("(no interval: one patient, or one grade from a reader)")
+    )
     assert clinical.agreement_by_level(one, resamples=20)["note"].iloc[0].startswith("one patient: no interval")
 
 

@@ -472,7 +472,7 @@ def test_what_is_no_manifest_is_refused(copied: Copied, text: str, said: str) ->
     ("changes", "said"),
     [
         ({"settings__size": [10**5] * 3}, "expected at most 512"),
-        ({"settings__width": 10**6}, "width 1024"),
+        ({"settings__width": 10**6}, "width: found 1000000, expected at most 1024"),
         ({"settings__width": "x"}, "width: found 'x', expected a whole number"),
         ({"settings__depth": 11}, "depth: found 11, expected 10, 18"),
         ({"run__seed": 1}, "expected the models of one run"),

@@ -36,12 +36,27 @@ from tests.notebooks.runs import SMALL
         ({"network": 5}, "network: found 5, expected a group of settings"),
         ({"network": {"size": [48, 48]}}, "network.size.2: found"),
         ({"network": {"size": [48, 48, 4]}}, "network.size.2: found 4, expected at least 8"),
-        ({"network": {"learning_rate": "1e-3"}}, "network.learning_rate: found '1e-3', expected a number"),
+        ({"network": {"learning_rate": "0.001"}}, "network.learning_rate: found '0.001', expected a number"),
+        ({"texture": {"symmetric": "no"}}, "texture.symmetric: found 'no', expected true or false"),
+        ({"texture": {"symmetric": 1}}, "texture.symmetric: found 1, expected true or false"),
+        ({"network": {"frozen": "false"}}, "network.frozen: found 'false', expected true or false"),
+        ({"texture": {"levels": []}}, "texture.levels: found [], expected at least 1 item"),
+        ({"texture": {"levels": [8, 8]}}, "texture.levels: found [8, 8], expected each once"),
+        ({"texture": {"levels": 16}}, "texture.levels: found 16, expected a list"),
+        ({"forest": {"trees": -5}}, "forest.trees: found -5, expected at least 1"),
+        ({"forest.trees": 10**12}, "forest.trees: found 1000000000000, expected at most 1000000"),
+        ({"forest": {"minimum_icc": 1}}, "forest.minimum_icc: found 1, expected below 1"),
+        ({"seed": 2**40}, "seed: found 1099511627776, expected below 4294967296"),
+        ({"network": {"weight_decay": float("inf")}}, "network.weight_decay: found inf, expected a finite number"),
+        ({"network": {"frozen": True}}, "network.frozen: found true with pretrained 'none'"),
+        ({"preprocessing": {"dark": 220}}, "preprocessing.dark: found 220, expected below bright, which is 220"),
+        ({"forest": None}, "forest: found None, expected a group of settings"),
+        ({(1, 2): 3}, "(1, 2) is no setting"),
         ({"network": {"learning_rate": float("nan")}}, "network.learning_rate: found nan"),
         ({"network": {"pretrained": "required"}}, "which was never released"),
         ({"network": {"seed": 1}}, "network.seed: found one of its own, expected the one seed of the study"),
-        ({"comparisons": ["seed", "sead"]}, "expected some of seed, pretraining"),
-        ({"texture": {"steps": [0]}}, "0"),
+        ({"comparisons": ["seed", "sead"]}, "comparisons.1: found 'sead', expected 'seed', 'pretraining'"),
+        ({"texture": {"steps": [0]}}, "texture.steps.0: found 0, expected at least 1"),
         ({"texture": {"voxel_mm": "one"}}, "texture.voxel_mm: found 'one', expected 'as-recorded' or 'coarsest'"),
         ({"texture": {"voxel_mm": [0.4, 0.4, 0]}}, "texture.voxel_mm.2: found 0, expected at least 0.01"),
         ({"n_folds": 1, "forest": {"trees": 0}}, "n_folds: found 1, expected at least 2; forest.trees: found 0"),
@@ -64,9 +79,45 @@ def test_a_profile_of_anybody_names_what_it_has_otherwise(tmp_path: Path) -> Non
     assert chosen.cohort_folder.name == "clinic"
     with pytest.raises(InputError, match="no profile 'quik'; expected one of full, paper, quick, transfer"):
         choose("quik")
-    path.write_text("[1, 2]")
-    with pytest.raises(InputError, match=r"mine\.yaml: found a list, expected a mapping"):
-        choose(str(path))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[1, 2]", "found a list, expected a mapping"),
+        (b"# nothing yet\n", "found nothing, expected a mapping"),
+        (b"seed: 3\nforest: {trees: 3}\nseed: 4\n", r"not valid YAML in line 3, column 1 \(seed a second time\)"),
+        (b"forest: {trees: 3, trees: 4}", r"line 1, column 20 \(trees a second time\)"),
+        (b"a: b: c", "not valid YAML in line 1, column 5"),
+        (b"forest: &all {trees: *all}", "an alias, expected the values themselves"),
+        (b"seed: !!python/name:os.system", "not valid YAML in line 1"),
+        (b"seed: " + b"9" * 5000, "not valid YAML"),
+        (b"[" * 3000, "not valid YAML"),
+        ("cohort: 数据".encode("gb18030"), "expected YAML saved in UTF-8"),
+        (b"PK\x03\x04\x00\xff", "expected YAML saved in UTF-8"),
+    ],
+)
+def test_what_is_no_profile_is_said_in_one_line(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=rf"^mine\.yaml: .*{said}") as caught:
+        choose(str(tmp_path / "mine.yaml"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_numbers_count_in_either_notation(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("cohort: 数据\nseed: 010\nnetwork: {weight_decay: 1e-4}\nforest: {trees: 2.0e+2}\n", encoding)
+    chosen = choose(str(path), changes={"n_folds": 4.0, "network.learning_rate": "1E-2", "forest": {"repeats": "2e0"}})
+    assert chosen.cohort_folder.name == "数据"
+    assert (chosen.seed, chosen.n_folds, chosen.forest.trees, chosen.forest.repeats) == (10, 4, 200, 2)
+    assert (chosen.network.weight_decay, chosen.network.learning_rate) == (1e-4, 1e-2)
+    for text in ("1:30", "0x10", "1_000", "2024-01-01", "'7'"):
+        path.write_text(f"seed: {text}")
+        with pytest.raises(InputError, match=r"seed: found '.*', expected a whole number"):
+            choose(str(path))
+    with pytest.raises(InputError, match="changes: found a list, expected settings by name"):
+        choose("quick", changes=["seed"])
 
 
 def test_merging_and_flattening_undo_each_other() -> None:

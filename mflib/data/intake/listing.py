@@ -100,6 +100,8 @@ NAMED_LEVEL = re.compile(r"(?<![a-z0-9])l(?:wk)?[ _]?([2345])[-–_ ]?(l|s)?([13
 # Surnames too, so they are sides only where they end a name right behind the level, or are an inner folder's name.
 SHORT = {"li", "re"}
 SHORT_BEHIND = re.compile(NAMED_LEVEL.pattern + r"[\W_]*(li|re)[\W\d_]*$", re.IGNORECASE)
+# A letter or two at a number: a probe (L14-5, 9L), a recording (R2), real time (RT3D).
+OTHER_NAME = re.compile(r"\b[lr]t?(?=\d)|(?<=\d)[lr]t?\b", re.IGNORECASE)
 
 
 def named_in(path: PurePosixPath) -> tuple[str | None, str | None]:
@@ -116,7 +118,8 @@ def named_in(path: PurePosixPath) -> tuple[str | None, str | None]:
 
 def _sides(part: str) -> set[str]:
     """Sides that a name holds; a level's own letter is none."""
-    words = {word for word in re.split(r"[\W\d_]+", NAMED_LEVEL.sub(" ", part)) if word.casefold() not in SHORT}
+    alone = OTHER_NAME.sub(" ", NAMED_LEVEL.sub(" ", part).replace("_", " "))
+    words = {word for word in re.split(r"[\W\d]+", alone) if word.casefold() not in SHORT}
     behind = SHORT_BEHIND.search(part)
     return {found for word in [*words, *(behind.groups()[-1:] if behind else [])] if (found := meaning("side", word))}
 
@@ -155,7 +158,7 @@ class Listing:
         """What to tell the person who has to fill it in."""
         others = ": see the column problem for the others" if self.ready < self.files else ""
         yield f"{self.files} files looked at, {self.ready} can be imported as they are{others}"
-        yield f"template written to {self.path}"
+        yield f"template written to {self.path}, the map of this source alone"
         yield from HINT.split("\n")
 
 
@@ -172,7 +175,9 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
     Raises
     ------
     CohortError
-        No such source, nothing in it, or ``path`` exists, lies in the cohort or cannot be written.
+        No such source, nothing in it, or ``path`` exists or lies in the cohort.
+    OSError
+        ``path`` cannot be written.
     """
     start, found = root(source), files_of(source)
     keep_apart(source, path, cohort)
@@ -180,11 +185,7 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
         raise CohortError("SOURCE: found no files, expected DICOM, NIfTI, NRRD or MetaImage")
     if path.exists():
         raise CohortError(f"{path.name}: there is a map already; try it with --map, or delete it for a new template")
-    try:
-        files.check_writable(path.parent)
-    except OSError as error:
-        why = f"cannot be written ({error.strerror}), expected another place: --map FILE"
-        raise CohortError(f"{path.name}: {why}") from error
+    files.check_writable(path.parent)
     people = _people(file.relative_to(start) for file in found)
     rows = [_look(start, file, people, spacing_mm) for file in counted("looked at", len(found), found)]
     _write(path, rows)
@@ -193,7 +194,8 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
 
 def beside(source: Path) -> Path:
     """Where the map of a source lies if nobody says otherwise: with the source, as both may name patients."""
-    return source.resolve().parent / "import_map.csv"
+    whole = source.resolve()
+    return whole.with_name(f"import_map_{files.short(whole.name)}.csv")
 
 
 def _people(relative: Iterable[Path]) -> dict[str, str]:

@@ -132,6 +132,9 @@ def plan(
         row, wrong = _row(start, source, number, cells, dynamic_range_db)
         rows += [row] if row else []
         faults += [Fault(map_path.name, number, *fault) for fault in wrong]
+    astray = {fault.row for fault in faults if (fault.column, fault.found) == ("file", "no such file")}
+    if used and astray >= used.keys():
+        raise CohortError(f"{map_path.name}: found none of its {len(used)} files in SOURCE, expected this source's map")
     faults += _doubled(map_path.name, rows, "file", lambda row: (row.path.stat().st_dev, row.path.stat().st_ino))
     faults += _doubled(map_path.name, rows, "/".join(KEY), lambda row: tuple(word.casefold() for word in row.key))
     if not used and not faults:

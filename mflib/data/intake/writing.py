@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mflib.base import files, tables
-from mflib.base.errors import BusyError, CohortError, FileError
+from mflib.base.errors import CohortError, FileError
 from mflib.base.progress import counted
 from mflib.base.words import KEY
 from mflib.data import volume as volumes
@@ -148,7 +149,8 @@ class Outcome:
         yield f"{there}; {self.skipped} rows skipped without a participant; {len(self.failures)} failed"
         if not self.dry and (self.imported or self.kept):
             yield NEXT
-            yield f"then mflib annotate {self.cohort}, then mflib check {self.cohort}"
+            annotate, check = (shlex.join(["mflib", name, str(self.cohort)]) for name in ("annotate", "check"))
+            yield f"then {annotate}, then {check}"
 
 
 def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
@@ -164,6 +166,8 @@ def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
     ------
     CohortError
         The cohort cannot be added to, or holds the source or the map.
+    BusyError, OSError
+        Another process is writing to it, or nobody can.
     """
     keep_apart(plan.source, plan.map_path, cohort)
     refuse_other(cohort)
@@ -171,15 +175,9 @@ def run(plan: Plan, cohort: Path, *, dry: bool = False) -> Outcome:
     if dry:
         _each(plan, cohort, outcome)
         return outcome
-    try:
-        with files.locked(cohort):
-            describe(cohort)
-            add_rows(cohort, _each(plan, cohort, outcome))
-    except BusyError as error:
-        raise CohortError(str(error)) from error
-    except OSError as error:
-        why = f"({error.strerror}); the same command goes on from here"
-        raise CohortError(f"COHORT cannot be written to {why}") from error
+    with files.locked(cohort):
+        describe(cohort)
+        add_rows(cohort, _each(plan, cohort, outcome))
     return outcome
 
 

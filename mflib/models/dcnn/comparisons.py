@@ -98,7 +98,7 @@ def run(
     ----------
     source, settings, split, scheduler : as of the study's network; variants are kept in ``comparisons/``
     divide : the study's folds by split
-    asked : which comparisons, of `settings.COMPARISONS`
+    asked : which comparisons, of `settings.Comparison`
     own : predictions of the study's network
 
     Raises

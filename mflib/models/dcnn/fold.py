@@ -30,7 +30,7 @@ from mflib.base.files import locked
 from mflib.models.dcnn import compute, network
 from mflib.models.dcnn.compute import scoring_batches, training_batches
 from mflib.models.dcnn.inputs import CHECKPOINT, RESULT, WEIGHTS, Epoch, FoldResult, Task, Volumes, read_result
-from mflib.models.dcnn.settings import NetworkSettings, check_device, find_weights
+from mflib.models.dcnn.settings import NetworkSettings, check_device
 from mflib.models.folds import Indices
 
 
@@ -195,11 +195,7 @@ def _started(task: Task) -> State:
     settings = task.settings
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence(_entropy(task)).generate_state(1)[0]))
-        model: nn.Module = network.build(settings.depth, settings.width, settings.dilated)
-    path = find_weights(settings)
-    if path is not None:
-        network.load_medicalnet(model, path)
-    model = compute.placed(model, settings)
+        model = compute.placed(network.started(settings), settings)
     head = [p for name, p in model.named_parameters() if name.startswith("fc.")]
     rest = [p for name, p in model.named_parameters() if not name.startswith("fc.")]
     rate = settings.learning_rate

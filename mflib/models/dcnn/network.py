@@ -9,17 +9,20 @@ MONAI takes the same weights into strides of 2 there and a stem of stride 1, and
 from __future__ import annotations
 
 import copy
+import pickle
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from mflib.models.dcnn.settings import Depth
+from mflib.base.errors import FileError
+from mflib.models.dcnn.settings import Depth, NetworkSettings, find_weights
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -250,9 +253,9 @@ def load_medicalnet(network: nn.Module, path: Path) -> None:
 
     Raises
     ------
-    ValueError
-        The file cannot be read, or does not hold exactly this backbone: weights missing, left over, of another shape
-        or not finite. The network is as it was.
+    FileError
+        The file is none of weights, or does not hold exactly this backbone: weights missing, left over, of another
+        shape or not finite. The network is as it was.
     """
     released = _read(path)
     backbone = {name: value for name, value in released.items() if not name.startswith("conv_seg.")}
@@ -262,22 +265,59 @@ def load_medicalnet(network: nn.Module, path: Path) -> None:
     counters = {name: expected[name] for name in expected if name.endswith("num_batches_tracked")}
     wrong = _differences(counters | backbone, expected)
     if wrong:
-        raise ValueError(f"{path.name}: not the weights of this network: {'; '.join(wrong)}")
+        raise FileError(f"{path.name}: not the weights of this network: {'; '.join(wrong)}")
     network.load_state_dict(state | counters | backbone, strict=True)
+
+
+def started(settings: NetworkSettings) -> nn.Module:
+    """The network that training starts from, random or with the weights that the settings ask for.
+
+    Raises
+    ------
+    RunError, FileError
+        As `find_weights` and `load_medicalnet`.
+    """
+    network: nn.Module = build(settings.depth, settings.width, settings.dilated)
+    if path := find_weights(settings):
+        load_medicalnet(network, path)
+    return network
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The tensors of a weights file by their name without the prefix of data-parallel training."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the bytes of a foreign file lead to
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path.name}: cannot be read as plain tensors ({reason})") from error
+    with path.open("rb") as file:
+        content = load(path.name, file)
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         found = type(content).__name__
-        raise ValueError(f"{path.name}: found {found}, expected tensors by name, or state_dict of them")
+        raise FileError(f"{path.name}: found a {found}, expected tensors by name, or state_dict of them")
     return {str(name).removeprefix("module."): value for name, value in state.items()}
+
+
+def load(name: str, file: BinaryIO) -> Any:
+    """What torch has saved in a file, as long as it is plain data.
+
+    Raises
+    ------
+    FileError
+        It is something else; says what it looks like.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of what follows as an error, or is harmless
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the bytes of a foreign file lead to
+        file.seek(0)
+        start = file.read(512).lstrip()
+        kinds = {
+            "an empty file": not start,
+            "an HTML page": start.startswith(b"<"),
+            "a Git LFS pointer in place of the file": start.startswith(b"version https://git-lfs"),
+            "code beside the tensors": "GLOBAL" in str(error),
+            "a pickle, which may run code": start.startswith(b"\x80") and isinstance(error, pickle.UnpicklingError),
+            "a file cut short or damaged": start.startswith((b"PK", b"\x80")),
+        }
+        found = next((kind for kind, fits in kinds.items() if fits), "another kind of file")
+        raise FileError(f"{name}: found {found}, expected plain tensors as torch saves them; fetch it again") from error
 
 
 def _differences(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:

@@ -18,14 +18,15 @@ from pydantic.dataclasses import dataclass as settings
 
 from mflib.base.errors import RunError
 from mflib.base.files import ASSETS, sha256
-from mflib.base.settings import STRICT
+from mflib.base.settings import STRICT, Count, Distinct, Number, Seed, Whole
 
 MODEL = "dcnn"
 # What may be done otherwise, one at a time; ``comparisons`` says how.
-COMPARISONS = ("seed", "pretraining", "dilation", "split", "gain", "brightness", "patients")
+Comparison = Literal["seed", "pretraining", "dilation", "split", "gain", "brightness", "patients"]
 Depth = Literal[10, 18, 34, 50, "small"]
-Extent = Annotated[int, Field(ge=8)]
-Millimetre = Annotated[float, Field(gt=0)]
+# Larger inputs and wider networks than any study's are a mistake, or meant to fill the memory.
+Extent = Annotated[Whole, Field(ge=8, le=512)]
+Millimetre = Annotated[Number, Field(gt=0, le=1000)]
 
 
 @settings(frozen=True, config=STRICT)
@@ -58,7 +59,7 @@ class NetworkSettings:
     """
 
     depth: Depth = "small"
-    width: Annotated[int, Field(ge=1)] | None = None
+    width: Annotated[Whole, Field(ge=1, le=1024)] | None = None
     dilated: bool = True
     pretrained: Literal["none", "if-present", "required"] = "none"
     weights: str = ""
@@ -67,28 +68,27 @@ class NetworkSettings:
     extent_mm: tuple[Millimetre, Millimetre, Millimetre] | None = (36.0, 36.0, 14.0)
     gain: Literal["normalised", "recorded"] = "normalised"
     scale: Literal["zscore", "fixed"] = "zscore"
-    epochs: Annotated[int, Field(ge=1)] = 8
-    batch: Annotated[int, Field(ge=1)] = 4
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    head_factor: Annotated[float, Field(gt=0)] = 1.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-3
-    flips: tuple[Annotated[int, Field(ge=0, le=2)], ...] = (0, 2)
+    epochs: Count = 8
+    batch: Count = 4
+    learning_rate: Annotated[Number, Field(gt=0)] = 1e-3
+    head_factor: Annotated[Number, Field(gt=0, le=1000)] = 1.0
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[Number, Field(ge=0, le=10)] = 1e-3
+    flips: Distinct[Annotated[Whole, Field(ge=0, le=2)]] = (0, 2)
     precision: Literal["float32", "bfloat16"] = "float32"
-    seed: int = 20
-    workers: Annotated[int, Field(ge=1)] = 2
+    seed: Seed = 20
+    workers: Annotated[Whole, Field(ge=1, le=1000)] = 2
 
     def __post_init__(self) -> None:
         """Refuse what would fail, or do nothing, hours later."""
-        wrong = []
         if self.pretrained == "none" and self.weights:
-            wrong.append(f"weights {self.weights!r} with pretrained 'none', expected 'if-present' or 'required'")
+            raise ValueError(f"weights: found {self.weights!r}, expected pretrained 'if-present' or 'required' with it")
         if self.pretrained != "none" and not self.weights and self.depth == "small":
-            wrong.append(f"pretrained {self.pretrained!r} of depth 'small', which was never released; expected weights")
+            found = f"pretrained: found {self.pretrained!r} of depth 'small', which was never released"
+            raise ValueError(f"{found}; expected weights")
         if self.frozen and self.pretrained != "required":
-            wrong.append(f"frozen with pretrained {self.pretrained!r}, expected 'required': random features say little")
-        if wrong:
-            raise ValueError("; ".join(wrong))
+            found = f"frozen: found true with pretrained {self.pretrained!r}"
+            raise ValueError(f"{found}, expected 'required': random features say little")
 
 
 def check_device(settings: NetworkSettings) -> None:

@@ -31,8 +31,9 @@ from mflib.base.errors import RunError
 from mflib.base.files import replacing
 from mflib.base.progress import Progress
 from mflib.models import folds as division
+from mflib.models.dcnn import network
 from mflib.models.dcnn.inputs import RESULT, WEIGHTS, Epoch, FoldResult, Source, Task, Volumes, prepare, read_result
-from mflib.models.dcnn.settings import MODEL, NetworkSettings, describe_weights, find_weights
+from mflib.models.dcnn.settings import MODEL, NetworkSettings, describe_weights
 from mflib.models.folds import Fold, Labels
 from mflib.stats.performance.probability import Frozen, freeze
 
@@ -108,7 +109,7 @@ def out_of_fold(
     RunError
         No scheduler answers at the address, or it is without workers.
     """
-    find_weights(settings)  # before hours of work, and downloaded once
+    network.started(settings)  # before hours of work, and downloaded once
     inputs = prepare(source, settings)
     planned = tasks(source, inputs, folds, settings, source.folder / (place or folds[0].split))
     results = train(planned, source, watch=watch, scheduler=scheduler)

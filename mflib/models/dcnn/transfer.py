@@ -124,8 +124,7 @@ def _backbone(settings: NetworkSettings) -> tuple[nn.Module, str]:
     path = find_weights(settings)
     if path is None:
         raise RunError("frozen features need released weights (pretrained: required)")
-    model: nn.Module = network.build(settings.depth, settings.width, settings.dilated)
-    network.load_medicalnet(model, path)
+    model = network.started(settings)
     model.fc = nn.Identity()
     made_from = [sha256(path), settings.depth, settings.width, settings.dilated, settings.precision]
     made_from += [compute.device().type, digest(__name__)]

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mflib.base import parallel
 from mflib.base.errors import InputError
-from mflib.base.settings import STRICT
+from mflib.base.settings import STRICT, Count
 from mflib.models import folds as division
 from mflib.models import forest
 from mflib.models.folds import Fold, Indices, Labels, Split
@@ -40,11 +40,11 @@ class PitfallsSettings:
     volumes : volumes per patient that are read where voxels are needed
     """
 
-    repetitions: Annotated[int, Field(ge=2)] = 10
-    simulations: Annotated[int, Field(ge=1)] = 500
-    permutations: Annotated[int, Field(ge=1)] = 20
-    trees: Annotated[int, Field(ge=1)] = 50
-    volumes: Annotated[int, Field(ge=1)] = 2
+    repetitions: Annotated[Count, Field(ge=2)] = 10
+    simulations: Count = 500
+    permutations: Count = 20
+    trees: Count = 50
+    volumes: Count = 2
 
 
 # The paper's: 46 patients of 8 segments, 160 of 368 infiltrated.

@@ -19,7 +19,7 @@ from mflib.base import files, parallel
 from mflib.base.errors import InputError, RunError
 from mflib.base.made_by import digest
 from mflib.base.progress import Progress
-from mflib.base.settings import STRICT
+from mflib.base.settings import STRICT, Distinct, Number, Whole
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data import volume as volumes
@@ -37,7 +37,7 @@ EXAMPLES = (
     "first_order_mean", "first_order_entropy", "glcm_64_1_1.0.0_contrast", "glcm_64_1_0.1.0_contrast",
     "glcm_64_1_1.0.0_correlation", "glcm_256_1_1.0.0_ASM", "nakagami_m", "nakagami_omega",
 )  # fmt: skip
-Millimetres = Annotated[float, Field(ge=0.01, le=20)]
+Millimetres = Annotated[Number, Field(ge=0.01, le=20)]
 
 
 @settings(frozen=True, config=STRICT)
@@ -54,14 +54,10 @@ class TextureSettings:
     """
 
     voxel_mm: Literal["as-recorded", "coarsest"] | tuple[Millimetres, Millimetres, Millimetres] = "coarsest"
-    levels: tuple[int, ...] = glcm.LEVELS
-    steps: tuple[int, ...] = glcm.STEPS
+    levels: Annotated[Distinct[Annotated[Whole, Field(ge=2, le=256)]], Field(min_length=1)] = glcm.LEVELS
+    steps: Annotated[Distinct[Annotated[Whole, Field(ge=1, le=1000)]], Field(min_length=1)] = glcm.STEPS
     symmetric: bool = True
     nakagami_input: intensity.Input = "intensity"
-
-    def __post_init__(self) -> None:
-        """Refuse what every volume would be refused for."""
-        glcm.check_grid(self.levels, self.steps)
 
     def for_cohort(self, cohort: Cohort) -> TextureSettings:
         """The settings with the cohort's coarsest voxel size by its number; no label is looked at."""

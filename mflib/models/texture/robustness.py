@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
-from mflib.base.settings import STRICT
+from mflib.base.settings import STRICT, Count, Number
 from mflib.base.words import KEY, percent
 from mflib.data import preprocess
 from mflib.data import volume as volumes
@@ -39,9 +39,9 @@ class RobustnessSettings:
     point_voxels : both reference points are moved likewise
     """
 
-    gain_db: Annotated[float, Field(gt=0)] = 3.0
-    roi_voxels: Annotated[int, Field(ge=1)] = 3
-    point_voxels: Annotated[int, Field(ge=1)] = 3
+    gain_db: Annotated[Number, Field(gt=0, le=60)] = 3.0
+    roi_voxels: Count = 3
+    point_voxels: Count = 3
 
     def __str__(self) -> str:
         """What is moved, as a sentence."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mflib.base.words import GRADE_NAMES, LEVELS, READERS
 from mflib.stats import roc
@@ -23,7 +24,8 @@ class Kappa:
     ----------
     name : "unweighted" or "quadratic"
     value, low, high : None where undefined: all grades of both readers are the same. Resamples of which that is true
-        are left out of the interval. One patient has a value and no interval: there is nobody else to draw.
+        are left out of the interval. There is a value and no interval of one patient, as there is nobody else to draw,
+        and where a reader gave one grade throughout: kappa is 0 then whatever is drawn.
     """
 
     name: str
@@ -35,7 +37,7 @@ class Kappa:
         if self.value is None:
             return "undefined"
         if self.low is None:
-            return f"{self.value:.2f} (no interval: one patient)"
+            return f"{self.value:.2f} (no interval: one patient, or one grade from a reader)"
         return f"{self.value:.2f} (95 % interval {self.low:.2f} to {self.high:.2f})"
 
 
@@ -146,22 +148,32 @@ def agreement_by_level(grades: pd.DataFrame, seed: int = 0, resamples: int = 200
 
 def _level(found: Agreement) -> dict[str, object]:
     quadratic, note = found.kappas[-1], found.problem
-    low, high = quadratic.low, quadratic.high
-    if found.n and max(found.table.sum(axis=0).max(), found.table.sum(axis=1).max()) == found.n:
-        note = "one reader gave one grade throughout: kappa is 0 by its definition, or undefined where both did"
-        low = high = None
+    if found.n and _one_grade(found.table.to_numpy()):
+        note = "one reader gave one grade throughout: kappa is 0 by its definition, undefined where both gave the same"
     elif found.n_patients == 1:
         note = "one patient: no interval, as there is nobody else to draw"
     elif found.agreement_pct == 100:
         note = "no disagreement: an interval without width, which says nothing of the uncertainty"
     shares = {"same_grade_pct": found.agreement_pct, "far_apart_pct": found.far_apart_pct}
-    agreed = {"quadratic_kappa": quadratic.value, "low": low, "high": high, "adjudicated_pct": found.adjudicated_pct}
-    return {"segments": found.n, "missing": found.n_missing, **shares, **agreed, "note": note}
+    agreed = {"quadratic_kappa": quadratic.value, "low": quadratic.low, "high": quadratic.high}
+    return {
+        "segments": found.n,
+        "missing": found.n_missing,
+        **shares,
+        **agreed,
+        "adjudicated_pct": found.adjudicated_pct,
+        "note": note,
+    }
+
+
+def _one_grade(table: NDArray[np.number]) -> bool:
+    """Whether a reader gave all segments the same grade."""
+    return bool(max(table.sum(axis=0).max(), table.sum(axis=1).max()) == table.sum())
 
 
 def _kappas(patients: pd.Series, cells: Floats, seed: int, resamples: int) -> tuple[Kappa, ...]:
     tables = np.empty((0, 4, 4))
-    if patients.nunique() > 1:
+    if patients.nunique() > 1 and not _one_grade(cells.sum(axis=0).reshape(4, 4)):
         tables = roc.resampled_sums(patients, None, cells, resamples, seed).reshape(-1, 4, 4)
     kappas = []
     for name, weights in _WEIGHTS.items():

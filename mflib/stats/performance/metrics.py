@@ -92,11 +92,12 @@ def estimated(
 
 
 def kappa(table: ArrayLike, weights: str | None = None) -> float | None:
-    """Cohen's kappa of a table of counts; None where there is one and the same grade throughout: 0 / 0."""
+    """Cohen's kappa of a table of counts; None where both readers gave one and the same grade throughout: 0 / 0."""
     counts = np.asarray(table)
-    if counts.max() == counts.sum():
+    if np.diag(counts).max() == counts.sum():
         return None
-    return float(cohens_kappa(counts, wt=weights, return_results=False))
+    # Rounding leaves 1e-16 of what cancels.
+    return round(float(cohens_kappa(counts, wt=weights, return_results=False)), 12)
 
 
 def grade_pairs(first: NDArray[np.integer], second: NDArray[np.integer]) -> Floats:
