@@ -26,7 +26,10 @@ BETWEEN = re.compile(r"[^\t;,\"\r\n]+")
 # What stands in no word: a Chinese, Russian or Greek letter in a Latin one, a sign; Japanese letters of half width.
 BROKEN = {
     WIDE: re.compile(r"[A-Za-z][^\x00-\u2fff]+[a-z]|[\uff61-\uff9f]"),
-    OTHERS: re.compile(r"[A-Za-z][\u0370-\u04ff]|[\u0370-\u04ff][A-Za-z]"),
+    OTHERS: re.compile(
+        r"[A-Za-z][\u0370-\u04ff]|[\u0370-\u04ff](?:[A-Za-z]|[^\w\s.-][\u0370-\u04ff])"
+        r"|[\u03ac-\u03ce\u0430-\u045f][\u0386-\u03a9\u0400-\u042f]"
+    ),
     LATIN: re.compile(r"[^\W\d_](?=[^\x00-\x7f])(?:[^\w\s\u2018\u2019\u2013\u2014]|[\xb2\xb3\xb9\xaa\xba])+[^\W\d_]"),
 }
 HANGUL, HANJA = re.compile("[\uac00-\ud7a3]"), re.compile("[\u4e00-\u9fff]")
@@ -62,7 +65,10 @@ def read_json(path: Path) -> Any:
         It cannot be read, or is no JSON.
     """
     try:
-        return json.loads(decoded(path.read_bytes())[0])
+        text, *_ = decoded(path.read_bytes())
+        return json.loads(text)
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(f"a file that cannot be read ({error.strerror})", "a JSON object") from error
     except (ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 
 from mflib.base.errors import BusyError, FileError
 
+# Files that systems and spreadsheets leave in folders, hidden ones, and halves that a kill left behind.
+PASSED_OVER = re.compile(r"\.|~\$|partial-|(?i:thumbs\.db|ehthumbs\w*\.db|desktop\.ini)$")
 # A file that names each file written whole by this process and its children: who runs notebooks asks what they left.
 LOG = "MFLIB_WRITTEN"
 # What file systems without locks answer, some network shares among them.

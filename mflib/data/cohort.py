@@ -17,7 +17,7 @@ import pandas as pd
 from mflib.base import tables
 from mflib.base.encodings import read_json
 from mflib.base.errors import CohortError, Fault, FileError
-from mflib.base.files import check_names, sha256
+from mflib.base.files import PASSED_OVER, check_names, sha256
 from mflib.base.words import KEY, LEVELS, SIDES
 from mflib.data import cohort_tables
 from mflib.data import volume as volumes
@@ -221,7 +221,7 @@ def find_volumes(root: Path) -> tuple[dict[Key, str], list[Fault]]:
     faults = []
     for path in sorted(root.glob("sub-*/us/*")):
         name = path.relative_to(root).as_posix()
-        if path.suffix == ".json" or path.name.startswith((".", "partial-")):
+        if path.suffix == ".json" or PASSED_OVER.match(path.name):
             continue
         match = NAME.fullmatch(volumes.stem(path)) if path.name.lower().endswith(FORMATS) else None
         if match is None or match[1] != path.parts[-3]:

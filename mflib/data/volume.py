@@ -309,6 +309,7 @@ def read(path: Path, header: Header | None = None) -> Volume:
 def _named(path: Path) -> Iterator[None]:
     """Name the file in what is wrong with it."""
     try:
+        files.check_names(path.absolute())
         yield
     except FileError as error:
         raise FileError(f"{path.name}: {error}") from error

@@ -574,3 +574,21 @@ def test_a_name_steers_no_terminal(make_cohort: Callable[..., Path]) -> None:
     root = make_cohort(1, segments=1)
     (root / "dataset_description.json").write_text(json.dumps({"Name": "A \x1b[31mred\x07 clinic"}))
     assert cohort.load(root).name == "A [31mred clinic"
+
+
+@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", ".DS_Store", "~$participants.xlsx"])
+def test_what_systems_leave_in_folders_is_no_fault(make_cohort: MakeCohort, name: str) -> None:
+    root = make_cohort()
+    for folder in (root, root / "sub-001" / "us"):
+        (folder / name).write_bytes(b"x")
+    assert check.inspect(root).faults == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gb18030"])
+def test_json_is_read_as_windows_saves_it(make_cohort: MakeCohort, encoding: str) -> None:
+    root = make_cohort()
+    (root / f"{FIRST}.json").write_bytes('{"DynamicRangeDB": 60, "SpacingSource": "由技师填写"}'.encode(encoding))
+    (root / "dataset_description.json").write_bytes('{"Name": "腰痛门诊", "BIDSVersion": "1.10.0"}'.encode(encoding))
+    loaded = cohort.load(root)
+    assert loaded.name == "腰痛门诊"
+    assert loaded.volume(loaded.segments.to_dict("records")[0]).dynamic_range_db == 60

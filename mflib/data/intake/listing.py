@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mflib.base import files
 from mflib.base.errors import CohortError, FileError
+from mflib.base.files import PASSED_OVER
 from mflib.base.progress import counted
 from mflib.base.tables import Dialect
 from mflib.base.vocabulary import meaning, to_level
@@ -41,16 +42,13 @@ def root(source: Path) -> Path:
     raise CohortError("SOURCE: found no such folder or file, expected where the scanner's files are")
 
 
-# Hidden files, directories of a DICOM medium, and halves that a kill left behind.
-PASSED_OVER = re.compile(r"(^|/)(\.|(?i:dicomdir)$|partial-[^/]*$)")
-
-
 def files_of(source: Path) -> list[Path]:
     """Every file of a source but those that are passed over."""
     if source.is_file():
         return [source]
-    found = [path for path in root(source).rglob("*") if path.is_file()]
-    return sorted(path for path in found if not PASSED_OVER.search(path.relative_to(source).as_posix()))
+    found = [path for path in root(source).rglob("*") if path.is_file() and path.name.casefold() != "dicomdir"]
+    hidden = (any(part.startswith(".") for part in path.relative_to(source).parts) for path in found)
+    return sorted(path for path, out in zip(found, hidden, strict=True) if not (out or PASSED_OVER.match(path.name)))
 
 
 def locate(start: Path, cell: str) -> Path:
