@@ -4,7 +4,7 @@ STAMP := .venv/.stamp
 # The longest files come first, so that they do not run alone at the end.
 TESTS := $(addprefix tests/, notebooks models study data show stats base) $(sort $(wildcard tests/test_*.py))
 
-.PHONY: report test test-slow lab picture lock clean
+.PHONY: report test test-slow test-faults lab picture lock clean
 
 report: $(STAMP) data/phantom-quick/dataset_description.json
 	$(BIN)/mflib report --profile quick
@@ -22,6 +22,11 @@ test: $(STAMP)
 # What is slow by nature: real clusters, long series of kills, coverage simulations, JupyterLab, a clinic from its scans.
 test-slow: $(STAMP)
 	$(PYTEST) -m slow $(TESTS)
+
+# A small report is killed, filled up, robbed of its volumes ... by a schedule that SEED draws, for 45 minutes at most. As
+# root its run lies on a small disk of its own, which can be filled and made read-only.
+test-faults: $(STAMP)
+	$(BIN)/python -m tests.faults --seed $(or $(SEED),1)
 
 # make lab COHORT=path/to/cohort opens the notebooks on a cohort of one's own. Nobody is asked for Jupyter's news.
 lab: $(STAMP) $(if $(COHORT),,data/phantom-quick/dataset_description.json)
