@@ -197,14 +197,10 @@ def bibtex(keys: Sequence[str]) -> str:
     return "\n\n".join(entries) + "\n"
 
 
-WRITERS = {"openpyxl": "openpyxl", "docx": "python-docx"}
-
-
 def check_export() -> None:
     """Raise ``RunError`` where tables cannot be exported for want of a package."""
-    missing = [name for module, name in WRITERS.items() if find_spec(module) is None]
-    if missing:
-        raise RunError(f"--export needs {' and '.join(missing)}: pip install 'mflib[export]'")
+    if find_spec("docx") is None:
+        raise RunError("--export needs python-docx: pip install 'mflib[export]'")
 
 
 def export(page: Path) -> list[Path]:
