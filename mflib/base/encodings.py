@@ -11,7 +11,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from mflib.base import vocabulary
 from mflib.base.errors import FileError
 
 STATED = "MFLIB_ENCODING"
@@ -84,6 +83,9 @@ def _strictly(content: bytes, encoding: str) -> str | None:
 
 def _told(content: bytes) -> str:
     """The one code page in which bytes are words that are known here, or a text as people write it."""
+    # Its tables need pandas, which a process that reads UTF-8 in sidecars need not wait for.
+    from mflib.base import vocabulary
+
     texts = {name: text for name in (*WIDE, *LATIN, *OTHERS) if (text := _strictly(content, name)) and _is_text(text)}
     known = {name: sum(map(vocabulary.is_known, BETWEEN.findall(text))) for name, text in texts.items()}
     best = max(known.values(), default=0)
