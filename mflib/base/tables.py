@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import warnings
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +25,7 @@ SEPARATORS = ("\t", ";", ",")
 LINE_END = re.compile(r"\r\n|\n|\r")
 # How a zip archive and an old or locked workbook begin.
 ZIP, OLD_WORKBOOK = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
-DECIMALS = re.compile(r"[#,]*0(?:\.(0+))?(%?)")
+DECIMALS = re.compile(r"0(?:\.(0+))?(%?)")
 Lines = dict[int, list[str]]
 
 
@@ -109,7 +109,8 @@ class Cells:
         FileError
             With those that do not stand there once.
         """
-        if wrong := [name for name in dict.fromkeys([*needed, *self.header]) if self.header.count(name) != 1]:
+        counts = Counter(self.header)
+        if wrong := [name for name in dict.fromkeys([*needed, *self.header]) if counts[name] != 1]:
             found = f"columns {', '.join(self.header)[:80]} in row {self.line}"
             raise FileError(found, f"{', '.join(wrong)[:80]} once")
 
@@ -132,13 +133,14 @@ def read(path: Path, known: Collection[str] = (), key: str = "") -> Cells:
         No such file, one that cannot be read, no text, or one whose encoding its bytes do not tell.
     """
     content = _content(path)
-    lines, dialect, notices = _sheet(content) if content.startswith(ZIP) else _text(content)
+    lines, dialect, notices = _sheet(content, known) if content.startswith(ZIP) else _text(content)
     lines = {number: cells for number, cells in lines.items() if any(cells)}
     first = _header_line(lines, known)
     notices += [f"row {number} ({lines[number][0]:.40}) stands above the header" for number in lines if number < first]
     written = _without_end(lines.get(first, []), 0)
     rows = {number: _without_end(cells, len(written)) for number, cells in lines.items() if number > first}
-    blank = [n for n, name in enumerate(written) if not name and not any(any(row[n : n + 1]) for row in rows.values())]
+    filled = {n for row in rows.values() for n, cell in enumerate(row) if cell}
+    blank = {n for n, name in enumerate(written) if not name} - filled
     written, rows = _without(blank, written), {number: _without(blank, cells) for number, cells in rows.items()}
     header, units = vocabulary.columns(written, known)
     names = {name: old for name, old in zip(header, written, strict=True) if name != old}
@@ -151,7 +153,7 @@ def read(path: Path, known: Collection[str] = (), key: str = "") -> Cells:
             f"row {', '.join(map(str, summaries))} ({', '.join(summaries.values())}) sums up others: left out"
         )
     rows = {number: cells for number, cells in rows.items() if number not in summaries}
-    return Cells(header, rows, replace(dialect, names=names, blank=tuple(blank)), first, units, notices)
+    return Cells(header, rows, replace(dialect, names=names, blank=tuple(sorted(blank))), first, units, notices)
 
 
 def find(path: Path) -> Path:
@@ -181,14 +183,33 @@ def append(path: Path, lines: Iterable[Sequence[str]], dialect: Dialect) -> None
     added, content = dialect.encode(lines), path.read_bytes()
     if not content.decode(dialect.encoding).endswith(("\n", "\r")):
         content += dialect.ending.encode(dialect.encoding)
+    write(path, content + added)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a table that can be read again, whole or not at all.
+
+    Raises
+    ------
+    FileError
+        With what was added nobody could tell its encoding any more.
+    OSError
+        The file is as it was.
+    """
+    try:
+        encodings.decoded(content)
+    except FileError as error:
+        raise FileError(f"{error.found} with what is added", "a table that is saved as UTF-8") from error
     with files.replacing(path) as partial:
-        partial.write_bytes(content + added)
+        partial.write_bytes(content)
 
 
 def _content(path: Path) -> bytes:
     try:
         if path.is_file() and path.stat().st_size > LARGEST_BYTES:
             raise FileError(f"more than {LARGEST_BYTES} bytes", "a table")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise FileError("a pipe or a device", "a table")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise FileError("no such file", "a table") from error
@@ -229,70 +250,89 @@ def _as_csv(text: str, separator: str) -> Lines | None:
     return found if len(set(widths[widths.index(max(widths)) :])) == 1 else None
 
 
-def _sheet(content: bytes) -> tuple[Lines, Dialect, list[str]]:
-    """Cells of the first sheet that has any, by row."""
-    # It takes a fifth of a second to import, which those without a workbook need not wait.
-    import openpyxl
-
+def _sheet(content: bytes, known: Collection[str]) -> tuple[Lines, Dialect, list[str]]:
+    """Cells, by row, of the first visible sheet that names two known columns, else of the first that has any."""
     try:
         if sum(part.file_size for part in zipfile.ZipFile(io.BytesIO(content)).infolist()) > LARGEST_UNPACKED:
             raise FileError(f"a workbook of more than {LARGEST_UNPACKED} bytes", "a table")
-        book = openpyxl.load_workbook(io.BytesIO(content), data_only=True)
-        sheets = {
-            sheet.title: {n: list(map(_cell, row)) for n, row in enumerate(sheet.iter_rows(), 1)}
-            for sheet in book.worksheets
-        }
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        SyntaxError,
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        # What openpyxl and its reader of XML raise of an archive that is no workbook, or damaged.
+        sheets = _sheets(content)
+    except FileError:
+        raise
+    except Exception as error:
+        # Whatever openpyxl and its reader of XML raise of an archive that is no workbook, or damaged.
         raise FileError(f"an archive that is no sound workbook ({type(error).__name__})", "a table") from error
-    filled = [title for title, rows in sheets.items() if any(map(any, rows.values()))] or [*sheets][:1]
-    notices = [f"sheet {filled[0]} was read, {', '.join(filled[1:])} not"] if len(filled) > 1 else []
-    return sheets[filled[0]] if filled else {}, Dialect(separator=""), notices
+    filled = [title for title, rows in sheets.items() if rows] or [*sheets][:1]
+    best = next((title for title in filled if _names(sheets[title], known)), filled[0] if filled else "")
+    others = ", ".join(title for title in filled if title != best)
+    return sheets.get(best, {}), Dialect(separator=""), [f"sheet {best} was read, {others} not"] if others else []
 
 
-def _cell(cell: Any) -> str:
+def _sheets(content: bytes) -> dict[str, Lines]:
+    """The filled rows of every visible sheet, by its title."""
+    # It takes a fifth of a second to import, which those without a workbook need not wait.
+    import openpyxl
+
+    with warnings.catch_warnings(action="ignore"):  # of styles and rules that it does not read
+        # The values that were saved with formulas, and the formulas, of which some writers save no values.
+        values, formulas = (
+            openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=d) for d in (True, False)
+        )
+        found: dict[str, Lines] = {}
+        for sheet in values.worksheets:
+            if sheet.sheet_state != "visible":
+                continue
+            behind = formulas[sheet.title]
+            for each in (sheet, behind):
+                each.reset_dimensions()  # as the file has them they may be those of a whole page
+            rows = enumerate(zip(sheet.iter_rows(), behind.iter_rows(), strict=True), 1)
+            lines = {
+                n: _without_end([_cell(*pair) for pair in zip(*both, strict=True)], 0) for n, both in rows if any(both)
+            }
+            found[sheet.title] = {n: cells for n, cells in lines.items() if cells}
+    return found
+
+
+def _cell(cell: Any, formula: Any) -> str:
     """A cell of a workbook as text, with at least the decimals that it shows."""
-    value, shown = cell.value, DECIMALS.fullmatch(str(cell.number_format))
+    value = cell.value
+    if value is None:
+        return f"#FORMULA! {formula.value}"[:60] if getattr(formula, "data_type", "") == "f" else ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return value.isoformat(" ").removesuffix(" 00:00:00")
     if not isinstance(value, int | float):
-        return "" if value is None else " ".join(str(value).split())
+        return " ".join(str(value).split())
+    shown = DECIMALS.search(str(cell.number_format).partition(";")[0])
+    places, percent = (shown[1] or "", shown[2]) if shown else ("", "")
     # Excel keeps fifteen digits.
-    text = f"{value * (100 if shown and shown[2] else 1):.15g}"
-    missing = len((shown[1] if shown else None) or "") - len(text.partition(".")[2])
+    text = f"{value * (100 if percent else 1):.15g}"
+    missing = len(places) - len(text.partition(".")[2])
     padded = (text if "." in text else f"{text}.") + "0" * missing if missing > 0 and "e" not in text else text
-    return padded + (shown[2] if shown else "")
+    return padded + percent
 
 
 def _header_line(lines: Mapping[int, Sequence[str]], known: Collection[str]) -> int:
-    """The first line that names two known columns, else the first with several cells, else the very first."""
-    for number, cells in [*lines.items()][:FURTHEST]:
-        if len(set(vocabulary.columns(cells, known)[0]) & {*known}) > 1:
-            return number
+    """The line that names most known columns, else the first with several cells, else the very first."""
+    if named := _names(lines, known):
+        return max(named, key=lambda number: named[number])
     return next((number for number, cells in lines.items() if sum(map(bool, cells)) > 1), next(iter(lines), 1))
 
 
-def _without(places: Collection[int], cells: Sequence[str]) -> list[str]:
+def _names(lines: Mapping[int, Sequence[str]], known: Collection[str]) -> dict[int, int]:
+    """How many known columns each of the first lines names, of those that name two or more."""
+    counts = {n: len(set(vocabulary.columns(cells, known)[0]) & {*known}) for n, cells in [*lines.items()][:FURTHEST]}
+    return {number: count for number, count in counts.items() if count > 1}
+
+
+def _without(places: set[int], cells: Sequence[str]) -> list[str]:
     return [cell for place, cell in enumerate(cells) if place not in places]
 
 
 def _without_end(cells: list[str], least: int) -> list[str]:
     """Without the empty cells that a spreadsheet adds behind the last column."""
-    while len(cells) > least and not cells[-1]:
-        cells = cells[:-1]
-    return cells
+    filled = max((place for place, cell in enumerate(cells, 1) if cell), default=0)
+    return cells[: max(filled, least)]
 
 
 def _split(line: str, separator: str) -> list[str]:

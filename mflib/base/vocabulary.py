@@ -16,11 +16,14 @@ from mflib.base.files import ASSETS
 from mflib.base.words import LEVELS
 
 # Marks of width nothing that editors leave between letters, of the order of bytes too.
+DASHES = re.compile("[\u2010-\u2015\u2212]")
 INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 # "Weight (kg)", "Größe [cm]", "体重/kg": what stands behind the name of a column.
 UNIT_BEHIND = re.compile(r"(.+?)\s*(?:[(\[]([^()\[\]]*)[)\]]|/\s*([^/\s]+))\s*")
+# "Age_years", "Gewicht in kg", "身高cm".
+UNIT_AT_THE_END = re.compile(r"(.+?)(?:[\s_]+(?:in\s+)?|(?<=[^\x00-\x7f]))([a-z%/2]+)")
 LEVEL = re.compile(
-    r"(?:lwk|lw|l|腰椎?)?\s*([2345])\s*[-–—~_/.,、至]?\s*(lwk|swk|l|s|腰椎?|骶椎?)?\s*([1345])(?:\s*节段)?",
+    r"(?:lwk|lw|l|腰椎?)?\s*([2345])\s*(?:[-~_/.,、;&至]|to|bis)?\s*(lwk|swk|l|s|腰椎?|骶椎?)?\s*([1345])(?:\s*节段)?",
     re.IGNORECASE,
 )
 SACRAL = ("s", "骶")
@@ -30,12 +33,12 @@ DATE = re.compile(
     r"|\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d)?|(?:\d+年)?\d+月\d+日",
     re.IGNORECASE,
 )
-NUMBER = re.compile(r"([+-]?\d(?:[\d.,' ]*\d)?(?:e[+-]?\d+)?)\s*([^\d\s.,'+-].*)?")
+NUMBER = re.compile(r"([+-]?(?:\d(?:[\d.,' ]*\d)?|[.,]\d+)(?:e[+-]?\d+)?)\s*([^\d\s.,'+-].*)?")
 
 
 def usual(text: str) -> str:
     """A text with letters of usual width, and without invisible marks."""
-    return INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).strip()
+    return DASHES.sub("-", INVISIBLE.sub("", unicodedata.normalize("NFKC", text))).strip()
 
 
 def plain(text: str) -> str:
@@ -49,12 +52,12 @@ def is_nothing(cell: str) -> bool:
 
 
 def is_summary(cell: str) -> bool:
-    """Whether a cell that names a row says that the row sums up others: "Mean ± SD", "合计(46例)"."""
-    first = next(iter(re.split(r"[\s(:±+/_-]+", plain(cell))), "")
+    """Whether a cell that names a row says that the row sums up others: "Mean ± SD", "CV mean", "合计(46例)"."""
+    words = [word.replace(".", "") for word in re.split(r"[\s(:±+/,;_]+", plain(cell)) if word.replace(".", "")]
+    ends = {*words[:1], *words[-1:]}
     # Chinese puts no blank between words.
-    return first in _words("summaries") or any(
-        not word.isascii() and first.startswith(word) for word in _words("summaries")
-    )
+    chinese = (word for word in _words("summaries") if not word.isascii())
+    return not ends.isdisjoint(_words("summaries")) or any(words[0].startswith(word) for word in chinese if words)
 
 
 def columns(header: Collection[str], known: Collection[str]) -> tuple[list[str], dict[str, str]]:
@@ -68,18 +71,18 @@ def columns(header: Collection[str], known: Collection[str]) -> tuple[list[str],
     """
     names: list[str] = []
     units: dict[str, str] = {}
+    there = {*header}
     aliases = {joined(alias): name for name in known for alias in (name, *_all()["columns"].get(name, ()))}
     for written in header:
-        said = plain(written)
-        behind = UNIT_BEHIND.fullmatch(said)
-        name, unit = aliases.get(joined(said)), ""
-        if name is None and behind:
-            name, unit = aliases.get(joined(behind[1])), behind[2] or behind[3] or ""
-        if name is None or written in known or name in header or name in names:
+        name, unit = aliases.get(joined(written)), ""
+        for behind in (
+            () if name else (UNIT_BEHIND.fullmatch(plain(written)), UNIT_AT_THE_END.fullmatch(plain(written)))
+        ):
+            if behind and name is None and (name := aliases.get(joined(behind[1]))):
+                unit = re.sub(r"\s*[~-]\s*", "-", next(filter(None, behind.groups()[1:]), ""))
+        if name is None or written in known or name in there or name in names:
             name, unit = written, ""
         names.append(name)
-        # "VAS (0-10)" states a range.
-        unit = re.sub(r"^[\d.,\s~–-]+", "", unit)
         units |= {name: unit} if unit else {}
     return names, units
 
@@ -93,7 +96,7 @@ def meaning(kind: str, cell: str) -> str | None:
 
 def to_level(cell: str) -> str | None:
     """The level that a cell means (L4-5, L4/L5, 4/5, 腰4-5 and L45 are the same); None where it means none."""
-    match = LEVEL.fullmatch(usual(cell).casefold())
+    match = LEVEL.fullmatch(usual(cell).casefold().removesuffix(".0"))
     if match is None:
         return None
     upper, letter, lower = match.groups()
@@ -147,6 +150,8 @@ def numbers(
     factors = _all()["units"].get(unit, {})
     if not header_unit and values.notna().equals(cells.notna()):
         return values, why
+    # A unit in the header holds for what is understood only.
+    values[:] = np.nan if header_unit else values
     matches = cells.map(lambda cell: NUMBER.fullmatch(plain(cell)), na_action="ignore").dropna()
     readings = {row: _readings(match[1]) for row, match in matches.items()}
     # A cell that can be read in one way only tells which mark parts decimals in this column.
@@ -160,8 +165,9 @@ def numbers(
             continue
         # 1.7 m are 170 cm and nothing more.
         scaled = {mark: float(f"{value * factor:.15g}") for mark, value in readings[row].items()}
-        # Without a comma in it or elsewhere, a point parts decimals.
-        values[row], why[row] = _chosen(scaled, usual or ("" if "," in match[1] else "."), fits)
+        # A point parts decimals, unless a comma elsewhere does; then it may part thousands, as a comma always may.
+        certain_mark = usual if "," in match[1] else "" if usual == "," else "."
+        values[row], why[row] = _chosen(scaled, certain_mark, fits)
     return values, why
 
 
@@ -172,7 +178,7 @@ def _readings(text: str) -> dict[str, float]:
     for decimal, thousands in (".,", ",."):
         whole, mark, rest = digits.partition(decimal)
         grouped = re.fullmatch(rf"[+-]?[1-9]\d{{0,2}}([{thousands}'])\d{{3}}(?:\1\d{{3}})*", whole)
-        if (re.fullmatch(r"[+-]?\d+", whole) or grouped) and rest.isdigit() == bool(mark):
+        if (re.fullmatch(r"[+-]?\d*", whole) or grouped) and rest.isdigit() == bool(mark):
             told = decimal if mark or (grouped and grouped[1] != "'") else ""
             figures = re.sub(rf"[{thousands}']", "", whole) + mark.replace(",", ".") + rest
             found[told] = float(figures + power + behind)
@@ -194,7 +200,7 @@ def _chosen(found: Mapping[str, float], usual: str, fits: Callable[[pd.Series], 
 @cache
 def is_known(cell: str) -> bool:
     """Whether a cell beyond ASCII is a word of these lists, whatever it means where it stands."""
-    return not cell.isascii() and (plain(cell) in _everything() or joined(cell) in _everything())
+    return not plain(cell).isascii() and (plain(cell) in _everything() or joined(cell) in _everything())
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,11 @@ ANNOTATIONS = "derivatives/annotations/refpoints_roi.tsv"
 MINIMUM_AGE, MAXIMUM_AGE, MAXIMUM_BMI = 18, 80, 28
 # How a missing value is written; every other sign of nothing is said to have been taken for it.
 STANDARD = {"n/a", "na", "nan", ""}
+# What a spreadsheet writes where a formula fails, and `tables` where its value was not saved.
+SHEET_ERROR = r"#[A-ZÄÖÜ0-9/]+[!?].*"
+EXCLUSION = "exclusion"  # a column that asks why somebody is out, where "screening" asks who is in
 GRADE_RULE = "0 to 3; both readers' grade where they agree, else the adjudicator's"
+USED_ELSEWHERE = {"site", "annotator", "annotated_at"}
 Key = tuple[str, str, str]
 
 
@@ -65,19 +69,30 @@ def _key(expected: str, fits: Callable[[pd.Series], pd.Series], words: str = "")
 _PARTICIPANT = _key("sub- and letters or digits", lambda cells: cells.str.fullmatch("sub-[0-9A-Za-z]+"))
 _SEGMENT = {
     "participant_id": _PARTICIPANT,
-    "level": _key("one of " + ", ".join(LEVELS), lambda cells: cells.isin(LEVELS), "level"),
+    "level": _key(
+        f"one of {', '.join(LEVELS)} (write L45: of 4-5 a spreadsheet makes a date)",
+        lambda cells: cells.isin(LEVELS),
+        "level",
+    ),
     "lat": _key("L or R", lambda cells: cells.isin(SIDES), "side"),
 }
 _GRADE = Column(
     "whole", "0, 1, 2 or 3", lambda values: values.between(0, 3), required=True, words="grade", unit="grade"
 )
 _YES_NO = Column("yes_no", "yes, no or n/a", words="yes_no")
-_SCREENING = Column(
-    "text",
-    "eligible, or the reason of exclusion in words",
-    lambda cells: cells.map(partial(vocabulary.meaning, "yes_no"), na_action="ignore") != "no",
-    words="screening",
-)
+
+
+def _reason(words: str, unclear: str) -> Column:
+    """A column of reasons of exclusion, in which a bare yes or no is clear in one way only."""
+    said = partial(vocabulary.meaning, "yes_no")
+    return Column(
+        "text",
+        "eligible, or the reason of exclusion in words",
+        lambda cells: ~(cells.map(said, na_action="ignore").eq(unclear) | cells.str.fullmatch(SHEET_ERROR)),
+        words=words,
+    )
+
+
 _INDEX = Column("whole", "a voxel count of at least 0", lambda values: values >= 0, required=True)
 _EXTENT = Column("whole", "a voxel count of at least 2", lambda values: values >= 2, required=True)
 VOXELS = {
@@ -98,17 +113,20 @@ SCHEMAS: dict[str, dict[str, Column]] = {
     },
     CLINICAL: {
         "participant_id": _PARTICIPANT,
-        "vas": _number(0, 10, "points"),
+        "vas": replace(_number(0, 10, "points"), words="amount"),
         "pain_months": _number(0, 1200, "months"),
-        "bed_rest_months": _number(0, 1200, "months"),
+        "bed_rest_months": replace(_number(0, 1200, "months"), words="amount"),
         "sedentary": _YES_NO,
         "labour": _YES_NO,
         "night_shift": _YES_NO,
-        "exercise_hours": _number(0, 100, "hours a week"),
+        "exercise_hours": replace(_number(0, 100, "hours a week"), words="amount"),
         "pain_side": _choice(["L", "R", "both", "none"], "pain_side"),
-        "screening": _SCREENING,
+        "screening": _reason("screening", "no"),
     },
-    GRADES: _SEGMENT | {f"grade_{whose}": _GRADE for whose in ("reader1", "reader2", "adjudicator", "final")},
+    # Where the readers agree, nothing of an adjudicator's is no grade of "none".
+    GRADES: _SEGMENT
+    | {f"grade_{whose}": _GRADE for whose in ("reader1", "reader2")}
+    | {"grade_adjudicator": replace(_GRADE, words="adjudicated"), "grade_final": _GRADE},
     ANNOTATIONS: {
         **_SEGMENT,
         **{column: _EXTENT if least else _INDEX for column, least in VOXELS.items()},
@@ -171,7 +189,7 @@ def _read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], list[str]]:
     """One table, every faulty cell by itself, and what was understood otherwise than it is written."""
     try:
         path = tables.find(root / name)
-        table = tables.read(path, list(SCHEMAS[name]), "participant_id")
+        table = tables.read(path, [*SCHEMAS[name], *([EXCLUSION] if name == CLINICAL else [])], "participant_id")
     except FileError as error:
         return blank(name), [Fault(name, None, None, error.found, error.expected or "a table")], []
     notices = [*([f"{path.name} was read"] if path.name != Path(name).name else []), *table.notices]
@@ -180,6 +198,9 @@ def _read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], list[str]]:
     if raw.empty:
         return blank(name), faults, notices
     schema, typed = SCHEMAS[name], {}
+    if EXCLUSION in raw and "screening" not in raw:
+        raw = raw.rename(columns={EXCLUSION: "screening"})
+        schema = schema | {"screening": _reason(EXCLUSION, "yes")}
     # Only a segment that is to be used must have its voxels.
     said = raw["quality"] if "quality" in raw else pd.Series("", raw.index)
     used = said.map(lambda cell: _is_nothing("quality", cell) or vocabulary.meaning("quality", cell) == "ok")
@@ -190,6 +211,8 @@ def _read(root: Path, name: str) -> tuple[pd.DataFrame, list[Fault], list[str]]:
         faults += wrong
         notices += _otherwise(raw[column], typed[column], definition)
     further = [column for column in typed if column not in schema]
+    if unused := ", ".join(column for column in further if column not in USED_ELSEWHERE):
+        notices.append(f"columns that are not used: {unused}")
     return pd.DataFrame(typed, index=raw.index).reindex(columns=[*schema, *further]), faults, notices
 
 

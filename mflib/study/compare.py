@@ -117,7 +117,7 @@ def _lines(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
     table[KEY] = [key_of(row) for row in table[KEY].to_dict("records")]
     for column in ("repeat", "fold", "y_true", "score", "threshold", PROBABILITY):
         if column in table and pd.to_numeric(table[column], errors="coerce").isna().any():
-            numbers, _ = vocabulary.numbers(table[column], pd.Series.notna, "", separator=found.dialect.separator)
+            numbers, _ = vocabulary.numbers(table[column], pd.Series.notna, "")
             table[column] = numbers.astype(object).fillna(table[column])
     return table, found.notices
 

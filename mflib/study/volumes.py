@@ -161,7 +161,10 @@ def read_table(path: Path) -> Rows:
         raise FileError(f"{path.name}: found the columns {', '.join(header)[:300] or 'none'}, expected {expected}")
     rows: dict[str | Key, list[tuple[int, dict[str, str]]]] = defaultdict(list)
     for number, line in found.rows.items():
-        cells = dict(zip(header, line, strict=False))
+        if len(line) != len(header):
+            fault = Fault(path.name, number, None, f"{len(line)} cells", f"{len(header)} cells, as in the header")
+            raise FileError(str(fault))
+        cells = dict(zip(header, line, strict=True))
         rows[cohort_tables.key_of(cells)].append((number, cells))
         rows[cells.get("volume", "")].append((number, cells))
     return rows
@@ -174,7 +177,10 @@ def _sort(asked: Asked, path: Path, annotations: Path | None, read: Callable[[Pa
             raise FileError(f"{path}: no such file, expected a NIfTI, NRRD or MHA volume, or a cohort folder")
         table = annotations or _around(path)
         number, cells = _row(path, table.name, read(table))
-        if not cohort_tables.excludes(cells.get("quality", "")):
+        quality = cells.get("quality", "")
+        if not (vocabulary.is_nothing(quality) or vocabulary.meaning("quality", quality)):
+            raise FileError(f"{path.name}: {Fault(table.name, number, 'quality', repr(quality), 'ok, exclude or n/a')}")
+        if not cohort_tables.excludes(quality):
             asked.annotated[path] = _annotation(path.name, table.name, number, cells)
             return
         given = cells.get("quality_reason", "")

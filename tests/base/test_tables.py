@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -75,12 +76,14 @@ def test_each_needed_column_stands_there_once(tmp_path: Path, header: str, wrong
 
 WRITTEN = {
     "gb18030": "编号\t性别\t备注\nsub-001\t男\t腰椎手术史，图像不清\n",
-    "big5": "編號\t性別\t備註\nsub-001\t男\t腰椎手術史，影像不清\n",
+    "cp950": "編號\t性別\t備註\nsub-001\t男\t腰椎手術史，影像不清\n",
     "cp932": "participant_id\tsex\tnote\nsub-001\tM\t腰椎の手術の既往があります\n",
     "cp949": "participant_id\tsex\tnote\nsub-001\tM\t요추 수술 과거력이 있습니다\n",
     "cp1252": "participant_id;sex;note\nsub-001;männlich;Größe fehlt – Krämpfe\n",
+    "cp1250": "participant_id;sex;note\nsub-001;M;operacja kręgosłupa, ból ostry\n",
     "cp1251": "participant_id;sex;note\nsub-001;M;операция на поясничном отделе позвоночника\n",
     "mac_roman": "participant_id;sex;note\nsub-001;männlich;Größe fehlt\n",
+    "cp850": "participant_id;sex;note\nsub-001;männlich;Größe fehlt\n",
     "utf-16": "编号\t性别\t备注\nsub-001\t男\t腰椎手术史\n",
     "utf-8-sig": "编号\t性别\t备注\nsub-001\t男\t\ufeff腰椎手术史\n",
 }
@@ -103,7 +106,7 @@ def test_what_its_bytes_do_not_tell_is_asked_for(tmp_path: Path, stated: str, mo
     path.write_bytes("participant_id\tsite\nsub-001\t남\n".encode("cp949"))
     monkeypatch.setenv(encodings.STATED, stated)
     if stated in ("", "ascii"):
-        with pytest.raises(FileError, match="'남' in EUC-KR.*--encoding" if not stated else "in ascii as stated"):
+        with pytest.raises(FileError, match="'남' in EUC-KR.*--encoding" if not stated else "in ascii, as stated"):
             tables.read(path)
     else:
         assert tables.read(path).rows[2][1] == "남".encode("cp949").decode(stated)
@@ -149,7 +152,8 @@ def test_a_damaged_workbook_is_a_table_or_one_line(tmp_path: Path, changes: list
         (["1,200", "3,5"], "months", [1.2, 3.5]),
         (["1,200", "3.5"], "months", [1200, 3.5]),
         (["1,200", "3"], "months", [None, 3]),
-        (["1.200", "3,5"], "months", [1200, 3.5]),
+        (["1.200", "3,5"], "months", [None, 3.5]),
+        ([".5", ",5", "2"], "months", [0.5, 0.5, 2]),
         (["1.200", "3"], "months", [1.2, 3]),
         (["2年", "1 Jahr", "18个月"], "months", [24, 12, 18]),
         (["62,500", "70"], "kg", [62.5, 70]),
@@ -188,3 +192,77 @@ def test_a_cell_over_several_lines_and_blank_rows_and_columns(tmp_path: Path) ->
     )
     tables.append(path, [["172", "x"]], found.dialect)
     assert path.read_text().endswith("172;;x\n")
+
+
+def test_what_is_utf_8_but_for_a_byte_is_said_with_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_bytes("编号\t备注\nsub-001\t腰椎手术史\nsub-002\t图像不清楚".encode() + b"\xc3\n")
+    with pytest.raises(FileError, match="UTF-8 but for a byte in row 3"):
+        tables.read(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "names", "units"),
+    [
+        ("体重kg|Alter in Jahren|height_m|VAS (0–100)", "weight_kg|age|height_cm|vas", ["kg", "jahren", "m", "0-100"]),
+        ("Gewicht|weight (lb)|Age_years|BMI (kg/m²)", "weight_kg|weight (lb)|age|bmi", ["years", "kg/m2"]),
+        ("Reason for exclusion|Pain|Sport", "exclusion|Pain|Sport", []),
+    ],
+)
+def test_names_of_columns_with_their_units(header: str, names: str, units: list[str]) -> None:
+    known = ["age", "height_cm", "weight_kg", "bmi", "vas", "exercise_hours", "exclusion"]
+    assert vocabulary.columns(header.split("|"), known) == (
+        names.split("|"),
+        dict(zip((name for name in names.split("|") if name in known and name != "exclusion"), units, strict=False))
+        if "lb" not in header
+        else {"age": "years", "bmi": "kg/m2"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "summary"),
+    [
+        *(
+            (word, True)
+            for word in (
+                "Mean (SD)",
+                "M±SD",
+                "Std. Dev.",
+                "CV mean",
+                "5-fold mean",
+                "95% CI",
+                "标准差",
+                "平均值±标准差",
+            )
+        ),
+        *((word, False) for word in ("1", "fold 1", "第1折", "sub-001", "SD-01", "A", "Maxim", "")),
+    ],
+)
+def test_a_row_that_sums_up_is_told_by_its_name(cell: str, summary: bool) -> None:
+    assert vocabulary.is_summary(cell) == summary
+
+
+def test_a_workbook_is_its_visible_sheet_of_data(tmp_path: Path) -> None:
+    path, book = tmp_path / "t.xlsx", openpyxl.Workbook()
+    hidden = book.active
+    hidden.append(["participant_id", "sex"])
+    hidden.append(["sub-001", "old"])
+    hidden.sheet_state = "hidden"
+    book.create_sheet("legend").append(["VAS", "疼痛评分 0-10"])
+    data = book.create_sheet("data")
+    for row in (["participant_id", "sex", "screening", "auc"], ["sub-001", "男", '=IF(1>0,"BMI","")', 0.8]):
+        data.append(row)
+    data["D2"].number_format, data["C3"] = "0.00%_ ", " "
+    data.cell(row=90_000, column=40).fill = openpyxl.styles.PatternFill("solid", fgColor="FFFF00")
+    book.save(path)
+    found = tables.read(path, ["participant_id", "sex", "screening"])
+    assert found.rows == {2: ["sub-001", "男", '#FORMULA! =IF(1>0,"BMI","")', "80.00%"]}
+    assert found.notices == ["sheet data was read, legend not"]
+
+
+def test_nothing_is_added_that_makes_a_table_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_bytes(before := "one\ttwo\nGröße\tRücken\n".encode("cp1252"))
+    with pytest.raises(FileError, match="with what is added"):
+        tables.append(path, [["š", "ž"], ["ÿ", "¿"]], tables.read(path).dialect)
+    assert path.read_bytes() == before

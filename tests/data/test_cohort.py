@@ -402,6 +402,37 @@ def test_a_screening_that_says_no_is_asked_what_it_means(make_cohort: MakeCohort
     assert (fault.row, fault.column, fault.found) == (2, "screening", "'否'")
 
 
+@pytest.mark.parametrize(
+    ("header", "word", "fate"),
+    [
+        ("排除原因", "是", "fault"), ("Exclusion", "yes", "fault"),
+        ("Ausschlussgrund", "keine", "in"), ("excluded", "no", "in"),
+        ("Reason for exclusion", "spinal surgery", "out"), ("screening", "#REF!", "fault"), ("筛选", "不合格", "out"),
+    ],
+)  # fmt: skip
+def test_who_is_out_follows_from_what_the_column_asks(
+    make_cohort: MakeCohort, header: str, word: str, fate: str
+) -> None:
+    root = make_cohort()
+    frame = pd.read_csv(root / CLINICAL, sep="\t", dtype=str, keep_default_na=False)
+    frame["screening"] = [word, "n/a", "n/a"]
+    frame.rename(columns={"screening": header}).to_csv(root / CLINICAL, sep="\t", index=False)
+    inspection = check.inspect(root)
+    assert [(fault.row, fault.column) for fault in inspection.faults] == ([(2, "screening")] if fate == "fault" else [])
+    assert list(inspection.folder.excluded) == (["sub-001"] if fate == "out" else [])
+
+
+def test_nothing_means_what_its_column_asks(make_cohort: MakeCohort) -> None:
+    root = make_cohort()
+    for row, column, word in ((2, "exercise_hours", "无"), (3, "exercise_hours", "-"), (2, "pain_side", "无")):
+        cell(CLINICAL, row, column, word)(root)
+    cell(GRADES, 2, "grade_adjudicator", "无")(root)
+    loaded = cohort.load(root)
+    assert loaded.clinical["exercise_hours"].fillna(-1).tolist()[:2] == [0, -1]
+    assert loaded.clinical["pain_side"][0] == "none"
+    assert loaded.grades["grade_adjudicator"].isna().all()
+
+
 def test_faults_of_one_kind_are_three_lines_and_a_count(make_cohort: MakeCohort) -> None:
     root = make_cohort()
     for row in range(2, 26):

@@ -142,10 +142,11 @@ def read_rows(path: Path) -> Table:
     InputError
         The file is no such table. To go on would lose rows that somebody wrote.
     """
-    if not path.exists() or not path.read_bytes().strip():
-        return Table(ANNOTATION_COLUMNS, {}, tables.Dialect())
     try:
-        found = tables.read(tables.find(path), ANNOTATION_COLUMNS)
+        path = tables.find(path)
+        if not path.exists() or not path.read_bytes().strip():
+            return Table(ANNOTATION_COLUMNS, {}, tables.Dialect())
+        found = tables.read(path, ANNOTATION_COLUMNS)
         found.check_columns(KEY)
     except FileError as error:
         raise InputError(f"{path.name}: {error}") from error
@@ -200,11 +201,9 @@ def write_row(path: Path, key: Key, wanted: Row | None, seen: Row | None) -> Tab
         lines = [[row.get(column, MISSING) for column in table.columns] for row in table.rows.values()]
         written = [table.dialect.names.get(column, column) for column in table.columns]
         try:
-            content = table.dialect.mark + table.dialect.encode([written, *lines])
+            tables.write(path, table.dialect.mark + table.dialect.encode([written, *lines]))
         except FileError as error:
             raise InputError(f"not saved in {path.name}: {error}") from error
-        with files.replacing(path) as partial:
-            partial.write_bytes(content)
     return table
 
 
