@@ -20,6 +20,12 @@ MARK = "MFLIB_TEST_MARK"  # inherited by whatever a command starts, in whatever 
 SHARED = Path("/dev/shm")
 
 
+def heard() -> None:
+    """What whoever starts tests in the background has them ignore is heard again."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def run(
     arguments: Sequence[str | Path], *, cwd: Path | None = None, timeout: float = 600
 ) -> subprocess.CompletedProcess[str]:
@@ -102,7 +108,8 @@ def watched(arguments: Sequence[str | Path], temporary: Path) -> Iterator[Watche
     temporary.mkdir(exist_ok=True)
     environment = os.environ | {MARK: mark, "TMPDIR": str(temporary)}
     pipe = {"stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-    with subprocess.Popen(list(map(str, arguments)), env=environment, start_new_session=True, **pipe) as process:
+    options = {"env": environment, "start_new_session": True, "preexec_fn": heard, **pipe}
+    with subprocess.Popen(list(map(str, arguments)), **options) as process:
         command = Watched(process, mark, temporary, before)
         try:
             yield command

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import warnings
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from mflib.data import preprocess
 from mflib.data.volume import Volume, read, write
 from mflib.models.texture import bank, glcm, intensity
 from mflib.study.pipeline import STEPS
+from tests import processes
 from tests.conftest import BONE, ROI_SIZE, ROI_START, SHADOW
 
 
@@ -210,9 +210,7 @@ def test_an_ascii_terminal_shows_what_it_can(make_cohort, tmp_path: Path) -> Non
 def test_an_interrupt_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "mflib", "phantom", str(tmp_path / "p"), "--patients", "3"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    # Whoever starts tests in the background has them ignore interrupts.
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(arguments, start_new_session=True, preexec_fn=heard, **pipes) as process:
+    with subprocess.Popen(arguments, start_new_session=True, preexec_fn=processes.heard, **pipes) as process:
         while not (tmp_path / "p" / "participants.tsv").exists():
             assert process.poll() is None
             time.sleep(0.02)

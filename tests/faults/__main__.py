@@ -29,6 +29,7 @@ import yaml
 from mflib.base.files import sha256
 from mflib.data import phantom
 from mflib.study.pipeline import NOTEBOOKS
+from tests import processes
 
 MARK = "MFLIB_FAULTS"
 DISK_MB = 400
@@ -41,7 +42,7 @@ SMALLEST = {
     "forest": {"trees": 10, "permutations": 1, "inner_trees": 5, "leaf_sizes": [5], "repeats": 1},
     "network": {"depth": "small", "width": 4, "size": [16, 16, 8], "epochs": 2, "learning_rate": 0.01},
     "comparisons": [],
-    "pitfalls": {"repetitions": 1, "simulations": 5, "permutations": 1, "trees": 5, "volumes": 1},
+    "pitfalls": {"repetitions": 2, "simulations": 5, "permutations": 1, "trees": 5, "volumes": 1},
 }
 # Where the folder lies that this variable names, clocks stand an hour back while a file of that name is in it.
 CLOCK = """
@@ -104,6 +105,7 @@ class Place:
                 stderr=log,
                 env={**os.environ, **own, "PYTHONPATH": paths},
                 start_new_session=True,
+                preexec_fn=processes.heard,
             )
 
     def processes(self) -> list[psutil.Process]:
@@ -304,7 +306,7 @@ def main() -> int:
     found: dict[str, Tally] = {name: Tally() for name in FAULTS}
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         root = Path(folder)
-        phantom.write_cohort(root / "cohort", profile="quick", patients=4, seed=3)
+        phantom.write_cohort(root / "cohort", profile="quick", patients=8, seed=3)
         (root / "smallest.yaml").write_text(
             yaml.safe_dump(yaml.safe_load((NOTEBOOKS / "profiles" / "quick.yaml").read_text()) | SMALLEST)
         )
