@@ -120,6 +120,7 @@ def clean_picture(
     coloured = [(picture, colour) for picture, colour in zip(pictures, colours, strict=True) if colour is not None]
     kept = [colour & ~(mask & burnt_in.stays(picture, pictures[0])) for picture, colour in coloured]
     elements.refuse_colour(kept, grey.size)
+    burnt_in.refuse_nothing(grey[:, ~mask], burnt_in.BESIDE_TEXT)
     grey[:, mask] = 0
     if region:
         notices = (f"cut to the declared tissue region: {region} of {stored.rows} x {stored.columns}", *notices)
