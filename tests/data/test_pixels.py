@@ -242,8 +242,9 @@ def test_true_colour_is_refused_with_its_extent(tmp_path: Path, syntax: str) -> 
         read(doppler(tmp_path / "a.dcm", syntax))
 
 
-def test_grey_that_is_called_another_colour_is_refused_as_colour(tmp_path: Path) -> None:
-    path = files.affiniti(tmp_path / "a.dcm", VOXELS, SPACING, photometric="RGB")
+@pytest.mark.parametrize("levels", [VOXELS, VOXELS // 3, VOXELS // 8 + 100, VOXELS.clip(60, 120)])
+def test_grey_that_is_called_another_colour_is_refused_as_colour(tmp_path: Path, levels: np.ndarray) -> None:
+    path = files.affiniti(tmp_path / "a.dcm", levels, SPACING, photometric="RGB")
     with pytest.raises(FileError, match=r"true colour in \d+ voxels"):
         read(changed(path, lambda ds: setattr(ds, "PhotometricInterpretation", "YBR_FULL")))
 

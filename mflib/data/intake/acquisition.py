@@ -159,7 +159,6 @@ def _image(kind: str, path: Path, stated: Spacing | None) -> Acquisition:
     header, numbers = _read(path, kind, layout)
     voxels = to_grey(_three_axes(numbers, header, layout.sweep))
     mask, masked = burnt_in.mask_text(voxels.T)
-    burnt_in.refuse_nothing(voxels.T[:, ~mask], burnt_in.BESIDE_TEXT)
     voxels.T[:, mask] = 0
     notices = [] if layout.orientation else [AXES]
     if layout.orientation[1:2] == "N":

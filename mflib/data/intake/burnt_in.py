@@ -171,10 +171,9 @@ def _is_word(shape: Mask) -> bool:
 
 FEWEST_LEVELS = 8
 """Fewest distinct values of a picture; a mask has fewer."""
-BESIDE_TEXT = "where no burnt-in text stands"
 
 
-def refuse_nothing(voxels: NDArray[np.uint8], where: str) -> None:
+def _refuse_nothing(voxels: NDArray[np.uint8], where: str) -> None:
     """Refuse grey levels in which there is nothing to see."""
     levels = np.count_nonzero(np.bincount(voxels.ravel(), minlength=256))
     if levels < FEWEST_LEVELS:
@@ -213,7 +212,7 @@ def mask_text(planes: NDArray[np.uint8], *, declared: bool = False, said: str = 
     FileError
         Text is burnt in, or may be, and cannot be found.
     """
-    refuse_nothing(planes, "as in a mask")
+    _refuse_nothing(planes, "as in a mask")
     mask = find_text(planes)
     if mask is None:
         if not declared and said != "NO":
@@ -221,6 +220,7 @@ def mask_text(planes: NDArray[np.uint8], *, declared: bool = False, said: str = 
         notice = f"too few planes, or too little that changes, to tell burnt-in text from tissue: {LOOK}"
         return np.zeros(planes.shape[1:], bool), (notice,)
     if mask.any():
+        _refuse_nothing(planes[:, ~mask], "where no burnt-in text stands")
         notices = [f"set to 0 what never changes and looks like burnt-in text: {places_of_text(mask)}"]
     elif declared or said == "NO":
         notices = []
