@@ -105,6 +105,7 @@ def test_bytes_in_words_of_another_order_keep_their_filling(tmp_path: Path, fill
         (ODD.T.tobytes() + bytes(ONE + 1), r"\(13 frames\), expected 16236 \(12 frames"),
         (ODD.T.tobytes() + b"\7" * 10, r"16246 bytes .* expected 16236"),
         (b"".join(frame.tobytes() + bytes(3) for frame in ODD.T), r"16272 bytes .* expected 16236"),
+        (bytes(ODD.size + 12), r"16248 bytes .* expected 16236"),
         (ODD.T.tobytes()[:-2], "cut short, found 16234 of 16236 bytes"),
     ],
 )
