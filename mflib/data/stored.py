@@ -36,7 +36,7 @@ NIFTI_TYPES = {
 }  # fmt: skip
 """NumPy's name of the datatypes of NIfTI, those of 16 bytes a number left out."""
 NIFTI_UNITS = {0: "", 1: "m", 2: "mm", 3: "um"}
-NO_LENGTH = {"", "?", "s", "ms"}
+TIME = {"s", "ms", "us", "μs", "sec", "secs", "msec", "second", "seconds", "milliseconds", "microseconds", "min", "hz"}
 LABELS = 1002
 """What NIfTI calls the labels of a segmentation."""
 AGREES_WITHIN = 0.01
@@ -50,6 +50,8 @@ UNITS = {
 }
 """Millimetres of the units of length that headers name."""
 CHUNK = 2**16
+BLOCK = 512
+"""Zeros up to which a file may be filled up."""
 GZIP = b"\x1f\x8b"
 DAMAGED = "damaged or cut short: cannot be unpacked"
 SEGMENTATION = "a segmentation, expected a picture"
@@ -173,9 +175,12 @@ def _refuse_meaning(layout: Layout) -> None:
     vectors = re.findall(r"\(([^)]*)\)", found.get("spacedirections", ""))
     rows = found.get("transformmatrix", "").split()
     _refuse_shear([vector.split(",") for vector in vectors] or [rows[n : n + 3] for n in range(0, 9, 3)])
-    # ITK takes a list for the parts of a pixel, and time for elevation.
-    axes = zip(found.get("kinds", "").casefold().split(), found.get("sizes", "").split(), strict=False)
-    if not layout.sweep and (listed := [size for kind, size in axes if kind in ("list", "time") and size != "1"]):
+    # ITK takes a list for the parts of a pixel, and time for elevation. PLUS calls the planes of a MetaImage a list.
+    film, sizes = {"time", *TIME, *(["list"] if "sizes" in found else [])}, found.get("sizes", found.get("dimsize", ""))
+    quoted = [_quoted_units(found, name) for name in ("units", "spaceunits")]
+    named = [found.get("kinds", "").casefold().split(), *quoted]
+    axes = (pair for words in named for pair in zip(words, sizes.split(), strict=False))
+    if not layout.sweep and (listed := [size for word, size in axes if word in film and size != "1"]):
         raise FileError(f"{listed[0]:.9} entries of a list or film, expected one volume: export a single one")
 
 
@@ -189,10 +194,15 @@ def _refuse_shear(vectors: Sequence[Sequence[str]]) -> None:
             raise FileError(f"a header {SHEARED}")
 
 
+def _quoted_units(fields: Mapping[str, str], name: str) -> list[str]:
+    """The units of an NRRD header in small letters, axis by axis."""
+    return [unit.strip() for unit in re.findall(r'"([^"]*)"', fields.get(name, "").casefold())]
+
+
 def _text_unit(fields: Mapping[str, str]) -> str:
     """The unit of length that a text header names; several where the axes have different ones."""
-    quoted = re.findall(r'"([^"]*)"', fields.get("spaceunits", "") + fields.get("units", ""))
-    named = {unit.strip().casefold() for unit in [*quoted, fields.get("distanceunits", "")]} - NO_LENGTH
+    quoted = _quoted_units(fields, "spaceunits") + _quoted_units(fields, "units")
+    named = {*quoted, fields.get("distanceunits", "").strip().casefold()} - {"", "?", *TIME}
     return " and ".join(sorted(named))
 
 
@@ -207,16 +217,20 @@ def voxels(path: Path, layout: Layout, expected: int) -> bytes:
     Raises
     ------
     FileError
-        Damaged, cut short, more than ``LARGEST_BYTES``, or floating-point values that are not finite.
+        Damaged, cut short, more than declared or than ``LARGEST_BYTES``, or floating-point values that are not finite.
     """
     if expected > LARGEST_BYTES:
         raise FileError(f"{expected} bytes of voxels declared, expected at most {LARGEST_BYTES}")
     end = layout.skip + expected
     with path.open("rb") as file:
         file.seek(layout.start)
-        content = (_unpacked(file, end + LONGEST) if layout.packed else file.read(end))[layout.skip : end]
-    if len(content) < expected:
-        raise FileError(f"cut short: found {len(content)} of {expected} bytes of voxels")
+        content = (_unpacked(file, end + LONGEST) if layout.packed else file.read(end + BLOCK + 1))[layout.skip :]
+        found = len(content) if layout.packed else os.fstat(file.fileno()).st_size - layout.start - layout.skip
+    if found < expected:
+        raise FileError(f"cut short: found {max(found, 0)} of {expected} bytes of voxels")
+    if found > expected + 1 and (found > expected + BLOCK or any(content[expected:])):
+        raise FileError(f"more than its header declares: found {found} bytes of voxels, expected {expected}")
+    content = content[:expected]
     # The library under ITK turns what is not finite into 0 without a word.
     if layout.numbers and layout.numbers.kind in "fc" and not np.isfinite(np.frombuffer(content, layout.numbers)).all():
         raise FileError(NOT_FINITE)
@@ -267,6 +281,8 @@ def _nifti(file: BinaryIO) -> Layout:
     slope, intercept = at(("2f", 112), ("2d", 176))
     scaled = math.isfinite(slope) and slope != 0 and (slope, intercept) != (1, 0)
     numbers = np.dtype(NIFTI_TYPES[datatype]).newbyteorder(order)
+    if scaled and numbers.shape:
+        raise FileError("colours that the header scales (scl_slope, scl_inter), expected them as they are")
     unit = NIFTI_UNITS.get(at(("B", 123), ("i", 500))[0] & 7, "unknown")
     declared = math.prod(sizes[:axes]) * numbers.itemsize
     return Layout(0, int(offset), packed, numbers, scaled, declared, fault, unit)

@@ -266,12 +266,14 @@ def opened(
 
 
 def _header(reader: sitk.ImageFileReader, layout: Layout) -> Header:
-    plain = layout.numbers == np.uint8 and not layout.scaled
+    plain, sizes = layout.numbers == np.uint8 and not layout.scaled, reader.GetSize()
+    # Axes of one step behind the third are none.
+    axes = max([3, *(axis for axis, size in enumerate(sizes, 1) if size != 1)])
     return Header(
-        shape=tuple(reader.GetSize()),
-        dtype=GREY if plain else sitk.GetPixelIDValueAsString(reader.GetPixelID()),
+        shape=tuple(sizes[:axes]),
+        dtype=GREY if plain else sitk.GetPixelIDValueAsString(reader.GetPixelID()).removeprefix("vector of "),
         components=reader.GetNumberOfComponents(),
-        spacing_mm=layout.spacing_mm(reader.GetSpacing()),
+        spacing_mm=layout.spacing_mm(reader.GetSpacing()[:axes]),
         layout=layout,
         sidecar={},
     )

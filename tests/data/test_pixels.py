@@ -73,6 +73,31 @@ def test_frames_that_are_each_filled_up_to_even_are_read_as_they_are(tmp_path: P
     np.testing.assert_array_equal(read(stored(tmp_path / "a.dcm", content)).voxels, ODD)
 
 
+@pytest.mark.parametrize("filler", [b"", b"\0"])
+@pytest.mark.parametrize(
+    "dark", [(slice(2), slice(None)), (slice(-1, None), slice(None)), (slice(None), slice(-20, None))]
+)
+def test_black_does_not_shift_the_frames_whose_filling_is_zeros_too(
+    tmp_path: Path, filler: bytes, dark: tuple[slice, slice]
+) -> None:
+    frames = ODD.T.copy()
+    frames[:, *dark] = 0
+    frames[:, -1, -13:] = 0
+    content = b"".join(frame.tobytes() + filler for frame in frames)
+    path = stored(tmp_path / "a.dcm", content.ljust(ODD.size + 12, b"\0"))
+    np.testing.assert_array_equal(read(path).voxels, frames.T)
+
+
+@pytest.mark.parametrize("filler", [b"", b"\0"])
+def test_bytes_in_words_of_another_order_keep_their_filling(tmp_path: Path, filler: bytes) -> None:
+    content = b"".join(frame.tobytes() + filler for frame in ODD[..., :11].T)
+    swapped = np.frombuffer(content + b"\0" * (len(content) % 2), "<u2").astype(">u2").tobytes()
+    path = files.affiniti(tmp_path / "a.dcm", ODD[..., :11], SPACING, syntax=files.ExplicitVRBigEndian)
+    ds = pydicom.dcmread(path)
+    ds.PixelData, ds["PixelData"].VR = swapped, "OW"
+    np.testing.assert_array_equal(read(files.write(path, ds, files.ExplicitVRBigEndian)).voxels, ODD[..., :11])
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -80,6 +105,7 @@ def test_frames_that_are_each_filled_up_to_even_are_read_as_they_are(tmp_path: P
         (ODD.T.tobytes() + bytes(ONE + 1), r"\(13 frames\), expected 16236 \(12 frames"),
         (ODD.T.tobytes() + b"\7" * 10, r"16246 bytes .* expected 16236"),
         (b"".join(frame.tobytes() + bytes(3) for frame in ODD.T), r"16272 bytes .* expected 16236"),
+        (bytes(ODD.size + 12), r"16248 bytes .* expected 16236"),
         (ODD.T.tobytes()[:-2], "cut short, found 16234 of 16236 bytes"),
     ],
 )
@@ -93,6 +119,29 @@ def test_pixels_of_another_length_than_declared_are_refused(tmp_path: Path, cont
 def test_bits_are_taken_from_where_the_file_says_they_lie(tmp_path: Path, syntax: str, shift: int) -> None:
     path = files.affiniti(tmp_path / "a.dcm", VOXELS, SPACING, bits=(16, 8), shift=shift, syntax=syntax)
     np.testing.assert_array_equal(read(path).voxels, VOXELS)
+
+
+@pytest.mark.parametrize(("shift", "outside"), [(0, 8), (0, 15), (4, 2), (8, 7)])
+def test_bits_outside_the_stored_ones_are_refused_unless_an_overlay_lies_there(
+    tmp_path: Path, shift: int, outside: int
+) -> None:
+    path = files.affiniti(tmp_path / "a.dcm", VOXELS, SPACING, bits=(16, 8), shift=shift)
+    numbers = VOXELS.T.astype("<u2") << shift
+    numbers[3, 5, 7] |= 1 << outside
+    path = changed(path, lambda ds: ds.update({"PixelData": numbers.tobytes()}))
+    for position in (None, outside ^ 1):
+        if position is not None:
+            path = changed(path, lambda ds: ds.add_new(0x60020102, "US", position))  # noqa: B023
+        with pytest.raises(FileError, match="found bits set outside the 8 of 16 that the file declares as stored"):
+            read(path)
+    path = changed(path, lambda ds: ds.add_new(0x60000102, "US", outside))
+    np.testing.assert_array_equal(read(path).voxels, VOXELS)
+
+
+def test_a_header_that_lies_about_its_bits_wraps_nothing(tmp_path: Path) -> None:
+    path = files.affiniti(tmp_path / "a.dcm", VOXELS, SPACING, bits=(16, 8), shift=4)
+    with pytest.raises(FileError, match="found bits set outside the 8 of 16"):
+        read(changed(path, lambda ds: setattr(ds, "HighBit", 7)))
 
 
 @pytest.mark.parametrize("high", [3, 6, 16, 99])
@@ -192,6 +241,13 @@ def doppler(path: Path, syntax: str, photometric: str = "RGB") -> Path:
 def test_true_colour_is_refused_with_its_extent(tmp_path: Path, syntax: str) -> None:
     with pytest.raises(FileError, match=r"true colour in 6 voxels \(0\.04 %\) of 1 frames"):
         read(doppler(tmp_path / "a.dcm", syntax))
+
+
+@pytest.mark.parametrize("levels", [VOXELS, VOXELS // 3, VOXELS // 8 + 100, VOXELS.clip(60, 120)])
+def test_grey_that_is_called_another_colour_is_refused_as_colour(tmp_path: Path, levels: np.ndarray) -> None:
+    path = files.affiniti(tmp_path / "a.dcm", levels, SPACING, photometric="RGB")
+    with pytest.raises(FileError, match=r"true colour in \d+ voxels"):
+        read(changed(path, lambda ds: setattr(ds, "PhotometricInterpretation", "YBR_FULL")))
 
 
 def test_colour_outside_the_region_goes_with_the_border(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mflib.data import stored
 from mflib.data import volume as volumes
 from mflib.data.intake.acquisition import acquire, spaced
 from mflib.data.volume import Volume
-from tests.data.images import SWEEP, metaimage
+from tests.data.images import SWEEP, itk, metaimage
 from tests.data.test_images import SPACING, TRICKS, nifti, nrrd
 from tests.data.test_images import VOXELS as SPECKLE
 
@@ -151,6 +151,18 @@ ALIKE: dict[str, Callable[[Path], Path]] = {
     ),
     "towards the origin": lambda p: metaimage(p / "v.mha", SPECKLE, (0.2, 0.25, -0.4)),
     "slope 0": lambda p: nifti(p / "v.nii", SPECKLE, 2, scale=(112, "2f", (0, 5))),
+    "a fourth axis of one": lambda p: itk(p / "v.mha", SPECKLE[..., None], (*SPACING, 1)),
+    "a list of one": lambda p: raw(
+        p / "v.nrrd",
+        b"NRRD0005\ntype: uchar\ndimension: 4\nsizes: 1 40 32 12\nkinds: list domain domain domain\n"
+        b"spacings: nan 0.2 0.25 0.4\nencoding: raw\n\n" + SPECKLE.tobytes("F"),
+    ),
+    "a time of one": lambda p: raw(
+        p / "v.nrrd",
+        b'NRRD0005\ntype: uchar\ndimension: 4\nsizes: 40 32 12 1\nunits: "mm" "mm" "mm" "s"\n'
+        b"spacings: 0.2 0.25 0.4 1\nencoding: raw\n\n" + SPECKLE.tobytes("F"),
+    ),
+    "planes called a list": lambda p: metaimage(p / "v.mha", SPECKLE, fields={"Kinds": "domain domain list"}),
     "slope nan": lambda p: nifti(p / "v.nii", SPECKLE, 2, scale=(112, "2f", (np.nan, 5))),
     "gzip by another name": lambda p: raw(p / "v.nii", gzip.compress(nifti(p / "w.nii", SPECKLE, 2).read_bytes())),
 }
@@ -170,6 +182,43 @@ def test_a_header_means_the_same_to_the_import_and_in_a_cohort(tmp_path: Path, c
         np.testing.assert_allclose(spacing, SPACING, rtol=1e-4)
 
 
+def rgb(path: Path, scale: tuple[float, float]) -> Path:
+    """Equal channels, pixel by pixel, as NIfTI stores colours."""
+    nifti(path, SPECKLE, 128, scale=(112, "2f", scale), bitpix=(72, "h", (24,)))
+    return raw(path, path.read_bytes()[:352] + SPECKLE.ravel("F").repeat(3).tobytes())
+
+
+@pytest.mark.parametrize("scale", [(0, 3), (1, 0)])
+def test_colours_are_scaled_no_more_than_grey_is(tmp_path: Path, scale: tuple[float, float]) -> None:
+    np.testing.assert_array_equal(acquire(rgb(tmp_path / "v.nii", scale)).voxels, SPECKLE)
+
+
+MORE: dict[str, Callable[[Path, bytes], Path]] = {
+    "nii": lambda p, more: raw(p / "v.nii", nifti(p / "v.nii", SPECKLE, 2).read_bytes() + more),
+    "nii.gz": lambda p, more: raw(p / "v.nii.gz", gzip.compress(nifti(p / "v", SPECKLE, 2).read_bytes() + more)),
+    "nrrd": lambda p, more: raw(p / "v.nrrd", nrrd(p / "v.nrrd", STEPS).read_bytes() + more),
+    "nrrd.gz": lambda p, more: raw(
+        p / "v.nrrd",
+        nrrd(p / "v.nrrd", STEPS).read_bytes()[: -SPECKLE.size].replace(b"raw", b"gzip")
+        + gzip.compress(SPECKLE.tobytes("F") + more),
+    ),
+    "mha": lambda p, more: raw(p / "v.mha", metaimage(p / "v.mha", SPECKLE).read_bytes() + more),
+}
+
+
+@pytest.mark.parametrize("case", MORE)
+def test_more_voxels_than_declared_are_refused_and_a_few_zeros_are_not(tmp_path: Path, case: str) -> None:
+    for more in (b"", b"\n", bytes(100)):
+        path = MORE[case](tmp_path, more)
+        for voxels in (acquire(path).voxels, volumes.read(path).voxels):
+            np.testing.assert_array_equal(voxels, SPECKLE)
+    for more in (SPECKLE.tobytes(), bytes(SPECKLE.size), bytes(8) + b"\7"):
+        path = MORE[case](tmp_path, more)
+        for read in (acquire, volumes.read):
+            with pytest.raises(FileError, match=f"found {SPECKLE.size + len(more)} bytes .* expected {SPECKLE.size}"):
+                read(path)
+
+
 def sheared(path: Path) -> Path:
     return metaimage(path, SPECKLE, fields={"TransformMatrix": "1 0 0 0.1 0.995 0 0 0 1"})
 
@@ -178,6 +227,10 @@ NO_VOLUME: dict[str, tuple[Callable[[Path], Path], str]] = {
     "segments": (lambda p: nrrd(p / "v.nrrd", STEPS, "Segment0_ID:=one"), "a segmentation"),
     "labels": (lambda p: nifti(p / "v.nii", SPECKLE, 2, intent=(68, "h", (1002,))), "a segmentation"),
     "time": (lambda p: nrrd(p / "v.nrrd", STEPS, "kinds: domain domain time"), "12 entries of a list or film"),
+    "seconds": (lambda p: nrrd(p / "v.nrrd", "spacings: .2 .2 .04", 'units: "mm" "mm" "s"'), "12 entries of a list or"),
+    "Hz": (lambda p: nrrd(p / "v.nrrd", "space dimension: 3", CM, 'space units: "mm" "mm" "Hz"'), "12 entries of a"),
+    "time in MHA": (lambda p: metaimage(p / "v.mha", SPECKLE, fields={"Kinds": "domain domain time"}), "12 entries of"),
+    "scaled colour": (lambda p: rgb(p / "v.nii", (2, 3)), "colours that the header scales"),
     "rf": (lambda p: metaimage(p / "v.mha", SPECKLE, fields={"UltrasoundImageType": "RF_REAL"}), "radio-frequency"),
     "depth last": (
         lambda p: nrrd(p / "v.nrrd", STEPS, "UltrasoundImageOrientation:=MAF"), "columns that do not run along the beam"

@@ -183,11 +183,12 @@ def _read(path: Path, kind: str, layout: Layout) -> tuple[Header, NDArray[Any]]:
     """Header and numbers (ni, nj, ..., parts) of a file, once it is known to be whole and of a size that fits."""
     with volumes.opened(path, kind, layout) as (header, reader):
         content = stored.voxels(path, layout, layout.declared or _declared_bytes(reader))
-        if header.components == 1 and (header.grey or (layout.numbers and not layout.scaled)):
+        numbers, parts = layout.numbers or np.dtype(np.uint8), header.components
+        if parts == math.prod(numbers.shape) and (header.grey or (layout.numbers and not layout.scaled)):
             # ITK would add an intercept without a slope, and takes no size of 0 along an axis.
-            return header, np.frombuffer(content, layout.numbers or np.uint8).reshape(header.shape, order="F")
-        listed = sitk.GetArrayFromImage(reader.Execute())
-    axes = len(header.shape)
+            listed = np.frombuffer(content, numbers.base).reshape(*numbers.shape, *header.shape, order="F")
+            return header, np.moveaxis(listed, 0, -1) if numbers.shape else listed
+        listed, axes = sitk.GetArrayFromImage(reader.Execute()), reader.GetDimension()
     return header, listed.transpose(*reversed(range(axes)), *range(axes, listed.ndim))
 
 

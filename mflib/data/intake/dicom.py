@@ -115,7 +115,12 @@ def clean_picture(
         planes, colours = zip(*map(elements.grey_of_colour, pictures), strict=True)
         grey = np.stack(planes)
     cut = grey.shape[1:] != (stored.rows, stored.columns)
-    mask, notices = burnt_in.mask_text(grey, declared=cut, said=word(header, "BurnedInAnnotation"))
+    try:
+        mask, notices = burnt_in.mask_text(grey, declared=cut, said=word(header, "BurnedInAnnotation"))
+    except FileError:
+        # Colour can be why no text is told from tissue, and is refused wherever no mask lies.
+        elements.refuse_colour([colour for colour in colours if colour is not None], grey.size)
+        raise
     # A coloured mark that never changes goes with the text; what changes is no mark, and is not hidden by one.
     coloured = [(picture, colour) for picture, colour in zip(pictures, colours, strict=True) if colour is not None]
     kept = [colour & ~(mask & burnt_in.stays(picture, pictures[0])) for picture, colour in coloured]
