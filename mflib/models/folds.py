@@ -90,8 +90,27 @@ def make(
     if folds := _shuffled(y, units, n_folds, split, seed, repeat):
         _check_disjoint(folds, units)
         return [replace(fold, repeat=repeat, split=split) for fold in folds]
-    others = [n for n in TRIED if n != n_folds and _shuffled(y, units, n, split, seed, repeat)]
-    raise InputError(_found(y, units, n_folds, split, others))
+    advised = advice(y, patients, n_folds, split=split, seed=seed, repeat=repeat)
+    raise InputError(f"{_found(y, units, n_folds, split)} {advised}")
+
+
+def advice(
+    labels: ArrayLike, groups: ArrayLike, n_folds: int, *, split: Split = "patient", seed: int, repeat: int = 0
+) -> str:
+    """What to do where ``n_folds`` cannot be had; other numbers are tried to the end, inner folds too; see `make`."""
+    y, patients = _checked(labels, groups, n_folds, split)
+    units = patients if split == "patient" else np.arange(y.size)
+
+    def carried(number: int) -> bool:
+        folds = _shuffled(y, units, number, split, seed, repeat) or []
+        try:
+            return bool([inner(y[fold.train], patients[fold.train], INNER_FOLDS, seed) for fold in folds])
+        except InputError:
+            return False
+
+    if others := [str(n) for n in TRIED if n != n_folds and carried(n)]:
+        return f"With these, {' or '.join(others)} folds can be had (`n_folds` in the profile)."
+    return f"Take more {split}s: no number of folds from {TRIED[0]} to {TRIED[-1]} can be had with these."
 
 
 def _shuffled(y: Ints, units: Ints, n_folds: int, split: Split, seed: int, repeat: int) -> list[Fold] | None:
@@ -132,8 +151,9 @@ def inner(labels: ArrayLike, groups: ArrayLike, n_folds: int, seed: int) -> list
         divided = [(np.asarray(a), np.asarray(b)) for a, b in divide(parts, int(state), y, patients)]
         if all(_both(y[learn]) and _both(y[held_out]) for learn, held_out in divided):
             return divided
+    count = np.unique(patients).size
     raise InputError(
-        f"inner folds need both classes to learn from and held out. Found {np.unique(patients).size} patients in a "
+        f"inner folds need both classes to learn from and held out. Found {count} patient{'s' * (count != 1)} in a "
         f"training part, {holders[0]} with an infiltrated segment and {holders[1]} with a healthy one, expected at "
         "least two of each that can be told apart."
     )
@@ -222,19 +242,17 @@ def _needed(n_folds: int) -> int:
     return max(n_folds, 4 if n_folds == 2 else 3)
 
 
-def _found(y: Ints, units: Ints, n_folds: int, split: str, others: Sequence[int]) -> str:
+def _found(y: Ints, units: Ints, n_folds: int, split: str) -> str:
     positive, negative = _holders(y, units)
-    unit, infiltrated, healthy = "segments", "that are infiltrated", "that are healthy"
+    infiltrated, healthy = "that are infiltrated", "that are healthy"
     if split == "patient":
-        unit, infiltrated, healthy = "patients", "with an infiltrated segment", "with a healthy one"
-    need = _needed(n_folds)
-    advice = f"Take more {unit}: no number of folds from {TRIED[0]} to {TRIED[-1]} can be had with these."
-    if others:
-        advice = f"With these, {' or '.join(map(str, others))} folds can be had (`n_folds` in the profile)."
+        infiltrated, healthy = "with an infiltrated segment", "with a healthy one"
+    need, count = _needed(n_folds), np.unique(units).size
+    found = f"{count} {split}{'s' * (count != 1)}"
     return (
         f"{n_folds} folds need infiltrated (label 1) and healthy (label 0) segments in every training, validation and "
-        f"test part: at least {need} {unit} {infiltrated} and {need} {healthy}. Found {np.unique(units).size} {unit}: "
-        f"{positive} {infiltrated}, {negative} {healthy}. {advice}"
+        f"test part: at least {need} {split}s {infiltrated} and {need} {healthy}. Found {found}: "
+        f"{positive} {infiltrated}, {negative} {healthy}."
     )
 
 

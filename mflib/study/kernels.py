@@ -28,10 +28,12 @@ from mflib.base.files import ROOT
 # Seconds in which a kernel must answer, also on a machine that has much else to do.
 PATIENCE = 120.0
 SOCKETS = "MFLIB_SOCKETS"
+# A file that names the folder of a kernel's sockets where it is not with the run.
+ELSEWHERE = "elsewhere"
 SERVE = (
     "import os, sys; from mflib.base import parent; "
     f"parent.messages(sys.stdin.buffer, os.environ[{SOCKETS!r}]); "
-    "from mflib.study import kernels; kernels.serve()"
+    "os.chdir(os.environ['TMPDIR']); from mflib.study import kernels; kernels.serve()"
 )
 MADE_WITH = (
     "{{'python': __import__('platform').python_version(),"
@@ -144,7 +146,7 @@ class Kernels:
         places = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "IPYTHONDIR"), str(place))
         style = {"MATPLOTLIBRC": str(Path(matplotlib.get_data_path()) / "matplotlibrc")}
         own = {"JPY_SESSION_NAME": f"{step}.ipynb", files.LOG: str(log), SOCKETS: str(sockets or place)}
-        kept = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
+        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONSTARTUP", "MPLBACKEND")}
         return kept | threads | places | style | own
 
 
@@ -161,6 +163,8 @@ def _place_for_sockets(place: Path) -> Path | None:
             except OSError:
                 folder.rmdir()
             else:
+                if parent != place:
+                    (place / ELSEWHERE).write_text(str(folder), encoding="utf-8")
                 return folder
     return None
 
@@ -179,8 +183,9 @@ async def _versions(kernel: Kernel, packages: Sequence[str]) -> dict[str, str]:
 def serve() -> None:
     """What a kernel does all its life, without configuration and start-up files of the whole machine.
 
-    Those of the user are not in its IPYTHONDIR.
+    Those of the user are not in its IPYTHONDIR. Up to here it was in a folder without a style of figures.
     """
+    os.chdir(ROOT)
     application.ENV_CONFIG_DIRS.clear()
     application.SYSTEM_CONFIG_DIRS.clear()
     IPKernelApp.launch_instance()

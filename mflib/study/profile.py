@@ -136,8 +136,10 @@ def read(name: str) -> dict[str, Any]:
     InputError
         No such profile or file, or not a YAML mapping.
     """
+    if not isinstance(name, str):
+        raise InputError(f"profile: found {name!r}, expected the name of one, or the path of a YAML file")
     path = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  Path.is_file raises where a name is too long
         known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
         raise InputError(f"no profile {name!r}; expected one of {known}, or the path of a YAML file")
     content = from_yaml(path.read_bytes(), path.name)

@@ -116,6 +116,7 @@ def test_a_kernel_is_this_python_and_nothing_of_the_users(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     places = {"JUPYTER_PATH": "share", "IPYTHONDIR": "ipython", "PYTHONSTARTUP": "startup.py", "MATPLOTLIBRC": ""}
+    places["MPLBACKEND"] = "nobodys"
     for name, place in {**places, "TMPDIR": temporary.name}.items():
         monkeypatch.setenv(name, str(tmp_path / place))
     monkeypatch.setattr(kernels.tempfile, "tempdir", None)
@@ -127,6 +128,20 @@ def test_a_kernel_is_this_python_and_nothing_of_the_users(
     assert list(record.products) == ["tables/seen.json", f"notebooks/{STEP}.ipynb"]
     assert [path.name for path in temporary.iterdir()] == ["here"]
     assert {path.name for path in (execute.folder / "notebooks").iterdir()} == {f"{STEP}.ipynb", f"{STEP}.json"}
+
+
+def test_sockets_outside_a_run_go_with_what_a_kill_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, elsewhere, others = tmp_path / ("r" * 120), tmp_path / "t", tmp_path / "others"
+    monkeypatch.setattr(kernels.tempfile, "tempdir", str(elsewhere))
+    for place in (run / pipeline.TEMPORARY / STEP, run / pipeline.TEMPORARY / "forged", elsewhere, others):
+        place.mkdir(parents=True)
+    place = kernels._place_for_sockets(run / pipeline.TEMPORARY / STEP)
+    assert place is not None and place.parent == elsewhere
+    assert [path.is_socket() for path in place.iterdir()] == [True]
+    (others / "s-thesis").touch()
+    (run / pipeline.TEMPORARY / "forged" / kernels.ELSEWHERE).write_text(str(others))
+    pipeline.clear(run)
+    assert [path.name for path in tmp_path.glob("*/*")] == ["s-thesis"]
 
 
 @pytest.mark.parametrize("fault", ["no ipykernel", "no answer"])

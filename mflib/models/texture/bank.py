@@ -142,12 +142,18 @@ def extract(
 
     Raises
     ------
+    InputError
+        A region into which no GLCM step fits, before any work.
     RunError
         Volumes could not be measured; all of them are listed. The others are kept.
     RunError
         The cluster does not answer, or has no workers. What is measured is kept.
     """
     jobs = [of_segment(cohort, one, preprocessing, settings) for one in cohort.segments.to_dict("records")]
+    for job in jobs:
+        if min(settings.steps) >= max(job.size):
+            found = f"no step of {list(settings.steps)} leaves a pair of voxels in a region of {job.size}"
+            raise InputError(f"{job.volume.name}: {found}")
     measured, failures = run(jobs, cache, workers=workers, scheduler=scheduler)
     if failures:
         paths = cohort.segments["path"]
@@ -315,9 +321,8 @@ def measure_file(
     FileError
         The file cannot be used.
     InputError
-        One reference point without the other, a point or region outside the volume, or a bone darker than its shadow.
-    ValueError
-        A flat region, or one into which no GLCM step fits.
+        One reference point without the other, a point or region outside the volume, a bone darker than its shadow, a
+        flat region, or one into which no GLCM step fits.
     """
     recorded = volumes.read(path)
     shape = recorded.voxels.shape
@@ -332,5 +337,8 @@ def measure_file(
     if bone is not None:
         region = preprocess.region(recorded, annotation, preprocessing)
         voxels, range_db = region.voxels, region.dynamic_range_db
-    features = measure(voxels, recorded.spacing_mm, range_db, settings)
+    try:
+        features = measure(voxels, recorded.spacing_mm, range_db, settings)
+    except ValueError as error:
+        raise InputError(f"{path.name}: {error}") from error
     return pd.DataFrame([{"volume": path.name, **features}]).astype({GREY_LEVELS: int})
