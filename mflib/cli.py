@@ -97,8 +97,7 @@ errors = Console(soft_wrap=True, highlight=False, stderr=True)
 def _own_style() -> None:
     """Let figures be the same whatever the user has set for figures of his own."""
     os.environ.pop("MPLBACKEND", None)
-    origin = importlib.util.find_spec("matplotlib").origin  # type: ignore[union-attr]
-    style = Path(str(origin)).with_name("mpl-data")
+    style = Path(importlib.util.find_spec("matplotlib").origin).with_name("mpl-data")  # type: ignore
     os.environ["MATPLOTLIBRC"] = str(style / "matplotlibrc")
     # That of the current folder would go before; importing takes a while, which others need not wait.
     if Path("matplotlibrc").exists():

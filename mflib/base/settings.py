@@ -34,6 +34,7 @@ WORDS = {
     "a valid boolean": "true or false",
     "an object": "a group of settings",
     "a valid array": "a list",
+    "Field required": "an entry here",
     "Tuple should have ": "",
     "Value should have ": "",
     " after validation": "",
@@ -70,9 +71,6 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Refuse what would take another's place without a word."""
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):  # a name, though it be true or 5
-                key.tag = "tag:yaml.org,2002:str"
         keys = {str(key.value): key for key, _ in reversed(node.value)}
         if twice := [key for key, _ in node.value if key is not keys[str(key.value)]]:
             raise yaml.MarkedYAMLError(problem=f"{twice[0].value} a second time", problem_mark=twice[0].start_mark)
@@ -106,9 +104,7 @@ def from_yaml(content: str | bytes, of: str) -> Any:
             raise yaml.MarkedYAMLError(problem="an alias, expected the values themselves")
         return yaml.load(content, _Loader)
     except yaml.reader.ReaderError as error:
-        if error.encoding == "unicode":
-            raise InputError(f"{of}: not valid YAML (found the character {chr(error.character)!a})") from error
-        raise InputError(f"{of}: found something else than text in UTF-8, expected YAML saved in UTF-8") from error
+        raise InputError(f"{of}: found control characters or no UTF-8, expected YAML saved in UTF-8") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -132,33 +128,25 @@ def build(kind: type[Settings], values: Mapping[str, Any], of: str) -> Settings:
     """
     try:
         for name, value in flat(values).items():
-            for text in (name, *(value if isinstance(value, list | tuple) else [value])):
-                if isinstance(text, str) and (found := UNUSABLE.search(text)):
-                    raise ValueError(f"{ascii(name)[1:-1]}: found {text!a:.200}, expected a text without {found[0]!a}")
+            if found := UNUSABLE.search(f"{name}{value}"):
+                raise ValueError(f"{ascii(name)[1:-1]}: found {value!a:.200}, expected a text without {found[0]!a}")
         # What JSON does not know is a number of NumPy's, or what it reads like.
         plain = json.dumps(values, default=lambda value: getattr(value, "item", value.__str__)())
         return TypeAdapter(kind).validate_json(plain)
     except (ValueError, TypeError, RecursionError) as error:
         faults = error.errors() if isinstance(error, ValidationError) else []
-        # Of entries that are missing in one place, the last tells how many there should be.
-        places = {fault["loc"][:-1] if fault["type"] == "missing" else fault["loc"]: fault for fault in faults}
-        said = "; ".join(dict.fromkeys(_said(fault, kind) for fault in places.values())) or str(error)
+        said = "; ".join(dict.fromkeys(_said(fault, kind) for fault in faults)) or str(error)
         raise InputError(f"The settings of {of} cannot be used:\n{said}") from error
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Values with changes in their place, group by group; forest.trees is trees in the group forest."""
     both = dict(values)
-    try:
-        for dotted, change in changes.items():
-            name, dot, rest = str(dotted).partition(".")
-            change = {rest: change} if dot else change
-            if isinstance(change, Mapping):
-                old = both.get(name)
-                change = merged(old if isinstance(old, Mapping) else {}, change)
-            both[name] = change
-    except RecursionError as error:
-        raise InputError("found settings in groups without end, expected at most one in another") from error
+    for dotted, change in changes.items():
+        name, dot, rest = str(dotted).partition(".")
+        change = {rest: change} if dot else change
+        old = both.get(name)
+        both[name] = merged(old if isinstance(old, Mapping) else {}, change) if isinstance(change, Mapping) else change
     return both
 
 
@@ -184,11 +172,6 @@ def _said(fault: ErrorDetails, kind: type) -> str:
     expected = fault["msg"].removeprefix("Input should be ")
     for theirs, ours in WORDS.items():
         expected = expected.replace(theirs, ours)
-    if fault["type"] == "missing":
-        name, _, last = name.rpartition(".")
-        expected = f"{int(last) + 1} entries"
-    elif fault["type"] == "too_long":
-        expected = f"{fault['ctx']['max_length']} entries"
     return f"{name}: found {fault['input']!r:.200}, expected {expected}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,15 +90,12 @@ def make(
     if folds := _shuffled(y, units, n_folds, split, seed, repeat):
         _check_disjoint(folds, units)
         return [replace(fold, repeat=repeat, split=split) for fold in folds]
-    advised = advice(y, patients, n_folds, split=split, seed=seed, repeat=repeat)
+    advised = advice(y, patients, n_folds, split, seed, repeat)
     raise InputError(f"{_found(y, units, n_folds, split)} {advised}")
 
 
-def advice(
-    labels: ArrayLike, groups: ArrayLike, n_folds: int, *, split: Split = "patient", seed: int, repeat: int = 0
-) -> str:
+def advice(y: Ints, patients: NDArray[Any], n_folds: int, split: Split, seed: int, repeat: int) -> str:
     """What to do where ``n_folds`` cannot be had; other numbers are tried to the end, inner folds too; see `make`."""
-    y, patients = _checked(labels, groups, n_folds, split)
     units = patients if split == "patient" else np.arange(y.size)
 
     def carried(number: int) -> bool:
@@ -151,10 +148,9 @@ def inner(labels: ArrayLike, groups: ArrayLike, n_folds: int, seed: int) -> list
         divided = [(np.asarray(a), np.asarray(b)) for a, b in divide(parts, int(state), y, patients)]
         if all(_both(y[learn]) and _both(y[held_out]) for learn, held_out in divided):
             return divided
-    count = np.unique(patients).size
     raise InputError(
-        f"inner folds need both classes to learn from and held out. Found {count} patient{'s' * (count != 1)} in a "
-        f"training part, {holders[0]} with an infiltrated segment and {holders[1]} with a healthy one, expected at "
+        "inner folds need both classes to learn from and held out. Found of the patients of a training part "
+        f"{holders[0]} with an infiltrated segment and {holders[1]} with a healthy one, expected at "
         "least two of each that can be told apart."
     )
 
@@ -248,11 +244,10 @@ def _found(y: Ints, units: Ints, n_folds: int, split: str) -> str:
     if split == "patient":
         infiltrated, healthy = "with an infiltrated segment", "with a healthy one"
     need, count = _needed(n_folds), np.unique(units).size
-    found = f"{count} {split}{'s' * (count != 1)}"
     return (
         f"{n_folds} folds need infiltrated (label 1) and healthy (label 0) segments in every training, validation and "
-        f"test part: at least {need} {split}s {infiltrated} and {need} {healthy}. Found {found}: "
-        f"{positive} {infiltrated}, {negative} {healthy}."
+        f"test part: at least {need} {split}s {infiltrated} and {need} {healthy}. "
+        f"Found {count} {split}{'s' * (count != 1)}: {positive} {infiltrated}, {negative} {healthy}."
     )
 
 

@@ -28,12 +28,10 @@ from mflib.base.files import ROOT
 # Seconds in which a kernel must answer, also on a machine that has much else to do.
 PATIENCE = 120.0
 SOCKETS = "MFLIB_SOCKETS"
-# A file that names the folder of a kernel's sockets where it is not with the run.
-ELSEWHERE = "elsewhere"
 SERVE = (
     "import os, sys; from mflib.base import parent; "
     f"parent.messages(sys.stdin.buffer, os.environ[{SOCKETS!r}]); "
-    "os.chdir(os.environ['TMPDIR']); from mflib.study import kernels; kernels.serve()"
+    "from mflib.study import kernels; kernels.serve()"
 )
 MADE_WITH = (
     "{{'python': __import__('platform').python_version(),"
@@ -163,8 +161,6 @@ def _place_for_sockets(place: Path) -> Path | None:
             except OSError:
                 folder.rmdir()
             else:
-                if parent != place:
-                    (place / ELSEWHERE).write_text(str(folder), encoding="utf-8")
                 return folder
     return None
 
@@ -183,9 +179,8 @@ async def _versions(kernel: Kernel, packages: Sequence[str]) -> dict[str, str]:
 def serve() -> None:
     """What a kernel does all its life, without configuration and start-up files of the whole machine.
 
-    Those of the user are not in its IPYTHONDIR. Up to here it was in a folder without a style of figures.
+    Those of the user are not in its IPYTHONDIR.
     """
-    os.chdir(ROOT)
     application.ENV_CONFIG_DIRS.clear()
     application.SYSTEM_CONFIG_DIRS.clear()
     IPKernelApp.launch_instance()

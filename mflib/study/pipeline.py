@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +24,7 @@ from papermill.exceptions import PapermillExecutionError
 from mflib.base import files, made_by
 from mflib.base.errors import RunError
 from mflib.base.files import ROOT, sha256
-from mflib.study.kernels import ELSEWHERE, Kernels
+from mflib.study.kernels import Kernels
 
 NOTEBOOKS = ROOT / "notebooks"
 # Each notebook with those whose artifacts it reads.
@@ -185,13 +184,6 @@ def run(
 
 def clear(folder: Path) -> None:
     """Remove what a kill may have left in a run folder that nobody else writes to."""
-    for note in (folder / TEMPORARY).glob(f"*/{ELSEWHERE}"):
-        place = Path(note.read_text(encoding="utf-8"))
-        # Sockets only: a run folder may come from anybody.
-        with suppress(OSError):
-            for path in place.glob("s-*"):
-                path.unlink() if path.is_socket() else None
-            place.rmdir()
     shutil.rmtree(folder / TEMPORARY, ignore_errors=True)
     for part in ("notebooks", "tables", "figures", "artifacts"):
         for partial in (folder / part).rglob(f"partial-{'[0-9a-f]' * 12}-*"):

@@ -158,12 +158,11 @@ class Study:
         """
         labels, patients = self.labels.to_numpy(), self.cohort.segments["participant_id"].to_numpy()
         for fold in self.repeated_folds:
-            rows, settings = fold.train, self.profile.forest
+            rows, profile, settings = fold.train, self.profile, self.profile.forest
             try:
                 splits.inner(labels[rows], patients[rows], settings.inner_folds, settings.seed)
             except InputError as error:
-                asked, split, seed = self.profile.n_folds, self.profile.split, self.profile.seed
-                advised = splits.advice(labels, patients, asked, split=split, seed=seed, repeat=fold.repeat)
+                advised = splits.advice(labels, patients, profile.n_folds, profile.split, profile.seed, fold.repeat)
                 raise InputError(f"{error} {advised}") from error
 
     def folds_by(self, split: Split) -> list[Fold]:

@@ -100,12 +100,12 @@ def test_the_advice_is_what_was_tried():
     for number in (2, 3, 4):
         made = folds.make(labels, groups, n_folds=number, seed=0)
         assert_sound(made, labels, groups)
-        with nullcontext() if number == 4 else pytest.raises(InputError, match="patients in a training part"):
+        with nullcontext() if number == 4 else pytest.raises(InputError, match="of the patients of a training part"):
             assert all(folds.inner(labels[fold.train], groups[fold.train], 5, 0) for fold in made)
     with pytest.raises(InputError, match="Take more patients: no number of folds from 2 to 10"):
         folds.make(labels[2:-2], groups[2:-2], n_folds=2, seed=0)
-    with pytest.raises(InputError, match="Found 1 patient in a training part"):
-        folds.inner([0, 1], ["a", "a"], 2, 0)
+    with pytest.raises(InputError, match="Found 1 patient: 1 with"):
+        folds.make([0, 1], ["a", "a"], n_folds=2, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -130,20 +130,6 @@ def test_a_kernel_is_this_python_and_nothing_of_the_users(
     assert {path.name for path in (execute.folder / "notebooks").iterdir()} == {f"{STEP}.ipynb", f"{STEP}.json"}
 
 
-def test_sockets_outside_a_run_go_with_what_a_kill_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, elsewhere, others = tmp_path / ("r" * 120), tmp_path / "t", tmp_path / "others"
-    monkeypatch.setattr(kernels.tempfile, "tempdir", str(elsewhere))
-    for place in (run / pipeline.TEMPORARY / STEP, run / pipeline.TEMPORARY / "forged", elsewhere, others):
-        place.mkdir(parents=True)
-    place = kernels._place_for_sockets(run / pipeline.TEMPORARY / STEP)
-    assert place is not None and place.parent == elsewhere
-    assert [path.is_socket() for path in place.iterdir()] == [True]
-    (others / "s-thesis").touch()
-    (run / pipeline.TEMPORARY / "forged" / kernels.ELSEWHERE).write_text(str(others))
-    pipeline.clear(run)
-    assert [path.name for path in tmp_path.glob("*/*")] == ["s-thesis"]
-
-
 @pytest.mark.parametrize("fault", ["no ipykernel", "no answer"])
 def test_a_kernel_that_cannot_start_leaves_all_as_it_was(
     execute: Any, tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch

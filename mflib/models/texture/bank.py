@@ -150,10 +150,8 @@ def extract(
         The cluster does not answer, or has no workers. What is measured is kept.
     """
     jobs = [of_segment(cohort, one, preprocessing, settings) for one in cohort.segments.to_dict("records")]
-    for job in jobs:
-        if min(settings.steps) >= max(job.size):
-            found = f"no step of {list(settings.steps)} leaves a pair of voxels in a region of {job.size}"
-            raise InputError(f"{job.volume.name}: {found}")
+    if any(min(settings.steps) >= max(job.size) for job in jobs):
+        raise InputError(f"no step of {list(settings.steps)} leaves a pair of voxels in every region of interest")
     measured, failures = run(jobs, cache, workers=workers, scheduler=scheduler)
     if failures:
         paths = cohort.segments["path"]
@@ -337,8 +335,5 @@ def measure_file(
     if bone is not None:
         region = preprocess.region(recorded, annotation, preprocessing)
         voxels, range_db = region.voxels, region.dynamic_range_db
-    try:
-        features = measure(voxels, recorded.spacing_mm, range_db, settings)
-    except ValueError as error:
-        raise InputError(f"{path.name}: {error}") from error
+    features = measure(voxels, recorded.spacing_mm, range_db, settings)
     return pd.DataFrame([{"volume": path.name, **features}]).astype({GREY_LEVELS: int})
