@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import json
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -60,6 +63,7 @@ class Group(TyperGroup):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")
+        _own_style()
         warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
         ctx.obj = args
         return super().parse_args(ctx, sorted(args, key="--debug".__ne__))
@@ -88,6 +92,17 @@ app = typer.Typer(
 # soft_wrap: a fault is one line for grep, however narrow the terminal.
 console = Console(soft_wrap=True, highlight=False)
 errors = Console(soft_wrap=True, highlight=False, stderr=True)
+
+
+def _own_style() -> None:
+    """Let figures be the same whatever the user has set for figures of his own."""
+    os.environ.pop("MPLBACKEND", None)
+    style = Path(importlib.util.find_spec("matplotlib").origin).with_name("mpl-data")  # type: ignore
+    os.environ["MATPLOTLIBRC"] = str(style / "matplotlibrc")
+    # That of the current folder would go before; importing takes a while, which others need not wait.
+    if Path("matplotlibrc").exists():
+        with contextlib.chdir(style):
+            importlib.import_module("matplotlib")
 
 
 def _stated(encoding: str) -> str:
@@ -120,8 +135,8 @@ def options(
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to write the cohort to; goes on where an earlier call stopped.")],
     profile: Annotated[str, typer.Option(help="quick: 128 x 128 x 48 voxels; paper: 256 x 256 x 96.")] = "quick",
-    patients: Annotated[int, typer.Option(min=1, help="Analysed patients; some more are screened and excluded.")] = 46,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 20,
+    patients: Annotated[int, typer.Option(min=1, max=10_000, help="Analysed patients; a few more are excluded.")] = 46,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same cohort.")] = 20,
 ) -> None:
     """Simulate a synthetic cohort with known truth."""
     from mflib.data import phantom as simulator
@@ -342,7 +357,7 @@ def _profile(name: str) -> str:
 def _voxels(name: str, text: str, count: int) -> Any:
     """Whole numbers separated by commas."""
     parts = text.split(",")
-    if len(parts) != count or not all(part.strip().lstrip("-").isdigit() for part in parts):
+    if len(parts) != count or not all(re.fullmatch(r" *-?[0-9]{1,9} *", part) for part in parts):
         fail(f"--{name} is {text!r}, expected {count} whole numbers separated by commas")
     return tuple(int(part) for part in parts)
 

@@ -76,6 +76,10 @@ def test_one_volume_of_a_cohort_with_its_annotation(make_cohort, tmp_path: Path)
     ("arguments", "said"),
     [
         (("--roi", "0,0,0,9,9"), "--roi is '0,0,0,9,9', expected 6 whole numbers"),
+        (("--roi", "²,0,0,9,9,9"), "--roi is '²,0,0,9,9,9', expected 6 whole numbers"),
+        (("--roi", "--1,0,0,9,9,9"), "expected 6 whole numbers"),
+        (("--roi", f"0,0,0,9,9,{'9' * 5000}"), "expected 6 whole numbers"),
+        (("--set", "texture.steps=[999]"), "no step of [999] leaves a pair of voxels"),
         (("--roi", "20,0,0,9,9,9"), "ROI spans (20, 0, 0) to (29, 9, 9), expected inside a volume of (24, 20, 16)"),
         (("--roi", "0,0,0,0,9,9"), "ROI spans (0, 0, 0) to (0, 9, 9)"),
         (("--bone", "1,1,1"), "one reference point"),
@@ -94,6 +98,26 @@ def test_refusals_are_one_line(scan: Path, arguments: tuple[str, ...], said: str
     assert done.exit_code == 1
     assert isinstance(done.exception, SystemExit)
     assert said in done.stderr
+
+
+def test_a_step_that_fits_into_no_region_is_said_before_any_work(make_cohort, tmp_path: Path) -> None:
+    arguments = ["texture", str(make_cohort(1)), "--run", str(tmp_path / "run"), "--set", "texture.steps=[999]"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1 and "no step of [999] leaves a pair of voxels in every region" in done.stderr
+    assert not list((tmp_path / "run").rglob("*.npy"))
+
+
+@pytest.mark.parametrize("content", [b"backend: nobodys", b"\xff\xfe\xe9"])
+@pytest.mark.parametrize("place", ["here", "named"])
+def test_no_style_of_the_users_has_a_say(make_cohort, tmp_path: Path, content: bytes, place: str) -> None:
+    (tmp_path / place).mkdir()
+    (tmp_path / place / "matplotlibrc").write_bytes(content)
+    environment = os.environ | {"MATPLOTLIBRC": str(tmp_path / "named"), "MPLBACKEND": "nobodys"}
+    line = [sys.executable, "-m", "mflib", "check", str(make_cohort(1)), "--report", str(tmp_path / "page.html")]
+    where = {"cwd": tmp_path / "here" if place == "here" else tmp_path, "env": environment}
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=300, **where)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "page.html").exists()
 
 
 def test_settings_are_set_by_name(scan: Path, tmp_path: Path) -> None:

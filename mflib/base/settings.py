@@ -20,6 +20,9 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 # A number in either notation, as in YAML 1.2.
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$", re.ASCII)
 
+# What no file can be named, and no text be saved as.
+UNUSABLE = re.compile("[\0\ud800-\udfff]")
+
 WORDS = {
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
@@ -31,6 +34,7 @@ WORDS = {
     "a valid boolean": "true or false",
     "an object": "a group of settings",
     "a valid array": "a list",
+    "Field required": "an entry here",
     "Tuple should have ": "",
     "Value should have ": "",
     " after validation": "",
@@ -100,7 +104,7 @@ def from_yaml(content: str | bytes, of: str) -> Any:
             raise yaml.MarkedYAMLError(problem="an alias, expected the values themselves")
         return yaml.load(content, _Loader)
     except yaml.reader.ReaderError as error:
-        raise InputError(f"{of}: found something else than text in UTF-8, expected YAML saved in UTF-8") from error
+        raise InputError(f"{of}: found control characters or no UTF-8, expected YAML saved in UTF-8") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -123,6 +127,9 @@ def build(kind: type[Settings], values: Mapping[str, Any], of: str) -> Settings:
         setting at all is named with the nearest that is one.
     """
     try:
+        for name, value in flat(values).items():
+            if found := UNUSABLE.search(f"{name}{value}"):
+                raise ValueError(f"{ascii(name)[1:-1]}: found {value!a:.200}, expected a text without {found[0]!a}")
         # What JSON does not know is a number of NumPy's, or what it reads like.
         plain = json.dumps(values, default=lambda value: getattr(value, "item", value.__str__)())
         return TypeAdapter(kind).validate_json(plain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,8 +90,24 @@ def make(
     if folds := _shuffled(y, units, n_folds, split, seed, repeat):
         _check_disjoint(folds, units)
         return [replace(fold, repeat=repeat, split=split) for fold in folds]
-    others = [n for n in TRIED if n != n_folds and _shuffled(y, units, n, split, seed, repeat)]
-    raise InputError(_found(y, units, n_folds, split, others))
+    advised = advice(y, patients, n_folds, split, seed, repeat)
+    raise InputError(f"{_found(y, units, n_folds, split)} {advised}")
+
+
+def advice(y: Ints, patients: NDArray[Any], n_folds: int, split: Split, seed: int, repeat: int) -> str:
+    """What to do where ``n_folds`` cannot be had; other numbers are tried to the end, inner folds too; see `make`."""
+    units = patients if split == "patient" else np.arange(y.size)
+
+    def carried(number: int) -> bool:
+        folds = _shuffled(y, units, number, split, seed, repeat) or []
+        try:
+            return bool([inner(y[fold.train], patients[fold.train], INNER_FOLDS, seed) for fold in folds])
+        except InputError:
+            return False
+
+    if others := [str(n) for n in TRIED if n != n_folds and carried(n)]:
+        return f"With these, {' or '.join(others)} folds can be had (`n_folds` in the profile)."
+    return f"Take more {split}s: no number of folds from {TRIED[0]} to {TRIED[-1]} can be had with these."
 
 
 def _shuffled(y: Ints, units: Ints, n_folds: int, split: Split, seed: int, repeat: int) -> list[Fold] | None:
@@ -133,8 +149,8 @@ def inner(labels: ArrayLike, groups: ArrayLike, n_folds: int, seed: int) -> list
         if all(_both(y[learn]) and _both(y[held_out]) for learn, held_out in divided):
             return divided
     raise InputError(
-        f"inner folds need both classes to learn from and held out. Found {np.unique(patients).size} patients in a "
-        f"training part, {holders[0]} with an infiltrated segment and {holders[1]} with a healthy one, expected at "
+        "inner folds need both classes to learn from and held out. Found of the patients of a training part "
+        f"{holders[0]} with an infiltrated segment and {holders[1]} with a healthy one, expected at "
         "least two of each that can be told apart."
     )
 
@@ -222,19 +238,16 @@ def _needed(n_folds: int) -> int:
     return max(n_folds, 4 if n_folds == 2 else 3)
 
 
-def _found(y: Ints, units: Ints, n_folds: int, split: str, others: Sequence[int]) -> str:
+def _found(y: Ints, units: Ints, n_folds: int, split: str) -> str:
     positive, negative = _holders(y, units)
-    unit, infiltrated, healthy = "segments", "that are infiltrated", "that are healthy"
+    infiltrated, healthy = "that are infiltrated", "that are healthy"
     if split == "patient":
-        unit, infiltrated, healthy = "patients", "with an infiltrated segment", "with a healthy one"
-    need = _needed(n_folds)
-    advice = f"Take more {unit}: no number of folds from {TRIED[0]} to {TRIED[-1]} can be had with these."
-    if others:
-        advice = f"With these, {' or '.join(map(str, others))} folds can be had (`n_folds` in the profile)."
+        infiltrated, healthy = "with an infiltrated segment", "with a healthy one"
+    need, count = _needed(n_folds), np.unique(units).size
     return (
         f"{n_folds} folds need infiltrated (label 1) and healthy (label 0) segments in every training, validation and "
-        f"test part: at least {need} {unit} {infiltrated} and {need} {healthy}. Found {np.unique(units).size} {unit}: "
-        f"{positive} {infiltrated}, {negative} {healthy}. {advice}"
+        f"test part: at least {need} {split}s {infiltrated} and {need} {healthy}. "
+        f"Found {count} {split}{'s' * (count != 1)}: {positive} {infiltrated}, {negative} {healthy}."
     )
 
 

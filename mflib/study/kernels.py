@@ -144,7 +144,7 @@ class Kernels:
         places = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "IPYTHONDIR"), str(place))
         style = {"MATPLOTLIBRC": str(Path(matplotlib.get_data_path()) / "matplotlibrc")}
         own = {"JPY_SESSION_NAME": f"{step}.ipynb", files.LOG: str(log), SOCKETS: str(sockets or place)}
-        kept = {name: value for name, value in os.environ.items() if name != "PYTHONSTARTUP"}
+        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONSTARTUP", "MPLBACKEND")}
         return kept | threads | places | style | own
 
 

@@ -109,7 +109,10 @@ def choose(name: str, cohort: str = "", changes: Mapping[str, Any] | None = None
     """
     if not isinstance(changes, Mapping | None):
         raise InputError(f"changes: found a {type(changes).__name__}, expected settings by name")
-    values = merged(merged({}, read(name)), changes or {})
+    try:
+        values = merged(merged({}, read(str(name))), changes or {})
+    except RecursionError as error:
+        raise InputError("changes: found groups in groups without end, expected settings by name") from error
     values |= {"cohort": cohort} if cohort else {}
     for group in ("forest", "network"):
         if isinstance(values.get(group), Mapping) and "seed" in values[group]:
@@ -137,7 +140,7 @@ def read(name: str) -> dict[str, Any]:
         No such profile or file, or not a YAML mapping.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else PROFILES / f"{name}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  Path.is_file raises where a name is too long
         known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
         raise InputError(f"no profile {name!r}; expected one of {known}, or the path of a YAML file")
     content = from_yaml(path.read_bytes(), path.name)

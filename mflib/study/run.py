@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mflib.base import files, words
-from mflib.base.errors import RunError
+from mflib.base.errors import InputError, RunError
 from mflib.base.files import ROOT
 from mflib.base.settings import flat
 from mflib.base.words import KEY, label
@@ -156,10 +156,14 @@ class Study:
         InputError
             With what was found and what is needed.
         """
-        patients = self.cohort.segments["participant_id"].to_numpy()
+        labels, patients = self.labels.to_numpy(), self.cohort.segments["participant_id"].to_numpy()
         for fold in self.repeated_folds:
-            rows, settings = fold.train, self.profile.forest
-            splits.inner(self.labels.to_numpy()[rows], patients[rows], settings.inner_folds, settings.seed)
+            rows, profile, settings = fold.train, self.profile, self.profile.forest
+            try:
+                splits.inner(labels[rows], patients[rows], settings.inner_folds, settings.seed)
+            except InputError as error:
+                advised = splits.advice(labels, patients, profile.n_folds, profile.split, profile.seed, fold.repeat)
+                raise InputError(f"{error} {advised}") from error
 
     def folds_by(self, split: Split) -> list[Fold]:
         """The folds of the run, or those that it would have with the other split."""

@@ -371,3 +371,7 @@ def test_a_folder_of_something_else_is_refused(cohort: Path, tmp_path: Path) -> 
     (tmp_path / "thesis.docx").touch()
     with pytest.raises(InputError, match=r"found thesis\.docx, expected an empty folder"):
         write_cohort(tmp_path)
+    for wrong in ({"seed": -1}, {"seed": 2**32}, {"patients": 0}, {"patients": 10**17}):
+        with pytest.raises(InputError, match=r"(seed|patients) is -?\d+, expected \d to"):
+            write_cohort(tmp_path / "new", **wrong)
+    assert not (tmp_path / "new").exists()

@@ -1,5 +1,6 @@
 """Folds as promises: disjoint by patient, complete, both classes everywhere, or an error that helps."""
 
+from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -91,17 +92,20 @@ def test_four_patients_do_not_carry_five_folds():
 
 
 def test_the_advice_is_what_was_tried():
-    # Three patients of each kind: two folds leave too few to train and validate, three do not.
-    labels, groups = np.repeat([1, 1, 1, 0, 0, 0], 2), np.repeat(np.arange(6), 2)
-    with pytest.raises(InputError, match="With these, 3 folds can be had") as caught:
-        folds.make(labels, groups, n_folds=2, seed=0)
+    # Four patients of each kind: where more than one of them is tested and one validates, inner folds have one left.
+    labels, groups = np.repeat([1, 1, 1, 1, 0, 0, 0, 0], 2), np.repeat(np.arange(8), 2)
+    with pytest.raises(InputError, match=r"With these, 4 folds can be had \(") as caught:
+        folds.make(labels, groups, n_folds=5, seed=0)
     assert "fewer" not in str(caught.value)
-    assert_sound(folds.make(labels, groups, n_folds=3, seed=0), labels, groups)
-    for number in (4, 5, 6, 10):
-        with pytest.raises(InputError):
-            folds.make(labels, groups, n_folds=number, seed=0)
+    for number in (2, 3, 4):
+        made = folds.make(labels, groups, n_folds=number, seed=0)
+        assert_sound(made, labels, groups)
+        with nullcontext() if number == 4 else pytest.raises(InputError, match="of the patients of a training part"):
+            assert all(folds.inner(labels[fold.train], groups[fold.train], 5, 0) for fold in made)
     with pytest.raises(InputError, match="Take more patients: no number of folds from 2 to 10"):
-        folds.make(labels[2:-2], groups[2:-2], n_folds=5, seed=0)
+        folds.make(labels[2:-2], groups[2:-2], n_folds=2, seed=0)
+    with pytest.raises(InputError, match="Found 1 patient: 1 with"):
+        folds.make([0, 1], ["a", "a"], n_folds=2, seed=0)
 
 
 @pytest.mark.parametrize(

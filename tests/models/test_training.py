@@ -164,7 +164,7 @@ def test_unusable_input_is_named(
 
 def test_diverged_training_is_an_error(inputs: NDArray[np.float32], labels: NDArray[np.int64], tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"fold 1 of repeat 0: loss .* at epoch 1, expected finite numbers"):
-        train_fold(Task(inputs, labels, FOLD, replace(QUICK, learning_rate=1e30), tmp_path))
+        train_fold(Task(inputs, labels, FOLD, replace(QUICK, learning_rate=1e6), tmp_path))
 
 
 def test_every_meaningless_setting_is_listed() -> None:

@@ -116,6 +116,7 @@ def test_a_kernel_is_this_python_and_nothing_of_the_users(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     places = {"JUPYTER_PATH": "share", "IPYTHONDIR": "ipython", "PYTHONSTARTUP": "startup.py", "MATPLOTLIBRC": ""}
+    places["MPLBACKEND"] = "nobodys"
     for name, place in {**places, "TMPDIR": temporary.name}.items():
         monkeypatch.setenv(name, str(tmp_path / place))
     monkeypatch.setattr(kernels.tempfile, "tempdir", None)

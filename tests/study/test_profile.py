@@ -34,7 +34,11 @@ from tests.notebooks.runs import SMALL
         ({"seed": 2.5}, "seed: found 2.5, expected a whole number"),
         ({"split": "patients"}, "split: found 'patients', expected 'patient' or 'segment'"),
         ({"network": 5}, "network: found 5, expected a group of settings"),
-        ({"network": {"size": [48, 48]}}, "network.size.2: found"),
+        ({"network": {"size": [48]}}, "network.size.1: found [48], expected an entry here; network.size.2"),
+        ({"network": {"size": [48, 48, 24, 24]}}, "network.size: found [48, 48, 24, 24], expected at most 3 items"),
+        ({"network": {"learning_rate": 1e30}}, "network.learning_rate: found 1e+30, expected at most 1000000"),
+        ({"external": "a\0b"}, r"external: found 'a\x00b', expected a text without '\x00'"),
+        ({"\udc80": 5}, r"\udc80: found 5, expected a text without '\udc80'"),
         ({"network": {"size": [48, 48, 4]}}, "network.size.2: found 4, expected at least 8"),
         ({"network": {"learning_rate": "0.001"}}, "network.learning_rate: found '0.001', expected a number"),
         ({"texture": {"symmetric": "no"}}, "texture.symmetric: found 'no', expected true or false"),
@@ -86,6 +90,7 @@ def test_a_profile_of_anybody_names_what_it_has_otherwise(tmp_path: Path) -> Non
     [
         (b"[1, 2]", "found a list, expected a mapping"),
         (b"# nothing yet\n", "found nothing, expected a mapping"),
+        (b"seed: 3\a", "found control characters or no UTF-8, expected"),
         (b"seed: 3\nforest: {trees: 3}\nseed: 4\n", r"not valid YAML in line 3, column 1 \(seed a second time\)"),
         (b"forest: {trees: 3, trees: 4}", r"line 1, column 20 \(trees a second time\)"),
         (b"a: b: c", "not valid YAML in line 1, column 5"),
@@ -116,8 +121,30 @@ def test_numbers_count_in_either_notation(encoding: str, tmp_path: Path) -> None
         path.write_text(f"seed: {text}")
         with pytest.raises(InputError, match=r"seed: found '.*', expected a whole number"):
             choose(str(path))
-    with pytest.raises(InputError, match="changes: found a list, expected settings by name"):
-        choose("quick", changes=["seed"])
+    path.write_text('seed: "\\ud800"')
+    with pytest.raises(InputError, match=r"seed: found '\\ud800', expected a text without"):
+        choose(str(path))
+
+
+ENDLESS: dict[str, Any] = {}
+ENDLESS["forest"] = ENDLESS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"changes": ["seed"]}, "changes: found a list, expected settings by name"),
+        ({"changes": ENDLESS}, "changes: found groups in groups without end"),
+        ({"changes": {"a." * 5000 + "a": 1}}, "changes: found groups in groups without end"),
+        ({"profile": None}, "no profile 'None'; expected one of"),
+        ({"profile": 5}, "no profile '5'; expected one of"),
+        ({"profile": "a" * 300}, "no profile 'aaa"),
+        ({"profile": "\0"}, "no profile"),
+    ],
+)
+def test_what_a_notebook_cannot_mean_is_said(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Study.open(**arguments)
 
 
 def test_merging_and_flattening_undo_each_other() -> None:

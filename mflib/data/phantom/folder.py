@@ -125,11 +125,12 @@ def write_cohort(
     Raises
     ------
     InputError
-        Unknown profile, fewer than one patient, or ``out`` holds another cohort or something else.
+        Unknown profile, patients or a seed that cannot be, or ``out`` holds another cohort or something else.
     """
     find_profile(profile)
-    if patients < 1:
-        raise InputError(f"patients is {patients}, expected 1 or more")
+    for name, value, least, most in (("patients", patients, 1, 10_000), ("seed", seed, 0, 2**32 - 1)):
+        if not least <= value <= most:
+            raise InputError(f"{name} is {value}, expected {least} to {most}")
     wanted = {"profile": profile, "patients": patients, "seed": seed}
     generated = {"Name": "mflib phantom", "Version": VERSION, "Parameters": wanted}
     _claim(out, generated)

@@ -70,7 +70,7 @@ class NetworkSettings:
     scale: Literal["zscore", "fixed"] = "zscore"
     epochs: Count = 8
     batch: Count = 4
-    learning_rate: Annotated[Number, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[Number, Field(gt=0, le=1_000_000)] = 1e-3
     head_factor: Annotated[Number, Field(gt=0, le=1000)] = 1.0
     momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[Number, Field(ge=0, le=10)] = 1e-3

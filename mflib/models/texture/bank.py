@@ -142,12 +142,16 @@ def extract(
 
     Raises
     ------
+    InputError
+        A region into which no GLCM step fits, before any work.
     RunError
         Volumes could not be measured; all of them are listed. The others are kept.
     RunError
         The cluster does not answer, or has no workers. What is measured is kept.
     """
     jobs = [of_segment(cohort, one, preprocessing, settings) for one in cohort.segments.to_dict("records")]
+    if any(min(settings.steps) >= max(job.size) for job in jobs):
+        raise InputError(f"no step of {list(settings.steps)} leaves a pair of voxels in every region of interest")
     measured, failures = run(jobs, cache, workers=workers, scheduler=scheduler)
     if failures:
         paths = cohort.segments["path"]
@@ -315,9 +319,8 @@ def measure_file(
     FileError
         The file cannot be used.
     InputError
-        One reference point without the other, a point or region outside the volume, or a bone darker than its shadow.
-    ValueError
-        A flat region, or one into which no GLCM step fits.
+        One reference point without the other, a point or region outside the volume, a bone darker than its shadow, a
+        flat region, or one into which no GLCM step fits.
     """
     recorded = volumes.read(path)
     shape = recorded.voxels.shape

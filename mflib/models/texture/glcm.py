@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mflib.base.errors import InputError
+
 Offset = tuple[int, int, int]
 PROPERTIES = ("contrast", "dissimilarity", "homogeneity", "ASM", "energy", "correlation")
 # One of each pair of opposite neighbours: the first non-zero component is positive.
@@ -143,7 +145,7 @@ def features(
     _check_not_flat(volume if mask is None else volume[mask])
     offsets = [offset for offset in _offsets(steps) if _fits(offset, volume.shape)]
     if not offsets:
-        raise ValueError(f"no step of {list(steps)} leaves a pair of voxels in a volume of {volume.shape}")
+        raise InputError(f"no step of {list(steps)} leaves a pair of voxels in a volume of {volume.shape}")
     voxels, inside, order = _laid_out(volume, mask)
     laid_out = np.ascontiguousarray(np.asarray(offsets)[:, order])
     falling, bins = np.argsort(levels)[::-1], np.empty(256 * 256, _width(voxels))
@@ -152,7 +154,7 @@ def features(
     # Homogeneity is positive wherever there is a pair.
     paired = values[:, 0, PROPERTIES.index("homogeneity")] > 0
     if not paired.any():
-        raise ValueError(f"no step of {list(steps)} leaves a pair of voxels inside the mask of {volume.shape}")
+        raise InputError(f"no step of {list(steps)} leaves a pair of voxels inside the mask of {volume.shape}")
     in_order = values[:, np.argsort(falling)].transpose(1, 0, 2)
     table = pd.Series(in_order.ravel(), index=_index(levels, tuple(offsets)))
     return table if paired.all() else table[np.tile(np.repeat(paired, len(PROPERTIES)), len(levels))]
@@ -192,7 +194,7 @@ def resampled(volume: NDArray[np.uint8], spacing_mm: Sequence[float], voxel_mm: 
         return volume
     if (count := math.prod(map(max, size, volume.shape))) > LARGEST_RESAMPLED:
         found = f"{count} voxels of {tuple(spacing_mm)} mm in voxels of {tuple(voxel_mm)} mm"
-        raise ValueError(f"found {found}, expected at most {LARGEST_RESAMPLED}")
+        raise InputError(f"found {found}, expected at most {LARGEST_RESAMPLED}")
     ratios = (new / own for own, new in zip(spacing_mm, voxel_mm, strict=True))
     first, second, third = (_covered(n, m, ratio) for n, m, ratio in zip(volume.shape, size, ratios, strict=True))
     planes = (first @ volume.reshape(len(volume), -1)).reshape(-1, *volume.shape[1:])
@@ -270,7 +272,7 @@ def _whole(numbers: Sequence[int], what: str) -> tuple[int, ...]:
 def _check_not_flat(grey: NDArray[np.uint8]) -> None:
     if not grey.size or grey.min() == grey.max():
         found = f"{grey.size} voxels, all of grey level {grey.flat[0]}" if grey.size else "no voxel inside the mask"
-        raise ValueError(f"GLCM: found {found}, expected at least two grey levels")
+        raise InputError(f"GLCM: found {found}, expected at least two grey levels")
 
 
 def _width(voxels: NDArray[np.uint8]) -> type[np.unsignedinteger]:
