@@ -160,10 +160,12 @@ def full(place: Place, process: subprocess.Popen[bytes], rng: np.random.Generato
 
 
 def read_only(place: Place, process: subprocess.Popen[bytes], rng: np.random.Generator) -> None:
-    # While a file is being written the system refuses.
-    turned = any(time.sleep(0.05) or _mount(place, "remount,ro") for _ in range(200))
-    print("" if turned else "  could not be made read-only", end="" if turned else "\n", flush=True)
-    _wait(process, rng.uniform(3, 8))
+    """The next start finds the disk read-only: with files open for writing the system would refuse to turn it."""
+    _end(place, process)
+    turned = any(_mount(place, "remount,ro") or time.sleep(0.1) for _ in range(100))
+    print("" if turned else "  could not be made read-only\n", end="", flush=True)
+    process = place.start()
+    _wait(process, 60)
     _end(place, process)
     _mount(place, f"remount,rw,size={DISK_MB}m")
 
