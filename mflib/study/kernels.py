@@ -183,4 +183,5 @@ def serve() -> None:
     """
     application.ENV_CONFIG_DIRS.clear()
     application.SYSTEM_CONFIG_DIRS.clear()
-    IPKernelApp.launch_instance()
+    # Its own look at the parent, once a second, would end it while `parent.messages` still clears up.
+    IPKernelApp.launch_instance(parent_handle=0)
