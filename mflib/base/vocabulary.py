@@ -15,8 +15,8 @@ import yaml
 from mflib.base.files import ASSETS
 from mflib.base.words import LEVELS
 
-# Marks of width nothing that editors leave between letters, of the order of bytes too.
 DASHES = re.compile("[\u2010-\u2015\u2212]")
+# Marks of width nothing that editors leave between letters, of the order of bytes too.
 INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad]")
 # "Weight (kg)", "Größe [cm]", "体重/kg": what stands behind the name of a column.
 UNIT_BEHIND = re.compile(r"(.+?)\s*(?:[(\[]([^()\[\]]*)[)\]]|/\s*([^/\s]+))\s*")
@@ -156,7 +156,7 @@ def numbers(
     readings = {row: _readings(match[1]) for row, match in matches.items()}
     # A cell that can be read in one way only tells which mark parts decimals in this column.
     certain = {mark for found in readings.values() if len(found) == 1 for mark in found if mark}
-    usual = certain.pop() if len(certain) == 1 else "." if separator == "," else ""
+    decimal = certain.pop() if len(certain) == 1 else "." if separator == "," else ""
     for row, match in matches.items():
         said = (match[2] or header_unit).removesuffix(".")
         factor = factors.get(said) if said else 1
@@ -166,8 +166,8 @@ def numbers(
         # 1.7 m are 170 cm and nothing more.
         scaled = {mark: float(f"{value * factor:.15g}") for mark, value in readings[row].items()}
         # A point parts decimals, unless a comma elsewhere does; then it may part thousands, as a comma always may.
-        certain_mark = usual if "," in match[1] else "" if usual == "," else "."
-        values[row], why[row] = _chosen(scaled, certain_mark, fits)
+        mark = decimal if "," in match[1] else "" if decimal == "," else "."
+        values[row], why[row] = _chosen(scaled, mark, fits)
     return values, why
 
 
@@ -185,12 +185,12 @@ def _readings(text: str) -> dict[str, float]:
     return found
 
 
-def _chosen(found: Mapping[str, float], usual: str, fits: Callable[[pd.Series], pd.Series]) -> tuple[float, str]:
+def _chosen(found: Mapping[str, float], decimal: str, fits: Callable[[pd.Series], pd.Series]) -> tuple[float, str]:
     """One of several numbers: by what the column's other cells tell, else the only one that fits."""
     if not found:
         return np.nan, "a number"
-    if len(found) == 1 or usual in found:
-        return found.get(usual, next(iter(found.values()))), ""
+    if len(found) == 1 or decimal in found:
+        return found.get(decimal, next(iter(found.values()))), ""
     fitting = [value for value, fit in zip(found.values(), fits(pd.Series([*found.values()])), strict=True) if fit]
     if len(fitting) == 1:
         return fitting[0], ""

@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mflib.base import made_by, parallel
+from mflib.base import made_by, parallel, tables
 from mflib.base.errors import CohortError, Fault
-from mflib.base.files import ROOT, locked
+from mflib.base.files import ASSETS, ROOT, locked, sha256
 from mflib.data import check
 from mflib.data import cohort as cohorts
 from mflib.data.cohort import Cohort, faulty
+from mflib.data.cohort_tables import SCHEMAS
 from mflib.models.dcnn.settings import check_device, weights_sha256
 from mflib.stats.clinical import bmi_vas
 from mflib.study import answer, methods, page, pipeline
@@ -109,7 +110,11 @@ def check_apart(own: Checked, external: Checked) -> None:
 def _looked_at(cohort: Cohort, profile: Profile) -> dict[str, Any]:
     """Everything that a look at the cohort depends on."""
     preprocessing = asdict(profile.preprocessing)
-    return {"cohort": cohort.digest(), "preprocessing": preprocessing, "mflib": made_by.digest("mflib.data.check")}
+    # What its tables say may be the same where what is noticed of them is not.
+    written = [path for name in SCHEMAS if (path := tables.find(cohort.root / name)).exists()]
+    digests = [sha256(path) for path in (*written, ASSETS / "vocabulary.yaml")]
+    looked = {"cohort": cohort.digest(), "tables": digests, "preprocessing": preprocessing}
+    return looked | {"mflib": made_by.digest("mflib.data.check")}
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from mflib.data import volume as volumes
 from mflib.data.volume import FORMATS
 from mflib.study import report
 from mflib.study.report import Checked
+from mflib.study.run import Study
 
 PEOPLE, CLINICAL, GRADES = "participants.tsv", "phenotype/clinical.tsv", "phenotype/mri_grades.tsv"
 POINTS = "derivatives/annotations/refpoints_roi.tsv"
@@ -623,3 +624,17 @@ def test_json_is_read_as_windows_saves_it(make_cohort: MakeCohort, encoding: str
     loaded = cohort.load(root)
     assert loaded.name == "腰痛门诊"
     assert loaded.volume(loaded.segments.to_dict("records")[0]).dynamic_range_db == 60
+
+
+def test_a_table_written_otherwise_is_noticed_and_computes_nothing_again(
+    make_cohort: MakeCohort, tmp_path: Path
+) -> None:
+    root = make_cohort()
+    study = Study.open(cohort=str(root), run=str(tmp_path / "run"))
+    first = report.look(study, root)
+    for row, word in ((2, "男"), (3, "女"), (4, "男")):
+        cell(PEOPLE, row, "sex", word)(root)
+    second = report.look(study, root)
+    assert second.digest == first.digest
+    (noticed,) = set(second.notices) - set(first.notices)
+    assert noticed == f"{PEOPLE}: column sex: taken 男 for M, 女 for F"
