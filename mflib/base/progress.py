@@ -34,10 +34,12 @@ class Progress:
         if self.done < self.total and now - self.last < self.every:
             return
         self.last = now
-        seconds = max(now - self.start, 1e-9)
-        rate = self.done / seconds
-        tail = f"{seconds:.0f} s" if self.done >= self.total else f"{(self.total - self.done) / rate:.0f} s left"
-        print(f"{self.label} {self.done}/{self.total}, {rate:.3g}/s, {tail}{', ' + note if note else ''}", flush=True)
+        seconds, left = max(now - self.start, 1e-9), self.total - self.done
+        told = [f"{self.label} {self.done}/{self.total}"]
+        if self.done:  # else all that was told of had been done before, and there is no rate yet
+            tail = f"{left * seconds / self.done:.0f} s left" if left > 0 else f"{seconds:.0f} s"
+            told.append(f"{self.done / seconds:.3g}/s, {tail}")
+        print(", ".join([*told, *([note] if note else [])]), flush=True)
 
 
 def counted(label: str, total: int, items: Iterable[Item]) -> Iterator[Item]:

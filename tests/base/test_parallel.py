@@ -17,6 +17,7 @@ import pytest
 
 from mflib.base import files, parallel
 from mflib.base.errors import RunError
+from mflib.base.progress import Progress
 from mflib.data import cohort as cohorts
 from mflib.data import preprocess
 from mflib.data.cohort import Cohort
@@ -268,3 +269,15 @@ def test_whatever_dies_what_it_started_ends(
             assert command.left([pid for part in pids.values() for pid in part]) == []
         else:
             assert command.left() == []
+
+
+def test_progress_of_what_was_done_before(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first thing told may be that nothing was left to do, seconds after the start: there is no rate to tell."""
+    progress = Progress("epochs", 4, every=0)
+    progress.total -= 2
+    for count, note in ((0, "fold 1 finished"), (1, ""), (1, "")):
+        progress.advance(count, note)
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first == "epochs 0/2, fold 1 finished"
+    assert second.startswith("epochs 1/2, ") and second.endswith(" s left")
+    assert third.startswith("epochs 2/2, ") and third.endswith(" s")

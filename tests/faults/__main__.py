@@ -34,7 +34,7 @@ from tests import processes
 MARK = "MFLIB_FAULTS"
 DISK_MB = 400
 ENDS_WITHIN_S = 10.0
-SERIES = 5  # faults before a report is left alone
+SERIES = 8  # faults before a report is left alone
 SMALLEST = {
     "n_folds": 2,
     "texture": {"levels": [16], "steps": [1, 2], "nakagami_input": "intensity"},
