@@ -42,6 +42,7 @@ LABELS = 1002
 AGREES_WITHIN = 0.01
 PLAUSIBLE_MM = (0.01, 5.0)
 """Voxel sizes of ultrasound; whatever lies outside is in another unit or something else."""
+PLAUSIBLE = "{:g} to {:g} mm".format(*PLAUSIBLE_MM)
 UNITS = {
     **dict.fromkeys(("um", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), 1e-3),
     **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
@@ -125,7 +126,7 @@ def implausible(spacing_mm: Sequence[float]) -> tuple[str, str] | None:
     low, high = PLAUSIBLE_MM
     if all(low <= step <= high for step in spacing_mm):
         return None
-    return f"spacing {' x '.join(f'{step:.4g}' for step in spacing_mm)} mm", f"{low:g} to {high:g} mm"
+    return f"spacing {' x '.join(f'{step:.4g}' for step in spacing_mm)} mm", PLAUSIBLE
 
 
 def is_nifti(path: Path) -> bool:

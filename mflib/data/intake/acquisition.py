@@ -181,7 +181,8 @@ def _image(kind: str, path: Path, stated: Spacing | None) -> Acquisition:
 
 def _read(path: Path, kind: str, layout: Layout) -> tuple[Header, NDArray[Any]]:
     """Header and numbers (ni, nj, ..., parts) of a file, once it is known to be whole and of a size that fits."""
-    with volumes.opened(path, kind, layout) as (header, reader):
+    with volumes.opened(path, kind, layout) as reader:
+        header = volumes.header_of(reader, layout, {})
         content = stored.voxels(path, layout, layout.declared or _declared_bytes(reader))
         numbers, parts = layout.numbers or np.dtype(np.uint8), header.components
         if parts == math.prod(numbers.shape) and (header.grey or (layout.numbers and not layout.scaled)):
