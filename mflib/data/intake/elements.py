@@ -106,16 +106,15 @@ def number(ds: Dataset, name: str | int, binary: str = "fd") -> float | None:
 
 def readable(ds: Dataset, name: str) -> float | None:
     """The one number in an element that nothing hangs on; None where there is none, or something else."""
-    return unless(True, number, ds, name)
+    return doubted([], number, ds, name)
 
 
-def unless(stated: bool, read: Callable[..., T], *arguments: Any) -> T | None:
-    """What ``read`` finds; None where it cannot be read and nothing hangs on it, as a person has stated it."""
+def doubted(doubts: list[FileError], read: Callable[..., T], *arguments: Any) -> T | None:
+    """What ``read`` finds; None, and the reason among the doubts, where it cannot be read: a person may state it."""
     try:
         return read(*arguments)
-    except FileError:
-        if not stated:
-            raise
+    except FileError as error:
+        doubts.append(error)
         return None
 
 

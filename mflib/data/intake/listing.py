@@ -212,9 +212,7 @@ def _look(start: Path, file: Path, people: dict[str, str], spacing_mm: Spacing |
     try:
         row |= _found(acquire(_nameable(start, cell), otherwise=spacing_mm))
     except FileError as refusal:
-        row["problem"] = str(refusal)
-        if not _wants_spacing(start, cell):
-            return row
+        return row | {"problem": str(refusal)}
     level, lat = named_in(name)
     person = people.get(name.parts[0], "") if len(name.parts) > 1 else ""
     return row | dict(zip(KEY, (person, level or "", lat or ""), strict=True))
@@ -227,17 +225,10 @@ def _nameable(start: Path, cell: str) -> Path:
     return locate(start, cell)
 
 
-def _wants_spacing(start: Path, cell: str) -> bool:
-    """Whether a stated spacing, whatever it is, would make a refused file a volume."""
-    try:
-        acquire(_nameable(start, cell), stated=(1, 1, 1))
-    except FileError:
-        return False
-    return True
-
-
 def _found(acquisition: Acquisition) -> Cells:
-    """What an acquisition is, in words, and what it lacks."""
+    """What an acquisition is, in words, and what it lacks; nothing but the reason where its spacing is not believed."""
+    if acquisition.doubts:
+        return {"problem": str(acquisition.doubts[0])}
     size = " x ".join(map(str, acquisition.voxels.shape))
     words_of = [str(acquisition.technical.get("SourceFormat", "")), f"{size} voxels", *acquisition.notices]
     try:
