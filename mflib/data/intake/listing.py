@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mflib.base import files
@@ -137,30 +136,7 @@ Fill in what is missing. A row without a participant is skipped. Numbers in the 
 The map names the source's files, and with them perhaps patients: keep it with the source, never in the cohort."""
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What became of a look at a source.
-
-    Parameters
-    ----------
-    path : the template
-    files : how many files were looked at
-    ready : how many of them could be imported as they are, once the map says what they are
-    """
-
-    path: Path
-    files: int
-    ready: int
-
-    def lines(self) -> Iterator[str]:
-        """What to tell the person who has to fill it in."""
-        others = ": see the column problem for the others" if self.ready < self.files else ""
-        yield f"{self.files} files looked at, {self.ready} can be imported as they are{others}"
-        yield f"template written to {self.path}, the map of this source alone"
-        yield from HINT.split("\n")
-
-
-def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None = None) -> Listing:
+def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None = None) -> list[str]:
     """Look at every file of a source and write a map to fill in.
 
     Parameters
@@ -169,6 +145,12 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
     path : CSV to write; it must not exist
     cohort : the cohort that the files are meant for; nothing is written there
     spacing_mm : voxel size along i, j, k in mm for files that state none
+
+    Returns
+    -------
+    list of str
+        What to tell the person who has to fill it in: how many files there are, and how many can be imported as they are
+        once the map says what they are.
 
     Raises
     ------
@@ -187,7 +169,10 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
     people = _people(file.relative_to(start) for file in found)
     rows = [_look(start, file, people, spacing_mm) for file in counted("looked at", len(found), found)]
     _write(path, rows)
-    return Listing(path, len(rows), sum(not row["problem"] for row in rows))
+    ready = sum(not row["problem"] for row in rows)
+    others = ": see the column problem for the others" if ready < len(rows) else ""
+    said = f"{len(rows)} files looked at, {ready} can be imported as they are{others}"
+    return [said, f"template written to {path}, the map of this source alone", *HINT.split("\n")]
 
 
 def beside(source: Path) -> Path:
