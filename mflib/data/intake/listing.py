@@ -149,8 +149,8 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
     Returns
     -------
     list of str
-        What to tell the person who has to fill it in: how many files there are, and how many can be imported as they are
-        once the map says what they are.
+        What to tell the person who has to fill it in: how many files there are, and how many can be imported as they
+        are once the map says what they are.
 
     Raises
     ------

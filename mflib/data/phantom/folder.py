@@ -36,18 +36,11 @@ SYNTHETIC: simulated by mflib, no patient is in it. Volumes, annotations, grades
 seed (dataset_description.json holds it). {TRUTH} holds what was simulated: the share of fat in each
 muscle, and what else shapes its picture. It is the truth behind the cohort and no input of a study.
 """
-SIMULATED = {
-    "fat": "share of the multifidus that is fat, 0 to 1",
-    "grade": "the grade that follows from it, which the readers try to see",
-    "fibrosis": "connective tissue in the muscle, 0 to 1",
-    "subcutis_mm": "fat above the muscle",
-    "thickness_mm": "muscle from fascia to lamina",
-    "cleft_mm": "from the midline to the cleft between multifidus and erector spinae, at the fascia",
-    "tilt_deg": "of the probe along the spine",
-    "contact_db": "loss where the probe lifts off the skin",
-    "attenuation": "dB/cm/MHz",
-    "multifidus": "share of the region of interest that is multifidus",
-}
+# Columns of the truth behind KEY; data/README.md says what they are.
+SIMULATED = [
+    "fat", "grade", "fibrosis", "subcutis_mm", "thickness_mm", "cleft_mm", "tilt_deg", "contact_db", "attenuation",
+    "multifidus",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +117,7 @@ def make_plan(profile: str, analysed: int, seed: int) -> Plan:
         CLINICAL: people[list(SCHEMAS[CLINICAL])],
         GRADES: patients.read(segments, reader_rng),
         ANNOTATIONS: segments[KEY].join(points).assign(annotator="mflib phantom"),
-        TRUTH: segments[KEY].join(truth[list(SIMULATED)].round(4)),
+        TRUTH: segments[KEY].join(truth[SIMULATED].round(4)),
     }
     return Plan(tables, segments, parameters, profile)
 
@@ -183,11 +176,9 @@ def _generated_by(label: Path) -> object:
 
 
 def _write_tables(out: Path, plan: Plan) -> None:
-    """Write the tables, what the columns of the truth are, and the texts."""
+    """Write the tables and the texts."""
     for name, table in plan.tables.items():
         files.write_new(out / name, table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n"))
-    described = {column: {"Description": words} for column, words in SIMULATED.items()}
-    files.write_new((out / TRUTH).with_suffix(".json"), _json(described))
     files.write_new(out / "README", README)
     files.write_new(out / ".bidsignore", "**/us/\n")
 
@@ -217,7 +208,7 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def truth(root: Path) -> pd.DataFrame | None:
-    """KEY and what was simulated of each segment (``SIMULATED`` says what); None if the cohort is no phantom."""
+    """KEY and what was simulated of each segment (``SIMULATED``); None if the cohort is no phantom."""
     path = root / TRUTH
     return pd.read_csv(path, sep="\t") if path.exists() else None
 
