@@ -28,14 +28,14 @@ MAKERS = {
     "ULTRASONIX": "Ultrasonix", "EIGEN": "Eigen", "ZONARE": "Zonare", "TERASON": "Terason", "CHISON": "Chison",
     "SONOSCAPE": "SonoScape", "VISUALSONICS": "VisualSonics", "VINNO": "Vinno",
 }  # fmt: skip
+# Families of machines; the rest of a model's name stays behind.
 MODELS = (
     "EPIQ Elite", "EPIQ", "Affiniti", "iU22", "iE33", "CX50", "HD15", "HD11", "Lumify", "Sparq", "LOGIQ", "Voluson",
     "Vivid", "Venue", "ACUSON", "Sequoia", "S3000", "S2000", "Aplio", "Xario", "RS85", "RS80", "HS70", "WS80", "Resona",
     "DC-80", "DC-70", "DC-8", "MyLab", "ARIETTA", "Aixplorer", "Ascendus", "Artemis", "Edge", "Turbo", "Vevo",
 )  # fmt: skip
-"""Families of machines; the rest of a model's name stays behind."""
+# A matrix, linear or curved probe with the ends of its band in MHz, as in XL14-3.
 PROBE = re.compile(r"(?:L|C|V|X|S|XL|VL|BP|ML|MC|EC)(\d{1,2})-(\d{1,2})(?![\w.-])")
-"""A matrix, linear or curved probe with the ends of its band in MHz, as in XL14-3."""
 
 
 def technical_fields(ds: Dataset, source_format: str) -> dict[str, Any]:
@@ -140,8 +140,8 @@ KINDS: dict[str, tuple[str, GeometryOf]] = {
     "1.2.840.113543.6.6.1.3.10002": ("Philips Cartesian export", geometry.cartesian),
 }
 SINGLE = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.6")
+# Groups in which makers keep volumes that only their own software reads.
 RAW_BLOCKS = {0x7FE1: "GE", 0x200D: "Philips"}
-"""Groups in which makers keep volumes that only their own software reads."""
 MISSING = "the file states a voxel size of 1, 1, 1 mm, which is how a missing one reads"
 DIRECTIONS = {"L": "left", "R": "right", "A": "front", "P": "back", "H": "head", "F": "feet"}
 

@@ -179,8 +179,8 @@ def cartesian(ds: Dataset, frames: int, doubts: list[FileError]) -> Geometry:
     return Geometry(slices, in_plane, distance, "private elements of the Cartesian export", notices=(WHICH_END,))
 
 
+# Largest difference of a plane distance from the median, as a share of it.
 UNEVEN = 0.01
-"""Largest difference of a plane distance from the median, as a share of it."""
 FARTHEST_MM = 10_000
 MEASURES = (("PixelMeasuresSequence", "PixelSpacing"),)
 # Sequence and element, in the volume's own frame of reference, else in the patient's.
@@ -277,8 +277,8 @@ def _data_type(groups: Groups) -> str:
 
 PHILIPS = (0x200D, "Philips US Imaging DD 036")
 VOXELS, SPACING = 0x01, 0x03
+# Frame Time and Frame Time Vector: who points to them, or has them and no pointer, has steps of time for frames.
 TIMES = (0x00181063, 0x00181065)
-"""Frame Time and Frame Time Vector: who points to them, or has them and no pointer, has steps of time for frames."""
 TAKEN_AS_PLANES = "frames are steps of time in the file; they are taken as planes because a spacing was stated"
 
 
