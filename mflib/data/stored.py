@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from mflib.base.errors import FileError
+from mflib.base.vocabulary import factors
 
 NIFTI, NRRD, META = "NIfTI", "NRRD", "MetaImage"
 # SimpleITK's name of the reader of each kind; left to itself it chooses by the content and can take any other.
@@ -43,13 +44,6 @@ AGREES_WITHIN = 0.01
 # Voxel sizes of ultrasound; whatever lies outside is in another unit or something else.
 PLAUSIBLE_MM = (0.01, 5.0)
 PLAUSIBLE = "{:g} to {:g} mm".format(*PLAUSIBLE_MM)
-# Millimetres of the units of length that headers name.
-UNITS = {
-    **dict.fromkeys(("um", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), 1e-3),
-    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
-    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 10.0),
-    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e3),
-}
 CHUNK = 2**16
 # Zeros up to which a file may be filled up.
 BLOCK = 512
@@ -105,14 +99,14 @@ class Layout:
 
     def spacing_mm(self, steps: Iterable[float]) -> tuple[float, ...]:
         """Voxel sizes in mm of the numbers that SimpleITK shows."""
-        factor = 1.0 if self.numbers else UNITS.get(self.unit, 1.0)
+        factor = 1.0 if self.numbers else factors("mm").get(self.unit, 1.0)
         return tuple(round(abs(step) * factor, 6) for step in steps)
 
     def doubt(self, spacing_mm: Sequence[float]) -> tuple[str, str] | None:
         """Why the file's own spacing is not believed, as found and expected; what a person states stands above it."""
         if self.sweep:
             return SWEEP, RECONSTRUCT
-        if self.unit and self.unit not in UNITS:
+        if self.unit and self.unit not in factors("mm"):
             return "lengths in another unit than mm", "mm"
         return (self.spacing_fault, "one size along each axis") if self.spacing_fault else implausible(spacing_mm)
 

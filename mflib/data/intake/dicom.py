@@ -14,20 +14,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from mflib.base.errors import FileError
+from mflib.base.vocabulary import meaning
 from mflib.data.intake import burnt_in, elements, geometry
 from mflib.data.intake.elements import PixelLayout, count, groups, guarded, items, readable, word
 from mflib.data.intake.geometry import Acquisition, Geometry, TissueRegion
 from mflib.data.stored import implausible
 
-MAKERS = {
-    "PHILIPS": "Philips", "GE": "GE", "G.E.": "GE", "GEMS": "GE", "KRETZTECHNIK": "GE", "SIEMENS": "Siemens",
-    "ACUSON": "Siemens", "CANON": "Canon", "TOSHIBA": "Toshiba", "SAMSUNG": "Samsung", "MEDISON": "Samsung Medison",
-    "MINDRAY": "Mindray", "ESAOTE": "Esaote", "HITACHI": "Hitachi", "ALOKA": "Hitachi Aloka", "FUJIFILM": "Fujifilm",
-    "SONOSITE": "SonoSite", "SUPERSONIC": "SuperSonic Imagine", "HOLOGIC": "Hologic", "BK": "BK Medical",
-    "TELEMED": "Telemed", "CLARIUS": "Clarius", "BUTTERFLY": "Butterfly", "VERASONICS": "Verasonics",
-    "ULTRASONIX": "Ultrasonix", "EIGEN": "Eigen", "ZONARE": "Zonare", "TERASON": "Terason", "CHISON": "Chison",
-    "SONOSCAPE": "SonoScape", "VISUALSONICS": "VisualSonics", "VINNO": "Vinno",
-}  # fmt: skip
 # Families of machines; the rest of a model's name stays behind.
 MODELS = (
     "EPIQ Elite", "EPIQ", "Affiniti", "iU22", "iE33", "CX50", "HD15", "HD11", "Lumify", "Sparq", "LOGIQ", "Voluson",
@@ -58,7 +50,7 @@ def technical_fields(ds: Dataset, source_format: str) -> dict[str, Any]:
 
 
 def _maker(text: str) -> str | None:
-    return next((MAKERS[first] for first in re.split(r"[\s,]+", text) if first in MAKERS), None)
+    return next(filter(None, (meaning("maker", part) for part in re.split(r"[\s,]+", text))), None)
 
 
 def _model(text: str) -> str | None:
