@@ -30,7 +30,7 @@ def main(root: Path) -> None:
         if found is None:
             distances.append((np.inf, np.inf))
             continue
-        pairs = ((found.bone, marked.bone), (found.shadow, marked.shadow))
+        pairs = zip(found, (marked.bone, marked.shadow), strict=True)
         steps = np.array(volume.spacing_mm)
         distances.append(tuple(float(np.linalg.norm((np.array(a) - b) * steps)) for a, b in pairs))
     both = np.array(distances)

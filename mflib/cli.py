@@ -173,7 +173,7 @@ def import_(
         said = [f"notice: {path.name}: {notice}" for notice in plan.notices]
         lines, failed = [*said, *outcome.lines()], bool(outcome.failures)
     elif dry_run:
-        lines, failed = [*intake.template(source, path, cohort, stated).lines()], False
+        lines, failed = intake.template(source, path, cohort, stated), False
     else:
         fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
     for line in lines:

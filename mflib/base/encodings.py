@@ -73,23 +73,26 @@ def decoded(content: bytes) -> tuple[str, str, bytes]:
     return text.replace("\ufeff", ""), encoding, mark
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+def read_json(path: Path) -> dict[str, Any]:
+    """The object that a JSON file holds.
 
     Raises
     ------
     FileError
-        It cannot be read, or is no JSON.
+        It cannot be read, is no JSON, or holds something else.
     """
     try:
         text, *_ = decoded(path.read_bytes())
-        return json.loads(text)
+        content = json.loads(text)
     except FileError:
         raise
     except OSError as error:
         raise FileError(f"a file that cannot be read ({error.strerror})", "a JSON object") from error
     except (ValueError, RecursionError) as error:
         raise FileError(f"no valid JSON ({error})", "a JSON object") from error
+    if not isinstance(content, dict):
+        raise FileError(f"a {type(content).__name__}", "a JSON object")
+    return content
 
 
 def _strictly(content: bytes, encoding: str) -> str | None:

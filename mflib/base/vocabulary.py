@@ -124,6 +124,12 @@ def moment(text: str) -> pd.Timestamp:
     return pd.to_datetime(said.upper(), format="ISO8601", errors="coerce", utc=True)
 
 
+def factors(unit: str) -> Mapping[str, float]:
+    """How many of a unit each is that stands for it, by the small letters in which it is written."""
+    found: dict[str, float] = _all()["units"].get(unit, {})
+    return found
+
+
 def numbers(
     cells: pd.Series, fits: Callable[[pd.Series], pd.Series], unit: str, header_unit: str = "", separator: str = "\t"
 ) -> tuple[pd.Series, pd.Series]:
@@ -147,7 +153,7 @@ def numbers(
     """
     values = pd.to_numeric(cells, errors="coerce").astype(float)
     why = pd.Series("a number", cells.index)
-    factors = _all()["units"].get(unit, {})
+    known = factors(unit)
     if not header_unit and values.notna().equals(cells.notna()):
         return values, why
     # A unit in the header holds for what is understood only.
@@ -159,7 +165,7 @@ def numbers(
     decimal = certain.pop() if len(certain) == 1 else "." if separator == "," else ""
     for row, match in matches.items():
         said = (match[2] or header_unit).removesuffix(".")
-        factor = factors.get(said) if said else 1
+        factor = known.get(said) if said else 1
         if factor is None:
             values[row], why[row] = np.nan, f"a number in {unit}" if unit else "a number alone"
             continue

@@ -63,7 +63,7 @@ def inspect(root: Path, settings: GainSettings | None = None, *, progress: bool 
     settings = settings or GainSettings()
     folder = cohorts.read_folder(root)
     cohort = None if folder.faults else cohorts.assemble(folder)
-    looks = quality.looks(folder, settings, progress=progress)
+    measured = quality.measure(folder, settings, progress=progress)
     faults, notices = list(folder.faults), list(folder.notices)
     if cohort is not None:
         notices += _table_notices(folder, cohort)
@@ -71,7 +71,7 @@ def inspect(root: Path, settings: GainSettings | None = None, *, progress: bool 
     wrong_lines = {fault.row for fault in folder.faults if fault.file == folder.file(ANNOTATIONS)}
     voxels: dict[str, str] = {}
     silent, same = [], []
-    for look in looks:
+    for look in measured.looks:
         # What somebody has excluded has no faults, and a file that has one already needs no second.
         if look.key in folder.unusable or look.path in named:
             continue
@@ -92,7 +92,7 @@ def inspect(root: Path, settings: GainSettings | None = None, *, progress: bool 
         # Often all of a clinic's, so one line for them.
         where = silent[0] if len(silent) == 1 else f"{len(silent)} sidecars, the first {silent[0]}"
         notices.append(f"no DynamicRangeDB in {where}: {settings.dynamic_range_db:g} dB will be assumed")
-    return Inspection(folder, cohort, faults + same, notices, voxels, quality.joined(folder, looks))
+    return Inspection(folder, cohort, faults + same, notices, voxels, measured)
 
 
 def _table_notices(folder: cohorts.Folder, cohort: cohorts.Cohort) -> Iterator[str]:

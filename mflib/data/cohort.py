@@ -205,8 +205,6 @@ def read_description(root: Path) -> tuple[dict[str, Any], list[Fault]]:
         content = read_json(root / DESCRIPTION)
     except FileError as error:
         return {}, [fault(error.found)]
-    if not isinstance(content, dict):
-        return {}, [fault(f"a {type(content).__name__}")]
     kinds = {"Name": (str, "a text"), "Synthetic": (bool, "true or false without quotes")}
     return content, [
         fault(json.dumps(content[name]), expected, name)

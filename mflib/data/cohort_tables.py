@@ -95,13 +95,13 @@ def _reason(words: str, unclear: str) -> Column:
 
 _INDEX = Column("whole", "a voxel count of at least 0", lambda values: values >= 0, required=True)
 _EXTENT = Column("whole", "a voxel count of at least 2", lambda values: values >= 2, required=True)
+# The least that each column of voxels in a table of annotations may hold.
 VOXELS = {
     **{f"{point}_{axis}": 0 for point in ("bone", "shadow", "roi") for axis in "ijk"},
     **{f"roi_n{axis}": 2 for axis in "ijk"},
 }
-"""The least that each column of voxels in a table of annotations may hold."""
+# The columns of a table of annotations as this package writes it.
 ANNOTATION_COLUMNS = (*KEY, *VOXELS, "annotator", "annotated_at", "quality", "quality_reason")
-"""The columns of a table of annotations as this package writes it."""
 SCHEMAS: dict[str, dict[str, Column]] = {
     PARTICIPANTS: {
         "participant_id": _PARTICIPANT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,8 @@ from mflib.data.cohort_tables import PARTICIPANTS, Key
 from mflib.data.preprocess import GainSettings, References
 from mflib.data.volume import Annotation, Volume
 
+SCANS = ("filename", "acq_time")  # columns of a scans.tsv, as BIDS has them
+
 
 def acquisition_days(root: Path) -> tuple[dict[str, float], list[str]]:
     """Days from the first acquisition to each volume's, by its path; a date would say more of a patient than is needed.
@@ -45,12 +47,10 @@ def acquisition_days(root: Path) -> tuple[dict[str, float], list[str]]:
     for path in sorted(root.glob("sub-*/sub-*_scans.*")):
         name = path.relative_to(root).as_posix()
         try:
-            scans = tables.read(path, ["filename", "acq_time"])
+            scans = tables.read(path, SCANS)
+            scans.check_columns(SCANS)
         except FileError as error:
             notes.append(f"{name}: cannot be read ({error})")
-            continue
-        if not {"filename", "acq_time"} <= set(scans.header):
-            notes.append(f"{name}: no columns filename and acq_time")
             continue
         for number, row in scans.rows.items():
             cells = dict(zip(scans.header, row, strict=False))
@@ -252,11 +252,13 @@ class Quality:
         unreadable; ``flags`` are words, empty where nothing stands out
     thumbnails : by path, of the readable volumes
     notes : what could not be read of the acquisition
+    looks : what each volume shows by itself
     """
 
     table: pd.DataFrame
     thumbnails: dict[str, Thumbnail]
     notes: list[str]
+    looks: Sequence[Look] = ()
 
     @property
     def flagged(self) -> pd.DataFrame:
@@ -294,7 +296,7 @@ class Look:
 
 
 def measure(folder: Folder, settings: GainSettings | None = None, *, progress: bool = True) -> Quality:
-    """Measure the quality of every volume of a cohort folder.
+    """Measure the quality of every volume of a cohort folder, each read once and one per thread in memory.
 
     Parameters
     ----------
@@ -302,33 +304,29 @@ def measure(folder: Folder, settings: GainSettings | None = None, *, progress: b
     settings : of the gain normalisation
     progress : whether to print how far it is
     """
-    return joined(folder, looks(folder, settings or GainSettings(), progress=progress))
-
-
-def looks(folder: Folder, settings: GainSettings, *, progress: bool) -> list[Look]:
-    """Read every volume of a folder once, one per thread in memory."""
     keys = sorted(folder.volumes)
     # Threads are enough: reading, decompressing and counting happen outside the interpreter.
     with ThreadPoolExecutor(joblib.cpu_count()) as pool:
-        found = pool.map(lambda key: _look(folder, key, settings), keys)
-        return list(counted("volumes looked at", len(keys), found) if progress else found)
-
-
-def joined(folder: Folder, found: list[Look]) -> Quality:
-    """The volumes of a folder set beside each other, with the flags that only this shows."""
+        found = pool.map(lambda key: _look(folder, key, settings or GainSettings()), keys)
+        looks = list(counted("volumes looked at", len(keys), found) if progress else found)
     days, notes = acquisition_days(folder.root)
+    thumbnails = {look.path: look.thumbnail for look in looks if look.thumbnail is not None}
+    return Quality(_side_by_side(folder, looks, days), thumbnails, notes, looks)
+
+
+def _side_by_side(folder: Folder, looks: list[Look], days: dict[str, float]) -> pd.DataFrame:
+    """The table of all volumes, with the flags that only this shows."""
     participants = folder.tables[PARTICIPANTS].reindex(columns=["participant_id", "site"]).dropna()
     sites = dict(zip(participants["participant_id"], participants["site"], strict=True))
-    table = pd.DataFrame([look.row for look in found], columns=COLUMNS).astype(dict.fromkeys(_NUMBERS, "float64"))
+    table = pd.DataFrame([look.row for look in looks], columns=COLUMNS).astype(dict.fromkeys(_NUMBERS, "float64"))
     columns = (table["flags"], unusual_spacing(table), outliers(table["roi_mean"]))
     flags = ["; ".join([*own, *filter(None, others)]) for own, *others in zip(*columns, strict=True)]
-    table = table.assign(
+    return table.assign(
         gain_db=table["gain_db"] - table["gain_db"].median(),
         day=table["path"].map(days).astype("float64"),
         site=table["participant_id"].map(sites).astype("str"),
         flags=pd.Series(flags, index=table.index, dtype="str"),
     )
-    return Quality(table, {look.path: look.thumbnail for look in found if look.thumbnail is not None}, notes)
 
 
 def _look(folder: Folder, key: Key, settings: GainSettings) -> Look:
@@ -414,14 +412,8 @@ def _by_order(means: pd.DataFrame, seed: int) -> tuple[float, float, int, str]:
         return math.nan, math.nan, n, f"{n} patients with a time, fewer than {FEWEST_FOR_A_TREND}"
     if timed["mean"].nunique() == 1 or timed["day"].nunique() == 1:
         return math.nan, math.nan, n, "all times, or all means, are the same"
-    order, mean = (stats.zscore(stats.rankdata(timed[name])) for name in ("day", "mean"))
-    test = stats.permutation_test(
-        (order,),
-        lambda ranks, axis: (ranks * mean).mean(axis=axis),
-        permutation_type="pairings",
-        n_resamples=RESAMPLES,
-        rng=seed,
-    )
+    day, mean = (stats.rankdata(timed[name]) for name in ("day", "mean"))
+    test = stats.pearsonr(mean, day, method=stats.PermutationMethod(n_resamples=RESAMPLES, rng=seed))
     return float(test.statistic), float(test.pvalue), n, ""
 
 

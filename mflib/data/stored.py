@@ -20,38 +20,33 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from mflib.base.errors import FileError
+from mflib.base.vocabulary import factors
 
 NIFTI, NRRD, META = "NIfTI", "NRRD", "MetaImage"
+# SimpleITK's name of the reader of each kind; left to itself it chooses by the content and can take any other.
 READERS = {NIFTI: "NiftiImageIO", NRRD: "NrrdImageIO", META: "MetaImageIO"}
-"""SimpleITK's name of the reader of each kind; left to itself it chooses by the content and can take any other."""
+# Bytes of the largest voxels that are read.
 LARGEST_BYTES = 2**30
-"""Bytes of the largest voxels that are read."""
+# Bytes of the longest header that is read; the text of a sweep of 10 000 frames has about 2**23.
 LONGEST = 2**24
-"""Bytes of the longest header that is read; the text of a sweep of 10 000 frames has about 2**23."""
+# A line of an NRRD header, neither comment nor key and value, that may end the whole process when ITK reads it.
 TOO_LONG = re.compile(rb"(?!#|[^:]*:=).{500}", re.DOTALL)
-"""A line of an NRRD header, neither comment nor key and value, that may end the whole process when ITK reads it."""
+# NumPy's name of the datatypes of NIfTI, those of 16 bytes a number left out.
 NIFTI_TYPES = {
     2: "u1", 4: "i2", 8: "i4", 16: "f4", 32: "c8", 64: "f8", 128: "3u1", 256: "i1", 512: "u2", 768: "u4", 1024: "i8",
     1280: "u8", 1792: "c16", 2304: "4u1",
 }  # fmt: skip
-"""NumPy's name of the datatypes of NIfTI, those of 16 bytes a number left out."""
 NIFTI_UNITS = {0: "", 1: "m", 2: "mm", 3: "um"}
 TIME = {"s", "ms", "us", "μs", "sec", "secs", "msec", "second", "seconds", "milliseconds", "microseconds", "min", "hz"}
+# What NIfTI calls the labels of a segmentation.
 LABELS = 1002
-"""What NIfTI calls the labels of a segmentation."""
 AGREES_WITHIN = 0.01
+# Voxel sizes of ultrasound; whatever lies outside is in another unit or something else.
 PLAUSIBLE_MM = (0.01, 5.0)
-"""Voxel sizes of ultrasound; whatever lies outside is in another unit or something else."""
-UNITS = {
-    **dict.fromkeys(("um", "μm", "micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"), 1e-3),
-    **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
-    **dict.fromkeys(("cm", "centimeter", "centimeters", "centimetre", "centimetres"), 10.0),
-    **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1e3),
-}
-"""Millimetres of the units of length that headers name."""
+PLAUSIBLE = "{:g} to {:g} mm".format(*PLAUSIBLE_MM)
 CHUNK = 2**16
+# Zeros up to which a file may be filled up.
 BLOCK = 512
-"""Zeros up to which a file may be filled up."""
 GZIP = b"\x1f\x8b"
 DAMAGED = "damaged or cut short: cannot be unpacked"
 SEGMENTATION = "a segmentation, expected a picture"
@@ -104,14 +99,14 @@ class Layout:
 
     def spacing_mm(self, steps: Iterable[float]) -> tuple[float, ...]:
         """Voxel sizes in mm of the numbers that SimpleITK shows."""
-        factor = 1.0 if self.numbers else UNITS.get(self.unit, 1.0)
+        factor = 1.0 if self.numbers else factors("mm").get(self.unit, 1.0)
         return tuple(round(abs(step) * factor, 6) for step in steps)
 
     def doubt(self, spacing_mm: Sequence[float]) -> tuple[str, str] | None:
         """Why the file's own spacing is not believed, as found and expected; what a person states stands above it."""
         if self.sweep:
             return SWEEP, RECONSTRUCT
-        if self.unit and self.unit not in UNITS:
+        if self.unit and self.unit not in factors("mm"):
             return "lengths in another unit than mm", "mm"
         return (self.spacing_fault, "one size along each axis") if self.spacing_fault else implausible(spacing_mm)
 
@@ -125,7 +120,7 @@ def implausible(spacing_mm: Sequence[float]) -> tuple[str, str] | None:
     low, high = PLAUSIBLE_MM
     if all(low <= step <= high for step in spacing_mm):
         return None
-    return f"spacing {' x '.join(f'{step:.4g}' for step in spacing_mm)} mm", f"{low:g} to {high:g} mm"
+    return f"spacing {' x '.join(f'{step:.4g}' for step in spacing_mm)} mm", PLAUSIBLE
 
 
 def is_nifti(path: Path) -> bool:

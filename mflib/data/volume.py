@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -26,7 +26,7 @@ from mflib.base import files
 from mflib.base.encodings import read_json
 from mflib.base.errors import FileError, InputError
 from mflib.data import stored
-from mflib.data.stored import META, NIFTI, NRRD, PLAUSIBLE_MM, SHEARED, Layout, implausible
+from mflib.data.stored import META, NIFTI, NRRD, PLAUSIBLE, SHEARED, Layout, implausible
 
 KINDS = {".nii.gz": NIFTI, ".nii": NIFTI, ".nrrd": NRRD, ".mha": META}
 LINKS = {META: "volume.mha", NRRD: "volume.nrrd", NIFTI: "volume.nii"}
@@ -189,25 +189,15 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
     sidecar = find_sidecar(path)
     if not sidecar.exists():
         return {}
-    try:
+    with _named(sidecar):
         content = read_json(sidecar)
-    except FileError as error:
-        raise FileError(f"{sidecar.name}: {error}") from error
-    if not isinstance(content, dict):
-        raise FileError(f"{sidecar.name}: found a {type(content).__name__}, expected a JSON object")
-    _check_sidecar(sidecar.name, content)
+        range_db, spacing = content.get("DynamicRangeDB"), content.get("VoxelSpacing")
+        if range_db is not None and not (_is_number(range_db) and 10 <= range_db <= 200):
+            raise FileError(f"DynamicRangeDB is {range_db!r}, expected a number from 10 to 200 dB")
+        three = isinstance(spacing, list) and len(spacing) == 3 and all(map(_is_number, spacing))
+        if spacing is not None and (not three or implausible(spacing)):
+            raise FileError(f"VoxelSpacing is {spacing!r}, expected three numbers from {PLAUSIBLE}")
     return content
-
-
-def _check_sidecar(name: str, content: Mapping[str, Any]) -> None:
-    range_db, spacing = content.get("DynamicRangeDB"), content.get("VoxelSpacing")
-    if range_db is not None and not (_is_number(range_db) and 10 <= range_db <= 200):
-        raise FileError(f"{name}: DynamicRangeDB is {range_db!r}, expected a number from 10 to 200 dB")
-    if spacing is not None and not (
-        isinstance(spacing, list) and len(spacing) == 3 and all(map(_is_number, spacing)) and not implausible(spacing)
-    ):
-        low, high = PLAUSIBLE_MM
-        raise FileError(f"{name}: VoxelSpacing is {spacing!r}, expected three numbers from {low:g} to {high:g} mm")
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -230,16 +220,13 @@ def read_header(path: Path) -> Header:
         layout = stored.examine(path, kind)
         # ITK goes by the name's end, and takes no packed file by a name that does not say so.
         misnamed = kind == NIFTI and layout.packed and not path.name.lower().endswith(".gz")
-        with opened(path, kind, layout, by_link=misnamed) as (header, _):
-            stated = tuple(map(float, sidecar.get("VoxelSpacing") or ()))
-            return replace(header, spacing_mm=stated or header.spacing_mm, sidecar=sidecar)
+        with opened(path, kind, layout, by_link=misnamed) as reader:
+            return header_of(reader, layout, sidecar)
 
 
 @contextmanager
-def opened(
-    path: Path, kind: str, layout: Layout, *, by_link: bool = True
-) -> Iterator[tuple[Header, sitk.ImageFileReader]]:
-    """The header of a file that was examined, and SimpleITK's reader of it.
+def opened(path: Path, kind: str, layout: Layout, *, by_link: bool = True) -> Iterator[sitk.ImageFileReader]:
+    """SimpleITK's reader of a file that was examined, which knows its header.
 
     Parameters
     ----------
@@ -260,12 +247,13 @@ def opened(
         reader.SetImageIO(stored.READERS[kind])
         try:
             reader.ReadImageInformation()
-            yield _header(reader, layout), reader
+            yield reader
         except RuntimeError as error:
             raise FileError(f"a {kind} file {SHEARED if 'orthonormal' in str(error) else UNREADABLE}") from error
 
 
-def _header(reader: sitk.ImageFileReader, layout: Layout) -> Header:
+def header_of(reader: sitk.ImageFileReader, layout: Layout, sidecar: Mapping[str, Any]) -> Header:
+    """What SimpleITK knows of a file, and its sidecar, whose ``VoxelSpacing`` stands above the file's."""
     plain, sizes = layout.numbers == np.uint8 and not layout.scaled, reader.GetSize()
     # Axes of one step behind the third are none.
     axes = max([3, *(axis for axis, size in enumerate(sizes, 1) if size != 1)])
@@ -273,9 +261,9 @@ def _header(reader: sitk.ImageFileReader, layout: Layout) -> Header:
         shape=tuple(sizes[:axes]),
         dtype=GREY if plain else sitk.GetPixelIDValueAsString(reader.GetPixelID()).removeprefix("vector of "),
         components=reader.GetNumberOfComponents(),
-        spacing_mm=layout.spacing_mm(reader.GetSpacing()[:axes]),
+        spacing_mm=tuple(map(float, sidecar.get("VoxelSpacing") or layout.spacing_mm(reader.GetSpacing()[:axes]))),
         layout=layout,
-        sidecar={},
+        sidecar=sidecar,
     )
 
 

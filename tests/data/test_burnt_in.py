@@ -15,6 +15,7 @@ from scipy import ndimage
 from mflib.base.errors import FileError
 from mflib.data import volume
 from mflib.data.intake import burnt_in
+from mflib.data.intake.acquisition import acquire
 from mflib.data.intake.dicom import read
 from tests.data import dicoms as files
 
@@ -168,15 +169,15 @@ def test_what_cannot_be_told_is_refused_unless_the_file_vouches_for_it(tmp_path:
         assert burnt_in.find_text(np.ascontiguousarray(voxels.T)) is None
         path = files.region_multiframe(tmp_path / "a.dcm", voxels, (0.2, 0.3, 0.5), region=False)
         with pytest.raises(FileError, match="burnt-in names cannot be told from tissue there"):
-            read(path, spacing_mm=(0.2, 0.3, 0.5))
+            acquire(path, stated=(0.2, 0.3, 0.5))
         ds = pydicom.dcmread(path)
         ds.SequenceOfUltrasoundRegions = [files.tissue_region((ds.Columns, ds.Rows), (0.2, 0.3, 0.5), 0)]
         files.write(path, ds, ds.file_meta.TransferSyntaxUID)
         with pytest.raises(FileError, match="burnt-in names cannot be told from tissue there"):
-            read(path, spacing_mm=(0.2, 0.3, 0.5))
+            acquire(path, stated=(0.2, 0.3, 0.5))
         for vouched in ({"region": True}, {"region": False, "burnt_in": "NO", "text": None}):
             path = files.region_multiframe(tmp_path / "a.dcm", voxels, (0.2, 0.3, 0.5), **vouched)
-            found = read(path, spacing_mm=(0.2, 0.3, 0.5))
+            found = acquire(path, stated=(0.2, 0.3, 0.5))
             assert any("look for names in it" in notice for notice in found.notices)
 
 
@@ -203,10 +204,10 @@ def test_a_declared_region_is_heeded_wherever_the_spacing_comes_from(
 def test_a_file_with_burnt_in_text_is_masked_or_refused(tmp_path: Path) -> None:
     voxels, spacing = files.speckle(), (0.2, 0.3, 0.5)
     path = files.region_multiframe(tmp_path / "a.dcm", voxels, spacing, region=False, burnt_in="YES")
-    found = read(path, spacing_mm=spacing)
+    found = acquire(path, stated=spacing)
     expected = files.screen(voxels).T
     np.testing.assert_array_equal(found.voxels, expected)
     assert any("set to 0 what never changes and looks like burnt-in text: rows" in n for n in found.notices)
     clean = files.region_multiframe(tmp_path / "a.dcm", voxels, spacing, region=False, text=None, burnt_in="YES")
     with pytest.raises(FileError, match="says that text is burnt in, and no region or constant band was found"):
-        read(clean, spacing_mm=spacing)
+        acquire(clean, stated=spacing)

@@ -14,7 +14,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from mflib.base.errors import FileError
-from mflib.data.intake.acquisition import acquire
+from mflib.data.intake.acquisition import acquire, spaced
 from mflib.data.intake.dicom import read
 from mflib.data.intake.elements import is_dicom
 from tests.data import dicoms as files
@@ -79,7 +79,7 @@ def test_planes_that_are_no_even_stack_are_refused(
     path = files.enhanced_us(tmp_path / "a.dcm", VOXELS, SPACING, positions=positions)
     for stated in (None, SPACING):
         with pytest.raises(FileError, match=re.escape(message)):
-            read(path, spacing_mm=stated)
+            acquire(path, stated=stated)
 
 
 def test_planes_that_are_not_parallel_are_refused(tmp_path: Path) -> None:
@@ -96,17 +96,17 @@ def test_planes_that_are_not_parallel_are_refused(tmp_path: Path) -> None:
 def test_spacing_is_never_guessed(tmp_path: Path) -> None:
     path = files.region_multiframe(tmp_path / "a.dcm", VOXELS, SPACING, distance=False)
     found = read(path)
-    assert (found.spacing_mm, found.spacing_source) == (None, "not stated")
+    assert (found.spacing_mm, found.spacing_source) == (None, "region calibration")
     assert found.in_plane_mm == pytest.approx(SPACING[:2])
     # Thickness is how thick a slice is, not how far the next one lies.
     thick = read(changed(path, lambda ds: setattr(ds, "SliceThickness", "0.5")))
     assert thick.spacing_mm is None
-    stated = read(path, spacing_mm=(0.3, 0.3, 0.7))
+    stated = acquire(path, stated=(0.3, 0.3, 0.7))
     assert (stated.spacing_mm, stated.spacing_source) == ((0.3, 0.3, 0.7), "stated by the user")
 
 
 def test_a_stated_spacing_stands_above_the_files_and_says_both(tmp_path: Path) -> None:
-    found = read(files.affiniti(tmp_path / "a.dcm", VOXELS, SPACING), spacing_mm=(0.3, 0.3, 0.7))
+    found = acquire(files.affiniti(tmp_path / "a.dcm", VOXELS, SPACING), stated=(0.3, 0.3, 0.7))
     assert found.spacing_mm == (0.3, 0.3, 0.7)
     said = "the file says 0.21 x 0.32 x 0.53 mm (private element of the vendor); the stated 0.3 x 0.3 x 0.7 mm stand"
     assert any(notice.startswith(said) for notice in found.notices)
@@ -117,8 +117,8 @@ def test_a_stated_spacing_that_contradicts_the_frames_says_so(tmp_path: Path) ->
     said = (
         "the file says 0.21 x 0.32 mm within frames (region calibration); the stated 0.21 x 0.33 x 0.7 mm stand above"
     )
-    assert any(notice.startswith(said) for notice in read(path, spacing_mm=(0.21, 0.33, 0.7)).notices)
-    rounded = read(path, spacing_mm=(0.213, 0.318, 0.7))
+    assert any(notice.startswith(said) for notice in acquire(path, stated=(0.21, 0.33, 0.7)).notices)
+    rounded = acquire(path, stated=(0.213, 0.318, 0.7))
     assert not any("stand above" in notice for notice in rounded.notices)
 
 
@@ -133,16 +133,16 @@ def test_centimetres_and_micrometres_in_the_place_of_millimetres_are_refused(tmp
     for factor in (1e-3, 1e3):
         path = files.affiniti(tmp_path / "a.dcm", VOXELS, (0.21 * factor, 0.32 * factor, 0.53 * factor))
         with pytest.raises(FileError, match=r"expected 0\.01 to 5 mm"):
-            read(path)
-        assert read(path, spacing_mm=SPACING).spacing_mm == SPACING
+            spaced(read(path))
+        assert acquire(path, stated=SPACING).spacing_mm == SPACING
 
 
 def test_a_film_is_no_volume_unless_a_person_says_so(tmp_path: Path) -> None:
     path = files.region_multiframe(tmp_path / "a.dcm", VOXELS, SPACING, film=True, distance=False)
     for change in (lambda ds: None, lambda ds: delattr(ds, "FrameIncrementPointer")):
         with pytest.raises(FileError, match="12 frames follow each other in time"):
-            read(changed(path, change))
-    found = read(path, spacing_mm=SPACING)
+            spaced(read(changed(path, change)))
+    found = acquire(path, stated=SPACING)
     assert found.spacing_mm == SPACING
     assert any("steps of time" in notice for notice in found.notices)
 
@@ -230,7 +230,7 @@ def test_what_a_person_states_overrules_what_cannot_be_read(tmp_path: Path, case
     assert sound in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(sound, spoilt))
     with pytest.raises(FileError, match=r"cannot be read|not a finite number|2 voxel sizes"):
-        acquire(path)
+        spaced(acquire(path))
     for found in (acquire(path, stated=SPACING), acquire(path, otherwise=SPACING)):
         np.testing.assert_array_equal(found.voxels, VOXELS)
         assert found.spacing_mm == SPACING
@@ -241,8 +241,8 @@ def test_elements_that_nothing_hangs_on_may_hold_anything(tmp_path: Path) -> Non
     path = changed(path, lambda ds: setattr(ds, "DepthOfScanField", 456789))
     path.write_bytes(path.read_bytes().replace(b"456789", b"4.5 cm").replace(b"0.53", b"0,53"))
     with pytest.raises(FileError, match="SpacingBetweenSlices cannot be read"):
-        read(path)
-    found = read(path, spacing_mm=SPACING)
+        spaced(read(path))
+    found = acquire(path, stated=SPACING)
     assert found.spacing_mm == SPACING
     assert "DepthMM" not in found.technical
 

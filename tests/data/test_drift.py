@@ -89,6 +89,6 @@ def test_days_come_from_the_scans_tables(make_cohort: Callable[..., Path]) -> No
     assert measured.notes == [
         "sub-001/sub-001_scans.tsv: 'yesterday' is no time such as 2026-03-01T09:30:00",
         "sub-002/sub-002_scans.tsv, row 3: found no filename, expected one",
-        "sub-003/sub-003_scans.tsv: no columns filename and acq_time",
+        "sub-003/sub-003_scans.tsv: cannot be read (found columns filename in row 1; expected acq_time once)",
     ]
     assert "1925" not in measured.table.to_csv()  # when a patient came is nobody else's business

@@ -125,7 +125,7 @@ def test_a_size_that_would_be_invented_is_refused(tmp_path: Path, case: str) -> 
     make, reason = UNBELIEVABLE[case]
     path = make(tmp_path / {"n": "v.nrrd", "m": "v.nii", "z": "v.nii"}[case[0]])
     with pytest.raises(FileError, match=reason):
-        acquire(path)
+        spaced(acquire(path))
     # ITK itself refuses the others.
     if case not in ("no vector", "no step"):
         assert spaced(acquire(path, stated=SPACING)) == SPACING
@@ -196,7 +196,7 @@ def nifti_magic(folder: Path, magic: bytes) -> bytes:
 def test_what_is_no_grey_volume_is_refused_with_the_reason(tmp_path: Path, case: str) -> None:
     make, reason = REFUSED[case]
     with pytest.raises(FileError, match=reason):
-        acquire(make(tmp_path))
+        spaced(acquire(make(tmp_path)))
 
 
 def test_a_missing_spacing_is_asked_for_and_a_stated_one_stands_above_the_files(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_nifti_units_are_heeded(tmp_path: Path) -> None:
 def test_a_tracked_sweep_is_no_volume_until_a_person_says_so(tmp_path: Path, spacing: tuple[float, ...]) -> None:
     path = metaimage(tmp_path / "sweep.mha", VOXELS, spacing, fields=SWEEP, packed=True)
     with pytest.raises(FileError, match=r"tracked freehand sweep.*reconstruct it"):
-        acquire(path)
+        spaced(acquire(path))
     found = acquire(path, otherwise=(0.2, 0.25, 0.4))
     np.testing.assert_array_equal(found.voxels, VOXELS)
     assert spaced(found) == (0.2, 0.25, 0.4)
@@ -262,7 +262,7 @@ def test_a_sweep_in_nrrd_is_one_too(tmp_path: Path) -> None:
     listed = raw(tmp_path / "listed.seq.nrrd", head.encode() + VOXELS.transpose(1, 0, 2).tobytes())
     for path in (itk(tmp_path / "sweep.nrrd", VOXELS, (1, 1, 1), SWEEP), listed):
         with pytest.raises(FileError, match="tracked freehand sweep"):
-            acquire(path)
+            spaced(acquire(path))
         np.testing.assert_array_equal(acquire(path, stated=SPACING).voxels, VOXELS)
 
 

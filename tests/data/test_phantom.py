@@ -21,8 +21,9 @@ from mflib.base.errors import InputError
 from mflib.base.words import KEY
 from mflib.data import preprocess, volume
 from mflib.data.cohort import volume_path
+from mflib.data.cohort_tables import ANNOTATIONS, GRADES
 from mflib.data.phantom import patients, scanner
-from mflib.data.phantom.anatomy import PROFILES, Parameters, mirrored, parts, surfaces
+from mflib.data.phantom.anatomy import PROFILES, Parameters, Surfaces, mirrored, parts
 from mflib.data.phantom.folder import TRUTH, make_plan, truth, write_cohort
 from mflib.data.phantom.scanner import Grid, normal
 from mflib.data.phantom.simulation import Tissue, simulate
@@ -241,7 +242,7 @@ def test_fat_is_related_to_people_as_in_the_literature(people: tuple[pd.DataFram
 
 def test_every_region_is_multifidus_where_it_is_wide_enough() -> None:
     plan = make_plan("quick", 40, seed=1)
-    marks, known = plan.tables["derivatives/annotations/refpoints_roi"], plan.tables[TRUTH]
+    marks, known = plan.tables[ANNOTATIONS], plan.tables[TRUTH]
     assert (marks["roi_ni"] >= 24).all()
     wide = marks["roi_ni"] > 24
     assert wide.mean() > 0.6 and known["multifidus"][wide].min() >= 0.95
@@ -249,7 +250,7 @@ def test_every_region_is_multifidus_where_it_is_wide_enough() -> None:
     for row, parameters, seed in zip(marks.to_dict("records"), plan.parameters, plan.segments["seed"], strict=True):
         one, grid = Annotation.from_row(row), PROFILES["quick"].grid(parameters)
         lateral, depth, elevation = one.roi if parameters.side == "R" else mirrored(one, grid.shape[0]).roi
-        drawn = surfaces(parameters, grid, np.random.Generator(np.random.SFC64(int(seed))))
+        drawn = Surfaces(parameters, grid, np.random.Generator(np.random.SFC64(int(seed))))
         assert drawn.lamina[lateral, elevation].min() > grid.voxel_mm * depth.stop + 0.5
         assert drawn.fascia[1][lateral, elevation].max() < grid.voxel_mm * depth.start - 0.5
         assert drawn.spinous_inside[lateral, elevation].max() < 0.03  # neither process nor its shadow
@@ -257,7 +258,7 @@ def test_every_region_is_multifidus_where_it_is_wide_enough() -> None:
 
 def test_the_papers_box_is_there_by_name_and_says_how_little_of_it_is_muscle() -> None:
     plan = make_plan("paper", 6, seed=1)
-    marks, known = plan.tables["derivatives/annotations/refpoints_roi"], plan.tables[TRUTH]
+    marks, known = plan.tables[ANNOTATIONS], plan.tables[TRUTH]
     assert (marks[["roi_ni", "roi_nj", "roi_nk"]] == [180, 180, 70]).all(axis=None)
     assert 0.35 < known["multifidus"].mean() < 0.6
 
@@ -270,7 +271,7 @@ def test_the_population_shows_what_was_published() -> None:
     simulated = [simulate(plan.parameters[n], int(plan.segments["seed"][n])) for n in chosen]
     regions = [preprocess.region(*one, preprocess.GainSettings()) for one in simulated]
     fat = plan.segments["fat"].to_numpy()[chosen]
-    label = plan.tables["phenotype/mri_grades"]["grade_final"].to_numpy()[chosen]
+    label = plan.tables[GRADES]["grade_final"].to_numpy()[chosen]
     echo = np.array([region.raw.mean() for region in regions])
     # Crook 2023: raw echo against fat on MRI r .40 to .52 in 25 patients; here give or take one standard error.
     assert 0.33 < np.corrcoef(echo, fat)[0, 1] < 0.60
@@ -361,7 +362,7 @@ def test_a_killed_generation_goes_on_and_ends_the_same(cohort: Path, tmp_path: P
     for resumed, straight in zip(volumes(tmp_path), volumes(cohort), strict=True):
         difference = volume.read(resumed).voxels.astype(int) - volume.read(straight).voxels
         assert np.abs(difference).max() <= 1
-    for name in ("participants.tsv", "phenotype/mri_grades.tsv", f"{TRUTH}.tsv"):
+    for name in ("participants.tsv", "phenotype/mri_grades.tsv", TRUTH):
         assert (tmp_path / name).read_bytes() == (cohort / name).read_bytes()
 
 

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
 from mflib.data import phantom
+from mflib.data.cohort_tables import GRADES
 from mflib.data.phantom.anatomy import PARTS, PROFILES, Parameters
 from mflib.data.phantom.folder import TRUTH, Plan, make_plan, tissues
 from mflib.data.phantom.simulation import VERSION, Tissue, simulate
@@ -119,11 +120,11 @@ def test_a_segment_that_was_not_simulated_is_refused(root: Path) -> None:
 
 def test_what_the_simulator_knows_is_said_and_of_other_cohorts_nothing(tmp_path: Path) -> None:
     plan = make_plan("quick", 20, 3)
-    truth, grades = plan.tables[TRUTH], plan.tables["phenotype/mri_grades"]
+    truth, grades = plan.tables[TRUTH], plan.tables[GRADES]
     segments = grades.assign(label=grades["grade_final"] > 0).sample(frac=1, random_state=1)  # in an order of its own
     assert phantom.given(tmp_path) == phantom.purity(tmp_path) == phantom.ceiling(tmp_path, segments) == ""
     (tmp_path / TRUTH).parent.mkdir(parents=True)
-    truth.to_csv(tmp_path / f"{TRUTH}.tsv", sep="\t", index=False)
+    truth.to_csv(tmp_path / TRUTH, sep="\t", index=False)
     area = roc_auc_score(grades["grade_final"] > 0, truth["fat"])
     assert 0.9 < area < 1 and f"**{area:.2f}**" in phantom.ceiling(tmp_path, segments)
     lowest = truth.groupby("level")["multifidus"].mean()["L23"]

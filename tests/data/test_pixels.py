@@ -13,7 +13,7 @@ from pydicom.pixels import apply_color_lut
 
 from mflib.base.errors import FileError
 from mflib.data.intake import elements
-from mflib.data.intake.acquisition import acquire
+from mflib.data.intake.acquisition import acquire, spaced
 from mflib.data.intake.dicom import read
 from tests.data import dicoms as files
 from tests.data.test_dicom import changed
@@ -290,8 +290,8 @@ def test_a_real_film_of_jpeg_ybr_is_refused_then_read(tmp_path: Path) -> None:
     del ds.SequenceOfUltrasoundRegions
     files.write(tmp_path / "a.dcm", ds, ds.file_meta.TransferSyntaxUID)
     with pytest.raises(FileError, match="30 frames follow each other in time"):
-        read(tmp_path / "a.dcm")
-    found = read(tmp_path / "a.dcm", spacing_mm=(0.5, 0.5, 0.5))
+        spaced(read(tmp_path / "a.dcm"))
+    found = acquire(tmp_path / "a.dcm", stated=(0.5, 0.5, 0.5))
     assert (found.technical["Manufacturer"], found.voxels.shape) == ("SonoSite", (320, 240, 30))
     assert found.voxels[:, :16].max() == 0, "the name in the upper border is gone"
     assert found.voxels[:, 226:].max() == 0, "the buttons in the lower border are gone"

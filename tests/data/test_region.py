@@ -8,7 +8,7 @@ import pytest
 from mflib.data import preprocess
 from mflib.data.annotation.marks import overlap
 from mflib.data.annotation.suggestion import suggest_roi
-from mflib.data.phantom.anatomy import PROFILES, parts, surfaces
+from mflib.data.phantom.anatomy import PROFILES, Surfaces, parts
 from mflib.data.phantom.folder import make_plan
 from mflib.data.phantom.simulation import simulate
 from mflib.data.preprocess import CLEFT_MM, ROI_MM
@@ -25,7 +25,7 @@ def simulated():
     for n in range(0, len(plan.parameters), 5):
         parameters, seed = plan.parameters[n], int(plan.segments["seed"][n])
         grid = PROFILES["quick"].grid(parameters)
-        drawn = surfaces(parameters, grid, np.random.Generator(np.random.SFC64(seed)))
+        drawn = Surfaces(parameters, grid, np.random.Generator(np.random.SFC64(seed)))
         where = parts(drawn, grid, grid.depth[::2], np.arange(grid.shape[0]), np.arange(grid.shape[2]))
         turned = {name: mask.transpose(1, 0, 2)[:: -1 if parameters.side == "L" else 1] for name, mask in where.items()}
         rows.append((*simulate(parameters, seed), plan.segments["level"][n], turned))

@@ -270,7 +270,7 @@ DOUBTED: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_a_size_that_is_doubted_is_refused_until_a_person_states_one(tmp_path: Path, case: str) -> None:
     make, reason = DOUBTED[case]
     path = make(tmp_path)
-    for read in (volumes.read, acquire):
+    for read in (volumes.read, lambda path: spaced(acquire(path))):
         with pytest.raises(FileError, match=reason):
             read(path)
     volumes.find_sidecar(path).write_text('{"VoxelSpacing": [0.2, 0.25, 0.4]}')

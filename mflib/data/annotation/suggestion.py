@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -25,21 +23,8 @@ LEAST_DARK = 0.4  # share of the grey level beside that the shadow lacks
 FEWEST_RECORDED = 0.1  # what is all zero lies outside the recorded sector
 
 
-@dataclass(frozen=True)
-class Suggestion:
-    """Reference points that were computed; nobody has looked at them.
-
-    Parameters
-    ----------
-    bone, shadow : voxels (i, j, k)
-    """
-
-    bone: Index
-    shadow: Index
-
-
-def suggest(volume: Volume) -> Suggestion | None:
-    """Both reference points by what makes them visible, or None where no bone with its own shadow is found.
+def suggest(volume: Volume) -> tuple[Index, Index] | None:
+    """Bone and shadow by what makes them visible, or None where no bone with its own shadow is found.
 
     A voxel scores by how much brighter it is than the column below it, times how much darker this column is than the
     tissue of the same depth beside it. Fascia is as bright but casts no shadow; a lamina casts one, but a wide one.
@@ -54,7 +39,7 @@ def suggest(volume: Volume) -> Suggestion | None:
         return None
     i, j, k = _centre(score, echo)
     deeper = j + round(SHADOW_POINT_MM / spacing[1])
-    return Suggestion(_fine((i, j, k), factors), _fine((i, deeper, k), factors))
+    return _fine((i, j, k), factors), _fine((i, deeper, k), factors)
 
 
 def coarsened(volume: Volume) -> tuple[Floats, Index, list[float]]:

@@ -23,7 +23,7 @@ from mflib.data import preprocess
 from mflib.data import volume as volumes
 from mflib.data.annotation.marks import GAIN, MISSING, POINTS, REASONS, Marks, Roi, fit
 from mflib.data.annotation.session import Session, open_session
-from mflib.data.annotation.suggestion import Suggestion, suggest, suggest_roi
+from mflib.data.annotation.suggestion import suggest, suggest_roi
 from mflib.data.cohort import Cohort
 from mflib.data.cohort_tables import ANNOTATIONS, Key
 from mflib.data.volume import Index, Volume
@@ -82,7 +82,7 @@ class Tool(anywidget.AnyWidget):
         super().__init__()
         self.session = session
         self._pool = ThreadPoolExecutor(2, "reading ahead")
-        self._read: dict[Path, Future[tuple[Volume, Suggestion | None]]] = {}
+        self._read: dict[Path, Future[tuple[Volume, tuple[Index, Index] | None]]] = {}
         self._volume: Volume | None = None
         self._spacings: dict[Key, tuple[float, float, float]] = {}
         self._does: dict[str, Callable[..., str | None]] = {
@@ -168,8 +168,8 @@ class Tool(anywidget.AnyWidget):
             self._volume, found = self._read[paths[0]].result()
             self._spacings[session.key] = self._volume.spacing_mm
             if found:
-                roi = self._suggested_roi(self._volume, found.bone)
-                session.offer(Marks(found.bone, found.shadow, roi, frozenset({*POINTS, "roi"})))
+                roi = self._suggested_roi(self._volume, found[0])
+                session.offer(Marks(*found, roi, frozenset({*POINTS, "roi"})))
         except FileError as error:
             self._volume = None
             message, wrong = f"{error}; exclude it, or mend the file. {message}", True
@@ -178,7 +178,7 @@ class Tool(anywidget.AnyWidget):
             self.voxels = b"" if self._volume is None else self._volume.voxels.tobytes(order="F")
             self._show(message, wrong)
 
-    def _load(self, path: Path) -> tuple[Volume, Suggestion | None]:
+    def _load(self, path: Path) -> tuple[Volume, tuple[Index, Index] | None]:
         volume = volumes.read(path)
         return volume, None if self.session.second else suggest(volume)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from mflib.base.errors import FileError
 from mflib.data import stored
 from mflib.data import volume as volumes
 from mflib.data.intake import burnt_in, dicom, elements
-from mflib.data.intake.geometry import Acquisition, Spacing, in_words, refuse_doubt, stated_above
+from mflib.data.intake.geometry import Acquisition, Spacing, in_words, stated_above, unbelievable
 from mflib.data.stored import GZIP, META, NIFTI, NOT_FINITE, NRRD, Layout
 from mflib.data.volume import Header
 
@@ -70,30 +70,25 @@ def acquire(path: Path, *, stated: Spacing | None = None, otherwise: Spacing | N
     Parameters
     ----------
     stated : voxel size along i, j, k in mm that stands above the file's
-    otherwise : voxel size for a file that states none
+    otherwise : voxel size for a file that states none, or none that is believed
 
     Raises
     ------
     FileError
-        The file cannot be imported; says why.
+        The file cannot be imported whatever its spacing; says why.
     """
     try:
         kind = identify(path)
-        read = dicom.read if kind == DICOM else partial(_image, kind)
-        try:
-            found = read(path, stated)
-        except FileError:
-            if stated:
-                raise
-            # What no spacing could help is the reason that ends the matter, and is told first.
-            found = read(path, otherwise or (1, 1, 1))
-            if not otherwise:
-                raise
-        return found if found.spacing_mm or not otherwise else read(path, otherwise)
+        found = dicom.read(path) if kind == DICOM else _image(path, kind)
     except OSError as error:
         raise FileError(f"a file that cannot be read ({error.strerror})") from error
     except MemoryError as error:
         raise FileError("more voxels than fit into this machine's memory, expected fewer") from error
+    if not (chosen := stated or (None if found.spacing_mm and not found.doubts else otherwise)):
+        return found
+    above = stated_above(found.spacing_mm or found.in_plane_mm, chosen, found.spacing_source)
+    notices = (*(notice for notice in found.notices if notice != NO_UNIT), *above)
+    return replace(found, spacing_mm=chosen, spacing_source="stated by the user", notices=notices, doubts=())
 
 
 def spaced(acquisition: Acquisition) -> Spacing:
@@ -102,8 +97,10 @@ def spaced(acquisition: Acquisition) -> Spacing:
     Raises
     ------
     FileError
-        The file states none; says which part is missing.
+        The file states none that is believed; says which part is missing or why.
     """
+    if acquisition.doubts:
+        raise acquisition.doubts[0]
     if acquisition.spacing_mm:
         return acquisition.spacing_mm
     if acquisition.in_plane_mm:
@@ -150,10 +147,11 @@ def to_grey(voxels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 TURNED = "the file says that its rows run towards the probe: they were turned, so that depth grows downwards"
+NO_UNIT = "the file names no unit of length: mm was taken"
 AXES = "the file does not name its axes: the first was taken as lateral, the second as depth, the third as elevation"
 
 
-def _image(kind: str, path: Path, stated: Spacing | None) -> Acquisition:
+def _image(path: Path, kind: str) -> Acquisition:
     """One volume as its file stores it; the direction matrix is not applied."""
     layout = stored.examine(path, kind)
     header, numbers = _read(path, kind, layout)
@@ -163,25 +161,22 @@ def _image(kind: str, path: Path, stated: Spacing | None) -> Acquisition:
     notices = [] if layout.orientation else [AXES]
     if layout.orientation[1:2] == "N":
         voxels, notices = voxels[:, ::-1], [TURNED]
-    own = None if layout.sweep else _spacing(header)
+    spacing = None if layout.sweep else _spacing(header)
     if layout.sweep:
         notices.append(f"{stored.SWEEP}: their poses were not used, the stated spacing was")
         states = (
             name.split("_")[1] for name, value in layout.fields.items() if value == "INVALID" and "_frame" in name
         )
         notices += [f"marked INVALID, and perhaps out of place: {n} of its frames"] if (n := len(set(states))) else []
-    if stated:
-        notices += stated_above(own, stated, f"{kind} header")
-    else:
-        refuse_doubt(layout.doubt(own or ()))
-        notices += [] if layout.unit or kind == META else ["the file names no unit of length: mm was taken"]
-    source = "stated by the user" if stated else f"{kind} header"
-    return Acquisition(voxels, stated or own, None, source, {"SourceFormat": kind}, (*notices, *masked))
+    notices += [] if layout.unit or kind == META else [NO_UNIT]
+    technical, doubts = {"SourceFormat": kind}, unbelievable(layout.doubt(spacing or ()))
+    return Acquisition(voxels, spacing, None, f"{kind} header", technical, (*notices, *masked), doubts)
 
 
 def _read(path: Path, kind: str, layout: Layout) -> tuple[Header, NDArray[Any]]:
     """Header and numbers (ni, nj, ..., parts) of a file, once it is known to be whole and of a size that fits."""
-    with volumes.opened(path, kind, layout) as (header, reader):
+    with volumes.opened(path, kind, layout) as reader:
+        header = volumes.header_of(reader, layout, {})
         content = stored.voxels(path, layout, layout.declared or _declared_bytes(reader))
         numbers, parts = layout.numbers or np.dtype(np.uint8), header.components
         if parts == math.prod(numbers.shape) and (header.grey or (layout.numbers and not layout.scaled)):

@@ -9,20 +9,20 @@ from scipy import ndimage
 from mflib.base.errors import FileError
 from mflib.base.words import percent
 
+# A pixel never changes where it changes by less than a quarter of this percentile of all changes, as a grabbed screen
+# has noise of its own; and the grey levels by which that percentile must change at least.
 STILL, BUSY, LEAST_CHANGE = 4, 95, 20
-"""A pixel never changes where it changes by less than a quarter of this percentile of all changes, as a grabbed screen
-has noise of its own; and the grey levels by which that percentile must change at least."""
+# Grey levels of black; pixels by which compression spreads a text.
 DARK, BLUR = 32, 3
-"""Grey levels of black; pixels by which compression spreads a text."""
 FEWEST_FRAMES, FEWEST_FOR_WORDS = 4, 8
+# How much brighter a stroke over tissue is than what lies within so many pixels; how far its surroundings reach.
 RAISED, STROKE_WITHIN, AROUND = 48, 9, 31
-"""How much brighter a stroke over tissue is than what lies within so many pixels; how far its surroundings reach."""
+# Grey levels within which a quarter of a word's strokes stay; a quarter of a fascia's in the phantom changes by 24.
 STEADY = 22
-"""Grey levels within which a quarter of a word's strokes stay; a quarter of a fascia's in the phantom changes by 24."""
 LOWEST_WORD, HIGHEST_WORD, FEWEST_CROSSINGS, TALL = 5, 48, 3, 0.6
+# Grey level of the dimmest border, contrast of the faintest stroke where nothing changes, pixels of the smallest and
+# the largest letter, crossings a pixel of which words have more, and the share of a bar that its words fill.
 DIM, FAINT, LOWEST_LETTER, LARGEST_LETTER, SPARSE, BAR = 8, 10, 4, 64, 0.1, 0.25
-"""Grey level of the dimmest border, contrast of the faintest stroke where nothing changes, pixels of the smallest and
-the largest letter, crossings a pixel of which words have more, and the share of a bar that its words fill."""
 Mask = NDArray[np.bool_]
 
 
@@ -169,8 +169,8 @@ def _is_word(shape: Mask) -> bool:
     return bool(sum(tall) >= TALL * shape.sum())
 
 
+# Fewest distinct values of a picture; a mask has fewer.
 FEWEST_LEVELS = 8
-"""Fewest distinct values of a picture; a mask has fewer."""
 
 
 def _refuse_nothing(voxels: NDArray[np.uint8], where: str) -> None:

@@ -14,27 +14,20 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from mflib.base.errors import FileError
+from mflib.base.vocabulary import meaning
 from mflib.data.intake import burnt_in, elements, geometry
 from mflib.data.intake.elements import PixelLayout, count, groups, guarded, items, readable, word
-from mflib.data.intake.geometry import Acquisition, Geometry, Spacing, TissueRegion
+from mflib.data.intake.geometry import Acquisition, Geometry, TissueRegion
+from mflib.data.stored import implausible
 
-MAKERS = {
-    "PHILIPS": "Philips", "GE": "GE", "G.E.": "GE", "GEMS": "GE", "KRETZTECHNIK": "GE", "SIEMENS": "Siemens",
-    "ACUSON": "Siemens", "CANON": "Canon", "TOSHIBA": "Toshiba", "SAMSUNG": "Samsung", "MEDISON": "Samsung Medison",
-    "MINDRAY": "Mindray", "ESAOTE": "Esaote", "HITACHI": "Hitachi", "ALOKA": "Hitachi Aloka", "FUJIFILM": "Fujifilm",
-    "SONOSITE": "SonoSite", "SUPERSONIC": "SuperSonic Imagine", "HOLOGIC": "Hologic", "BK": "BK Medical",
-    "TELEMED": "Telemed", "CLARIUS": "Clarius", "BUTTERFLY": "Butterfly", "VERASONICS": "Verasonics",
-    "ULTRASONIX": "Ultrasonix", "EIGEN": "Eigen", "ZONARE": "Zonare", "TERASON": "Terason", "CHISON": "Chison",
-    "SONOSCAPE": "SonoScape", "VISUALSONICS": "VisualSonics", "VINNO": "Vinno",
-}  # fmt: skip
+# Families of machines; the rest of a model's name stays behind.
 MODELS = (
     "EPIQ Elite", "EPIQ", "Affiniti", "iU22", "iE33", "CX50", "HD15", "HD11", "Lumify", "Sparq", "LOGIQ", "Voluson",
     "Vivid", "Venue", "ACUSON", "Sequoia", "S3000", "S2000", "Aplio", "Xario", "RS85", "RS80", "HS70", "WS80", "Resona",
     "DC-80", "DC-70", "DC-8", "MyLab", "ARIETTA", "Aixplorer", "Ascendus", "Artemis", "Edge", "Turbo", "Vevo",
 )  # fmt: skip
-"""Families of machines; the rest of a model's name stays behind."""
+# A matrix, linear or curved probe with the ends of its band in MHz, as in XL14-3.
 PROBE = re.compile(r"(?:L|C|V|X|S|XL|VL|BP|ML|MC|EC)(\d{1,2})-(\d{1,2})(?![\w.-])")
-"""A matrix, linear or curved probe with the ends of its band in MHz, as in XL14-3."""
 
 
 def technical_fields(ds: Dataset, source_format: str) -> dict[str, Any]:
@@ -57,7 +50,7 @@ def technical_fields(ds: Dataset, source_format: str) -> dict[str, Any]:
 
 
 def _maker(text: str) -> str | None:
-    return next((MAKERS[first] for first in re.split(r"[\s,]+", text) if first in MAKERS), None)
+    return next(filter(None, (meaning("maker", part) for part in re.split(r"[\s,]+", text))), None)
 
 
 def _model(text: str) -> str | None:
@@ -131,25 +124,26 @@ def clean_picture(
     return grey, notices
 
 
-KINDS: dict[str, tuple[str, Callable[[Dataset, int, bool], Geometry]]] = {
+GeometryOf = Callable[[Dataset, int, list[FileError]], Geometry]
+KINDS: dict[str, tuple[str, GeometryOf]] = {
     "1.2.840.10008.5.1.4.1.1.6.2": ("Enhanced US Volume", geometry.enhanced),
     "1.2.840.10008.5.1.4.1.1.3.1": ("Ultrasound Multi-frame Image", geometry.multiframe),
     "1.2.840.10008.5.1.4.1.1.3": ("Ultrasound Multi-frame Image (retired)", geometry.multiframe),
     "1.2.840.113543.6.6.1.3.10002": ("Philips Cartesian export", geometry.cartesian),
 }
 SINGLE = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.6")
+# Groups in which makers keep volumes that only their own software reads.
 RAW_BLOCKS = {0x7FE1: "GE", 0x200D: "Philips"}
-"""Groups in which makers keep volumes that only their own software reads."""
+MISSING = "the file states a voxel size of 1, 1, 1 mm, which is how a missing one reads"
 DIRECTIONS = {"L": "left", "R": "right", "A": "front", "P": "back", "H": "head", "F": "feet"}
 
 
-def read(path: Path, spacing_mm: Spacing | None = None) -> Acquisition:
+def read(path: Path) -> Acquisition:
     """Read the one volume of a DICOM file.
 
     Parameters
     ----------
     path : file; it is only ever opened for reading
-    spacing_mm : voxel size along i (columns), j (rows), k (frames) in mm as a person states it; stands above the file's
 
     Returns
     -------
@@ -166,24 +160,27 @@ def read(path: Path, spacing_mm: Spacing | None = None) -> Acquisition:
     stored = elements.pixel_layout(ds)
     if stored.frames < 2 and geometry_of is not geometry.cartesian:
         _refuse_picture(path, stored)
-    place = geometry_of(ds, stored.frames, spacing_mm is not None)
-    spacing, source, spacing_notices = _decide(place, spacing_mm)
-    region = geometry.tissue_region(ds, stored.rows, stored.columns, spacing_mm is not None)
+    doubts: list[FileError] = []
+    place = geometry_of(ds, stored.frames, doubts)
+    region = geometry.tissue_region(ds, stored.rows, stored.columns, doubts)
+    doubts += geometry.unbelievable(implausible([*(place.in_plane_mm or ()), *filter(None, [place.distance_mm])]))
+    missing = place.spacing_mm == (1, 1, 1)
     grey, taken_away = clean_picture(path, ds, stored, place, region)
     voxels = (grey if place.order is None else grey[list(place.order)]).T
     if min(voxels.shape) < 2:
         raise FileError(f"found {' x '.join(map(str, voxels.shape))} voxels, expected at least 2 along each axis")
     return Acquisition(
         voxels,
-        spacing,
-        spacing[:2] if spacing else place.in_plane_mm,
-        source,
+        None if missing else place.spacing_mm,
+        None if missing else place.in_plane_mm,
+        place.source,
         technical_fields(ds, f"DICOM, {name}, {stored.syntax.name}"),
-        (*place.notices, *spacing_notices, *taken_away, *_other_notices(ds)),
+        (*place.notices, *([MISSING] if missing else []), *taken_away, *_other_notices(ds)),
+        doubts,
     )
 
 
-def _kind(path: Path, ds: Dataset) -> tuple[str, Callable[[Dataset, int, bool], Geometry]]:
+def _kind(path: Path, ds: Dataset) -> tuple[str, GeometryOf]:
     with guarded("the SOP class"):
         uid = UID(str(ds.get("SOPClassUID", "") or ds.file_meta.get("MediaStorageSOPClassUID", "")))
     if uid in KINDS:
@@ -210,19 +207,6 @@ def _refuse_picture(path: Path, stored: PixelLayout) -> None:
         found = f"pixels of {held} pictures, but a Number of Frames of 1 or none"
         raise FileError(f"found {found}, expected the same number: export the file again")
     raise FileError(f"found one picture of {stored.columns} x {stored.rows} pixels, expected a volume")
-
-
-def _decide(place: Geometry, stated: Spacing | None) -> tuple[Spacing | None, str, tuple[str, ...]]:
-    """The spacing, its source, and what a person should know of it."""
-    own: tuple[float, ...] | None = place.spacing_mm or place.in_plane_mm
-    notices: tuple[str, ...] = ()
-    if own == (1, 1, 1):
-        own, notices = None, ("the file states a voxel size of 1, 1, 1 mm, which is how a missing one reads",)
-    if stated:
-        return stated, "stated by the user", notices + geometry.stated_above(own, stated, place.source)
-    geometry.refuse_implausible([*(place.in_plane_mm or ()), *filter(None, [place.distance_mm])])
-    found = place.spacing_mm if own else None
-    return found, place.source if found else "not stated", notices
 
 
 def _other_notices(ds: Dataset) -> Iterator[str]:

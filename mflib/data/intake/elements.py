@@ -106,16 +106,15 @@ def number(ds: Dataset, name: str | int, binary: str = "fd") -> float | None:
 
 def readable(ds: Dataset, name: str) -> float | None:
     """The one number in an element that nothing hangs on; None where there is none, or something else."""
-    return unless(True, number, ds, name)
+    return doubted([], number, ds, name)
 
 
-def unless(stated: bool, read: Callable[..., T], *arguments: Any) -> T | None:
-    """What ``read`` finds; None where it cannot be read and nothing hangs on it, as a person has stated it."""
+def doubted(doubts: list[FileError], read: Callable[..., T], *arguments: Any) -> T | None:
+    """What ``read`` finds; None, and the reason among the doubts, where it cannot be read: a person may state it."""
     try:
         return read(*arguments)
-    except FileError:
-        if not stated:
-            raise
+    except FileError as error:
+        doubts.append(error)
         return None
 
 
@@ -225,8 +224,8 @@ def _refuse_bomb(path: Path) -> None:
 JPEG, JPEG_2000, JPEG_END = b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\xd9"
 # Start-of-frame markers: all of C0-CF but Huffman tables, a reserved one and arithmetic conditioning; F7 is JPEG-LS.
 START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+# How a compressed frame begins; one of run lengths with the number of its planes.
 STARTS = (JPEG, JPEG_2000, *(bytes([planes, 0, 0, 0]) for planes in (1, 2, 3)))
-"""How a compressed frame begins; one of run lengths with the number of its planes."""
 SLACK = 2**16
 
 
@@ -276,11 +275,11 @@ def _jpeg_size(code: bytes) -> tuple[int, int, int]:
     raise FileError("a JPEG frame does not say its size: damaged or cut short")
 
 
+# Numbers that each pixel of a photometric interpretation has.
 SAMPLES = {
     **dict.fromkeys(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"), 1),
     **dict.fromkeys(("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3),
 }
-"""Numbers that each pixel of a photometric interpretation has."""
 
 
 @dataclass(frozen=True)
@@ -454,12 +453,12 @@ def _grey_or_rgb(ds: Dataset, stored: PixelLayout, frame: NDArray[Any]) -> NDArr
     return (2**stored.bits - 1 - levels if stored.photometric == "MONOCHROME1" else levels).astype(np.uint8)
 
 
+# Channels that differ by no more are grey: conversion from YBR rounds, and lossy compression blurs.
 EQUAL_WITHIN = 4
-"""Channels that differ by no more are grey: conversion from YBR rounds, and lossy compression blurs."""
+# What the colour of YBR is where there is none, and the share of a frame that must be grey to show what it is.
 NEUTRAL, MOSTLY = 128, 0.9
-"""What the colour of YBR is where there is none, and the share of a frame that must be grey to show what it is."""
+# What is no brighter has no colour: lossy compression spreads that of a mark over the black around it.
 BLACK = 32
-"""What is no brighter has no colour: lossy compression spreads that of a mark over the black around it."""
 
 
 def grey_of_colour(frame: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:

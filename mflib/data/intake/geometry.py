@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from mflib.base.errors import FileError
-from mflib.data.intake.elements import count, guarded, items, number, numbers, refuse_rescaled, unless, word
-from mflib.data.stored import implausible
+from mflib.data.intake.elements import count, doubted, guarded, items, number, numbers, refuse_rescaled, word
 
 Spacing = tuple[float, float, float]
 
@@ -31,15 +30,9 @@ def stated_above(own: tuple[float, ...] | None, stated: Spacing, source: str) ->
     return (f"the file says {found} ({source}); the stated {in_words(stated)} stand above it",)
 
 
-def refuse_implausible(spacing: Sequence[float]) -> None:
-    """Refuse voxel sizes of a file that no ultrasound has."""
-    refuse_doubt(implausible(spacing))
-
-
-def refuse_doubt(doubt: tuple[str, str] | None) -> None:
-    """Refuse a file whose own spacing is not believed, with what was found and expected."""
-    if doubt:
-        raise FileError(f"{doubt[0]}, expected {doubt[1]}; if you know better, state the spacing")
+def unbelievable(doubt: tuple[str, str] | None) -> list[FileError]:
+    """What is wrong with a file's own spacing, as found and expected, in the words for whoever may state another."""
+    return [FileError(f"{doubt[0]}, expected {doubt[1]}; if you know better, state the spacing")] if doubt else []
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +47,7 @@ class Acquisition:
     spacing_source : where the spacing comes from, in words
     technical : allow-listed fields under the names of the cohort's sidecar
     notices : what a person should know of how the file was read
+    doubts : why its spacing is not believed, unless a person states another
     """
 
     voxels: NDArray[np.uint8]
@@ -62,6 +56,7 @@ class Acquisition:
     spacing_source: str
     technical: dict[str, Any]
     notices: tuple[str, ...]
+    doubts: Sequence[FileError] = ()
 
 
 @dataclass(frozen=True)
@@ -119,7 +114,7 @@ class TissueRegion:
         return f"rows {self.rows[0]}-{self.rows[1] - 1}, columns {self.columns[0]}-{self.columns[1] - 1}"
 
 
-def tissue_region(ds: Dataset, rows: int, columns: int, stated: bool = False) -> TissueRegion | None:
+def tissue_region(ds: Dataset, rows: int, columns: int, doubts: list[FileError]) -> TissueRegion | None:
     """The one region of 2D tissue of a picture of ``rows`` x ``columns``; None where no region is declared.
 
     Raises
@@ -131,13 +126,13 @@ def tissue_region(ds: Dataset, rows: int, columns: int, stated: bool = False) ->
         return None
     kinds = [(count(r, "RegionSpatialFormat"), count(r, "RegionDataType")) for r in declared]
     tissue = [region for region, kind in zip(declared, kinds, strict=True) if kind == (TWO_D, TISSUE)]
-    found = {_rectangle(region, rows, columns, stated) for region in tissue}
+    found = {_rectangle(region, rows, columns, doubts) for region in tissue}
     if len(found) != 1:
         raise FileError(f"found {len(found)} regions of 2D tissue among {len(declared)} declared, expected one")
     return found.pop()
 
 
-def _rectangle(region: Dataset, rows: int, columns: int, stated: bool) -> TissueRegion:
+def _rectangle(region: Dataset, rows: int, columns: int, doubts: list[FileError]) -> TissueRegion:
     corners = [count(region, f"RegionLocation{corner}") for corner in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
     if None in corners:
         raise FileError("the tissue region does not say where in the picture it lies")
@@ -147,7 +142,7 @@ def _rectangle(region: Dataset, rows: int, columns: int, stated: bool) -> Tissue
         found = f"columns {left}-{right} and rows {top}-{bottom}"
         expected = f"within {columns} columns and {rows} rows (was the picture scaled after the recording?)"
         raise FileError(f"the tissue region is declared at {found}, expected it {expected}")
-    in_plane = unless(stated, in_plane_spacing, region)
+    in_plane = doubted(doubts, in_plane_spacing, region)
     return TissueRegion((top, min(bottom + 1, rows)), (left, min(right + 1, columns)), in_plane)
 
 
@@ -165,7 +160,7 @@ SLICES, SLICE_DISTANCE_CM = 0x30011001, 0x30011003
 WHICH_END = "the export does not say which end of the rows is the probe's: look that depth runs downwards"
 
 
-def cartesian(ds: Dataset, frames: int, stated: bool) -> Geometry:
+def cartesian(ds: Dataset, frames: int, doubts: list[FileError]) -> Geometry:
     """Pixel size from ``PhysicalDeltaX`` and ``PhysicalDeltaY``, slices and their distance from private elements.
 
     Raises
@@ -178,14 +173,14 @@ def cartesian(ds: Dataset, frames: int, stated: bool) -> Geometry:
     if frames != 1:
         raise FileError(f"found {frames} time frames of {slices} slices, expected one volume: export a single one")
     calibrated = [ds, *items(ds, "SequenceOfUltrasoundRegions")]
-    in_plane = next(filter(None, (unless(stated, in_plane_spacing, holder) for holder in calibrated)), None)
-    distance_cm = unless(stated, number, ds, SLICE_DISTANCE_CM)
+    in_plane = next(filter(None, (doubted(doubts, in_plane_spacing, holder) for holder in calibrated)), None)
+    distance_cm = doubted(doubts, number, ds, SLICE_DISTANCE_CM)
     distance = round(abs(distance_cm) * 10, 12) if distance_cm else None
     return Geometry(slices, in_plane, distance, "private elements of the Cartesian export", notices=(WHICH_END,))
 
 
+# Largest difference of a plane distance from the median, as a share of it.
 UNEVEN = 0.01
-"""Largest difference of a plane distance from the median, as a share of it."""
 FARTHEST_MM = 10_000
 MEASURES = (("PixelMeasuresSequence", "PixelSpacing"),)
 # Sequence and element, in the volume's own frame of reference, else in the patient's.
@@ -197,7 +192,7 @@ ORIENTATION = (
 Groups = Sequence[Dataset]
 
 
-def enhanced(ds: Dataset, frames: int, stated: bool) -> Geometry:
+def enhanced(ds: Dataset, frames: int, doubts: list[FileError]) -> Geometry:
     """Pixel size from the pixel measures, order and distance of frames from their positions along the normal.
 
     Raises
@@ -214,7 +209,7 @@ def enhanced(ds: Dataset, frames: int, stated: bool) -> Geometry:
     for item in (item for group in [*shared, *own] for item in items(group, "PixelValueTransformationSequence")):
         refuse_rescaled(item)
     measures, positions, orientations = (
-        [unless(stated, _macro, group, names) or () for group in groups] for names in (MEASURES, POSITION, ORIENTATION)
+        [doubted(doubts, _macro, group, names) or () for group in groups] for names in (MEASURES, POSITION, ORIENTATION)
     )
     rows_columns = _shared_by_all(measures, "pixel sizes", 2)
     in_plane = (rows_columns[1], rows_columns[0]) if rows_columns else None
@@ -282,12 +277,12 @@ def _data_type(groups: Groups) -> str:
 
 PHILIPS = (0x200D, "Philips US Imaging DD 036")
 VOXELS, SPACING = 0x01, 0x03
+# Frame Time and Frame Time Vector: who points to them, or has them and no pointer, has steps of time for frames.
 TIMES = (0x00181063, 0x00181065)
-"""Frame Time and Frame Time Vector: who points to them, or has them and no pointer, has steps of time for frames."""
 TAKEN_AS_PLANES = "frames are steps of time in the file; they are taken as planes because a spacing was stated"
 
 
-def multiframe(ds: Dataset, frames: int, stated: bool) -> Geometry:
+def multiframe(ds: Dataset, frames: int, doubts: list[FileError]) -> Geometry:
     """Spacing of a multi-frame image.
 
     The private element holds the voxel size along columns, rows and frames in mm. Sources: SlicerHeart's reader of
@@ -297,24 +292,24 @@ def multiframe(ds: Dataset, frames: int, stated: bool) -> Geometry:
     Raises
     ------
     FileError
-        Frames are steps of time and no spacing was ``stated``, or the private element speaks of another volume.
+        The private element speaks of another volume. That frames are steps of time is only a doubt.
     """
-    if private := unless(stated, _voxel_size, ds):
+    if private := doubted(doubts, _voxel_size, ds):
         return _philips(ds, frames, private)
     film = _is_film(ds)
-    if film and not stated:
+    if film:
         found = f"its {frames} frames follow each other in time (Frame Increment Pointer or Frame Time): found a film"
         expected = "a stack of planes. If the probe was swept evenly while it ran, state the spacing"
-        raise FileError(f"{found}, expected {expected}")
-    region = tissue_region(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0, stated)
+        doubts.append(FileError(f"{found}, expected {expected}"))
+    region = tissue_region(ds, count(ds, "Rows") or 0, count(ds, "Columns") or 0, doubts)
     calibrated = region.in_plane_mm if region else None
-    spaced = unless(stated or calibrated is not None, _pixel_spacing, ds)
+    spaced = doubted([] if calibrated else doubts, _pixel_spacing, ds)
     in_plane = calibrated or (None if region else spaced)
     source = "region calibration" if calibrated else "pixel spacing of the picture" if in_plane else "not stated"
     notices: tuple[str, ...] = (TAKEN_AS_PLANES,) if film else ()
     if calibrated and spaced and not np.allclose(calibrated, spaced, rtol=0.01):
         notices += (f"its Pixel Spacing, {spaced[0]:.4g} x {spaced[1]:.4g} mm, contradicts the region calibration",)
-    distance = None if film else unless(stated, number, ds, "SpacingBetweenSlices")
+    distance = None if film else doubted(doubts, number, ds, "SpacingBetweenSlices")
     return Geometry(frames, in_plane, abs(distance) if distance else None, source, notices=notices)
 
 

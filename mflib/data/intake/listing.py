@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mflib.base import files
@@ -137,30 +136,7 @@ Fill in what is missing. A row without a participant is skipped. Numbers in the 
 The map names the source's files, and with them perhaps patients: keep it with the source, never in the cohort."""
 
 
-@dataclass(frozen=True)
-class Listing:
-    """What became of a look at a source.
-
-    Parameters
-    ----------
-    path : the template
-    files : how many files were looked at
-    ready : how many of them could be imported as they are, once the map says what they are
-    """
-
-    path: Path
-    files: int
-    ready: int
-
-    def lines(self) -> Iterator[str]:
-        """What to tell the person who has to fill it in."""
-        others = ": see the column problem for the others" if self.ready < self.files else ""
-        yield f"{self.files} files looked at, {self.ready} can be imported as they are{others}"
-        yield f"template written to {self.path}, the map of this source alone"
-        yield from HINT.split("\n")
-
-
-def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None = None) -> Listing:
+def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None = None) -> list[str]:
     """Look at every file of a source and write a map to fill in.
 
     Parameters
@@ -169,6 +145,12 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
     path : CSV to write; it must not exist
     cohort : the cohort that the files are meant for; nothing is written there
     spacing_mm : voxel size along i, j, k in mm for files that state none
+
+    Returns
+    -------
+    list of str
+        What to tell the person who has to fill it in: how many files there are, and how many can be imported as they
+        are once the map says what they are.
 
     Raises
     ------
@@ -187,7 +169,10 @@ def template(source: Path, path: Path, cohort: Path, spacing_mm: Spacing | None 
     people = _people(file.relative_to(start) for file in found)
     rows = [_look(start, file, people, spacing_mm) for file in counted("looked at", len(found), found)]
     _write(path, rows)
-    return Listing(path, len(rows), sum(not row["problem"] for row in rows))
+    ready = sum(not row["problem"] for row in rows)
+    others = ": see the column problem for the others" if ready < len(rows) else ""
+    said = f"{len(rows)} files looked at, {ready} can be imported as they are{others}"
+    return [said, f"template written to {path}, the map of this source alone", *HINT.split("\n")]
 
 
 def beside(source: Path) -> Path:
@@ -212,9 +197,7 @@ def _look(start: Path, file: Path, people: dict[str, str], spacing_mm: Spacing |
     try:
         row |= _found(acquire(_nameable(start, cell), otherwise=spacing_mm))
     except FileError as refusal:
-        row["problem"] = str(refusal)
-        if not _wants_spacing(start, cell):
-            return row
+        return row | {"problem": str(refusal)}
     level, lat = named_in(name)
     person = people.get(name.parts[0], "") if len(name.parts) > 1 else ""
     return row | dict(zip(KEY, (person, level or "", lat or ""), strict=True))
@@ -227,17 +210,10 @@ def _nameable(start: Path, cell: str) -> Path:
     return locate(start, cell)
 
 
-def _wants_spacing(start: Path, cell: str) -> bool:
-    """Whether a stated spacing, whatever it is, would make a refused file a volume."""
-    try:
-        acquire(_nameable(start, cell), stated=(1, 1, 1))
-    except FileError:
-        return False
-    return True
-
-
 def _found(acquisition: Acquisition) -> Cells:
-    """What an acquisition is, in words, and what it lacks."""
+    """What an acquisition is, in words, and what it lacks; nothing but the reason where its spacing is not believed."""
+    if acquisition.doubts:
+        return {"problem": str(acquisition.doubts[0])}
     size = " x ".join(map(str, acquisition.voxels.shape))
     words_of = [str(acquisition.technical.get("SourceFormat", "")), f"{size} voxels", *acquisition.notices]
     try:

@@ -17,9 +17,9 @@ from mflib.base.vocabulary import is_date, is_nothing, numbers
 from mflib.base.words import KEY, LEVELS, SIDES
 from mflib.data.cohort_tables import Key, key_of
 from mflib.data.intake import listing
-from mflib.data.intake.geometry import Spacing, refuse_implausible
+from mflib.data.intake.geometry import Spacing
 from mflib.data.intake.listing import COLUMNS, FORMULA, OPTIONAL, RANGE, REQUIRED, SPACING, Cells
-from mflib.data.stored import PLAUSIBLE_MM
+from mflib.data.stored import PLAUSIBLE, PLAUSIBLE_MM, implausible
 
 PLAUSIBLE_DB = (10, 200)
 BOUNDS = {**dict.fromkeys(SPACING, (*PLAUSIBLE_MM, "mm")), RANGE: (*PLAUSIBLE_DB, "dB")}
@@ -156,10 +156,10 @@ def spacing(text: str) -> Spacing:
     """
     try:
         i, j, k = (float(part) for part in text.split(","))
-        refuse_implausible((i, j, k))
+        if implausible((i, j, k)):
+            raise ValueError(text)
     except ValueError as error:
-        low, high = PLAUSIBLE_MM
-        expected = f"three numbers from {low:g} to {high:g} mm such as 0.2,0.2,0.35"
+        expected = f"three numbers from {PLAUSIBLE} such as 0.2,0.2,0.35"
         raise CohortError(f"--spacing: found {text}, expected {expected}") from error
     return i, j, k
 

@@ -122,11 +122,15 @@ def find_profile(name: str) -> VolumeSize:
     return PROFILES[name]
 
 
-@dataclass(frozen=True, eq=False)
 class Surfaces:
     """Interfaces in mm at each (lateral, elevation) sample, (ni, nk) each; depths where nothing else is said.
 
     Parameters
+    ----------
+    parameters, grid : of the volume
+    rng : source of everything random in them
+
+    Attributes
     ----------
     skin, subcutaneous, fascia : from the top; ``subcutaneous`` and ``fascia`` are pairs
     spinous : crest of the spinous process
@@ -139,58 +143,39 @@ class Surfaces:
     cleft_top_mm, cleft_phase : depth of its upper end; phase of its waves in depth
     """
 
-    skin: Array
-    subcutaneous: tuple[Array, Array]
-    fascia: tuple[Array, Array]
-    spinous: Array
-    spinous_inside: Array
-    spinous_edge_mm: float
-    spinous_middle_mm: float
-    lamina: Array
-    lamina_bone: Array
-    lamina_echo: Array
-    cleft: Array
-    cleft_top_mm: float
-    cleft_phase: float
+    def __init__(self, parameters: Parameters, grid: Grid, rng: np.random.Generator) -> None:
+        x, y = grid.lateral, grid.elevation
+        flat = np.zeros((len(x), len(y)), np.float32)
+        fat = parameters.subcutis_mm
+        sheet = wave(rng, x, y, 45) * np.float32(0.25)
+        off_axis = x[:, None] - np.float32(parameters.spinous_mm) + flat
+        half = rng.uniform(2.8, 4.0)
+        middle = y[-1] * rng.uniform(0.3, 0.7)
+        along = y[None, :] - np.float32(middle)
+        height = np.clip(rng.normal(*SPINOUS_HEIGHT_MM), 10, 24)
+        self.lamina = _lamina(parameters, grid, rng)
+        slope = np.hypot(*np.gradient(self.lamina, grid.voxel_mm))
+        self.skin: Array = flat + 0.7 + 0.1 * wave(rng, x, y, 30)
+        self.subcutaneous: tuple[Array, Array] = (
+            flat + fat * (rng.uniform(0.25, 0.45) + 0.07 * wave(rng, x, y, 28)),
+            flat + fat * (rng.uniform(0.55, 0.75) + 0.06 * wave(rng, x, y, 40)),
+        )
+        self.fascia: tuple[Array, Array] = (fat + sheet - 0.2, fat + sheet + 0.9 + 0.12 * wave(rng, x, y, 25))
+        top = np.float32(fat + SPINOUS_BELOW_FASCIA_MM)
+        self.spinous: Array = top + np.float32(0.14) * off_axis**2 + 0.02 * along**2
+        self.spinous_inside = _inside(np.abs(off_axis) - half, 0.4) * _inside(np.abs(along) - height / 2, 0.7)
+        self.spinous_edge_mm, self.spinous_middle_mm = float(parameters.spinous_mm + half), float(middle)
+        self.lamina_bone = _lamina_bone(off_axis, grid, rng)
+        self.lamina_echo: Array = np.exp(-((slope / 0.55) ** 2))
+        waves = 0.6 * wave(rng, x[:1], y, 15)[0]
+        self.cleft: Array = (parameters.spinous_mm + parameters.cleft_mm + waves).astype(np.float32)
+        self.cleft_top_mm, self.cleft_phase = fat, rng.uniform(0, 2 * np.pi)
 
     def cleft_at(self, depth: Array) -> Array:
         """Lateral position in mm of the cleft (rows, 1, nk), at depths (rows, 1, 1) in mm."""
         below = depth - np.float32(self.cleft_top_mm)
         waves = np.sin(below / 6 + self.cleft_phase) - np.sin(self.cleft_phase)
         return np.asarray(self.cleft + CLEFT_SLOPE * below + 0.8 * waves, np.float32)
-
-
-def surfaces(parameters: Parameters, grid: Grid, rng: np.random.Generator) -> Surfaces:
-    """Draw the interfaces of one volume."""
-    x, y = grid.lateral, grid.elevation
-    flat = np.zeros((len(x), len(y)), np.float32)
-    fat = parameters.subcutis_mm
-    sheet = wave(rng, x, y, 45) * np.float32(0.25)
-    off_axis = x[:, None] - np.float32(parameters.spinous_mm) + flat
-    half = rng.uniform(2.8, 4.0)
-    middle = y[-1] * rng.uniform(0.3, 0.7)
-    along = y[None, :] - np.float32(middle)
-    height = np.clip(rng.normal(*SPINOUS_HEIGHT_MM), 10, 24)
-    lamina = _lamina(parameters, grid, rng)
-    slope = np.hypot(*np.gradient(lamina, grid.voxel_mm))
-    return Surfaces(
-        skin=flat + 0.7 + 0.1 * wave(rng, x, y, 30),
-        subcutaneous=(
-            flat + fat * (rng.uniform(0.25, 0.45) + 0.07 * wave(rng, x, y, 28)),
-            flat + fat * (rng.uniform(0.55, 0.75) + 0.06 * wave(rng, x, y, 40)),
-        ),
-        fascia=(fat + sheet - 0.2, fat + sheet + 0.9 + 0.12 * wave(rng, x, y, 25)),
-        spinous=np.float32(fat + SPINOUS_BELOW_FASCIA_MM) + np.float32(0.14) * off_axis**2 + 0.02 * along**2,
-        spinous_inside=_inside(np.abs(off_axis) - half, 0.4) * _inside(np.abs(along) - height / 2, 0.7),
-        spinous_edge_mm=float(parameters.spinous_mm + half),
-        spinous_middle_mm=float(middle),
-        lamina=lamina,
-        lamina_bone=_lamina_bone(off_axis, grid, rng),
-        lamina_echo=np.exp(-((slope / 0.55) ** 2)),
-        cleft=(parameters.spinous_mm + parameters.cleft_mm + 0.6 * wave(rng, x[:1], y, 15)[0]).astype(np.float32),
-        cleft_top_mm=fat,
-        cleft_phase=rng.uniform(0, 2 * np.pi),
-    )
 
 
 def _inside(outside_mm: NDArray[np.floating], softness_mm: float) -> Array:

@@ -20,73 +20,27 @@ from mflib.base.parallel import in_order
 from mflib.base.words import KEY, LEVEL_NAMES, percent
 from mflib.data import volume
 from mflib.data.cohort import DESCRIPTION, read_description, volume_path
+from mflib.data.cohort_tables import ANNOTATIONS, CLINICAL, GRADES, PARTICIPANTS, SCHEMAS, VOXELS
 from mflib.data.phantom import anatomy, patients
-from mflib.data.phantom.anatomy import Parameters, Surfaces, find_profile, surfaces
+from mflib.data.phantom.anatomy import Parameters, Surfaces, find_profile
 from mflib.data.phantom.scanner import Array, Grid
 from mflib.data.phantom.simulation import VERSION, simulate
 from mflib.stats import roc
 
 MARKER = ".mflib-phantom.json"
 NAME = "Synthetic lumbar multifidus ultrasound"
-TRUTH = "derivatives/phantom/truth"
+TRUTH = "derivatives/phantom/truth.tsv"
 README = f"""{NAME}
 
 SYNTHETIC: simulated by mflib, no patient is in it. Volumes, annotations, grades and clinical data are drawn from a
-seed (dataset_description.json holds it). {TRUTH}.tsv holds what was simulated: the share of fat in each
+seed (dataset_description.json holds it). {TRUTH} holds what was simulated: the share of fat in each
 muscle, and what else shapes its picture. It is the truth behind the cohort and no input of a study.
 """
-_SEGMENT = {"participant_id": "patient", "level": "L23, L34, L45 or L5S1", "lat": "L or R"}
-COLUMNS: dict[str, dict[str, str]] = {
-    "participants": {
-        "participant_id": "patient",
-        "sex": "M or F",
-        "age": "years",
-        "height_cm": "height in cm",
-        "weight_kg": "weight in kg",
-        "bmi": "body mass index in kg/m2",
-        "site": "where the data comes from",
-    },
-    "phenotype/clinical": {
-        "participant_id": "patient",
-        "vas": "pain on the visual analogue scale, 0 to 10",
-        "pain_months": "duration of pain in months",
-        "bed_rest_months": "bed rest because of pain in months",
-        "sedentary": "sits 30 min or more at a time: yes or no",
-        "labour": "physical labour with waist effort: yes or no",
-        "night_shift": "four night shifts or more a month: yes or no",
-        "exercise_hours": "exercise in hours a week",
-        "pain_side": "L, R or both",
-        "screening": "eligible, or the reason for exclusion; BMI and age are judged by the reader of the table",
-    },
-    "phenotype/mri_grades": {
-        **_SEGMENT,
-        "grade_reader1": "fatty infiltration on MRI: 0 none, 1 mild, 2 moderate, 3 severe",
-        "grade_reader2": "the same by the second reader",
-        "grade_adjudicator": "the same by a third, n/a where the readers agree",
-        "grade_final": "the grade that counts",
-    },
-    "derivatives/annotations/refpoints_roi": {
-        **_SEGMENT,
-        **{f"bone_{a}": f"voxel on the spinous process, axis {a}, 0-based" for a in "ijk"},
-        **{f"shadow_{a}": f"voxel in the acoustic shadow below it, axis {a}, 0-based" for a in "ijk"},
-        **{f"roi_{a}": f"first voxel of the region of interest, axis {a}, 0-based" for a in "ijk"},
-        **{f"roi_n{a}": f"voxels of the region of interest, axis {a}" for a in "ijk"},
-        "annotator": "who set the points",
-    },
-    TRUTH: {
-        **_SEGMENT,
-        "fat": "share of the multifidus that is fat, 0 to 1",
-        "grade": "the grade that follows from it, which the readers try to see",
-        "fibrosis": "connective tissue in the muscle, 0 to 1",
-        "subcutis_mm": "fat above the muscle",
-        "thickness_mm": "muscle from fascia to lamina",
-        "cleft_mm": "from the midline to the cleft between multifidus and erector spinae, at the fascia",
-        "tilt_deg": "of the probe along the spine",
-        "contact_db": "loss where the probe lifts off the skin",
-        "attenuation": "dB/cm/MHz",
-        "multifidus": "share of the region of interest that is multifidus",
-    },
-}
+# Columns of the truth behind KEY; data/README.md says what they are.
+SIMULATED = [
+    "fat", "grade", "fibrosis", "subcutis_mm", "thickness_mm", "cleft_mm", "tilt_deg", "contact_db", "attenuation",
+    "multifidus",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +49,7 @@ class Plan:
 
     Parameters
     ----------
-    tables : path without suffix to table, for each of ``COLUMNS``
+    tables : path to table, those of a cohort and the truth
     segments : KEY and ``seed`` of each volume
     parameters : of each volume, in the same order
     profile : size of the volumes
@@ -155,26 +109,23 @@ def make_plan(profile: str, analysed: int, seed: int) -> Plan:
     positions = zip(segments["patient"], segments["segment"], strict=True)
     segments["seed"] = [volume_seed(seed, patient, segment) for patient, segment in positions]
     marked = [_marked(one, int(seed), profile) for one, seed in zip(parameters, segments["seed"], strict=True)]
-    points = pd.DataFrame([row for row, _ in marked], columns=_POINTS)
+    points = pd.DataFrame([row for row, _ in marked], columns=list(VOXELS))
     grades, shares = patients.grade(segments["fat"].to_numpy()), [share for _, share in marked]
     truth = pd.DataFrame(map(vars, parameters)).assign(grade=grades, multifidus=shares)
     tables = {
-        "participants": people,
-        "phenotype/clinical": people,
-        "phenotype/mri_grades": patients.read(segments, reader_rng),
-        "derivatives/annotations/refpoints_roi": segments[KEY].join(points).assign(annotator="mflib phantom"),
-        TRUTH: segments[KEY].join(truth.round(4)),
+        PARTICIPANTS: people[[*SCHEMAS[PARTICIPANTS], "site"]],
+        CLINICAL: people[list(SCHEMAS[CLINICAL])],
+        GRADES: patients.read(segments, reader_rng),
+        ANNOTATIONS: segments[KEY].join(points).assign(annotator="mflib phantom"),
+        TRUTH: segments[KEY].join(truth[SIMULATED].round(4)),
     }
-    return Plan({name: tables[name][list(COLUMNS[name])] for name in COLUMNS}, segments, parameters, profile)
+    return Plan(tables, segments, parameters, profile)
 
 
 def volume_seed(seed: int, patient: int, segment: int) -> int:
     """Seed of one volume, whatever the number of volumes and the order in which they are made."""
     child = np.random.SeedSequence(seed, spawn_key=(4, patient, segment))
     return int(child.generate_state(1, np.uint64)[0] >> np.uint64(11))  # 53 bits, exact in any JSON reader
-
-
-_POINTS = [prefix + axis for prefix in ("bone_", "shadow_", "roi_", "roi_n") for axis in "ijk"]
 
 
 def _marked(parameters: Parameters, seed: int, profile: str) -> tuple[list[int], float]:
@@ -192,7 +143,7 @@ def _marked(parameters: Parameters, seed: int, profile: str) -> tuple[list[int],
 
 def _surfaces(parameters: Parameters, grid: Grid, seed: int) -> Surfaces:
     """The interfaces of a volume; Tissue draws them first, so the same seed gives the same ones without the rest."""
-    return surfaces(parameters, grid, np.random.Generator(np.random.SFC64(seed)))
+    return Surfaces(parameters, grid, np.random.Generator(np.random.SFC64(seed)))
 
 
 def _middle(grid: Grid) -> Array:
@@ -225,12 +176,9 @@ def _generated_by(label: Path) -> object:
 
 
 def _write_tables(out: Path, plan: Plan) -> None:
-    """Write the tables, their descriptions and the texts."""
+    """Write the tables and the texts."""
     for name, table in plan.tables.items():
-        content = table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n")
-        files.write_new(out / f"{name}.tsv", content)
-        described = {column: {"Description": words} for column, words in COLUMNS[name].items()}
-        files.write_new(out / f"{name}.json", _json(described))
+        files.write_new(out / name, table.to_csv(sep="\t", index=False, na_rep="n/a", lineterminator="\n"))
     files.write_new(out / "README", README)
     files.write_new(out / ".bidsignore", "**/us/\n")
 
@@ -260,8 +208,8 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def truth(root: Path) -> pd.DataFrame | None:
-    """KEY and what was simulated of each segment (``COLUMNS[TRUTH]`` says what); None if the cohort is no phantom."""
-    path = root / f"{TRUTH}.tsv"
+    """KEY and what was simulated of each segment (``SIMULATED``); None if the cohort is no phantom."""
+    path = root / TRUTH
     return pd.read_csv(path, sep="\t") if path.exists() else None
 
 

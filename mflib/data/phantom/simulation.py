@@ -52,7 +52,7 @@ class Tissue:
         self.parameters, self.grid, self.rng = parameters, grid, rng
         self.mesh, self.coarse = Mesh(grid, MESH_MM), Mesh(grid, COARSE_MESH_MM)
         self.granule_mesh = Mesh(grid, GRANULE_MESH_MM)
-        self.surfaces: Surfaces = anatomy.surfaces(parameters, grid, rng)
+        self.surfaces = Surfaces(parameters, grid, rng)
         self.parts = self._parts()
         self.lobules = gaussian_field(self.mesh, self._along(0.8, 1.1, 3), rng, 1.5)
         self.fat = self._fat()
