@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 from scipy.special import expit, logit
 from sklearn.ensemble import RandomForestClassifier
@@ -77,7 +78,7 @@ def test_stored_networks_repeat_the_runs_predictions(study: Study, models: Model
     settings, segments = study.profile.network, study.cohort.segments
     for fold, (stored, _) in zip(study.folds, models.scorers.networks, strict=True):
         model = network.build(settings.depth, settings.width, settings.dilated)
-        model.load_state_dict(torch.load(study.artifacts / stored.file, weights_only=True))
+        model.load_state_dict(safetensors.torch.load_file(study.artifacts / stored.file))
         rows = segments.iloc[fold.test].to_dict("records")
         seen = [inputs.made(study.cohort, segment, study.profile.preprocessing, settings) for segment in rows]
         with torch.no_grad():
@@ -196,7 +197,7 @@ def test_manifests_hold_no_folder_and_stay_small(study: Study) -> None:
         assert str(study.cohort.root) not in text
         assert str(study.artifacts) not in text
         assert len(text) < 150_000
-        assert json.loads(text)["format"] == 3
+        assert json.loads(text)["format"] == 4
 
 
 def test_a_finer_grid_is_brought_to_the_voxel_size_of_the_training_cohort(study: Study, models: Models) -> None:
