@@ -24,6 +24,7 @@ LABELS = MODELS | LEVEL_NAMES | {
     "first_order_skewness": "skewness of grey levels",
     "first_order_kurtosis": "kurtosis of grey levels",
     "first_order_entropy": "entropy of grey levels",
+    "grey_levels": "grey levels",
     "nakagami_m": "Nakagami m",
     "nakagami_omega": "Nakagami \u03a9",
     "auc": "AUC",

@@ -159,6 +159,7 @@ SINGLE = (
     "The probability is fitted on the scores of single models; their mean spreads less, so it is rather too near to "
     "the share of infiltrated segments in training."
 )
+BACKWARDS = "No probability: in the run's own patients a higher score does not mean infiltration more often."
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,24 +201,15 @@ def fit_calibration(predictions: pd.DataFrame) -> Calibration:
     labels = predictions["y_true"].to_numpy()
     log_odds = probability.to_log_odds(predictions["probability"])[0]
     patients = predictions["participant_id"]
-    reason = _unfit(labels, log_odds, patients)
-    if not reason:
-        fitted = probability.fit_clustered(probability.logistic_regression(log_odds, labels, slope=True), patients)
-        if not (np.isfinite(fitted.params).all() and np.isfinite(fitted.cov_params()).all()):
-            reason = "No probability: the fit of the run's own scores has no finite solution."
-        elif fitted.params[1] <= 0:
-            reason = "No probability: in the run's own patients a higher score does not mean infiltration more often."
-        else:
-            return Calibration(fitted, SINGLE)
-    return Calibration(None, reason)
-
-
-def _unfit(labels: NDArray[np.int64], log_odds: NDArray[np.float64], patients: pd.Series) -> str:
-    """Why a logistic regression has no finite maximum, or no variance; empty where it has both."""
     if len(np.unique(labels)) < 2:
-        return f"No probability: the run has segments of label {labels[0]} only."
+        return Calibration(None, f"No probability: the run has segments of label {labels[0]} only.")
     if patients.nunique() < 2:
-        return "No probability: the run has one patient only."
+        return Calibration(None, "No probability: the run has one patient only.")
     if probability.separated(log_odds, labels):
-        return "No probability: one score parts the classes of the run, so no finite slope fits."
-    return ""
+        return Calibration(None, "No probability: one score parts the classes of the run, so no finite slope fits.")
+    fitted = probability.fit_clustered(probability.logistic_regression(log_odds, labels, slope=True), patients)
+    if not (np.isfinite(fitted.params).all() and np.isfinite(fitted.cov_params()).all()):
+        return Calibration(None, "No probability: the fit of the run's own scores has no finite solution.")
+    if fitted.params[1] <= 0:
+        return Calibration(None, BACKWARDS)
+    return Calibration(fitted, SINGLE)

@@ -23,17 +23,7 @@ from mflib.data.cohort_tables import key_of
 from mflib.show import figures
 from mflib.show.shown import save
 from mflib.stats import performance
-from mflib.stats.performance.predictions import (
-    COLUMNS,
-    PROBABILITY,
-    RUN,
-    check_same_segments,
-    estimate,
-    faults,
-    listed,
-    p_value,
-    runs,
-)
+from mflib.stats.performance.predictions import COLUMNS, PROBABILITY, RUN, check_same_segments, faults, listed, runs
 
 
 def read(paths: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
@@ -94,26 +84,16 @@ def _lines(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
     """The rows of a file, indexed by line, its keys and numbers as they are written here; blank ones are left out."""
     try:
         found = texts.read(path, [*COLUMNS, PROBABILITY])
+        found.check_columns(COLUMNS)
+        rows = found.records()
     except FileError as error:
-        expected = "a table of predictions" if error.expected == "a table" else error.expected
-        raise InputError(f"{path}: found {error.found}, expected {expected}") from error
-    header, rows = found.header, found.rows
-    if not header:
-        raise InputError(f"{path}: found an empty file, expected a header line and rows")
-    wrong = [column for column in COLUMNS if header.count(column) != 1]
-    if wrong:
-        raise InputError(
-            f"{path}, line {found.line}: found the columns {header} without {wrong}, expected {COLUMNS}, each once"
-        )
+        raise InputError(f"{path}: {error}") from error
     if not rows:
         raise InputError(f"{path}: found a header and no rows, expected a row per segment and model")
-    for line, cells in rows.items():
-        if len(cells) != len(header):
-            expected = f"{len(header)} as in the header line"
-            raise InputError(f"{path}, line {line}: found {len(cells)} fields, expected {expected}")
+    for line, cells in found.rows.items():
         if stray := [cell for cell in cells if cell.startswith('"') and cell.count('"') % 2]:
             raise InputError(f"{path}, line {line}: found {stray[0]!r}, expected quotes in pairs")
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=object)
+    table = pd.DataFrame.from_dict(rows, orient="index", dtype=object)
     table[KEY] = [key_of(row) for row in table[KEY].to_dict("records")]
     for column in ("repeat", "fold", "y_true", "score", "threshold", PROBABILITY):
         if column in table and pd.to_numeric(table[column], errors="coerce").isna().any():
@@ -270,7 +250,7 @@ def show(comparison: Comparison, console: Console) -> None:
             console.print(_told_differences(accuracy, "accuracy at the frozen thresholds, a minus b"))
         for row in tables.get("several", pd.DataFrame()).itertuples():
             asked = f"test that all AUCs are equal ({row.models}), {row.method}"
-            joint = f"chi-square {row.statistic:.2f}, df {row.df}, {p_value(row.p)}"
+            joint = f"chi-square {row.statistic:.2f}, df {row.df}, {performance.p_value(row.p)}"
             console.print(f"{asked}: {joint}", markup=False, soft_wrap=True)
     for notice in [*comparison.notices, *_notes(comparison)]:
         console.print(f"notice: {notice}", markup=False, soft_wrap=True)
@@ -281,8 +261,8 @@ def _models(tables: dict[str, pd.DataFrame], title: str) -> Table:
     summary, means = tables["summary"].set_index(["model", "metric"]), tables["fold_mean_auc"].set_index("model")
     for model in performance.models(tables["fold_mean_auc"]):
         rows = (summary.loc[(model, metric)] for metric in ("auc", "sensitivity", "specificity"))
-        pooled = [estimate(row, "pooled", ".3f") for row in rows]
-        shown.add_row(_name(model), estimate(means.loc[model], "mean", ".3f"), *pooled)
+        pooled = [performance.estimate(row, "pooled", ".3f") for row in rows]
+        shown.add_row(_name(model), performance.estimate(means.loc[model], "mean", ".3f"), *pooled)
     shown.caption = "[95 % interval with patients as clusters]; sensitivity and specificity at the frozen thresholds"
     return shown
 
@@ -290,8 +270,8 @@ def _models(tables: dict[str, pd.DataFrame], title: str) -> Table:
 def _told_differences(rows: pd.DataFrame, title: str) -> Table:
     shown = Table("a", "b", "method", "difference", "P, unadjusted", title=title)
     for row in rows.to_dict("records"):
-        names = (_name(row["model_a"]), _name(row["model_b"]))
-        shown.add_row(*names, row["method"], estimate(row, "difference", "+.3f"), p_value(row["p"]))
+        names, p = (_name(row["model_a"]), _name(row["model_b"])), performance.p_value(row["p"])
+        shown.add_row(*names, row["method"], performance.estimate(row, "difference", "+.3f"), p)
     return shown
 
 

@@ -243,39 +243,6 @@ def without_outside(found: External) -> pd.DataFrame:
     return table[[column for column in columns if column in table]].fillna("")
 
 
-_METRICS = {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"}
-
-
-def key_results(
-    own: Cohort, external: Cohort, found: External, moved: pd.DataFrame, calibration: pd.DataFrame
-) -> pd.DataFrame:
-    """The external test in one screen: each result, own and external.
-
-    Parameters
-    ----------
-    own, external : the cohorts
-    found : what the models say of the external one
-    moved : of ``performance.transport``
-    calibration : of ``performance.calibration`` on the external cohort
-    """
-    cohorts = (own, external)
-    rows = [("analysed patients", *(str(len(cohort.patients)) for cohort in cohorts))]
-    rows += [("analysed segments", *(str(len(cohort.segments)) for cohort in cohorts))]
-    rows += [("segments with infiltration", *(f"{100 * cohort.segments['label'].mean():.1f} %" for cohort in cohorts))]
-    outside = (found.applicability["verdict"] == "outside").mean()
-    rows += [("segments outside what the models have seen", "n/a", f"{100 * outside:.1f} %")]
-    rows += [("segments that could not be scored", "n/a", str(len(found.failures)))]
-    for model in dict.fromkeys(moved["model"]):
-        of_model = moved[moved["model"] == model].set_index("metric")
-        for metric, name in _METRICS.items():
-            sides = (performance.estimate(of_model.loc[metric], side, ends=f"{side}_") for side in ("own", "external"))
-            rows.append((f"{label(model)}: {name}", *sides))
-    for row in calibration[calibration["quantity"].isin(["intercept", "slope"])].to_dict("records"):
-        name = f"{label(row['model'])}: calibration {row['quantity']}"
-        rows.append((name, "n/a", performance.estimate(row, "value")))
-    return pd.DataFrame(rows, columns=["result", "own", "external"])
-
-
 def in_words(found: External, moved: pd.DataFrame, compared: pd.DataFrame, split: str) -> str:
     """What the external test says, as a paragraph.
 

@@ -64,7 +64,7 @@ def volume(assessment: Assessment, models: Models, anchor: str) -> dict[str, Any
         "results": [_result(result, areas) for result in results],
         "disagree": len({result.called for result in results}) > 1,
         "notes": list(dict.fromkeys(result.note for result in results if result.note)),
-        "features": [row | {"name": _feature_name(row["feature"]), "far": _beyond(row)} for row in farthest],
+        "features": [row | {"name": label(row["feature"]), "far": _beyond(row)} for row in farthest],
         "acquisition": _acquisition(assessment),
         "viewer": Markup(_viewer(assessment)),
     }
@@ -85,13 +85,6 @@ def _beyond(row: Mapping[Hashable, Any]) -> str:
     if not np.isfinite(share):
         return side
     return f"{side}, by {100 * share:.0f} % of the range" if share < 10 else f"{side}, by {share:.0f} times the range"
-
-
-def _feature_name(name: str) -> str:
-    parts = name.split("_")
-    if parts[0] != "glcm" or len(parts) != 5:
-        return name.replace("_", " ")
-    return f"GLCM {parts[4]}: {parts[1]} grey levels, step {parts[2]}, direction {parts[3]}"
 
 
 def _acquisition(assessment: Assessment) -> list[tuple[str, str]]:

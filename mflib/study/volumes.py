@@ -153,18 +153,12 @@ def read_table(path: Path) -> Rows:
     """
     try:
         found = tables.read(path, [*KEY, *VOXELS, "quality", "quality_reason"])
+        found.check_columns([*VOXELS, *([] if "volume" in found.header else KEY)])
+        records = found.records()
     except FileError as error:
         raise FileError(f"{path.name}: {error}") from error
-    header = found.header
-    if any(header.count(name) != 1 for name in VOXELS) or not ("volume" in header or set(KEY) <= set(header)):
-        expected = f"columns {', '.join(KEY)} (or volume), and {', '.join(VOXELS)}, each once"
-        raise FileError(f"{path.name}: found the columns {', '.join(header)[:300] or 'none'}, expected {expected}")
     rows: dict[str | Key, list[tuple[int, dict[str, str]]]] = defaultdict(list)
-    for number, line in found.rows.items():
-        if len(line) != len(header):
-            fault = Fault(path.name, number, None, f"{len(line)} cells", f"{len(header)} cells, as in the header")
-            raise FileError(str(fault))
-        cells = dict(zip(header, line, strict=True))
+    for number, cells in records.items():
         rows[cohort_tables.key_of(cells)].append((number, cells))
         rows[cells.get("volume", "")].append((number, cells))
     return rows

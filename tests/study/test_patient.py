@@ -120,7 +120,7 @@ def test_outside_is_said_first_and_strikes_the_results(tmp_path: Path) -> None:
     text = outside.get_text()
     assert text.index("Outside what the models have seen") < text.index("not to be read") < text.index("0.613")
     assert all(cell.find("s") for cell in outside.select("table.withheld td")[:5])
-    assert "GLCM contrast: 64 grey levels, step 5, direction 1.-1.0" in text and "above, by 300 % of the range" in text
+    assert "GLCM contrast, 64 levels, step 5, lateral \u2212 depth" in text and "above, by 300 % of the range" in text
     assert "Saliency:" not in text and "Saliency:" in edge.get_text()
     assert not edge.select("s") and "At the edge of what the models have seen" in edge.get_text()
     cell = next(cell for cell in soup.select(".grid td") if "Outside" in cell.get_text())

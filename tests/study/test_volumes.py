@@ -110,7 +110,7 @@ def test_tables_and_files_that_cannot_be_used_are_named(study: Study, volume: Pa
     short = tmp_path / "short.tsv"
     short.write_text("participant_id\tlevel\tlat\nsub-002\tL34\tR\n")
     assert re.match(
-        r"short\.tsv: found the columns participant_id, level, lat, expected columns", reason(volume, short)
+        r"short\.tsv: found columns participant_id, level, lat in row 1; expected bone_i, ", reason(volume, short)
     )
     text = tmp_path / "notes.txt"
     text.write_text("no volume")
@@ -118,7 +118,7 @@ def test_tables_and_files_that_cannot_be_used_are_named(study: Study, volume: Pa
     assert "no such file" in reason(tmp_path / "none.mha", study.cohort.root / TABLE)
     with pytest.raises(FileError, match="found no volume, expected a cohort folder"):
         find([tmp_path], study.cohort.root / TABLE)
-    with pytest.raises(FileError, match=r"short\.tsv: found the columns"):
+    with pytest.raises(FileError, match=r"short\.tsv: found columns"):
         find([study.cohort.root], short)
 
 

@@ -105,7 +105,7 @@ def _table(cohort: Path, name: str) -> tables.Cells:
     """A table to which rows can be added."""
     try:
         table = tables.read(_found(cohort, name), list(SCHEMAS[name]), "participant_id")
-        table.check_columns(_keys(name))
+        table.check_columns([*_keys(name), *table.header])
         table.dialect.encode([])
         if wrong := [number for number, row in table.rows.items() if len(row) != len(table.header)]:
             found = f"{len(table.rows[wrong[0]])} cells in row {wrong[0]}"
