@@ -110,10 +110,6 @@ def _stated(encoding: str) -> str:
     if encoding:
         from mflib.base.encodings import STATED
 
-        try:
-            "".encode(encoding)
-        except LookupError:
-            fail(f"--encoding is {encoding!r}, expected one that Python knows, such as gb18030, big5 or cp1252")
         os.environ[STATED] = encoding
     return encoding
 
@@ -250,13 +246,13 @@ def report(
         methods.check_export()
     changes = _changes(setting, external=_path(external), scheduler=scheduler)
     selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
-    outcome = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
-    if not outcome.succeeded:
+    page, whole = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
+    if not whole:
         errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")
     if export:
-        typer.echo("\n".join(map(str, methods.export(outcome.path))))
-    typer.echo(str(outcome.path))
-    raise typer.Exit(0 if outcome.succeeded else 1)
+        typer.echo("\n".join(map(str, methods.export(page))))
+    typer.echo(str(page))
+    raise typer.Exit(0 if whole else 1)
 
 
 @app.command()

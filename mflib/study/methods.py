@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import platform
 import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -61,8 +62,8 @@ STATISTICS = (
     "judged by decision curves [@vickers2006]. P values are two-sided and unadjusted."
 )
 SOFTWARE = (
-    "Computed with mflib {mflib} [@mflib] on Python {python}, numpy {numpy}, scikit-learn {sklearn} and torch {torch}; "
-    "seed {seed}."
+    "Computed with mflib {mflib} [@mflib] on Python {python}, numpy {numpy}, scikit-learn {scikit-learn} and torch "
+    "{torch}; seed {seed}."
 )
 CITED = re.compile(r" ?\[((?:@\w+(?:; )?)+)\]")
 
@@ -81,7 +82,8 @@ def sentences(study: Study) -> str:
     trained = {"start": start, "epochs": network.epochs, "batch": network.batch, "rate": network.learning_rate}
     voxels = {"coarsest": "one size, the coarsest of the cohort", "as-recorded": "the size as recorded"}
     counts = {"segments": len(segments), "patients": segments["participant_id"].nunique()}
-    versions = made_by.versions("mflib", "numpy", "scikit-learn", "torch")
+    versions = {"python": platform.python_version()}
+    versions |= made_by.versions("mflib", "numpy", "scikit-learn", "torch")
     return " ".join([
         COHORT.format(**counts, infiltrated=int(study.labels.sum())),
         *[SYNTHETIC] * cohort.synthetic,
@@ -96,14 +98,7 @@ def sentences(study: Study) -> str:
         FOLDS[profile.split].format(folds=profile.n_folds),
         FROZEN_THRESHOLDS,
         STATISTICS,
-        SOFTWARE.format(
-            mflib=versions["mflib"],
-            python=made_by.machine()["python"],
-            numpy=versions["numpy"],
-            sklearn=versions["scikit-learn"],
-            torch=versions["torch"],
-            seed=profile.seed,
-        ),
+        SOFTWARE.format(seed=profile.seed, **versions),
     ])  # fmt: skip
 
 

@@ -233,13 +233,6 @@ EXERCISE_SOURCE = NOTEBOOKS / "07_pitfalls.ipynb"
 SOLUTION = "solution"
 
 
-def without_solutions(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without the cells that are tagged as solutions; everything else stays, parameters too."""
-    kept = copy.deepcopy(notebook)
-    kept.cells = [cell for cell in kept.cells if SOLUTION not in cell.metadata.get("tags", [])]
-    return kept
-
-
 def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
     """Write ``07_pitfalls.ipynb`` without its solutions, and ``07_pitfalls_solutions.ipynb`` with them.
 
@@ -269,8 +262,10 @@ def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
             "or --force"
         )
     whole = nbformat.read(EXERCISE_SOURCE, as_version=4)
+    without = copy.deepcopy(whole)
+    without.cells = [cell for cell in whole.cells if SOLUTION not in cell.metadata.get("tags", [])]
     folder.mkdir(parents=True, exist_ok=True)
-    for path, notebook in zip(paths, (without_solutions(whole), whole), strict=True):
+    for path, notebook in zip(paths, (without, whole), strict=True):
         files.write_text(path, nbformat.writes(notebook) + "\n")
     return paths
 

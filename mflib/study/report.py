@@ -117,22 +117,9 @@ def _looked_at(cohort: Cohort, profile: Profile) -> dict[str, Any]:
     return looked | {"mflib": made_by.digest("mflib.data.check")}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What ``make`` left: the report and how each notebook ended."""
-
-    path: Path
-    records: dict[str, Record]
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether every notebook that was to run did so to its end."""
-        return not any(record.status in ("failed", "not run") for record in self.records.values())
-
-
 def make(
     profile: str, cohort: str, run: str, changes: Mapping[str, Any], selection: Selection, timeout_s: int
-) -> Outcome:
+) -> tuple[Path, bool]:
     """Make the report of one run.
 
     Parameters
@@ -141,6 +128,11 @@ def make(
     run : folder of the run; empty for the report's own, with the changes in its name
     selection : which notebooks to run again or leave alone
     timeout_s : longest time that one cell may take, in seconds
+
+    Returns
+    -------
+    (Path, bool)
+        The report, and whether every notebook that was to run did so to its end.
 
     Raises
     ------
@@ -195,7 +187,7 @@ def make(
             return page.write_page(folder, records, **context, answer=first, provenance=readable(record))
 
         records = pipeline.run(folder, parameters, made_from(chosen), digests, selection, timeout_s, write)
-        return Outcome(write(records), records)
+        return write(records), not any(record.status in ("failed", "not run") for record in records.values())
 
 
 def _context(study: Study, own: Checked, external: Checked | None) -> dict[str, Any]:

@@ -50,16 +50,8 @@ def table(assessments: Sequence[Assessment]) -> pd.DataFrame:
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write the table as CSV or JSON, whole or not at all.
-
-    Raises
-    ------
-    FileError
-        Another ending of the name.
-    """
-    if path.suffix not in (".csv", ".json"):
-        raise FileError(f"{path.name}: found the ending {path.suffix or 'none'}, expected .csv or .json")
-    text = frame.to_csv(index=False) if path.suffix == ".csv" else frame.to_json(orient="records", indent=2) + "\n"
+    """Write the table as JSON where the name ends so, else as CSV; whole or not at all."""
+    text = frame.to_json(orient="records", indent=2) + "\n" if path.suffix == ".json" else frame.to_csv(index=False)
     files.write_text(path, text)
 
 
