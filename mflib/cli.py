@@ -89,9 +89,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# soft_wrap: a fault is one line for grep, however narrow the terminal.
-console = Console(soft_wrap=True, highlight=False)
-errors = Console(soft_wrap=True, highlight=False, stderr=True)
 
 
 def _own_style() -> None:
@@ -116,7 +113,7 @@ def _stated(encoding: str) -> str:
 
 def fail(message: str, status: int = 1) -> NoReturn:
     """Say why on the error stream, and exit."""
-    errors.print(message, markup=False, style="red")
+    typer.secho(message, err=True, fg="red")
     raise typer.Exit(status)
 
 
@@ -138,7 +135,7 @@ def phantom(
     from mflib.data import phantom as simulator
 
     simulator.write_cohort(out, profile=profile, patients=patients, seed=seed)
-    console.print(str(out))
+    typer.echo(str(out))
 
 
 @app.command("import")
@@ -173,9 +170,9 @@ def import_(
     else:
         fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
     for line in lines:
-        console.print(line, markup=False)
+        typer.echo(line)
     if dry_run:
-        console.print(f"then: {command}", markup=False)
+        typer.echo(f"then: {command}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -216,9 +213,9 @@ def check(
     else:
         told = [*listed(inspection.faults, whole=whole), *(f"notice: {notice}" for notice in inspection.notices)]
         for line in [*told, *(f"{name}: {value}" for name, value in inspection.summary().items())]:
-            console.print(line, markup=False)
+            typer.echo(line)
         count = len(inspection.faults)
-        console.print(f"{count} fault{'s' * (count != 1)}", style="red" if count else "green")
+        typer.secho(f"{count} fault{'s' * (count != 1)}", fg="red" if count else "green")
     raise typer.Exit(1 if inspection.faults else 0)
 
 
@@ -248,7 +245,7 @@ def report(
     selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
     page, whole = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
     if not whole:
-        errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")
+        typer.echo("Some notebooks did not run to their end; the report shows what there is, and the errors.", err=True)
     if export:
         typer.echo("\n".join(map(str, methods.export(page))))
     typer.echo(str(page))

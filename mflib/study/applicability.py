@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mflib.models.texture import bank
@@ -58,23 +58,20 @@ class Seen:
     ----------
     reference : the training segments
     names : texture features that the distance is made of; one that never varied is left to the ranges
-    cloud : of all training segments, see `cloud`
     own : (n,) distance of each training segment to those of the other patients
     """
 
     reference: Reference
     names: list[str]
-    cloud: Pipeline
     own: Values
 
 
-def cloud(values: Values) -> Pipeline:
-    """Where segments (n, p) lie: features standardised, their covariance shrunk as Ledoit & Wolf 2004."""
-    return make_pipeline(StandardScaler(), LedoitWolf()).fit(values)
+def distances(training: Values, values: Values) -> Values:
+    """Mahalanobis distance (n,) of segments (n, p) to the centre of others (m, p).
 
-
-def distances(cloud: Pipeline, values: Values) -> Values:
-    """Mahalanobis distance (n,) of segments (n, p) to the centre of a cloud."""
+    Features are standardised and their covariance is shrunk, as Ledoit & Wolf 2004 do.
+    """
+    cloud = make_pipeline(StandardScaler(), LedoitWolf()).fit(training)
     return np.asarray(np.sqrt(cloud[-1].mahalanobis(cloud[:-1].transform(values))))
 
 
@@ -85,8 +82,8 @@ def seen(reference: Reference) -> Seen:
     values, own = texture[names].to_numpy(), np.empty(len(texture))
     for patient in set(reference.patients):
         his = np.array([other == patient for other in reference.patients])
-        own[his] = distances(cloud(values[~his]), values[his])
-    return Seen(reference, names, cloud(values), own)
+        own[his] = distances(values[~his], values[his])
+    return Seen(reference, names, own)
 
 
 def judge(
@@ -106,7 +103,8 @@ def judge(
     acquisition : of `kept.acquisition`
     doubts : sentences on what cannot be trusted in this volume
     """
-    distance = float(distances(known.cloud, texture[known.names].to_numpy(float)[None])[0])
+    training = known.reference.texture[known.names].to_numpy()
+    distance = float(distances(training, texture[known.names].to_numpy(float)[None])[0])
     features = _ranges(known.reference, dict(texture) | dict(acquisition))
     reasons = [*_far(known, distance), *_beyond(known.reference, features), *doubts]
     verdict: Verdict = "at the edge" if reasons else "inside"

@@ -17,18 +17,13 @@ from mflib.base.words import LEVELS, SIDE_NAMES, SIDES, label
 from mflib.show import shown
 from mflib.show.viewer import view
 from mflib.stats.performance.predictions import estimate
-from mflib.study import predict
+from mflib.study import kept, predict
 from mflib.study.applicability import Verdict
-from mflib.study.predict import CALLS, VERDICTS, Assessment, ModelResult, Models
+from mflib.study.predict import CALLS, VERDICTS, WORD, Assessment, ModelResult, Models
 from mflib.study.volumes import cropped
 
 # A sign beside the word, so that nothing hangs on colour.
 SIGNS: dict[Verdict, str] = {"inside": "\u2713", "at the edge": "!", "outside": "\u2715"}
-# The fields of a sidecar that reach the page: technical ones, and no others.
-_SIDECAR = {
-    "Manufacturer": "make", "ManufacturersModelName": "model", "ProbeModel": "probe",
-    "ProbeCentralFrequency": "centre frequency (MHz)", "DepthMM": "depth (mm)", "GainPercent": "gain (%)",
-}  # fmt: skip
 
 
 def run(models: Models) -> dict[str, Any]:
@@ -88,19 +83,11 @@ def _beyond(row: Mapping[Hashable, Any]) -> str:
 
 
 def _acquisition(assessment: Assessment) -> list[tuple[str, str]]:
-    """What the picture was taken with, as far as it is technical."""
-    recorded, spacing = assessment.volume, assessment.volume.spacing_mm
-    references, stated = assessment.region.references, recorded.dynamic_range_db
-    size = np.multiply(assessment.annotation.roi_size, spacing)
-    rows = [
-        ("voxel size (mm)", " × ".join(f"{step:.3g}" for step in spacing)),
-        ("region of interest (mm)", " × ".join(f"{extent:.1f}" for extent in size)),
-        ("grey level of bone, of its shadow", f"{references.bone:.0f}, {references.shadow:.0f}"),
-        ("dynamic range (dB)", "not stated: that of the run's profile is taken" if stated is None else f"{stated:g}"),
-        ("grey levels in the region", str(len(np.unique(assessment.region.raw)))),
-    ]
-    values = {name: recorded.sidecar.get(field) for field, name in _SIDECAR.items()}
-    return rows + [(name, str(value)[:60]) for name, value in values.items() if isinstance(value, str | int | float)]
+    """What the picture was taken with; of the sidecar nothing but what the models look at too."""
+    recorded = assessment.volume
+    numbers = kept.acquisition(recorded, assessment.annotation, assessment.region)
+    rows = [(name, "not stated" if value is None else f"{value:.3g}") for name, value in numbers.items()]
+    return rows + [(name, str(recorded.sidecar[name])[:WORD]) for name in kept.WORDS if name in recorded.sidecar]
 
 
 def _viewer(assessment: Assessment) -> str:

@@ -73,18 +73,6 @@ def look(study: Study, folder: Path, name: str = "checked.json") -> Checked:
     return Checked(inspection.cohort, looked_at["cohort"], notices, voxels)
 
 
-def check_distinct(cohort: Path, external: Path | None) -> None:
-    """Refuse an external cohort that is the very folder that the models learn from, before either is looked at.
-
-    Raises
-    ------
-    CohortError
-        Both paths lead to one folder.
-    """
-    if external is not None and external.resolve() == cohort.resolve():
-        raise faulty(external, [Fault(str(external), None, None, "the cohort itself", UNSEEN)])
-
-
 def check_apart(own: Checked, external: Checked) -> None:
     """Refuse an external cohort that shares a volume with the one that the models learn from.
 
@@ -149,7 +137,6 @@ def make(
     """
     chosen, name = choose(profile, cohort, changes), Path(profile).stem
     folder = (ROOT / run).resolve() if run else variant(report_folder(name, chosen), changes, beside=True)
-    check_distinct(chosen.cohort_folder, chosen.external_folder)
     # Where weights cannot be had, or are none of this network, that is said before any work.
     if start := weights_sha256(chosen.network):
         # Importing torch takes seconds, which a run without weights need not wait.
