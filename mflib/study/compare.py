@@ -45,17 +45,14 @@ def read(paths: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     tables: dict[Path, pd.DataFrame] = {}
     notices: list[str] = []
     for path in paths:
-        table, said = read_one(path)
+        tables[path], said = read_one(path)
         notices += [f"{path.name}: {notice}" for notice in said]
-        for earlier, other in tables.items():
-            twice = table[RUN].drop_duplicates().merge(other[RUN].drop_duplicates(), on=RUN)
-            if len(twice):
-                found = twice.iloc[0].to_dict()
-                raise InputError(f"{path}: found {found}, which {earlier} holds too, expected each in one file")
-        tables[path] = table
-    if not tables:
-        raise InputError("found no predictions file, expected at least one")
     joined = pd.concat(tables, names=["file"])
+    for run, rows in joined.groupby(RUN):
+        first, *further = rows.index.unique("file")
+        if further:
+            found = dict(zip(RUN, run, strict=True))
+            raise InputError(f"{further[0]}: found {found}, which {first} holds too, expected each in one file")
     for _, rows in joined.groupby(["split", "repeat"]):
         try:
             check_same_segments(rows)

@@ -9,9 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mflib.base import parallel
 from mflib.base.errors import FileError
@@ -46,7 +44,6 @@ class External:
     applicability : KEY, verdict, distance, percentile, reasons (sentences joined by a blank)
     features : KEY, feature, value, low, high, outside; the rows that are outside only
     failures : KEY, reason; segments that could not be assessed
-    own_distances : distance of each training segment with its patient left out, to hold the others against
     """
 
     predictions: pd.DataFrame
@@ -54,7 +51,6 @@ class External:
     applicability: pd.DataFrame
     features: pd.DataFrame
     failures: pd.DataFrame
-    own_distances: NDArray[np.float64]
 
 
 def score_cohort(models: Models, cohort: Cohort, *, workers: int, scheduler: str = "") -> External:
@@ -86,7 +82,7 @@ def score_cohort(models: Models, cohort: Cohort, *, workers: int, scheduler: str
         progress.advance(note=f"{len(failures)} failed" if failures else "")
     if not done:
         raise FileError(f"no segment of {cohort.name} could be assessed; the first: {failures[min(failures)]}")
-    return _gathered(models, cohort.segments, done, failures)
+    return _gathered(cohort.segments, done, failures)
 
 
 def _outcomes(
@@ -119,9 +115,7 @@ def _assessed_elsewhere(run: Path, item: Item) -> Outcome:
     return _assessed(_models(run), item)
 
 
-def _gathered(
-    models: Models, segments: pd.DataFrame, done: Mapping[int, Outcome], failures: Mapping[int, str]
-) -> External:
+def _gathered(segments: pd.DataFrame, done: Mapping[int, Outcome], failures: Mapping[int, str]) -> External:
     """The tables, in the order of the segments."""
     keys, order = segments[KEY].to_dict("records"), sorted(done)
     scored, applicable, features = [], [], []
@@ -140,7 +134,6 @@ def _gathered(
         applicability=pd.DataFrame(applicable),
         features=pd.concat(features, ignore_index=True)[columns],
         failures=pd.DataFrame([{**keys[n], "reason": failures[n]} for n in sorted(failures)], columns=[*KEY, "reason"]),
-        own_distances=models.scorers.seen.own,
     )
 
 
@@ -162,9 +155,8 @@ def people(own: Cohort, external: Cohort) -> pd.DataFrame:
     missing = both["n_missing_own"].astype(str) + ", " + both["n_missing_external"].astype(str)
     values = {"own": both["value_own"], "external": both["value_external"], "missing": missing}
     rows = both[["variable", "unit"]].assign(statistic=named, **values)
-    sizes = [("patients", *(len(c.patients) for c in (own, external)))]
-    sizes += [("segments", *(len(c.segments) for c in (own, external)))]
-    counts = [[name, "n", "count", str(here), str(there), "0, 0"] for name, here, there in sizes]
+    sizes = [("patients", own.patients, external.patients), ("segments", own.segments, external.segments)]
+    counts = [[name, "n", "count", str(len(here)), str(len(there)), "0, 0"] for name, here, there in sizes]
     return pd.concat([pd.DataFrame(counts, columns=rows.columns), rows], ignore_index=True)
 
 

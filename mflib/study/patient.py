@@ -37,7 +37,7 @@ def run(models: Models) -> dict[str, Any]:
         }
         for row in models.performance.to_dict("records")
     ]
-    provenance = [("Trained on", models.cohort_name), *models.profile.items(), ("Commit", models.commit)]
+    provenance = [("Trained on", models.cohort.name), *models.profile.items(), ("Commit", models.commit)]
     provenance += [("Packages", ", ".join(f"{name} {version}" for name, version in models.versions.items()))]
     return {"quality": quality, "provenance": provenance + list(models.files.items())}
 

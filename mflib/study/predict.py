@@ -24,7 +24,7 @@ from mflib.models.texture import bank
 from mflib.stats import performance
 from mflib.study import applicability, kept, learnt
 from mflib.study.applicability import Applicability, Calibration, Seen, Verdict
-from mflib.study.learnt import Manifest, StoredFold, Trees
+from mflib.study.learnt import Manifest, StoredFold, Trained, Trees
 
 Input = NDArray[np.float32]
 RESEARCH = "Research use only. Not a medical device; not for diagnosis."
@@ -182,8 +182,7 @@ class Models:
 
     Parameters
     ----------
-    cohort_name : what the training cohort calls itself
-    synthetic : whether it is simulated
+    cohort : the training cohort
     profile : choices of the run in words, for a reader: split, folds, seed, segments, patients, ...
     commit : the commit that the run was made with
     performance : model, auc (mean over folds), low, high, sensitivity, specificity, segments, patients: repeat 0
@@ -193,8 +192,7 @@ class Models:
     scorers : what scores a volume; a page has no need of it
     """
 
-    cohort_name: str
-    synthetic: bool
+    cohort: Trained
     profile: dict[str, str]
     commit: str
     performance: pd.DataFrame
@@ -261,8 +259,7 @@ def load(run: Path) -> Models:
         seen=applicability.seen(learnt.reference(of_forest)),
     )
     return Models(
-        cohort_name=of_forest.cohort.name,
-        synthetic=of_forest.cohort.synthetic,
+        cohort=of_forest.cohort,
         profile=_profile(of_forest),
         commit=of_forest.made_with.get("commit", "unknown"),
         performance=pd.DataFrame([_performance(one) for one in both]),

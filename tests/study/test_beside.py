@@ -35,7 +35,6 @@ def found(**changes: Any) -> External:
         "applicability": segments.assign(verdict=verdicts, distance=number + 1.0, percentile=50.0, reasons=""),
         "features": far,
         "failures": pd.DataFrame([{**dict.fromkeys(KEY, "x"), "reason": "no bone"}] * 3),
-        "own_distances": np.linspace(1, 5, 40),
     }
     return External(**values | changes)
 

@@ -151,8 +151,7 @@ def test_the_models_say_how_good_they_were(study: Study, models: Models, predict
         folds = [roc_auc_score(fold["y_true"], fold["score"]) for _, fold in own.groupby("fold")]
         assert row.auc == pytest.approx(np.mean(folds))
         assert (row.segments, row.patients) == (64, 8)
-    assert not models.synthetic
-    assert models.cohort_name == "Test clinic"
+    assert (models.cohort.name, models.cohort.synthetic) == ("Test clinic", False)
     assert models.profile["Split"] == "by patient"
 
 

@@ -15,6 +15,7 @@ from mflib.data import preprocess
 from mflib.data.volume import Annotation, Volume
 from mflib.study import patient, predict, volumes
 from mflib.study.applicability import Applicability
+from mflib.study.learnt import Trained
 from mflib.study.predict import Assessment, ModelResult, Models
 
 ANNOTATION = Annotation((5, 6, 9), (5, 22, 9), (14, 10, 4), (20, 16, 10))
@@ -25,8 +26,7 @@ def models(**changes: Any) -> Models:
     quality = [("random_forest", 0.72, 0.66, 0.78, 0.61, 0.74), ("dcnn", 0.66, np.nan, np.nan, 0.5, 0.7)]
     columns = ["model", "auc", "low", "high", "sensitivity", "specificity"]
     values: dict[str, Any] = {
-        "cohort_name": "Synthetic lumbar multifidus ultrasound",
-        "synthetic": True,
+        "cohort": Trained("Synthetic lumbar multifidus ultrasound", synthetic=True),
         "profile": {"Split": "by patient", "Folds": "5", "Training segments": "96"},
         "commit": "0" * 40,
         "performance": pd.DataFrame(quality, columns=columns).assign(segments=96, patients=12),
@@ -108,7 +108,9 @@ def test_a_page_says_what_the_models_say(tmp_path: Path) -> None:
     assert "The dynamic range is assumed." in text
     # Of a sidecar nothing but technical fields.
     assert "Rossi" not in path.read_text() and "PatientName" not in path.read_text()
-    (real,) = patient.write(models(synthetic=False), [assessment("sub-001_level-L45_lat-L_bmode")], tmp_path)
+    (real,) = patient.write(
+        models(cohort=Trained("Clinic", synthetic=False)), [assessment("sub-001_level-L45_lat-L_bmode")], tmp_path
+    )
     assert "SYNTHETIC" not in real.read_text()
 
 
@@ -131,7 +133,9 @@ def test_hostile_names_stay_text_and_stay_in_the_folder(tmp_path: Path) -> None:
     hostile = ["../../up", HOSTILE, ".hidden", "a b", "a_b", "A_B", "\u75c5\u4eba"]
     found = [assessment(name) for name in hostile]
     plain = patient.write(models(), [assessment("plain")], tmp_path / "plain")[0].read_text().count("<script")
-    paths = patient.write(models(cohort_name=HOSTILE, profile={HOSTILE: HOSTILE}), found, tmp_path / "pages")
+    paths = patient.write(
+        models(cohort=Trained(HOSTILE, synthetic=True), profile={HOSTILE: HOSTILE}), found, tmp_path / "pages"
+    )
     assert sorted(tmp_path.rglob("*.html")) == sorted([*paths, tmp_path / "plain" / "plain.html"])
     assert len({path.name.casefold() for path in paths}) == len(hostile)
     assert all(re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]*\.html", path.name) for path in paths)
