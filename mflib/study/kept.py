@@ -187,8 +187,7 @@ def _fold(folder: Path, model: str, number: int, numbers: Mapping[str, NDArray[A
     path = folder / f"{model}_fold-{number}.safetensors"
     with files.replacing(path) as partial:
         partial.write_bytes(save(dict(numbers)))
-    scale = {"threshold": frozen.threshold, "intercept": frozen.intercept, "slope": frozen.slope}
-    return {"fold": number, "file": path.name, "sha256": files.sha256(path), **scale}
+    return {"fold": number, "file": path.name, "sha256": files.sha256(path), **asdict(frozen)}
 
 
 def _rounded(values: pd.Series) -> list[float | None]:

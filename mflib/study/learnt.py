@@ -45,16 +45,13 @@ LARGEST_VALUE = 1e30
 GLCM = re.compile(r"glcm_(\d{1,3})_(\d{1,2})_-?[01]\.-?[01]\.-?[01]_[A-Za-z]+", re.ASCII)
 
 
-@entry(frozen=True, config=STRICT)
-class StoredFold:
+@entry(frozen=True, config=STRICT, kw_only=True)
+class StoredFold(Frozen):
     """The model of one fold: file, SHA-256 of its content, threshold and scale, and the features of a forest."""
 
     fold: int
     file: str
     sha256: str
-    threshold: float
-    intercept: float
-    slope: float
     features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -65,11 +62,6 @@ class StoredFold:
             raise ValueError(f"found the features {self.features!r:.200}, expected names of texture features")
         if self.slope < 0:
             raise ValueError(f"found the slope {self.slope}, expected 0 or above: a higher score means fat")
-
-    @property
-    def frozen(self) -> Frozen:
-        """Threshold and scale, as the fold's validation part decided them."""
-        return Frozen(self.threshold, self.intercept, self.slope)
 
 
 # Columns in the manifest, a table here.

@@ -154,7 +154,7 @@ class Ensemble:
 
     def _together(self, model: str, scores: Sequence[float], folds: Sequence[StoredFold]) -> ModelResult:
         """Mean score against mean threshold, on the scale that all folds share."""
-        on_scale = [fold.frozen.probability([one, fold.threshold]) for one, fold in zip(scores, folds, strict=True)]
+        on_scale = [fold.probability([one, fold.threshold]) for one, fold in zip(scores, folds, strict=True)]
         score, threshold = (float(value) for value in np.mean(on_scale, axis=0))
         called = int(score >= threshold)
         votes = sum(int(one >= fold.threshold) == called for one, fold in zip(scores, folds, strict=True))

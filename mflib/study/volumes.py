@@ -119,19 +119,15 @@ def find(paths: Sequence[Path], annotations: Path | None = None) -> Asked:
         A folder is no cohort with a table of annotations: nothing in it can be asked about.
     """
     read = functools.cache(read_table)
-    asked = Asked({}, {}, {})
-    folders = [path for path in paths if path.is_dir()]
-    for path in paths:
-        if path not in folders:
-            _sort(asked, path, annotations, read, named=True)
-    for folder in folders:
+    asked, named = Asked({}, {}, {}), {path: True for path in paths if not path.is_dir()}
+    for folder in filter(Path.is_dir, paths):
         inside = [folder / name for name in cohort.find_volumes(folder)[0].values()]
         if not inside:
             raise FileError(f"{folder}: found no volume, expected a cohort folder with names like {SEGMENT_FILE}")
         read(annotations or _around(inside[0]))
-        for path in inside:
-            if path not in asked.annotated and path not in asked.failures:
-                _sort(asked, path, annotations, read, named=False)
+        named |= {path: False for path in inside if path not in named}
+    for path, by_name in named.items():
+        _sort(asked, path, annotations, read, named=by_name)
     return asked
 
 

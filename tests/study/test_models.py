@@ -86,7 +86,7 @@ def test_stored_networks_repeat_the_runs_predictions(study: Study, models: Model
         kept = own.loc[[tuple(segment[key] for key in KEY) for segment in rows]]
         np.testing.assert_allclose(scores, kept["score"], atol=1e-6)
         np.testing.assert_array_equal(kept["threshold"], stored.threshold)
-        np.testing.assert_allclose(kept["probability"], stored.frozen.probability(kept["score"]), rtol=1e-12)
+        np.testing.assert_allclose(kept["probability"], stored.probability(kept["score"]), rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", range(3, 64, 6))
@@ -102,7 +102,7 @@ def test_an_assessment_is_the_mean_of_the_folds(study: Study, models: Models, n:
         scored = [float(model(torch.from_numpy(seen)[None, None])[0, 0].sigmoid()) for model in trained]
     scales = {
         "random_forest": [f.frozen for f in fitted],
-        "dcnn": [fold.frozen for fold, _ in models.scorers.networks],
+        "dcnn": [fold for fold, _ in models.scorers.networks],
     }
     for name, scores in (("random_forest", forests), ("dcnn", scored)):
         result = found.results[name]
