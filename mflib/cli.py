@@ -83,12 +83,7 @@ class Group(TyperGroup):
             fail(explained(error) if isinstance(error, OSError) else str(error))
 
 
-app = typer.Typer(
-    cls=Group,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 def _own_style() -> None:

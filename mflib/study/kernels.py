@@ -95,18 +95,15 @@ class Kernels:
         self.alive.append(kernel)
         try:
             try:
-                with (place / "said").open("wb") as said:
+                with (place / "said").open("wb") as stderr:
                     # The interrupt that precedes every shutdown would be logged as an error now and then.
-                    options = {"extra_arguments": ["--log-level=50"], "cwd": str(ROOT), "stdin": end, "stderr": said}
+                    options = {"extra_arguments": ["--log-level=50"], "cwd": str(ROOT), "stdin": end, "stderr": stderr}
                     run_sync(kernel.start_kernel)(env=self._environment(step, place, log, sockets), **options)
                 run_sync(_answers)(kernel)
             except (OSError, RuntimeError, TimeoutError) as error:
-                told = {
-                    "said": self.last_words(step) or error,
-                    "python": shlex.quote(sys.executable),
-                    "root": shlex.quote(str(ROOT)),
-                }
-                raise RunError(DID_NOT_START.format(step=step, **told)) from error
+                python, root = shlex.quote(sys.executable), shlex.quote(str(ROOT))
+                said = self.last_words(step) or error
+                raise RunError(DID_NOT_START.format(step=step, said=said, python=python, root=root)) from error
             if self.killed:
                 self.kill()
             yield kernel
