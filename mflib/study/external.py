@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -27,8 +26,8 @@ from mflib.study.predict import LEARNT, VERDICTS, ModelResult, Models, load
 
 Item = tuple[Path, Annotation]
 Outcome = tuple[dict[str, ModelResult], Applicability]
-# Seconds after which the pace is known, and what it costs at least to import torch and read all models once more.
-LOOK, START = 10.0, 60.0
+# Segments that are done before other processes have imported torch and read all models once more.
+FEW = 60
 # A worker reads the models of a run once.
 _models = lru_cache(maxsize=1)(load)
 
@@ -88,17 +87,11 @@ def score_cohort(models: Models, cohort: Cohort, *, workers: int, scheduler: str
 def _outcomes(
     models: Models, items: Sequence[Item], workers: int, scheduler: str
 ) -> Iterator[tuple[int, Outcome | Exception]]:
-    """Position and outcome of each segment; what would take this process longer than the others' start goes to them."""
+    """Position and outcome of each segment, as it is done."""
     # A GPU serves one process; networks of several would not find room on it.
-    others = bool(scheduler) or (workers > 1 and compute.device().type != "cuda")
-    start, done = time.monotonic(), 0
-    for done, outcome in enumerate(parallel.outcomes(_assessed, models, items, workers=1), 1):
-        yield outcome
-        spent = time.monotonic() - start
-        if others and spent >= LOOK and spent / done * (len(items) - done) >= START:
-            break
-    rest = parallel.outcomes(_assessed_elsewhere, models.run, items[done:], workers=workers, scheduler=scheduler)
-    yield from ((done + n, outcome) for n, outcome in rest)
+    if not scheduler and (workers == 1 or len(items) <= FEW or compute.device().type == "cuda"):
+        return parallel.outcomes(_assessed, models, items, workers=1)
+    return parallel.outcomes(_assessed_elsewhere, models.run, items, workers=workers, scheduler=scheduler)
 
 
 def _assessed(models: Models, item: Item) -> Outcome:
