@@ -20,7 +20,6 @@ from mflib.data.volume import Annotation
 from mflib.models.dcnn import compute
 from mflib.stats import clinical, performance
 from mflib.stats.performance.predictions import with_interval
-from mflib.study import kept
 from mflib.study.applicability import Applicability
 from mflib.study.predict import LEARNT, VERDICTS, ModelResult, Models, load
 
@@ -96,10 +95,9 @@ def _outcomes(
 
 def _assessed(models: Models, item: Item) -> Outcome:
     path, annotation = item
-    volume = volumes.read(path)
-    if kept.voxels_digest(volume) in models.scorers.seen.reference.voxels:
+    found = models.assess(volumes.read(path), annotation, salient=False)
+    if LEARNT in found.notices:
         raise FileError(LEARNT)
-    found = models.assess(volume, annotation, salient=False)
     return found.results, found.applicability
 
 

@@ -33,8 +33,10 @@ def models(**changes: Any) -> Models:
         "versions": {"mflib": "1.0", "torch": "2.13.0"},
         "files": {"random_forest_fold-1.safetensors": "a" * 64},
         "run": Path("run"),
-        "scorers": cast(Any, None),
     }
+    # What scores a volume, which a page has no need of.
+    scoring = ("forests", "networks", "preprocessing", "texture", "network", "calibrations", "seen")
+    values |= dict.fromkeys(scoring)
     return Models(**values | changes)
 
 
