@@ -72,11 +72,10 @@ def sentences(study: Study) -> str:
     """The methods of a run, its references as [@key]."""
     profile, segments, cohort = study.profile, study.cohort.segments, study.cohort
     network, texture = profile.network, profile.texture
-    size = " x ".join(map(str, network.size))
     seen = {
         "depth": "one block a stage" if network.depth == "small" else f"depth {network.depth}",
         "gain": f"{network.gain} for gain",
-        "size": size,
+        "size": " x ".join(map(str, network.size)),
     }
     start = "random weights" if network.pretrained == "none" else "MedicalNet's weights"
     trained = {"start": start, "epochs": network.epochs, "batch": network.batch, "rate": network.learning_rate}

@@ -173,9 +173,8 @@ def _converted(path: Path, step: str, _changed_ns: int) -> tuple[str, tuple[Head
 
 
 def as_chapter(notebook: NotebookNode) -> NotebookNode:
-    """An executed notebook in the order of a report: what was seen first, without what only its user needs."""
-    chapter = copy.deepcopy(notebook)
-    cells = [cell for cell in chapter.cells if cell.get("id") != TRY]
+    """Put an executed notebook into the order of a report: what was seen first, without what only its user needs."""
+    cells = [cell for cell in notebook.cells if cell.get("id") != TRY]
     places = {cell.get("id"): place for place, cell in enumerate(cells)}
     if TITLE_CELL in places:
         title = cells[places[TITLE_CELL]]
@@ -193,8 +192,8 @@ def as_chapter(notebook: NotebookNode) -> NotebookNode:
         for output in cell.get("outputs", []):
             if "text/markdown" in (data := output.get("data", {})):
                 data["text/markdown"] = words.minus(data["text/markdown"])
-    chapter.cells = cells
-    return chapter
+    notebook.cells = cells
+    return notebook
 
 
 def _exporter(renderer: _Renderer) -> HTMLExporter:
