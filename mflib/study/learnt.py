@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from safetensors.numpy import load
 from torch import nn
 
 from mflib.base import made_by
+from mflib.base.encodings import read_json
 from mflib.base.errors import FileError
 from mflib.base.settings import STRICT, build
 from mflib.data.preprocess import GainSettings
@@ -159,8 +159,8 @@ def read(artifacts: Path, model: str) -> Manifest:
         There is none, it is not what this version writes, or other versions of mflib or its packages made the model.
     """
     name = kept.MANIFESTS[model]
-    content = _content(artifacts / name)
     try:
+        content = _content(artifacts / name)
         if content.get("format") != kept.FORMAT or content.get("model") != model:
             found = f"format {content.get('format')!r:.50} of model {content.get('model')!r:.50}"
             raise FileError(f"found {found}, expected format {kept.FORMAT} of {model}; make the report again")
@@ -180,22 +180,14 @@ def read(artifacts: Path, model: str) -> Manifest:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > LARGEST_MANIFEST:
-            raise FileError(f"{path.name}: found {path.stat().st_size:,} bytes, expected at most {LARGEST_MANIFEST:,}")
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except FileNotFoundError:
-        found = f"found no {path.name} in {path.parent}"
-        raise FileError(f"{found}, expected the folder of a run that mflib report has made") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise FileError(f"{path.name}: cannot be read as JSON ({error})") from error
+    if not path.exists():
+        raise FileError(f"found no such file in {path.parent}, expected the folder of a run that mflib report has made")
+    if (size := path.stat().st_size) > LARGEST_MANIFEST:
+        raise FileError(f"found {size:,} bytes, expected at most {LARGEST_MANIFEST:,}")
+    content = read_json(path)
     if not isinstance(content, dict):
-        raise FileError(f"{path.name}: found a {type(content).__name__}, expected a JSON object")
+        raise FileError(f"found a {type(content).__name__}, expected a JSON object")
     return content
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"found {constant}, expected finite numbers")
 
 
 def _check_made_with(manifest: Manifest) -> None:
