@@ -126,9 +126,8 @@ def arrays(model: RandomForestClassifier) -> dict[str, NDArray[Any]]:
 
 def acquisition(volume: Volume, annotation: Annotation, region: preprocess.Region) -> dict[str, float | None]:
     """How a volume was recorded, in numbers; None where its sidecar does not say."""
-    sizes = zip(AXES, volume.spacing_mm, annotation.roi_size, strict=True)
     found: dict[str, float | None] = {}
-    for axis, spacing, voxels in sizes:
+    for axis, spacing, voxels in zip(AXES, volume.spacing_mm, annotation.roi_size, strict=True):
         found |= {f"voxel, {axis} (mm)": spacing, f"region, {axis} (mm)": spacing * voxels}
     found |= {"bone (grey level)": region.references.bone, "shadow (grey level)": region.references.shadow}
     found[STATED_RANGE] = volume.dynamic_range_db
