@@ -234,8 +234,8 @@ def report(
     from mflib.study import report as reports
     from mflib.study.pipeline import Selection, find_step
 
-    if export:
-        methods.check_export()
+    if export and importlib.util.find_spec("docx") is None:
+        fail("--export needs python-docx: pip install 'mflib[export]'")
     changes = _changes(setting, external=_path(external), scheduler=scheduler)
     selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
     page, whole = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))

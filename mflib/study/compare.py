@@ -99,6 +99,7 @@ def _lines(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
     return table, found.notices
 
 
+NO_VARIANCE = "P undefined: their AUCs differ, the difference has no variance"
 FEW_PATIENTS = 20
 FEW_IN_FOLD = 5  # in 10 folds of 46 patients with both labels, intervals of 95 % covered 0.90 (see roc.fold_mean)
 
@@ -151,9 +152,9 @@ def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str
             reasons.append(f"{where}: found one model, so there are no differences between models")
             continue
         found["metric_differences"] += [performance.metric_differences(rows, *pair) for pair in pairs]
-        areas = [performance.comparison(rows, *pair) for pair in pairs]
-        found["comparison"] += areas
-        reasons += [f"{where}: {reason}" for reason in _untestable(pd.concat(areas))]
+        for areas in (performance.comparison(rows, *pair) for pair in pairs):
+            untestable = areas["p"].isna() & areas["difference"].notna()
+            found["comparison"].append(areas.assign(note=areas["note"].mask(untestable, NO_VARIANCE)))
         try:
             found["several"].append(performance.several(rows))
         except InputError as error:
@@ -161,15 +162,6 @@ def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str
         if len(pairs) > 1:
             reasons.append(f"{where}: {len(pairs)} pairs are tested, P values are not adjusted; the joint test is one")
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items() if parts}, reasons
-
-
-def _untestable(comparison: pd.DataFrame) -> list[str]:
-    """Which differences of AUCs have no P value, and why."""
-    lacking = comparison[comparison["p"].isna() & comparison["difference"].notna()]
-    return [
-        f"{a} and {b}: P undefined ({', '.join(rows['method'])}): their AUCs differ, the difference has no variance"
-        for (a, b), rows in lacking.groupby(["model_a", "model_b"], sort=False)
-    ]
 
 
 def _notices(rows: pd.DataFrame) -> Iterator[str]:
@@ -290,7 +282,9 @@ def _notes(comparison: Comparison) -> list[str]:
         for row in table[table["note"] != ""].to_dict("records"):
             models = row.get("model") or f"{row['model_a']} and {row['model_b']}"
             said = f"{_where(row['split'], row['repeat'])}: {models}: {row['note']}"
-            found.setdefault(said, []).append(row.get("metric") or row.get("quantity") or "mean of folds")
+            found.setdefault(said, []).append(
+                row.get("metric") or row.get("quantity") or row.get("method") or "mean of folds"
+            )
     return [f"{said} ({', '.join(dict.fromkeys(parts))})" for said, parts in found.items()]
 
 

@@ -6,7 +6,6 @@ import html
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -189,12 +188,6 @@ def bibtex(keys: Sequence[str]) -> str:
         fields = ",\n".join(f"  {name} = {{{value}}}" for name, value in entry.items())
         entries.append(f"@{kind}{{{key},\n{fields}\n}}")
     return "\n\n".join(entries) + "\n"
-
-
-def check_export() -> None:
-    """Raise ``RunError`` where tables cannot be exported for want of a package."""
-    if find_spec("docx") is None:
-        raise RunError("--export needs python-docx: pip install 'mflib[export]'")
 
 
 def export(page: Path) -> list[Path]:

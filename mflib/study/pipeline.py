@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import re
 import shutil
 import sys
@@ -64,7 +63,6 @@ class Record:
     finished : when, in UTC
     products : digest of each file that it left in tables, figures and artifacts
     error : what went wrong
-    made_with : versions of Python and of packages
     """
 
     key: str
@@ -73,7 +71,6 @@ class Record:
     finished: str = ""
     products: dict[str, str] = field(default_factory=dict)
     error: str = ""
-    made_with: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -235,10 +232,7 @@ def execute(
     log.unlink(missing_ok=True)
     digests, took = {name: sha256(folder / name) for name in written}, round(time.monotonic() - start, 1)
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    # The kernel was this very Python.
-    packages = made_by.versions("mflib", *made_by.closure("mflib.study.report")[1])
-    made_with = {"python": platform.python_version(), **packages}
-    return Record(key, "failed" if error else "done", took, finished, digests, error, made_with)
+    return Record(key, "failed" if error else "done", took, finished, digests, error)
 
 
 def _literal(path: Path) -> str:
@@ -306,7 +300,9 @@ def describe(record: Record) -> str:
 def read_record(folder: Path, step: str) -> Record | None:
     """How ``step`` ended last time in this run folder; None where it never did."""
     path = _record_path(folder, step)
-    return Record(**json.loads(path.read_text())) if path.exists() else None
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    # Another version may have kept more.
+    return Record(**{name: kept[name] for name in Record.__match_args__ if name in kept}) if kept else None
 
 
 @dataclass
