@@ -214,7 +214,6 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
         The folder cannot be written.
     """
     written = [folder / "tables" / f"{name}.csv" for name in comparison.tables]
-    (folder / "tables").mkdir(parents=True, exist_ok=True)
     for path, table in zip(written, comparison.tables.values(), strict=True):
         files.write_text(path, table.to_csv(index=False))
     for name, figure in _figures(comparison):

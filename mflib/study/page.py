@@ -263,7 +263,6 @@ def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
     whole = nbformat.read(EXERCISE_SOURCE, as_version=4)
     without = copy.deepcopy(whole)
     without.cells = [cell for cell in whole.cells if SOLUTION not in cell.metadata.get("tags", [])]
-    folder.mkdir(parents=True, exist_ok=True)
     for path, notebook in zip(paths, (without, whole), strict=True):
         files.write_text(path, nbformat.writes(notebook) + "\n")
     return paths
@@ -316,7 +315,6 @@ def write_check(inspection: Inspection, path: Path) -> None:
         thumbnails=measured.thumbnails,
         jpeg=_jpeg,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(path, page)
 
 

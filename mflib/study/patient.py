@@ -118,7 +118,6 @@ def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> li
     list of Path
         ``sub-001.html`` for a patient, else the name of the volume, made safe for a file system.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for subject, of_subject in groupby(sorted(assessments, key=_place), lambda assessment: _place(assessment)[0]):
         own = list(of_subject)

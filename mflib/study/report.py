@@ -65,7 +65,6 @@ def look(study: Study, folder: Path, name: str = "checked.json") -> Checked:
     if inspection.cohort is None or inspection.faults:
         raise faulty(folder, inspection.faults)
     looked_at = _looked_at(inspection.cohort, profile)
-    kept.parent.mkdir(parents=True, exist_ok=True)
     notices, voxels = inspection.notices, inspection.voxels
     pipeline.write_json(kept, {"looked_at": looked_at, "notices": notices, "voxels": voxels})
     return Checked(inspection.cohort, looked_at["cohort"], notices, voxels)

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, or as Parquet where the name ends so, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as partial:
         if path.suffix == ".parquet":
             table.to_parquet(partial, index=False)
