@@ -83,15 +83,7 @@ class Group(TyperGroup):
             fail(explained(error) if isinstance(error, OSError) else str(error))
 
 
-app = typer.Typer(
-    cls=Group,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-# soft_wrap: a fault is one line for grep, however narrow the terminal.
-console = Console(soft_wrap=True, highlight=False)
-errors = Console(soft_wrap=True, highlight=False, stderr=True)
+app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 def _own_style() -> None:
@@ -110,17 +102,13 @@ def _stated(encoding: str) -> str:
     if encoding:
         from mflib.base.encodings import STATED
 
-        try:
-            "".encode(encoding)
-        except LookupError:
-            fail(f"--encoding is {encoding!r}, expected one that Python knows, such as gb18030, big5 or cp1252")
         os.environ[STATED] = encoding
     return encoding
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
     """Say why on the error stream, and exit."""
-    errors.print(message, markup=False, style="red")
+    typer.secho(message, err=True, fg="red")
     raise typer.Exit(status)
 
 
@@ -142,7 +130,7 @@ def phantom(
     from mflib.data import phantom as simulator
 
     simulator.write_cohort(out, profile=profile, patients=patients, seed=seed)
-    console.print(str(out))
+    typer.echo(str(out))
 
 
 @app.command("import")
@@ -177,9 +165,9 @@ def import_(
     else:
         fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
     for line in lines:
-        console.print(line, markup=False)
+        typer.echo(line)
     if dry_run:
-        console.print(f"then: {command}", markup=False)
+        typer.echo(f"then: {command}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -220,9 +208,9 @@ def check(
     else:
         told = [*listed(inspection.faults, whole=whole), *(f"notice: {notice}" for notice in inspection.notices)]
         for line in [*told, *(f"{name}: {value}" for name, value in inspection.summary().items())]:
-            console.print(line, markup=False)
+            typer.echo(line)
         count = len(inspection.faults)
-        console.print(f"{count} fault{'s' * (count != 1)}", style="red" if count else "green")
+        typer.secho(f"{count} fault{'s' * (count != 1)}", fg="red" if count else "green")
     raise typer.Exit(1 if inspection.faults else 0)
 
 
@@ -246,17 +234,17 @@ def report(
     from mflib.study import report as reports
     from mflib.study.pipeline import Selection, find_step
 
-    if export:
-        methods.check_export()
+    if export and importlib.util.find_spec("docx") is None:
+        fail("--export needs python-docx: pip install 'mflib[export]'")
     changes = _changes(setting, external=_path(external), scheduler=scheduler)
     selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
-    outcome = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
-    if not outcome.succeeded:
-        errors.print("Some notebooks did not run to their end; the report shows what there is, and the errors.")
+    page, whole = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
+    if not whole:
+        typer.echo("Some notebooks did not run to their end; the report shows what there is, and the errors.", err=True)
     if export:
-        typer.echo("\n".join(map(str, methods.export(outcome.path))))
-    typer.echo(str(outcome.path))
-    raise typer.Exit(0 if outcome.succeeded else 1)
+        typer.echo("\n".join(map(str, methods.export(page))))
+    typer.echo(str(page))
+    raise typer.Exit(0 if whole else 1)
 
 
 @app.command()

@@ -101,7 +101,8 @@ def _strictly(content: bytes, encoding: str) -> str | None:
     except UnicodeDecodeError:
         return None
     except LookupError as error:
-        raise FileError(f"the encoding {encoding!r} in {STATED}", "one that Python knows, such as gb18030") from error
+        expected = "one that Python knows, such as gb18030, big5 or cp1252"
+        raise FileError(f"--encoding {encoding!r} (in the environment {STATED})", expected) from error
 
 
 def _told(content: bytes) -> str:

@@ -34,11 +34,14 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside ``path`` to write to; what was written takes its place when the block ends without an error.
 
+    The folder is made where there is none.
+
     Raises
     ------
     OSError
         What was written could not be brought to the disk. ``path`` is as it was, and nothing lies beside it.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Nobody else writes to a name drawn at random, on whatever machine. The name's end stays: writers read the format
     # from it; a whole long one would be longer than a disk takes. Readers of cohorts pass over what begins so, which is
     # all that a kill can leave.
@@ -109,7 +112,6 @@ def write_text(path: Path, text: str) -> None:
 def write_new(path: Path, text: str) -> None:
     """Write a text that is not there yet, whole or not at all."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
 
 

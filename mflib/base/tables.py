@@ -102,7 +102,7 @@ class Cells:
     notices: Sequence[str] = ()
 
     def check_columns(self, needed: Iterable[str]) -> None:
-        """Refuse a header that lacks one of the columns, or has any column twice.
+        """Refuse a header that lacks one of the columns, or has one of them twice.
 
         Raises
         ------
@@ -110,9 +110,22 @@ class Cells:
             With those that do not stand there once.
         """
         counts = Counter(self.header)
-        if wrong := [name for name in dict.fromkeys([*needed, *self.header]) if counts[name] != 1]:
-            found = f"columns {', '.join(self.header)[:80]} in row {self.line}"
+        if wrong := [name for name in dict.fromkeys(needed) if counts[name] != 1]:
+            found = f"columns {', '.join(self.header)[:80]} in row {self.line}" if self.header else "an empty file"
             raise FileError(found, f"{', '.join(wrong)[:80]} once")
+
+    def records(self) -> dict[int, dict[str, str]]:
+        """The cells of each row by column, by line of the file.
+
+        Raises
+        ------
+        FileError
+            The first row that is longer or shorter than the header.
+        """
+        for number, cells in self.rows.items():
+            if len(cells) != len(self.header):
+                raise FileError(f"{len(cells)} cells in row {number}", f"{len(self.header)}, as in the header")
+        return {number: dict(zip(self.header, cells, strict=True)) for number, cells in self.rows.items()}
 
 
 def read(path: Path, known: Collection[str] = (), key: str = "") -> Cells:

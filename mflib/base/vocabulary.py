@@ -75,9 +75,8 @@ def columns(header: Collection[str], known: Collection[str]) -> tuple[list[str],
     aliases = {joined(alias): name for name in known for alias in (name, *_all()["columns"].get(name, ()))}
     for written in header:
         name, unit = aliases.get(joined(written)), ""
-        for behind in (
-            () if name else (UNIT_BEHIND.fullmatch(plain(written)), UNIT_AT_THE_END.fullmatch(plain(written)))
-        ):
+        for pattern in (UNIT_BEHIND, UNIT_AT_THE_END):
+            behind = pattern.fullmatch(plain(written))
             if behind and name is None and (name := aliases.get(joined(behind[1]))):
                 unit = re.sub(r"\s*[~-]\s*", "-", next(filter(None, behind.groups()[1:]), ""))
         if name is None or written in known or name in there or name in names:

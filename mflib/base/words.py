@@ -24,6 +24,7 @@ LABELS = MODELS | LEVEL_NAMES | {
     "first_order_skewness": "skewness of grey levels",
     "first_order_kurtosis": "kurtosis of grey levels",
     "first_order_entropy": "entropy of grey levels",
+    "grey_levels": "grey levels",
     "nakagami_m": "Nakagami m",
     "nakagami_omega": "Nakagami \u03a9",
     "auc": "AUC",
@@ -32,6 +33,7 @@ LABELS = MODELS | LEVEL_NAMES | {
 }  # fmt: skip
 # A feature of the texture table; in the forest's final space levels, step and direction are those of each fold.
 GLCM = re.compile(r"glcm_(?:(\d+)_(\d+)_(-?\d)\.(-?\d)\.(-?\d)_)?(\w+)")
+P_COLUMN = re.compile(r"(?:\w+_)?p|P\b.*")
 # Of column names: whole ones, and the parts of all others.
 COLUMNS = {"participant_id": "patient", "n_patients": "patients", "n_folds": "folds", "n_missing": "missing",
            "y_true": "infiltrated on MRI", "type_one": "type I error", "type_one_se": "its SE", "coverage_se": "its SE",
@@ -84,11 +86,6 @@ def heading(column: str) -> str:
     return " ".join(PARTS.get(part, part) for part in re.split("[_ ]", column))
 
 
-def is_p(column: str) -> bool:
-    """Whether a column holds P values."""
-    return re.fullmatch(r"(?:\w+_)?p|P\b.*", column) is not None
-
-
 def cells(column: str, values: Iterable[object]) -> list[str]:
     """The cells of a column by one rule: counts whole, percentages to 1 decimal, P by the usual rule, all else to 2.
 
@@ -109,7 +106,7 @@ def _cell(column: str, value: object, whole: bool) -> str:
     if not isinstance(value, Real):
         return minus(SIDE_NAMES.get(str(value), str(value)) if column == "lat" else label(str(value)))
     number = float(value)
-    if is_p(column):
+    if P_COLUMN.fullmatch(column):
         return p_value(number)
     if whole or isinstance(value, Integral):
         return minus(f"{number:.0f}")

@@ -1,3 +1,1 @@
 """A run: its profile, its folder, its notebooks, its report; a finished run on new volumes."""
-
-from __future__ import annotations

@@ -110,13 +110,11 @@ def _areas(predictions: pd.DataFrame) -> list[Area]:
         NETWORK: published.claim("results 3", "DCNN mean AUC"),
     }
     shown = [model for model in MODELS if model in means.index and model != "clinical"]
-    rows = means.loc[shown].to_dict("index").items()
-    return [
-        Area(
-            label(str(name)), f"{row['mean']:.2f}", f"{row['low']:.2f} to {row['high']:.2f}", papers.get(str(name), "")
-        )
-        for name, row in rows
-    ]
+    areas = []
+    for model, row in means.loc[shown].to_dict("index").items():
+        interval = f"{row['low']:.2f} to {row['high']:.2f}"
+        areas.append(Area(label(str(model)), f"{row['mean']:.2f}", interval, papers.get(str(model), "")))
+    return areas
 
 
 def _can_show(segments: pd.DataFrame, reference: float) -> list[str]:

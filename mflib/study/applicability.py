@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mflib.models.texture import bank
@@ -58,23 +58,20 @@ class Seen:
     ----------
     reference : the training segments
     names : texture features that the distance is made of; one that never varied is left to the ranges
-    cloud : of all training segments, see `cloud`
     own : (n,) distance of each training segment to those of the other patients
     """
 
     reference: Reference
     names: list[str]
-    cloud: Pipeline
     own: Values
 
 
-def cloud(values: Values) -> Pipeline:
-    """Where segments (n, p) lie: features standardised, their covariance shrunk as Ledoit & Wolf 2004."""
-    return make_pipeline(StandardScaler(), LedoitWolf()).fit(values)
+def distances(training: Values, values: Values) -> Values:
+    """Mahalanobis distance (n,) of segments (n, p) to the centre of others (m, p).
 
-
-def distances(cloud: Pipeline, values: Values) -> Values:
-    """Mahalanobis distance (n,) of segments (n, p) to the centre of a cloud."""
+    Features are standardised and their covariance is shrunk, as Ledoit & Wolf 2004 do.
+    """
+    cloud = make_pipeline(StandardScaler(), LedoitWolf()).fit(training)
     return np.asarray(np.sqrt(cloud[-1].mahalanobis(cloud[:-1].transform(values))))
 
 
@@ -85,8 +82,8 @@ def seen(reference: Reference) -> Seen:
     values, own = texture[names].to_numpy(), np.empty(len(texture))
     for patient in set(reference.patients):
         his = np.array([other == patient for other in reference.patients])
-        own[his] = distances(cloud(values[~his]), values[his])
-    return Seen(reference, names, cloud(values), own)
+        own[his] = distances(values[~his], values[his])
+    return Seen(reference, names, own)
 
 
 def judge(
@@ -106,7 +103,8 @@ def judge(
     acquisition : of `kept.acquisition`
     doubts : sentences on what cannot be trusted in this volume
     """
-    distance = float(distances(known.cloud, texture[known.names].to_numpy(float)[None])[0])
+    training = known.reference.texture[known.names].to_numpy()
+    distance = float(distances(training, texture[known.names].to_numpy(float)[None])[0])
     features = _ranges(known.reference, dict(texture) | dict(acquisition))
     reasons = [*_far(known, distance), *_beyond(known.reference, features), *doubts]
     verdict: Verdict = "at the edge" if reasons else "inside"
@@ -159,6 +157,7 @@ SINGLE = (
     "The probability is fitted on the scores of single models; their mean spreads less, so it is rather too near to "
     "the share of infiltrated segments in training."
 )
+BACKWARDS = "No probability: in the run's own patients a higher score does not mean infiltration more often."
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,24 +199,15 @@ def fit_calibration(predictions: pd.DataFrame) -> Calibration:
     labels = predictions["y_true"].to_numpy()
     log_odds = probability.to_log_odds(predictions["probability"])[0]
     patients = predictions["participant_id"]
-    reason = _unfit(labels, log_odds, patients)
-    if not reason:
-        fitted = probability.fit_clustered(probability.logistic_regression(log_odds, labels, slope=True), patients)
-        if not (np.isfinite(fitted.params).all() and np.isfinite(fitted.cov_params()).all()):
-            reason = "No probability: the fit of the run's own scores has no finite solution."
-        elif fitted.params[1] <= 0:
-            reason = "No probability: in the run's own patients a higher score does not mean infiltration more often."
-        else:
-            return Calibration(fitted, SINGLE)
-    return Calibration(None, reason)
-
-
-def _unfit(labels: NDArray[np.int64], log_odds: NDArray[np.float64], patients: pd.Series) -> str:
-    """Why a logistic regression has no finite maximum, or no variance; empty where it has both."""
     if len(np.unique(labels)) < 2:
-        return f"No probability: the run has segments of label {labels[0]} only."
+        return Calibration(None, f"No probability: the run has segments of label {labels[0]} only.")
     if patients.nunique() < 2:
-        return "No probability: the run has one patient only."
+        return Calibration(None, "No probability: the run has one patient only.")
     if probability.separated(log_odds, labels):
-        return "No probability: one score parts the classes of the run, so no finite slope fits."
-    return ""
+        return Calibration(None, "No probability: one score parts the classes of the run, so no finite slope fits.")
+    fitted = probability.fit_clustered(probability.logistic_regression(log_odds, labels, slope=True), patients)
+    if not (np.isfinite(fitted.params).all() and np.isfinite(fitted.cov_params()).all()):
+        return Calibration(None, "No probability: the fit of the run's own scores has no finite solution.")
+    if fitted.params[1] <= 0:
+        return Calibration(None, BACKWARDS)
+    return Calibration(fitted, SINGLE)

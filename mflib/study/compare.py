@@ -23,17 +23,7 @@ from mflib.data.cohort_tables import key_of
 from mflib.show import figures
 from mflib.show.shown import save
 from mflib.stats import performance
-from mflib.stats.performance.predictions import (
-    COLUMNS,
-    PROBABILITY,
-    RUN,
-    check_same_segments,
-    estimate,
-    faults,
-    listed,
-    p_value,
-    runs,
-)
+from mflib.stats.performance.predictions import COLUMNS, PROBABILITY, RUN, check_same_segments, faults, listed, runs
 
 
 def read(paths: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
@@ -55,17 +45,14 @@ def read(paths: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     tables: dict[Path, pd.DataFrame] = {}
     notices: list[str] = []
     for path in paths:
-        table, said = read_one(path)
+        tables[path], said = read_one(path)
         notices += [f"{path.name}: {notice}" for notice in said]
-        for earlier, other in tables.items():
-            twice = table[RUN].drop_duplicates().merge(other[RUN].drop_duplicates(), on=RUN)
-            if len(twice):
-                found = twice.iloc[0].to_dict()
-                raise InputError(f"{path}: found {found}, which {earlier} holds too, expected each in one file")
-        tables[path] = table
-    if not tables:
-        raise InputError("found no predictions file, expected at least one")
     joined = pd.concat(tables, names=["file"])
+    for run, rows in joined.groupby(RUN):
+        first, *further = rows.index.unique("file")
+        if further:
+            found = dict(zip(RUN, run, strict=True))
+            raise InputError(f"{further[0]}: found {found}, which {first} holds too, expected each in one file")
     for _, rows in joined.groupby(["split", "repeat"]):
         try:
             check_same_segments(rows)
@@ -94,26 +81,16 @@ def _lines(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
     """The rows of a file, indexed by line, its keys and numbers as they are written here; blank ones are left out."""
     try:
         found = texts.read(path, [*COLUMNS, PROBABILITY])
+        found.check_columns(COLUMNS)
+        rows = found.records()
     except FileError as error:
-        expected = "a table of predictions" if error.expected == "a table" else error.expected
-        raise InputError(f"{path}: found {error.found}, expected {expected}") from error
-    header, rows = found.header, found.rows
-    if not header:
-        raise InputError(f"{path}: found an empty file, expected a header line and rows")
-    wrong = [column for column in COLUMNS if header.count(column) != 1]
-    if wrong:
-        raise InputError(
-            f"{path}, line {found.line}: found the columns {header} without {wrong}, expected {COLUMNS}, each once"
-        )
+        raise InputError(f"{path}: {error}") from error
     if not rows:
         raise InputError(f"{path}: found a header and no rows, expected a row per segment and model")
-    for line, cells in rows.items():
-        if len(cells) != len(header):
-            expected = f"{len(header)} as in the header line"
-            raise InputError(f"{path}, line {line}: found {len(cells)} fields, expected {expected}")
+    for line, cells in found.rows.items():
         if stray := [cell for cell in cells if cell.startswith('"') and cell.count('"') % 2]:
             raise InputError(f"{path}, line {line}: found {stray[0]!r}, expected quotes in pairs")
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=header, dtype=object)
+    table = pd.DataFrame.from_dict(rows, orient="index", dtype=object)
     table[KEY] = [key_of(row) for row in table[KEY].to_dict("records")]
     for column in ("repeat", "fold", "y_true", "score", "threshold", PROBABILITY):
         if column in table and pd.to_numeric(table[column], errors="coerce").isna().any():
@@ -122,6 +99,7 @@ def _lines(path: Path) -> tuple[pd.DataFrame, Sequence[str]]:
     return table, found.notices
 
 
+NO_VARIANCE = "P undefined: their AUCs differ, the difference has no variance"
 FEW_PATIENTS = 20
 FEW_IN_FOLD = 5  # in 10 folds of 46 patients with both labels, intervals of 95 % covered 0.90 (see roc.fold_mean)
 
@@ -174,9 +152,9 @@ def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str
             reasons.append(f"{where}: found one model, so there are no differences between models")
             continue
         found["metric_differences"] += [performance.metric_differences(rows, *pair) for pair in pairs]
-        areas = [performance.comparison(rows, *pair) for pair in pairs]
-        found["comparison"] += areas
-        reasons += [f"{where}: {reason}" for reason in _untestable(pd.concat(areas))]
+        for areas in (performance.comparison(rows, *pair) for pair in pairs):
+            untestable = areas["p"].isna() & areas["difference"].notna()
+            found["comparison"].append(areas.assign(note=areas["note"].mask(untestable, NO_VARIANCE)))
         try:
             found["several"].append(performance.several(rows))
         except InputError as error:
@@ -184,15 +162,6 @@ def _differences(table: pd.DataFrame) -> tuple[dict[str, pd.DataFrame], list[str
         if len(pairs) > 1:
             reasons.append(f"{where}: {len(pairs)} pairs are tested, P values are not adjusted; the joint test is one")
     return {name: pd.concat(parts, ignore_index=True) for name, parts in found.items() if parts}, reasons
-
-
-def _untestable(comparison: pd.DataFrame) -> list[str]:
-    """Which differences of AUCs have no P value, and why."""
-    lacking = comparison[comparison["p"].isna() & comparison["difference"].notna()]
-    return [
-        f"{a} and {b}: P undefined ({', '.join(rows['method'])}): their AUCs differ, the difference has no variance"
-        for (a, b), rows in lacking.groupby(["model_a", "model_b"], sort=False)
-    ]
 
 
 def _notices(rows: pd.DataFrame) -> Iterator[str]:
@@ -245,7 +214,6 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
         The folder cannot be written.
     """
     written = [folder / "tables" / f"{name}.csv" for name in comparison.tables]
-    (folder / "tables").mkdir(parents=True, exist_ok=True)
     for path, table in zip(written, comparison.tables.values(), strict=True):
         files.write_text(path, table.to_csv(index=False))
     for name, figure in _figures(comparison):
@@ -270,7 +238,7 @@ def show(comparison: Comparison, console: Console) -> None:
             console.print(_told_differences(accuracy, "accuracy at the frozen thresholds, a minus b"))
         for row in tables.get("several", pd.DataFrame()).itertuples():
             asked = f"test that all AUCs are equal ({row.models}), {row.method}"
-            joint = f"chi-square {row.statistic:.2f}, df {row.df}, {p_value(row.p)}"
+            joint = f"chi-square {row.statistic:.2f}, df {row.df}, {performance.p_value(row.p)}"
             console.print(f"{asked}: {joint}", markup=False, soft_wrap=True)
     for notice in [*comparison.notices, *_notes(comparison)]:
         console.print(f"notice: {notice}", markup=False, soft_wrap=True)
@@ -281,8 +249,8 @@ def _models(tables: dict[str, pd.DataFrame], title: str) -> Table:
     summary, means = tables["summary"].set_index(["model", "metric"]), tables["fold_mean_auc"].set_index("model")
     for model in performance.models(tables["fold_mean_auc"]):
         rows = (summary.loc[(model, metric)] for metric in ("auc", "sensitivity", "specificity"))
-        pooled = [estimate(row, "pooled", ".3f") for row in rows]
-        shown.add_row(_name(model), estimate(means.loc[model], "mean", ".3f"), *pooled)
+        pooled = [performance.estimate(row, "pooled", ".3f") for row in rows]
+        shown.add_row(_name(model), performance.estimate(means.loc[model], "mean", ".3f"), *pooled)
     shown.caption = "[95 % interval with patients as clusters]; sensitivity and specificity at the frozen thresholds"
     return shown
 
@@ -290,8 +258,8 @@ def _models(tables: dict[str, pd.DataFrame], title: str) -> Table:
 def _told_differences(rows: pd.DataFrame, title: str) -> Table:
     shown = Table("a", "b", "method", "difference", "P, unadjusted", title=title)
     for row in rows.to_dict("records"):
-        names = (_name(row["model_a"]), _name(row["model_b"]))
-        shown.add_row(*names, row["method"], estimate(row, "difference", "+.3f"), p_value(row["p"]))
+        names, p = (_name(row["model_a"]), _name(row["model_b"])), performance.p_value(row["p"])
+        shown.add_row(*names, row["method"], performance.estimate(row, "difference", "+.3f"), p)
     return shown
 
 
@@ -313,7 +281,9 @@ def _notes(comparison: Comparison) -> list[str]:
         for row in table[table["note"] != ""].to_dict("records"):
             models = row.get("model") or f"{row['model_a']} and {row['model_b']}"
             said = f"{_where(row['split'], row['repeat'])}: {models}: {row['note']}"
-            found.setdefault(said, []).append(row.get("metric") or row.get("quantity") or "mean of folds")
+            found.setdefault(said, []).append(
+                row.get("metric") or row.get("quantity") or row.get("method") or "mean of folds"
+            )
     return [f"{said} ({', '.join(dict.fromkeys(parts))})" for said, parts in found.items()]
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from mflib.base import parallel
 from mflib.base.errors import FileError
@@ -23,14 +20,13 @@ from mflib.data.volume import Annotation
 from mflib.models.dcnn import compute
 from mflib.stats import clinical, performance
 from mflib.stats.performance.predictions import with_interval
-from mflib.study import kept
 from mflib.study.applicability import Applicability
 from mflib.study.predict import LEARNT, VERDICTS, ModelResult, Models, load
 
 Item = tuple[Path, Annotation]
 Outcome = tuple[dict[str, ModelResult], Applicability]
-# Seconds after which the pace is known, and what it costs at least to import torch and read all models once more.
-LOOK, START = 10.0, 60.0
+# Segments that are done before other processes have imported torch and read all models once more.
+FEW = 60
 # A worker reads the models of a run once.
 _models = lru_cache(maxsize=1)(load)
 
@@ -46,7 +42,6 @@ class External:
     applicability : KEY, verdict, distance, percentile, reasons (sentences joined by a blank)
     features : KEY, feature, value, low, high, outside; the rows that are outside only
     failures : KEY, reason; segments that could not be assessed
-    own_distances : distance of each training segment with its patient left out, to hold the others against
     """
 
     predictions: pd.DataFrame
@@ -54,7 +49,6 @@ class External:
     applicability: pd.DataFrame
     features: pd.DataFrame
     failures: pd.DataFrame
-    own_distances: NDArray[np.float64]
 
 
 def score_cohort(models: Models, cohort: Cohort, *, workers: int, scheduler: str = "") -> External:
@@ -86,31 +80,24 @@ def score_cohort(models: Models, cohort: Cohort, *, workers: int, scheduler: str
         progress.advance(note=f"{len(failures)} failed" if failures else "")
     if not done:
         raise FileError(f"no segment of {cohort.name} could be assessed; the first: {failures[min(failures)]}")
-    return _gathered(models, cohort.segments, done, failures)
+    return _gathered(cohort.segments, done, failures)
 
 
 def _outcomes(
     models: Models, items: Sequence[Item], workers: int, scheduler: str
 ) -> Iterator[tuple[int, Outcome | Exception]]:
-    """Position and outcome of each segment; what would take this process longer than the others' start goes to them."""
+    """Position and outcome of each segment, as it is done."""
     # A GPU serves one process; networks of several would not find room on it.
-    others = bool(scheduler) or (workers > 1 and compute.device().type != "cuda")
-    start, done = time.monotonic(), 0
-    for done, outcome in enumerate(parallel.outcomes(_assessed, models, items, workers=1), 1):
-        yield outcome
-        spent = time.monotonic() - start
-        if others and spent >= LOOK and spent / done * (len(items) - done) >= START:
-            break
-    rest = parallel.outcomes(_assessed_elsewhere, models.run, items[done:], workers=workers, scheduler=scheduler)
-    yield from ((done + n, outcome) for n, outcome in rest)
+    if not scheduler and (workers == 1 or len(items) <= FEW or compute.device().type == "cuda"):
+        return parallel.outcomes(_assessed, models, items, workers=1)
+    return parallel.outcomes(_assessed_elsewhere, models.run, items, workers=workers, scheduler=scheduler)
 
 
 def _assessed(models: Models, item: Item) -> Outcome:
     path, annotation = item
-    volume = volumes.read(path)
-    if kept.voxels_digest(volume) in models.scorers.seen.reference.voxels:
+    found = models.assess(volumes.read(path), annotation, salient=False)
+    if LEARNT in found.notices:
         raise FileError(LEARNT)
-    found = models.assess(volume, annotation, salient=False)
     return found.results, found.applicability
 
 
@@ -119,9 +106,7 @@ def _assessed_elsewhere(run: Path, item: Item) -> Outcome:
     return _assessed(_models(run), item)
 
 
-def _gathered(
-    models: Models, segments: pd.DataFrame, done: Mapping[int, Outcome], failures: Mapping[int, str]
-) -> External:
+def _gathered(segments: pd.DataFrame, done: Mapping[int, Outcome], failures: Mapping[int, str]) -> External:
     """The tables, in the order of the segments."""
     keys, order = segments[KEY].to_dict("records"), sorted(done)
     scored, applicable, features = [], [], []
@@ -140,7 +125,6 @@ def _gathered(
         applicability=pd.DataFrame(applicable),
         features=pd.concat(features, ignore_index=True)[columns],
         failures=pd.DataFrame([{**keys[n], "reason": failures[n]} for n in sorted(failures)], columns=[*KEY, "reason"]),
-        own_distances=models.scorers.seen.own,
     )
 
 
@@ -162,9 +146,8 @@ def people(own: Cohort, external: Cohort) -> pd.DataFrame:
     missing = both["n_missing_own"].astype(str) + ", " + both["n_missing_external"].astype(str)
     values = {"own": both["value_own"], "external": both["value_external"], "missing": missing}
     rows = both[["variable", "unit"]].assign(statistic=named, **values)
-    sizes = [("patients", *(len(c.patients) for c in (own, external)))]
-    sizes += [("segments", *(len(c.segments) for c in (own, external)))]
-    counts = [[name, "n", "count", str(here), str(there), "0, 0"] for name, here, there in sizes]
+    sizes = [("patients", own.patients, external.patients), ("segments", own.segments, external.segments)]
+    counts = [[name, "n", "count", str(len(here)), str(len(there)), "0, 0"] for name, here, there in sizes]
     return pd.concat([pd.DataFrame(counts, columns=rows.columns), rows], ignore_index=True)
 
 
@@ -241,39 +224,6 @@ def without_outside(found: External) -> pd.DataFrame:
     table = pd.concat(rows, ignore_index=True)
     columns = ["segments are", "model", "n", "n_patients", *METRICS, "note"]
     return table[[column for column in columns if column in table]].fillna("")
-
-
-_METRICS = {"auc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"}
-
-
-def key_results(
-    own: Cohort, external: Cohort, found: External, moved: pd.DataFrame, calibration: pd.DataFrame
-) -> pd.DataFrame:
-    """The external test in one screen: each result, own and external.
-
-    Parameters
-    ----------
-    own, external : the cohorts
-    found : what the models say of the external one
-    moved : of ``performance.transport``
-    calibration : of ``performance.calibration`` on the external cohort
-    """
-    cohorts = (own, external)
-    rows = [("analysed patients", *(str(len(cohort.patients)) for cohort in cohorts))]
-    rows += [("analysed segments", *(str(len(cohort.segments)) for cohort in cohorts))]
-    rows += [("segments with infiltration", *(f"{100 * cohort.segments['label'].mean():.1f} %" for cohort in cohorts))]
-    outside = (found.applicability["verdict"] == "outside").mean()
-    rows += [("segments outside what the models have seen", "n/a", f"{100 * outside:.1f} %")]
-    rows += [("segments that could not be scored", "n/a", str(len(found.failures)))]
-    for model in dict.fromkeys(moved["model"]):
-        of_model = moved[moved["model"] == model].set_index("metric")
-        for metric, name in _METRICS.items():
-            sides = (performance.estimate(of_model.loc[metric], side, ends=f"{side}_") for side in ("own", "external"))
-            rows.append((f"{label(model)}: {name}", *sides))
-    for row in calibration[calibration["quantity"].isin(["intercept", "slope"])].to_dict("records"):
-        name = f"{label(row['model'])}: calibration {row['quantity']}"
-        rows.append((name, "n/a", performance.estimate(row, "value")))
-    return pd.DataFrame(rows, columns=["result", "own", "external"])
 
 
 def in_words(found: External, moved: pd.DataFrame, compared: pd.DataFrame, split: str) -> str:

@@ -1,7 +1,7 @@
 """The trained models of a run on disk: plain arrays, and a manifest that says what they are and what they have seen.
 
-Nothing here needs a pickle to be read again. A forest goes into a safetensors file as arrays of numbers, a network as
-its tensors. The manifest is written last: where it stands, the files that it names are whole.
+Nothing here needs a pickle to be read again: forests and networks go into safetensors files as arrays of numbers. The
+manifest is written last: where it stands, the files that it names are whole.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ from mflib.study.profile import Profile
 if TYPE_CHECKING:
     from mflib.models.dcnn.training import NetworkResult
 
-FORMAT = 3
+FORMAT = 4
 MANIFESTS = {forest.NAME: "model_random_forest.json", MODEL: "model_dcnn.json"}
-# The arrays of a forest, each of one axis, and their types as safetensors calls them; see `arrays`.
-ARRAYS = {"feature": "I32", "threshold": "F64", "left": "I32", "right": "I32", "positive": "F64", "starts": "I32"}
+# The arrays of a forest, each of one axis, and their types; see `arrays`.
+WHOLE, REAL = "int32", "float64"
+ARRAYS = {"feature": WHOLE, "threshold": REAL, "left": WHOLE, "right": WHOLE, "positive": REAL, "starts": WHOLE}
 # A score follows from these sources and packages, which a manifest states.
 NETWORK = tuple(f"mflib.models.dcnn.{name}" for name in ("inputs", "compute", "network"))
 SOURCES = {forest.NAME: (bank.__name__,), MODEL: NETWORK}
@@ -75,10 +76,8 @@ def keep_forest(
     (folder / MANIFESTS[forest.NAME]).unlink(missing_ok=True)
     folds = []
     for fitted in result.models:
-        path = folder / f"{forest.NAME}_fold-{fitted.fold}.safetensors"
-        with files.replacing(path) as partial:
-            partial.write_bytes(save(arrays(fitted.model)))
-        folds.append(_fold(fitted.fold, path, fitted.frozen) | {"features": list(fitted.features)})
+        kept = _fold(folder, forest.NAME, fitted.fold, arrays(fitted.model), fitted.frozen)
+        folds.append(kept | {"features": list(fitted.features)})
     used = dict.fromkeys([name for fold in folds for name in fold["features"]])
     seen = texture[[*dict.fromkeys([*used, *OTHER_FEATURES]), bank.GREY_LEVELS]]
     reference: dict[str, Any] = {"participant_id": texture["participant_id"].tolist()}
@@ -89,17 +88,15 @@ def keep_forest(
 
 
 def keep_network(result: NetworkResult, cohort: Cohort, profile: Profile, folder: Path) -> None:
-    """Keep the network of every fold, ``dcnn_fold-{n}.pt``, trained or frozen, and their manifest."""
+    """Keep the network of every fold, ``dcnn_fold-{n}.safetensors``, trained or frozen, and their manifest."""
     import torch
-
-    from mflib.models.dcnn import fold
 
     (folder / MANIFESTS[MODEL]).unlink(missing_ok=True)
     folds = []
     for trained, number, frozen in zip(result.folders, result.made["fold"], result.frozen, strict=True):
-        path = folder / f"{MODEL}_fold-{number}.pt"
-        fold.write_tensors(torch.load(trained / WEIGHTS, map_location="cpu", weights_only=True), path)
-        folds.append(_fold(int(number), path, frozen))
+        state = torch.load(trained / WEIGHTS, map_location="cpu", weights_only=True)
+        weights = {name: value.contiguous().numpy() for name, value in state.items()}
+        folds.append(_fold(folder, MODEL, int(number), weights, frozen))
     settings = {name: value for name, value in asdict(profile.network).items() if name != "weights"}
     settings |= {"pretrained": "none", "frozen": False}
     _write(folder, result, cohort, profile, model=MODEL, folds=folds, settings=settings)
@@ -129,9 +126,8 @@ def arrays(model: RandomForestClassifier) -> dict[str, NDArray[Any]]:
 
 def acquisition(volume: Volume, annotation: Annotation, region: preprocess.Region) -> dict[str, float | None]:
     """How a volume was recorded, in numbers; None where its sidecar does not say."""
-    sizes = zip(AXES, volume.spacing_mm, annotation.roi_size, strict=True)
     found: dict[str, float | None] = {}
-    for axis, spacing, voxels in sizes:
+    for axis, spacing, voxels in zip(AXES, volume.spacing_mm, annotation.roi_size, strict=True):
         found |= {f"voxel, {axis} (mm)": spacing, f"region, {axis} (mm)": spacing * voxels}
     found |= {"bone (grey level)": region.references.bone, "shadow (grey level)": region.references.shadow}
     found[STATED_RANGE] = volume.dynamic_range_db
@@ -185,9 +181,12 @@ def _recording(
     return found, words, voxels_digest(volume)
 
 
-def _fold(number: int, path: Path, frozen: Frozen) -> dict[str, Any]:
-    scale = {"threshold": frozen.threshold, "intercept": frozen.intercept, "slope": frozen.slope}
-    return {"fold": number, "file": path.name, "sha256": files.sha256(path), **scale}
+def _fold(folder: Path, model: str, number: int, numbers: Mapping[str, NDArray[Any]], frozen: Frozen) -> dict[str, Any]:
+    """Write the model of a fold; what the manifest says of it."""
+    path = folder / f"{model}_fold-{number}.safetensors"
+    with files.replacing(path) as partial:
+        partial.write_bytes(save(dict(numbers)))
+    return {"fold": number, "file": path.name, "sha256": files.sha256(path), **asdict(frozen)}
 
 
 def _rounded(values: pd.Series) -> list[float | None]:

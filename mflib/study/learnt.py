@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 import pandas as pd
@@ -22,9 +19,10 @@ from pydantic.dataclasses import dataclass as entry
 from pydantic_core.core_schema import no_info_after_validator_function
 from safetensors import SafetensorError
 from safetensors.numpy import load
-from torch import Tensor, nn
+from torch import nn
 
 from mflib.base import made_by
+from mflib.base.encodings import read_json
 from mflib.base.errors import FileError
 from mflib.base.settings import STRICT, build
 from mflib.data.preprocess import GainSettings
@@ -40,25 +38,20 @@ from mflib.study import kept
 Values = NDArray[np.float64]
 Columns = dict[str, list[float | None]]
 # Bytes: of a manifest, of which 368 segments take a tenth; of a model file, several times a ResNet-50 in float32; of
-# what six arrays say of themselves, which takes a tenth of it.
-LARGEST_MANIFEST, LARGEST_FILE, LARGEST_HEADER = 8 * 2**20, 2**30, 4096
+# what the arrays in it say of themselves, of which those of a ResNet-50 take a twentieth.
+LARGEST_MANIFEST, LARGEST_FILE, LARGEST_HEADER = 8 * 2**20, 2**30, 2**20
 # No feature comes near it, and its square is still a number.
 LARGEST_VALUE = 1e30
-# Parts of an archive; a ResNet-50 has a tenth of it.
-ENTRIES = 4096
 GLCM = re.compile(r"glcm_(\d{1,3})_(\d{1,2})_-?[01]\.-?[01]\.-?[01]_[A-Za-z]+", re.ASCII)
 
 
-@entry(frozen=True, config=STRICT)
-class StoredFold:
+@entry(frozen=True, config=STRICT, kw_only=True)
+class StoredFold(Frozen):
     """The model of one fold: file, SHA-256 of its content, threshold and scale, and the features of a forest."""
 
     fold: int
     file: str
     sha256: str
-    threshold: float
-    intercept: float
-    slope: float
     features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -69,11 +62,6 @@ class StoredFold:
             raise ValueError(f"found the features {self.features!r:.200}, expected names of texture features")
         if self.slope < 0:
             raise ValueError(f"found the slope {self.slope}, expected 0 or above: a higher score means fat")
-
-    @property
-    def frozen(self) -> Frozen:
-        """Threshold and scale, as the fold's validation part decided them."""
-        return Frozen(self.threshold, self.intercept, self.slope)
 
 
 # Columns in the manifest, a table here.
@@ -142,11 +130,11 @@ class Manifest:
     def __post_init__(self) -> None:
         """Refuse files elsewhere, and a forest that does not say what it is asked with."""
         is_forest = self.model == forest.NAME
-        suffix = "safetensors" if is_forest else "pt"
         for one in self.folds:
             # A plain name beside the manifest and nothing else: no folder, no way up.
-            if not re.fullmatch(rf"{self.model}_fold-[0-9]{{1,4}}\.{suffix}", one.file):
-                raise ValueError(f"found the file {one.file!r:.100}, expected a name like {self.model}_fold-1.{suffix}")
+            if not re.fullmatch(rf"{self.model}_fold-[0-9]{{1,4}}\.safetensors", one.file):
+                expected = f"a name like {self.model}_fold-1.safetensors"
+                raise ValueError(f"found the file {one.file!r:.100}, expected {expected}")
         if not self.folds:
             raise ValueError("found no folds, expected one at least")
         if is_forest and not (self.reference and all(one.features for one in self.folds)):
@@ -171,13 +159,13 @@ def read(artifacts: Path, model: str) -> Manifest:
         There is none, it is not what this version writes, or other versions of mflib or its packages made the model.
     """
     name = kept.MANIFESTS[model]
-    content = _content(artifacts / name)
     try:
+        content = _content(artifacts / name)
         if content.get("format") != kept.FORMAT or content.get("model") != model:
             found = f"format {content.get('format')!r:.50} of model {content.get('model')!r:.50}"
             raise FileError(f"found {found}, expected format {kept.FORMAT} of {model}; make the report again")
         manifest = build(Manifest, content, "a stored model")
-        _check_versions(manifest)
+        _check_made_with(manifest)
         # What follows from it is made here once, so that every fault of it names the file.
         _ = manifest.table
         if model == forest.NAME:
@@ -192,39 +180,25 @@ def read(artifacts: Path, model: str) -> Manifest:
 
 
 def _content(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > LARGEST_MANIFEST:
-            raise FileError(f"{path.name}: found {path.stat().st_size:,} bytes, expected at most {LARGEST_MANIFEST:,}")
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except FileNotFoundError:
-        found = f"found no {path.name} in {path.parent}"
-        raise FileError(f"{found}, expected the folder of a run that mflib report has made") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise FileError(f"{path.name}: cannot be read as JSON ({error})") from error
+    if not path.exists():
+        raise FileError(f"found no such file in {path.parent}, expected the folder of a run that mflib report has made")
+    if (size := path.stat().st_size) > LARGEST_MANIFEST:
+        raise FileError(f"found {size:,} bytes, expected at most {LARGEST_MANIFEST:,}")
+    content = read_json(path)
     if not isinstance(content, dict):
-        raise FileError(f"{path.name}: found a {type(content).__name__}, expected a JSON object")
+        raise FileError(f"found a {type(content).__name__}, expected a JSON object")
     return content
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"found {constant}, expected finite numbers")
-
-
-def _check_versions(manifest: Manifest) -> None:
+def _check_made_with(manifest: Manifest) -> None:
     """Refuse what another mflib or other packages have made, and say what to do."""
-    commit = manifest.made_with.get("commit")
+    if manifest.made_with.get("sources") == made_by.digest(*kept.SOURCES[manifest.model]):
+        return
     made, here = manifest.versions, made_by.versions(*kept.PACKAGES)
-    other = [
-        f"{name} {made.get(name)}, found {version} here"
-        for name, version in here.items()
-        if str(made.get(name)).split(".")[:2] != version.split(".")[:2]
-    ]
-    if other:
-        again = "make the report again with this environment, or install requirements.lock of that commit"
-        raise FileError(f"made with {'; '.join(other)} ({again}: {commit})")
-    if manifest.made_with.get("sources") != made_by.digest(*kept.SOURCES[manifest.model]):
-        found = f"made by another version of mflib (commit {commit}), which turns volumes into scores otherwise"
-        raise FileError(f"{found}; make the report again, or predict with that commit")
+    other = [f"{name} {made.get(name)}, found {found} here" for name, found in here.items() if made.get(name) != found]
+    found = f"made with {'; '.join(other) or 'another version of mflib'}, which turns volumes into scores otherwise"
+    again = "make the report again with this environment, or predict with the code and requirements.lock of commit"
+    raise FileError(f"{found}; {again} {manifest.made_with.get('commit')}")
 
 
 def reference(manifest: Manifest) -> Reference:
@@ -324,38 +298,36 @@ def read_trees(name: str, content: bytes, features: int) -> Trees:
     FileError
         The file holds anything but the six arrays of a forest, or a tree that leads nowhere.
     """
-    _check_header(name, content)
-    try:
-        # It refuses arrays that overlap, leave holes, or do not end where the file does.
-        trees = Trees(**load(content))
-    except SafetensorError as error:
-        raise FileError(f"{name}: cannot be read as arrays ({error})") from error
+    trees = Trees(**_arrays(name, content, kept.ARRAYS))
     wrong = _fault(trees, features)
     if wrong:
         raise FileError(f"{name}: found {wrong}; not a forest that mflib has kept")
     return trees
 
 
-def _check_header(name: str, content: bytes) -> None:
-    """Refuse a file that announces anything but a forest's arrays, before any of them is made."""
+def _arrays(name: str, content: bytes, kinds: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """The arrays of a safetensors file, which has those of these names and types and nothing else."""
     size = int.from_bytes(content[:8], "little")
     if size > LARGEST_HEADER:
         raise FileError(f"{name}: found a header of {size:,} bytes, expected at most {LARGEST_HEADER:,}")
     try:
-        # Pairs, since a dictionary would hide a name that stands twice.
-        header = json.loads(content[8 : 8 + size].decode(), object_pairs_hook=list)
-        entries = [(key, dict(entry)) for key, entry in header]
-        found = sorted((key, entry["dtype"], len(entry["shape"])) for key, entry in entries)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise FileError(f"{name}: not a safetensors file of arrays ({type(error).__name__}: {error})") from error
-    if found != sorted((key, kind, 1) for key, kind in kept.ARRAYS.items()):
-        raise FileError(f"{name}: found {found!r:.400}, expected {kept.ARRAYS}, each once and of one axis")
+        # It refuses arrays that overlap, leave holes, or do not end where the file does.
+        arrays = load(content)
+    except (SafetensorError, KeyError) as error:  # KeyError: a type that numpy does not have
+        raise FileError(f"{name}: cannot be read as arrays ({error})") from error
+    found = {key: str(values.dtype) for key, values in arrays.items()}
+    if found != kinds:
+        more, less = sorted(found.items() - kinds.items()), sorted(kinds.items() - found.items())
+        raise FileError(f"{name}: found the arrays {more!r:.200} in place of {less!r:.200}")
+    return arrays
 
 
 def _fault(trees: Trees, features: int) -> str:
     """What would lead out of the arrays, round in a circle, or to a score that is none; empty where nothing does."""
     # Wide enough for differences that cannot turn round.
-    nodes, starts = len(trees.feature), trees.starts.astype(np.int64)
+    nodes, starts = trees.feature.size, trees.starts.astype(np.int64)
+    if any(part.ndim != 1 for part in vars(trees).values()):
+        return "arrays of more or fewer than one axis"
     if any(len(part) != nodes for part in (trees.threshold, trees.left, trees.right, trees.positive)):
         return "arrays of different lengths"
     if len(starts) < 2 or starts[0] != 0 or starts[-1] != nodes or (np.diff(starts) < 1).any():
@@ -396,12 +368,9 @@ def read_network(name: str, content: bytes, settings: NetworkSettings) -> nn.Mod
     FileError
         The file holds anything but finite tensors, or those of another network.
     """
-    _check_parts(name, content)
-    state = network.load(name, BytesIO(content))
-    if not isinstance(state, dict) or not all(isinstance(key, str) and type(v) is Tensor for key, v in state.items()):
-        raise FileError(f"{name}: found a {type(state).__name__}, expected tensors by name")
     model: nn.Module = network.build(settings.depth, settings.width, settings.dilated)
-    _check_kinds(name, state, model.state_dict())
+    kinds = {key: str(value.dtype).removeprefix("torch.") for key, value in model.state_dict().items()}
+    state = {key: torch.tensor(values) for key, values in _arrays(name, content, kinds).items()}
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -409,25 +378,3 @@ def read_network(name: str, content: bytes, settings: NetworkSettings) -> nn.Mod
     if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
         raise FileError(f"{name}: found weights that are not finite")
     return compute.placed(model.eval(), settings)
-
-
-def _check_parts(name: str, content: bytes) -> None:
-    """Refuse compressed parts: a few kilobytes of them can fill the memory."""
-    try:
-        with ZipFile(BytesIO(content)) as archive:
-            parts = archive.infolist()
-    except (BadZipFile, ValueError, NotImplementedError) as error:
-        raise FileError(f"{name}: not an archive of tensors ({error})") from error
-    packed = [part.filename for part in parts if part.compress_type != ZIP_STORED or part.flag_bits & 1]
-    declared = sum(part.file_size for part in parts)
-    if packed or declared > len(content) or len(parts) > ENTRIES:
-        found = f"{len(parts)} parts of {declared:,} bytes in {len(content):,}, {len(packed)} of them compressed"
-        raise FileError(f"{name}: found {found}, expected at most {ENTRIES} parts that are stored as they are")
-
-
-def _check_kinds(name: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are no plain numbers in memory: of no device, sparse, nested, quantised, or wider ones."""
-    for key, value in state.items():
-        plain = not value.is_nested and value.layout is torch.strided and value.device.type == "cpu"
-        if not plain or value.is_quantized or value.dtype is not own.get(key, value).dtype:
-            raise FileError(f"{name}: found another kind of tensor for {key[:80]!r}, expected the run's own")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import html
+import platform
 import re
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,8 @@ STATISTICS = (
     "judged by decision curves [@vickers2006]. P values are two-sided and unadjusted."
 )
 SOFTWARE = (
-    "Computed with mflib {mflib} [@mflib] on Python {python}, numpy {numpy}, scikit-learn {sklearn} and torch {torch}; "
-    "seed {seed}."
+    "Computed with mflib {mflib} [@mflib] on Python {python}, numpy {numpy}, scikit-learn {scikit-learn} and torch "
+    "{torch}; seed {seed}."
 )
 CITED = re.compile(r" ?\[((?:@\w+(?:; )?)+)\]")
 
@@ -71,17 +71,17 @@ def sentences(study: Study) -> str:
     """The methods of a run, its references as [@key]."""
     profile, segments, cohort = study.profile, study.cohort.segments, study.cohort
     network, texture = profile.network, profile.texture
-    size = " x ".join(map(str, network.size))
     seen = {
         "depth": "one block a stage" if network.depth == "small" else f"depth {network.depth}",
         "gain": f"{network.gain} for gain",
-        "size": size,
+        "size": " x ".join(map(str, network.size)),
     }
     start = "random weights" if network.pretrained == "none" else "MedicalNet's weights"
     trained = {"start": start, "epochs": network.epochs, "batch": network.batch, "rate": network.learning_rate}
     voxels = {"coarsest": "one size, the coarsest of the cohort", "as-recorded": "the size as recorded"}
     counts = {"segments": len(segments), "patients": segments["participant_id"].nunique()}
-    versions = made_by.versions("mflib", "numpy", "scikit-learn", "torch")
+    versions = {"python": platform.python_version()}
+    versions |= made_by.versions("mflib", "numpy", "scikit-learn", "torch")
     return " ".join([
         COHORT.format(**counts, infiltrated=int(study.labels.sum())),
         *[SYNTHETIC] * cohort.synthetic,
@@ -96,14 +96,7 @@ def sentences(study: Study) -> str:
         FOLDS[profile.split].format(folds=profile.n_folds),
         FROZEN_THRESHOLDS,
         STATISTICS,
-        SOFTWARE.format(
-            mflib=versions["mflib"],
-            python=made_by.machine()["python"],
-            numpy=versions["numpy"],
-            sklearn=versions["scikit-learn"],
-            torch=versions["torch"],
-            seed=profile.seed,
-        ),
+        SOFTWARE.format(seed=profile.seed, **versions),
     ])  # fmt: skip
 
 
@@ -195,12 +188,6 @@ def bibtex(keys: Sequence[str]) -> str:
         fields = ",\n".join(f"  {name} = {{{value}}}" for name, value in entry.items())
         entries.append(f"@{kind}{{{key},\n{fields}\n}}")
     return "\n\n".join(entries) + "\n"
-
-
-def check_export() -> None:
-    """Raise ``RunError`` where tables cannot be exported for want of a package."""
-    if find_spec("docx") is None:
-        raise RunError("--export needs python-docx: pip install 'mflib[export]'")
 
 
 def export(page: Path) -> list[Path]:

@@ -173,9 +173,8 @@ def _converted(path: Path, step: str, _changed_ns: int) -> tuple[str, tuple[Head
 
 
 def as_chapter(notebook: NotebookNode) -> NotebookNode:
-    """An executed notebook in the order of a report: what was seen first, without what only its user needs."""
-    chapter = copy.deepcopy(notebook)
-    cells = [cell for cell in chapter.cells if cell.get("id") != TRY]
+    """Put an executed notebook into the order of a report: what was seen first, without what only its user needs."""
+    cells = [cell for cell in notebook.cells if cell.get("id") != TRY]
     places = {cell.get("id"): place for place, cell in enumerate(cells)}
     if TITLE_CELL in places:
         title = cells[places[TITLE_CELL]]
@@ -193,8 +192,8 @@ def as_chapter(notebook: NotebookNode) -> NotebookNode:
         for output in cell.get("outputs", []):
             if "text/markdown" in (data := output.get("data", {})):
                 data["text/markdown"] = words.minus(data["text/markdown"])
-    chapter.cells = cells
-    return chapter
+    notebook.cells = cells
+    return notebook
 
 
 def _exporter(renderer: _Renderer) -> HTMLExporter:
@@ -233,13 +232,6 @@ EXERCISE_SOURCE = NOTEBOOKS / "07_pitfalls.ipynb"
 SOLUTION = "solution"
 
 
-def without_solutions(notebook: NotebookNode) -> NotebookNode:
-    """The notebook without the cells that are tagged as solutions; everything else stays, parameters too."""
-    kept = copy.deepcopy(notebook)
-    kept.cells = [cell for cell in kept.cells if SOLUTION not in cell.metadata.get("tags", [])]
-    return kept
-
-
 def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
     """Write ``07_pitfalls.ipynb`` without its solutions, and ``07_pitfalls_solutions.ipynb`` with them.
 
@@ -269,8 +261,9 @@ def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
             "or --force"
         )
     whole = nbformat.read(EXERCISE_SOURCE, as_version=4)
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, notebook in zip(paths, (without_solutions(whole), whole), strict=True):
+    without = copy.deepcopy(whole)
+    without.cells = [cell for cell in whole.cells if SOLUTION not in cell.metadata.get("tags", [])]
+    for path, notebook in zip(paths, (without, whole), strict=True):
         files.write_text(path, nbformat.writes(notebook) + "\n")
     return paths
 
@@ -322,7 +315,6 @@ def write_check(inspection: Inspection, path: Path) -> None:
         thumbnails=measured.thumbnails,
         jpeg=_jpeg,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(path, page)
 
 

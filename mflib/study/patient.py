@@ -17,18 +17,13 @@ from mflib.base.words import LEVELS, SIDE_NAMES, SIDES, label
 from mflib.show import shown
 from mflib.show.viewer import view
 from mflib.stats.performance.predictions import estimate
-from mflib.study import predict
+from mflib.study import kept, predict
 from mflib.study.applicability import Verdict
-from mflib.study.predict import CALLS, VERDICTS, Assessment, ModelResult, Models
+from mflib.study.predict import CALLS, VERDICTS, WORD, Assessment, ModelResult, Models
 from mflib.study.volumes import cropped
 
 # A sign beside the word, so that nothing hangs on colour.
 SIGNS: dict[Verdict, str] = {"inside": "\u2713", "at the edge": "!", "outside": "\u2715"}
-# The fields of a sidecar that reach the page: technical ones, and no others.
-_SIDECAR = {
-    "Manufacturer": "make", "ManufacturersModelName": "model", "ProbeModel": "probe",
-    "ProbeCentralFrequency": "centre frequency (MHz)", "DepthMM": "depth (mm)", "GainPercent": "gain (%)",
-}  # fmt: skip
 
 
 def run(models: Models) -> dict[str, Any]:
@@ -42,7 +37,7 @@ def run(models: Models) -> dict[str, Any]:
         }
         for row in models.performance.to_dict("records")
     ]
-    provenance = [("Trained on", models.cohort_name), *models.profile.items(), ("Commit", models.commit)]
+    provenance = [("Trained on", models.cohort.name), *models.profile.items(), ("Commit", models.commit)]
     provenance += [("Packages", ", ".join(f"{name} {version}" for name, version in models.versions.items()))]
     return {"quality": quality, "provenance": provenance + list(models.files.items())}
 
@@ -64,7 +59,7 @@ def volume(assessment: Assessment, models: Models, anchor: str) -> dict[str, Any
         "results": [_result(result, areas) for result in results],
         "disagree": len({result.called for result in results}) > 1,
         "notes": list(dict.fromkeys(result.note for result in results if result.note)),
-        "features": [row | {"name": _feature_name(row["feature"]), "far": _beyond(row)} for row in farthest],
+        "features": [row | {"name": label(row["feature"]), "far": _beyond(row)} for row in farthest],
         "acquisition": _acquisition(assessment),
         "viewer": Markup(_viewer(assessment)),
     }
@@ -87,27 +82,12 @@ def _beyond(row: Mapping[Hashable, Any]) -> str:
     return f"{side}, by {100 * share:.0f} % of the range" if share < 10 else f"{side}, by {share:.0f} times the range"
 
 
-def _feature_name(name: str) -> str:
-    parts = name.split("_")
-    if parts[0] != "glcm" or len(parts) != 5:
-        return name.replace("_", " ")
-    return f"GLCM {parts[4]}: {parts[1]} grey levels, step {parts[2]}, direction {parts[3]}"
-
-
 def _acquisition(assessment: Assessment) -> list[tuple[str, str]]:
-    """What the picture was taken with, as far as it is technical."""
-    recorded, spacing = assessment.volume, assessment.volume.spacing_mm
-    references, stated = assessment.region.references, recorded.dynamic_range_db
-    size = np.multiply(assessment.annotation.roi_size, spacing)
-    rows = [
-        ("voxel size (mm)", " × ".join(f"{step:.3g}" for step in spacing)),
-        ("region of interest (mm)", " × ".join(f"{extent:.1f}" for extent in size)),
-        ("grey level of bone, of its shadow", f"{references.bone:.0f}, {references.shadow:.0f}"),
-        ("dynamic range (dB)", "not stated: that of the run's profile is taken" if stated is None else f"{stated:g}"),
-        ("grey levels in the region", str(len(np.unique(assessment.region.raw)))),
-    ]
-    values = {name: recorded.sidecar.get(field) for field, name in _SIDECAR.items()}
-    return rows + [(name, str(value)[:60]) for name, value in values.items() if isinstance(value, str | int | float)]
+    """What the picture was taken with; of the sidecar nothing but what the models look at too."""
+    recorded = assessment.volume
+    numbers = kept.acquisition(recorded, assessment.annotation, assessment.region)
+    rows = [(name, "not stated" if value is None else f"{value:.3g}") for name, value in numbers.items()]
+    return rows + [(name, str(recorded.sidecar[name])[:WORD]) for name in kept.WORDS if name in recorded.sidecar]
 
 
 def _viewer(assessment: Assessment) -> str:
@@ -138,7 +118,6 @@ def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> li
     list of Path
         ``sub-001.html`` for a patient, else the name of the volume, made safe for a file system.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for subject, of_subject in groupby(sorted(assessments, key=_place), lambda assessment: _place(assessment)[0]):
         own = list(of_subject)

@@ -63,7 +63,6 @@ class Record:
     finished : when, in UTC
     products : digest of each file that it left in tables, figures and artifacts
     error : what went wrong
-    made_with : versions of Python and of packages, as its kernel has told them
     """
 
     key: str
@@ -72,7 +71,6 @@ class Record:
     finished: str = ""
     products: dict[str, str] = field(default_factory=dict)
     error: str = ""
-    made_with: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,8 +129,7 @@ def run(
     """
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     base, external_digest = json.dumps([digests[0], settings], sort_keys=True), digests[1]
-    packages = ["mflib", *made_by.closure("mflib.study.report")[1]]
-    kernels = Kernels(folder / TEMPORARY, max(1, joblib.cpu_count() // LANES), packages)
+    kernels = Kernels(folder / TEMPORARY, max(1, joblib.cpu_count() // LANES))
     steps = chosen(bool(external_digest))
     clear(folder)
     records: dict[str, Record] = {}
@@ -157,23 +154,24 @@ def run(
         print(f"{step}: {describe(record)}", flush=True)
         return record
 
-    clock = _Clock(steps, {step: _expected(folder, step) for step in steps})
+    expected = {step: _expected(folder, step) for step in steps}
+    began, ended = dict[str, float](), dict[str, float]()
     waiting, running = list(steps), dict[Future[Record | None], str]()
     with ThreadPoolExecutor(LANES) as lanes:
         try:
             while waiting or running:
-                for step in [step for step in waiting if clock.ended.keys() >= set(steps[step])]:
+                for step in [step for step in waiting if ended.keys() >= set(steps[step])]:
                     waiting.remove(step)
                     running[lanes.submit(stand, step)] = step
-                    clock.started[step] = time.monotonic()
+                    began[step] = time.monotonic()
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     step = running.pop(future)
-                    clock.ended[step] = time.monotonic()
+                    ended[step] = time.monotonic()
                     if record := future.result():
                         records[step] = record
                         finished(records)
                 if waiting or running:
-                    print(f"about {max(1, clock.left() / 60):.0f} min left", flush=True)
+                    print(f"about {max(1, time_left(steps, expected, began, ended) / 60):.0f} min left", flush=True)
         except BaseException:
             lanes.shutdown(wait=False, cancel_futures=True)
             kernels.kill()
@@ -200,7 +198,7 @@ def execute(
 ) -> Record:
     """Execute one notebook; whatever happens, the record says how it ended."""
     start, log, notebook = time.monotonic(), folder / "notebooks" / f"{step}.written", f"notebooks/{step}.ipynb"
-    with kernels.started(step, log) as (kernel, made_with):
+    with kernels.started(step, log) as kernel:
         # From here on nothing claims that the notebook is done, though all that it left is still there. What of that
         # is not written again goes at the end, after a kill at the end of the next execution.
         kept = read_record(folder, step)
@@ -234,7 +232,7 @@ def execute(
     log.unlink(missing_ok=True)
     digests, took = {name: sha256(folder / name) for name in written}, round(time.monotonic() - start, 1)
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    return Record(key, "failed" if error else "done", took, finished, digests, error, made_with)
+    return Record(key, "failed" if error else "done", took, finished, digests, error)
 
 
 def _literal(path: Path) -> str:
@@ -242,30 +240,33 @@ def _literal(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-@dataclass(frozen=True)
-class _Clock:
-    """How long a run will still take, by what its notebooks took before or say of themselves, at the pace so far."""
+def time_left(
+    steps: Mapping[str, tuple[str, ...]],
+    expected: Mapping[str, float],
+    started: Mapping[str, float],
+    ended: Mapping[str, float],
+) -> float:
+    """Seconds that a run will still take: its longest chain of notebooks, or all of them side by side.
 
-    steps: Mapping[str, tuple[str, ...]]
-    expected: Mapping[str, float]
-    started: dict[str, float] = field(default_factory=dict)
-    ended: dict[str, float] = field(default_factory=dict)
-
-    def left(self) -> float:
-        """Seconds: of the longest chain of notebooks that wait for each other, or of all of them side by side."""
-        now = time.monotonic()
-        took = {step: end - self.started[step] for step, end in self.ended.items()}
-        # What was up to date took no time and says nothing of the pace.
-        executed = [step for step, seconds in took.items() if seconds > 1]
-        pace = sum(took[step] for step in executed) / sum(self.expected[step] for step in executed) if executed else 1.0
-        own = {
-            step: 0.0 if step in self.ended else max(0.0, pace * expected - (now - self.started.get(step, now)))
-            for step, expected in self.expected.items()
-        }
-        chains: dict[str, float] = {}
-        for step, needs in self.steps.items():
-            chains[step] = own[step] + max((chains[need] for need in needs if need in chains), default=0.0)
-        return max(*chains.values(), sum(own.values()) / LANES)
+    Parameters
+    ----------
+    steps : which notebooks each waits for
+    expected : seconds of each, by what it took before or says of itself; they are scaled by the pace so far
+    started, ended : when, on the clock of ``time.monotonic``
+    """
+    now = time.monotonic()
+    took = {step: end - started[step] for step, end in ended.items()}
+    # What was up to date took no time and says nothing of the pace.
+    executed = [step for step, seconds in took.items() if seconds > 1]
+    pace = sum(took[step] for step in executed) / sum(expected[step] for step in executed) if executed else 1.0
+    own = {
+        step: 0.0 if step in ended else max(0.0, pace * seconds - (now - started.get(step, now)))
+        for step, seconds in expected.items()
+    }
+    chains: dict[str, float] = {}
+    for step, needs in steps.items():
+        chains[step] = own[step] + max((chains[need] for need in needs if need in chains), default=0.0)
+    return max(*chains.values(), sum(own.values()) / LANES)
 
 
 def _expected(folder: Path, step: str) -> float:
@@ -299,7 +300,9 @@ def describe(record: Record) -> str:
 def read_record(folder: Path, step: str) -> Record | None:
     """How ``step`` ended last time in this run folder; None where it never did."""
     path = _record_path(folder, step)
-    return Record(**json.loads(path.read_text())) if path.exists() else None
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    # Another version may have kept more.
+    return Record(**{name: kept[name] for name in Record.__match_args__ if name in kept}) if kept else None
 
 
 @dataclass

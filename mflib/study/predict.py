@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from mflib.models.texture import bank
 from mflib.stats import performance
 from mflib.study import applicability, kept, learnt
 from mflib.study.applicability import Applicability, Calibration, Seen, Verdict
-from mflib.study.learnt import Manifest, StoredFold, Trees
+from mflib.study.learnt import Manifest, StoredFold, Trained, Trees
 
 Input = NDArray[np.float32]
 RESEARCH = "Research use only. Not a medical device; not for diagnosis."
@@ -98,12 +98,32 @@ class Assessment:
         return (match[1], match[2], match[3]) if match else None
 
 
+def network_scores(models: list[nn.Module], voxels: Input, settings: NetworkSettings) -> list[float]:
+    """Score of each network, in [0, 1]."""
+    position = np.zeros(1, dtype=np.intp)
+    with compute.reproducible():
+        return [float(fold.logits(model, voxels[None], position, settings).sigmoid()[0]) for model in models]
+
+
+LEARNT = "The models have learnt from this very volume, so what they say of it is no test."
+SEEN_PATIENTS = "The models were judged on segments of patients that they had seen: they look better than they are."
+# Of what a sidecar says, so much is repeated.
+WORD = 60
+
+
 @dataclass(frozen=True, eq=False)
-class Ensemble:
-    """The models of all folds of a run, and what they need.
+class Models:
+    """The models of a run.
 
     Parameters
     ----------
+    cohort : the training cohort
+    profile : choices of the run in words, for a reader: split, folds, seed, segments, patients, ...
+    commit : the commit that the run was made with
+    performance : model, auc (mean over folds), low, high, sensitivity, specificity, segments, patients: repeat 0
+    versions : of the packages that the models were made with
+    files : SHA-256 of each model file by its name
+    run : the run folder
     forests, networks : with the fold that each belongs to
     preprocessing, texture, network : the run's settings; of the texture what some forest asks for, at the
         voxel size of the training cohort
@@ -111,6 +131,13 @@ class Ensemble:
     seen : the training segments
     """
 
+    cohort: Trained
+    profile: dict[str, str]
+    commit: str
+    performance: pd.DataFrame
+    versions: dict[str, str]
+    files: dict[str, str]
+    run: Path
     forests: list[tuple[StoredFold, Trees]]
     networks: list[tuple[StoredFold, nn.Module]]
     preprocessing: preprocess.GainSettings
@@ -118,6 +145,39 @@ class Ensemble:
     network: NetworkSettings
     calibrations: dict[str, Calibration]
     seen: Seen
+
+    def assess(self, volume: Volume, annotation: Annotation, name: str = "", *, salient: bool = True) -> Assessment:
+        """All that the models say of one volume; they learn nothing from it.
+
+        Parameters
+        ----------
+        volume, annotation : the volume, its reference points and its region of interest
+        name : of the volume, for messages and pages
+        salient : whether the saliency is wanted; it is zero otherwise
+
+        Raises
+        ------
+        FileError
+            The volume cannot be normalised or measured; the message says why.
+        """
+        try:
+            region = preprocess.region(volume, annotation, self.preprocessing)
+            measured = bank.measure(region.voxels, volume.spacing_mm, region.dynamic_range_db, self.texture)
+            texture, voxels = self.complete(measured), inputs.of_region(region, self.preprocessing, self.network)
+        except ValueError as error:
+            raise FileError(f"{name}: {error}" if name else str(error)) from error
+        doubts = [f"The reference points are not to be trusted: {flag}." for flag in region.references.flags]
+        if volume.dynamic_range_db is None and self.seen.reference.acquisition[kept.STATED_RANGE].notna().all():
+            doubts.append("The sidecar does not state the dynamic range, as those of all training volumes do.")
+        acquisition = kept.acquisition(volume, annotation, region)
+        applicable = applicability.judge(self.seen, texture, acquisition, tuple(doubts))
+        results, saliency = self.results(texture, voxels), np.zeros(region.voxels.shape, np.float32)
+        if salient:
+            saliency = self.saliency(voxels, results[MODEL].called, region)
+        notices = remarks(self.seen, volume)
+        if self.profile["Split"] != "by patient":
+            notices += (SEEN_PATIENTS,)
+        return Assessment(name, volume, annotation, region, results, applicable, saliency, notices)
 
     def complete(self, texture: pd.Series) -> pd.Series:
         """The texture features that the run asks for, of one region.
@@ -154,88 +214,13 @@ class Ensemble:
 
     def _together(self, model: str, scores: Sequence[float], folds: Sequence[StoredFold]) -> ModelResult:
         """Mean score against mean threshold, on the scale that all folds share."""
-        on_scale = [fold.frozen.probability([one, fold.threshold]) for one, fold in zip(scores, folds, strict=True)]
+        on_scale = [fold.probability([one, fold.threshold]) for one, fold in zip(scores, folds, strict=True)]
         score, threshold = (float(value) for value in np.mean(on_scale, axis=0))
         called = int(score >= threshold)
         votes = sum(int(one >= fold.threshold) == called for one, fold in zip(scores, folds, strict=True))
         calibration = self.calibrations[model]
         probability, low, high = calibration(score) or (None, None, None)
         return ModelResult(model, score, threshold, votes, len(folds), called, probability, low, high, calibration.note)
-
-
-def network_scores(models: list[nn.Module], voxels: Input, settings: NetworkSettings) -> list[float]:
-    """Score of each network, in [0, 1]."""
-    position = np.zeros(1, dtype=np.intp)
-    with compute.reproducible():
-        return [float(fold.logits(model, voxels[None], position, settings).sigmoid()[0]) for model in models]
-
-
-LEARNT = "The models have learnt from this very volume, so what they say of it is no test."
-SEEN_PATIENTS = "The models were judged on segments of patients that they had seen: they look better than they are."
-# Of what a sidecar says, so much is repeated.
-WORD = 60
-
-
-@dataclass(frozen=True, eq=False)
-class Models:
-    """The models of a run.
-
-    Parameters
-    ----------
-    cohort_name : what the training cohort calls itself
-    synthetic : whether it is simulated
-    profile : choices of the run in words, for a reader: split, folds, seed, segments, patients, ...
-    commit : the commit that the run was made with
-    performance : model, auc (mean over folds), low, high, sensitivity, specificity, segments, patients: repeat 0
-    versions : of the packages that the models were made with
-    files : SHA-256 of each model file by its name
-    run : the run folder
-    scorers : what scores a volume; a page has no need of it
-    """
-
-    cohort_name: str
-    synthetic: bool
-    profile: dict[str, str]
-    commit: str
-    performance: pd.DataFrame
-    versions: dict[str, str]
-    files: dict[str, str]
-    run: Path
-    scorers: Ensemble = field(repr=False)
-
-    def assess(self, volume: Volume, annotation: Annotation, name: str = "", *, salient: bool = True) -> Assessment:
-        """All that the models say of one volume; they learn nothing from it.
-
-        Parameters
-        ----------
-        volume, annotation : the volume, its reference points and its region of interest
-        name : of the volume, for messages and pages
-        salient : whether the saliency is wanted; it is zero otherwise
-
-        Raises
-        ------
-        FileError
-            The volume cannot be normalised or measured; the message says why.
-        """
-        asked = self.scorers
-        try:
-            region = preprocess.region(volume, annotation, asked.preprocessing)
-            measured = bank.measure(region.voxels, volume.spacing_mm, region.dynamic_range_db, asked.texture)
-            texture, voxels = asked.complete(measured), inputs.of_region(region, asked.preprocessing, asked.network)
-        except ValueError as error:
-            raise FileError(f"{name}: {error}" if name else str(error)) from error
-        doubts = [f"The reference points are not to be trusted: {flag}." for flag in region.references.flags]
-        if volume.dynamic_range_db is None and asked.seen.reference.acquisition[kept.STATED_RANGE].notna().all():
-            doubts.append("The sidecar does not state the dynamic range, as those of all training volumes do.")
-        acquisition = kept.acquisition(volume, annotation, region)
-        applicable = applicability.judge(asked.seen, texture, acquisition, tuple(doubts))
-        results, saliency = asked.results(texture, voxels), np.zeros(region.voxels.shape, np.float32)
-        if salient:
-            saliency = asked.saliency(voxels, results[MODEL].called, region)
-        notices = remarks(asked.seen, volume)
-        if self.profile["Split"] != "by patient":
-            notices += (SEEN_PATIENTS,)
-        return Assessment(name, volume, annotation, region, results, applicable, saliency, notices)
 
 
 def load(run: Path) -> Models:
@@ -251,7 +236,14 @@ def load(run: Path) -> Models:
     _check_same_run(of_forest, of_network)
     both, settings = (of_forest, of_network), learnt.network_settings(of_network)
     files = {one.file: learnt.read_stored(artifacts, one.file, one.sha256) for of in both for one in of.folds}
-    scorers = Ensemble(
+    return Models(
+        cohort=of_forest.cohort,
+        profile=_profile(of_forest),
+        commit=of_forest.made_with.get("commit", "unknown"),
+        performance=pd.DataFrame([_performance(one) for one in both]),
+        versions={"mflib": of_forest.made_with.get("mflib", "unknown")} | of_forest.versions,
+        files={one.file: one.sha256 for of in both for one in of.folds},
+        run=run,
         forests=[(one, learnt.read_trees(one.file, files[one.file], len(one.features))) for one in of_forest.folds],
         networks=[(one, learnt.read_network(one.file, files[one.file], settings)) for one in of_network.folds],
         preprocessing=of_forest.preprocessing,
@@ -259,17 +251,6 @@ def load(run: Path) -> Models:
         network=settings,
         calibrations={one.model: applicability.fit_calibration(one.table) for one in both},
         seen=applicability.seen(learnt.reference(of_forest)),
-    )
-    return Models(
-        cohort_name=of_forest.cohort.name,
-        synthetic=of_forest.cohort.synthetic,
-        profile=_profile(of_forest),
-        commit=of_forest.made_with.get("commit", "unknown"),
-        performance=pd.DataFrame([_performance(one) for one in both]),
-        versions={"mflib": of_forest.made_with.get("mflib", "unknown")} | of_forest.versions,
-        files={one.file: one.sha256 for of in both for one in of.folds},
-        run=run,
-        scorers=scorers,
     )
 
 

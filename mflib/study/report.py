@@ -24,8 +24,6 @@ from mflib.study.pipeline import Record, Selection
 from mflib.study.profile import Profile, choose, claim, made_from, report_folder, variant
 from mflib.study.run import Study
 
-UNSEEN = "another cohort, which the models never saw"
-
 
 @dataclass(frozen=True, eq=False)
 class Checked:
@@ -67,22 +65,9 @@ def look(study: Study, folder: Path, name: str = "checked.json") -> Checked:
     if inspection.cohort is None or inspection.faults:
         raise faulty(folder, inspection.faults)
     looked_at = _looked_at(inspection.cohort, profile)
-    kept.parent.mkdir(parents=True, exist_ok=True)
     notices, voxels = inspection.notices, inspection.voxels
     pipeline.write_json(kept, {"looked_at": looked_at, "notices": notices, "voxels": voxels})
     return Checked(inspection.cohort, looked_at["cohort"], notices, voxels)
-
-
-def check_distinct(cohort: Path, external: Path | None) -> None:
-    """Refuse an external cohort that is the very folder that the models learn from, before either is looked at.
-
-    Raises
-    ------
-    CohortError
-        Both paths lead to one folder.
-    """
-    if external is not None and external.resolve() == cohort.resolve():
-        raise faulty(external, [Fault(str(external), None, None, "the cohort itself", UNSEEN)])
 
 
 def check_apart(own: Checked, external: Checked) -> None:
@@ -91,20 +76,13 @@ def check_apart(own: Checked, external: Checked) -> None:
     Raises
     ------
     CohortError
-        Every volume that stands in both, or their number where that is all of them.
+        Every volume that stands in both.
     """
-    learnt = {digest: path for path, digest in own.voxels.items()}
+    learnt = {digest: f"the voxels of {path} in {own.cohort.name}" for path, digest in own.voxels.items()}
     shared = {path: learnt[digest] for path, digest in external.voxels.items() if digest in learnt}
-    name, root = own.cohort.name, external.cohort.root
-    if shared and len(shared) == len(external.voxels):
-        found = f"the voxels of {name} in all {len(shared)} volumes"
-        raise faulty(root, [Fault(root.name, None, None, found, UNSEEN)])
-    faults = [
-        Fault(path, None, None, f"the voxels of {twin} in {name}", "a volume the models never saw")
-        for path, twin in shared.items()
-    ]
+    faults = [Fault(path, None, None, found, "a volume the models never saw") for path, found in shared.items()]
     if faults:
-        raise faulty(root, faults)
+        raise faulty(external.cohort.root, faults)
 
 
 def _looked_at(cohort: Cohort, profile: Profile) -> dict[str, Any]:
@@ -117,22 +95,9 @@ def _looked_at(cohort: Cohort, profile: Profile) -> dict[str, Any]:
     return looked | {"mflib": made_by.digest("mflib.data.check")}
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What ``make`` left: the report and how each notebook ended."""
-
-    path: Path
-    records: dict[str, Record]
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether every notebook that was to run did so to its end."""
-        return not any(record.status in ("failed", "not run") for record in self.records.values())
-
-
 def make(
     profile: str, cohort: str, run: str, changes: Mapping[str, Any], selection: Selection, timeout_s: int
-) -> Outcome:
+) -> tuple[Path, bool]:
     """Make the report of one run.
 
     Parameters
@@ -141,6 +106,11 @@ def make(
     run : folder of the run; empty for the report's own, with the changes in its name
     selection : which notebooks to run again or leave alone
     timeout_s : longest time that one cell may take, in seconds
+
+    Returns
+    -------
+    (Path, bool)
+        The report, and whether every notebook that was to run did so to its end.
 
     Raises
     ------
@@ -157,7 +127,6 @@ def make(
     """
     chosen, name = choose(profile, cohort, changes), Path(profile).stem
     folder = (ROOT / run).resolve() if run else variant(report_folder(name, chosen), changes, beside=True)
-    check_distinct(chosen.cohort_folder, chosen.external_folder)
     # Where weights cannot be had, or are none of this network, that is said before any work.
     if start := weights_sha256(chosen.network):
         # Importing torch takes seconds, which a run without weights need not wait.
@@ -195,7 +164,7 @@ def make(
             return page.write_page(folder, records, **context, answer=first, provenance=readable(record))
 
         records = pipeline.run(folder, parameters, made_from(chosen), digests, selection, timeout_s, write)
-        return Outcome(write(records), records)
+        return write(records), not any(record.status in ("failed", "not run") for record in records.values())
 
 
 def _context(study: Study, own: Checked, external: Checked | None) -> dict[str, Any]:
@@ -219,7 +188,6 @@ def describe(study: Study, own: Checked, external: Checked | None, records: Mapp
     settings["network"]["weights"] = Path(profile.network.weights).name
     places = {"cohort": profile.cohort_folder.name, "external": Path(profile.external).name, "run": study.folder.name}
     places["scheduler"] = "a Dask cluster" if profile.scheduler else "none"
-    packages = told(records)
     record = {
         "command": study.command,
         "profile": study.name,
@@ -228,18 +196,11 @@ def describe(study: Study, own: Checked, external: Checked | None, records: Mapp
         "cohort_sha256": own.digest,
         "mflib_sha256": made_by.digest("mflib.study.report"),
         "commit": made_by.commit(),
-        "machine": made_by.machine() | {"python": packages.pop("python", "unknown")},
-        "packages": packages,
+        "machine": made_by.machine(),
+        "packages": made_by.versions("mflib", *made_by.closure("mflib.study.report")[1]),
         "steps": {step: {k: getattr(r, k) for k in ("status", "seconds", "finished")} for step, r in records.items()},
     }
     return record | ({"external_cohort_sha256": external.digest} if external else {})
-
-
-def told(records: Mapping[str, Record]) -> dict[str, str]:
-    """Versions of Python and of packages as the kernels have told them, all of them where notebooks differ."""
-    pairs = [pair for record in records.values() for pair in record.made_with.items()]
-    names = dict.fromkeys(name for name, _ in pairs)
-    return {name: " and ".join(sorted({found for own, found in pairs if own == name})) for name in names}
 
 
 def readable(record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -24,13 +24,14 @@ from mflib.base.words import KEY, label
 from mflib.data import cohort as cohorts
 from mflib.data import phantom, preprocess, quality
 from mflib.data.cohort import Cohort
-from mflib.data.preprocess import Region
+from mflib.data.preprocess import GainSettings, Region
 from mflib.data.quality import Quality
 from mflib.models import folds as splits
 from mflib.models import forest
 from mflib.models.dcnn.inputs import Source
 from mflib.models.folds import Fold, Split
 from mflib.models.texture import bank, robustness
+from mflib.models.texture.bank import TextureSettings
 from mflib.show import shown
 from mflib.show.figures.texture import Example
 from mflib.show.shown import Shown
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, or as Parquet where the name ends so, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with files.replacing(path) as partial:
         if path.suffix == ".parquet":
             table.to_parquet(partial, index=False)
@@ -156,7 +156,7 @@ class Study:
         InputError
             With what was found and what is needed.
         """
-        labels, patients = self.labels.to_numpy(), self.cohort.segments["participant_id"].to_numpy()
+        labels, patients = self._labels_and_patients
         for fold in self.repeated_folds:
             rows, profile, settings = fold.train, self.profile, self.profile.forest
             try:
@@ -170,15 +170,13 @@ class Study:
         return self.folds if split == self.profile.split else self._divided(0, split)
 
     def _divided(self, repeat: int, split: Split | None = None) -> list[Fold]:
-        segments, profile = self.cohort.segments, self.profile
-        return splits.make(
-            segments["label"].to_numpy(),
-            segments["participant_id"].to_numpy(),
-            n_folds=profile.n_folds,
-            split=split or profile.split,
-            seed=profile.seed,
-            repeat=repeat,
-        )
+        profile, split = self.profile, split or self.profile.split
+        labels, patients = self._labels_and_patients
+        return splits.make(labels, patients, n_folds=profile.n_folds, split=split, seed=profile.seed, repeat=repeat)
+
+    @property
+    def _labels_and_patients(self) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+        return self.labels.to_numpy(), self.cohort.segments["participant_id"].to_numpy()
 
     def region(self, segment: Mapping[str, Any]) -> Region:
         """The gain-normalised region of interest of one row of the cohort's segments."""
@@ -218,31 +216,23 @@ class Study:
     @cached_property
     def texture(self) -> pd.DataFrame:
         """The texture table of the cohort; computed where it is not in the cache yet."""
-        return bank.extract(
-            self.cohort,
-            self.profile.preprocessing,
-            self.profile.texture,
-            self.artifacts / "cache",
-            **self._computed_by,
-        )
+        return bank.extract(*self._measured, self.artifacts / "cache", **self._computed_by)
 
     @cached_property
     def perturbed(self) -> robustness.Perturbed:
         """The texture of one segment per patient with gain, region and points moved; kept as the texture is."""
-        return robustness.measure(
-            self.cohort,
-            self.profile.preprocessing,
-            self.profile.texture,
-            self.profile.robustness,
-            self.artifacts / "cache",
-            **self._computed_by,
-        )
+        moved, cache = self.profile.robustness, self.artifacts / "cache"
+        return robustness.measure(*self._measured, moved, cache, **self._computed_by)
 
     @cached_property
     def by_voxel_size(self) -> pd.DataFrame:
         """How closely features follow the voxel size, as recorded and at one size; kept as the texture is."""
-        settings, cache = (self.profile.preprocessing, self.profile.texture), self.artifacts / "cache"
-        return robustness.by_voxel_size(self.cohort, *settings, self.texture, cache, **self._computed_by)
+        return robustness.by_voxel_size(*self._measured, self.texture, self.artifacts / "cache", **self._computed_by)
+
+    @property
+    def _measured(self) -> tuple[Cohort, GainSettings, TextureSettings]:
+        """Whose texture, and how."""
+        return self.cohort, self.profile.preprocessing, self.profile.texture
 
     @cached_property
     def forest(self) -> forest.ForestResult:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from importlib import metadata
 from pathlib import Path
 
 from IPython.display import Markdown
@@ -58,9 +57,8 @@ def environment() -> Markdown:
     """Whether the packages are those that the lock pins, and what this machine has."""
     pins = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
     # Without the build that a version names: a CPU wheel of torch is the same release.
-    installed = [(one.metadata["Name"].lower(), one.version) for one in metadata.distributions()]
-    here = {name.replace("_", "-"): release.partition("+")[0] for name, release in installed}
-    found = [(name, pin, here.get(name.replace("_", "-"), "missing")) for name, pin in pins]
+    here = {name: release.partition("+")[0] for name, release in made_by.versions(*dict(pins)).items()}
+    found = [(name, pin, here.get(name, "missing")) for name, pin in pins]
     differs = [f"{name} {release} (pinned {pin})" for name, pin, release in found if release != pin]
     packages = f"{len(differs)} of {len(pins)} differ from the pins: {', '.join(differs)}" if differs else "as pinned"
     machine = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in made_by.machine().items())

@@ -16,7 +16,6 @@ from torch import nn
 from mflib.base import words
 from mflib.base.words import KEY
 from mflib.data import phantom, preprocess
-from mflib.data import volume as volumes
 from mflib.models.dcnn import compute, saliency
 from mflib.models.dcnn.fold import load_network
 from mflib.models.dcnn.settings import NetworkSettings
@@ -154,8 +153,7 @@ class Survey:
     def _region(self, position: int) -> tuple[saliency.Shape, preprocess.Millimetres]:
         """Extent of a segment's region in voxels, and of a voxel in mm."""
         segment, cohort = self._segments[position], self.study.cohort
-        i, j, k = volumes.read_header(cohort.root / segment["path"]).spacing_mm
-        return cohort.annotation(segment).roi_size, (i, j, k)
+        return cohort.annotation(segment).roi_size, cohort.spacing(segment)
 
     def _on_region(self, position: int) -> saliency.Map:
         return saliency.on_region(self.maps[position], self.study.profile.network, *self._region(position))

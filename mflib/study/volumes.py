@@ -50,16 +50,8 @@ def table(assessments: Sequence[Assessment]) -> pd.DataFrame:
 
 
 def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write the table as CSV or JSON, whole or not at all.
-
-    Raises
-    ------
-    FileError
-        Another ending of the name.
-    """
-    if path.suffix not in (".csv", ".json"):
-        raise FileError(f"{path.name}: found the ending {path.suffix or 'none'}, expected .csv or .json")
-    text = frame.to_csv(index=False) if path.suffix == ".csv" else frame.to_json(orient="records", indent=2) + "\n"
+    """Write the table as JSON where the name ends so, else as CSV; whole or not at all."""
+    text = frame.to_json(orient="records", indent=2) + "\n" if path.suffix == ".json" else frame.to_csv(index=False)
     files.write_text(path, text)
 
 
@@ -127,19 +119,15 @@ def find(paths: Sequence[Path], annotations: Path | None = None) -> Asked:
         A folder is no cohort with a table of annotations: nothing in it can be asked about.
     """
     read = functools.cache(read_table)
-    asked = Asked({}, {}, {})
-    folders = [path for path in paths if path.is_dir()]
-    for path in paths:
-        if path not in folders:
-            _sort(asked, path, annotations, read, named=True)
-    for folder in folders:
+    asked, named = Asked({}, {}, {}), {path: True for path in paths if not path.is_dir()}
+    for folder in filter(Path.is_dir, paths):
         inside = [folder / name for name in cohort.find_volumes(folder)[0].values()]
         if not inside:
             raise FileError(f"{folder}: found no volume, expected a cohort folder with names like {SEGMENT_FILE}")
         read(annotations or _around(inside[0]))
-        for path in inside:
-            if path not in asked.annotated and path not in asked.failures:
-                _sort(asked, path, annotations, read, named=False)
+        named |= {path: False for path in inside if path not in named}
+    for path, by_name in named.items():
+        _sort(asked, path, annotations, read, named=by_name)
     return asked
 
 
@@ -153,18 +141,12 @@ def read_table(path: Path) -> Rows:
     """
     try:
         found = tables.read(path, [*KEY, *VOXELS, "quality", "quality_reason"])
+        found.check_columns([*VOXELS, *([] if "volume" in found.header else KEY)])
+        records = found.records()
     except FileError as error:
         raise FileError(f"{path.name}: {error}") from error
-    header = found.header
-    if any(header.count(name) != 1 for name in VOXELS) or not ("volume" in header or set(KEY) <= set(header)):
-        expected = f"columns {', '.join(KEY)} (or volume), and {', '.join(VOXELS)}, each once"
-        raise FileError(f"{path.name}: found the columns {', '.join(header)[:300] or 'none'}, expected {expected}")
     rows: dict[str | Key, list[tuple[int, dict[str, str]]]] = defaultdict(list)
-    for number, line in found.rows.items():
-        if len(line) != len(header):
-            fault = Fault(path.name, number, None, f"{len(line)} cells", f"{len(header)} cells, as in the header")
-            raise FileError(str(fault))
-        cells = dict(zip(header, line, strict=True))
+    for number, cells in records.items():
         rows[cohort_tables.key_of(cells)].append((number, cells))
         rows[cells.get("volume", "")].append((number, cells))
     return rows

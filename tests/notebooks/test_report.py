@@ -207,8 +207,8 @@ def test_another_cohort_is_only_predicted(finished: Path, small_phantom: Path, t
     phantom.write_cohort(other, profile="quick", patients=4, seed=11)
     arguments = ["report", "--cohort", small_phantom, "--profile", finished.parent / "small.yaml", "--run", run]
     twin = Path(shutil.copytree(small_phantom, tmp_path / "twin"))
-    assert "the models never saw" in refused(*arguments, "--external", twin)
-    assert "the cohort itself" in refused(*arguments, "--external", small_phantom)
+    for same in (twin, small_phantom):
+        assert "the models never saw" in refused(*arguments, "--external", same)
     done = mflib(*arguments, "--external", other)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("up to date") == len(STEPS) and "06_external: done" in done.stdout

@@ -43,7 +43,7 @@ def copied(study: Study, tmp_path: Path) -> Callable[[], Path]:
     """A copy of the run's models, to be spoilt."""
 
     def copy() -> Path:
-        files = [path for path in study.artifacts.glob("*.*") if path.suffix in (".json", ".safetensors", ".pt")]
+        files = [path for path in study.artifacts.glob("*.*") if path.suffix in (".json", ".safetensors")]
         (tmp_path / "artifacts").mkdir()
         for path in files:
             shutil.copy2(path, tmp_path / "artifacts")

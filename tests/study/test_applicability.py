@@ -135,9 +135,9 @@ def test_what_a_sidecar_leaves_out_is_a_doubt_and_an_unknown_machine_a_remark(st
     assert silent.applicability.verdict != "inside"
     assert any("does not state the dynamic range" in reason for reason in silent.applicability.reasons)
 
-    words = {**models.scorers.seen.reference.words, "ProbeModel": ["L9-3"]}
-    known = replace(models.scorers.seen, reference=replace(models.scorers.seen.reference, words=words))
-    other = replace(models, scorers=replace(models.scorers, seen=known))
+    words = {**models.seen.reference.words, "ProbeModel": ["L9-3"]}
+    known = replace(models.seen, reference=replace(models.seen.reference, words=words))
+    other = replace(models, seen=known)
     strange = Volume(volume.voxels, volume.spacing_mm, {**volume.sidecar, "ProbeModel": "C5\x1b[2J-1" + 99 * "x"})
     (notice,) = (notice for notice in other.assess(strange, annotation).notices if "ProbeModel" in notice)
     assert "in training 'L9-3'" in notice

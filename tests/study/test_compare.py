@@ -91,7 +91,10 @@ def test_one_model_and_several_splits(tmp_path: Path) -> None:
     apart = [by_patient.assign(score=by_patient["y_true"]), by_patient.assign(model="b", score=-by_patient["y_true"])]
     text = run(saved(pd.concat(apart), tmp_path / "apart.csv")).stdout
     assert "repeat 0: no joint test of the AUCs" in text
-    assert "dcnn and b: P undefined (mean of folds, pooled, clustered, pooled, naive DeLong): their AUCs differ" in text
+    assert (
+        "dcnn and b: P undefined: their AUCs differ, the difference has no variance (mean of folds, pooled, clus"
+        in text
+    )
     spread = saved(predictions("theirs", n_patients=40).assign(fold=np.arange(320) // 32), tmp_path / "spread.csv")
     assert "found 40 patients in 10 folds, 40 of them with both labels; below 5 a fold" in run(spread).stdout
     few = saved(predictions("theirs", n_patients=1), tmp_path / "few.csv")
@@ -216,12 +219,12 @@ def broken(name: str, folder: Path) -> list[Path]:
         ("folder", "folder.csv: found a file that cannot be read (Is a directory)"),
         ("empty", "empty.csv: found an empty file"),
         ("zip", "packed.zip: found an archive that is no sound workbook"),
-        ("ragged", "ragged.csv, line 2: found 11 fields, expected 10 as in the header line"),
-        ("short", "short.csv, line 5: found 9 fields, expected 10 as in the header line"),
+        ("ragged", "ragged.csv: found 11 cells in row 2; expected 10, as in the header"),
+        ("short", "short.csv: found 9 cells in row 5; expected 10, as in the header"),
         ("quote", "quote.csv, line 5: found '\"sub-000', expected quotes in pairs"),
         ("header", "header.csv: found a header and no rows"),
-        ("columns", "columns.csv, line 1: found the columns ['participant_id', 'level', 'lat', 'model', 'split'"),
-        ("columns", "without ['fold', 'threshold']"),
+        ("columns", "columns.csv: found columns participant_id, level, lat, model, split"),
+        ("columns", "in row 1; expected fold, threshold once"),
         ("infinite", "infinite.csv, line 2, score: found inf, expected a finite number"),
         ("words", "words.csv, line 2, y_true: found yes, expected one of (0, 1)"),
         ("blank", "blank.csv, line 6, model: found nothing, expected a name"),

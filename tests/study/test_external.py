@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,12 +52,10 @@ def test_nothing_that_is_stored_changes(models: Models, other: Cohort) -> None:
     assert stored(models) == before
 
 
-def test_what_takes_long_is_handed_to_others_who_read_the_models_themselves(
+def test_many_segments_are_handed_to_others_who_read_the_models_themselves(
     models: Models, other: Cohort, found: External, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = sys.modules["mflib.study.external"]
-    monkeypatch.setattr(place, "LOOK", 0.0)
-    monkeypatch.setattr(place, "START", 0.0)
+    monkeypatch.setattr(external, "FEW", 7)
     outcomes, handed = parallel.outcomes, []
 
     def here(function: Any, shared: Any, items: Any, **how: Any) -> Any:
@@ -67,7 +64,7 @@ def test_what_takes_long_is_handed_to_others_who_read_the_models_themselves(
 
     monkeypatch.setattr(parallel, "outcomes", here)
     again = external.score_cohort(models, other, workers=2)
-    assert handed == [(models, 8, 1), (models.run, 7, 2)]
+    assert handed == [(models.run, 8, 2)]
     pd.testing.assert_frame_equal(again.predictions, found.predictions)
 
 

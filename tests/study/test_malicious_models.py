@@ -21,7 +21,7 @@ from mflib.base.errors import FileError
 from mflib.study import kept as stored
 from mflib.study import predict
 
-FOREST, NETWORK = "random_forest_fold-1.safetensors", "dcnn_fold-1.pt"
+FOREST, NETWORK = "random_forest_fold-1.safetensors", "dcnn_fold-1.safetensors"
 Copied = Callable[[], Path]
 
 
@@ -81,8 +81,8 @@ def bomb(names: list[str]) -> bytes:
     return buffer.getvalue()
 
 
-def arrays_of(run: Path) -> dict[str, np.ndarray]:
-    loaded: dict[str, np.ndarray] = safetensors.numpy.load_file(run / "artifacts" / FOREST)
+def arrays_of(run: Path, file: str = FOREST) -> dict[str, np.ndarray]:
+    loaded: dict[str, np.ndarray] = safetensors.numpy.load_file(run / "artifacts" / file)
     return loaded
 
 
@@ -105,8 +105,10 @@ Header = dict[str, Any]
 
 
 def test_what_mflib_keeps_announces_six_arrays_and_nothing_else(copied: Copied) -> None:
-    header, body = parted((copied() / "artifacts" / FOREST).read_bytes())
-    assert {name: entry["dtype"] for name, entry in header.items()} == stored.ARRAYS
+    run = copied()
+    header, body = parted((run / "artifacts" / FOREST).read_bytes())
+    assert {name: str(values.dtype) for name, values in arrays_of(run).items()} == stored.ARRAYS
+    assert set(header) == set(stored.ARRAYS)
     assert max(entry["data_offsets"][1] for entry in header.values()) == len(body)
 
 
@@ -142,10 +144,6 @@ def _another_name(header: Header) -> None:
     header["Feature"] = header.pop("feature")
 
 
-def _words(header: Header) -> None:
-    header["__metadata__"] = {"script": "os.system"}
-
-
 def _no_entry(header: Header) -> None:
     header["feature"] = None
 
@@ -153,8 +151,7 @@ def _no_entry(header: Header) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        _as_float32, _no_type_of_numpy, _no_type, _two_axes, _no_axis, _one_less, _one_more, _another_name, _words,
-        _no_entry,
+        _as_float32, _no_type_of_numpy, _no_type, _two_axes, _no_axis, _one_less, _one_more, _another_name, _no_entry,
     ],
 )  # fmt: skip
 def test_a_file_that_announces_anything_but_a_forest_is_refused(
@@ -164,36 +161,26 @@ def test_a_file_that_announces_anything_but_a_forest_is_refused(
     header, body = parted((run / "artifacts" / FOREST).read_bytes())
     spoil(header)
     exchange(run, FOREST, joined(json.dumps(header).encode(), body))
-    with pytest.raises(FileError, match=f"{FOREST}: (found .*each once and of one axis|not a safetensors file)"):
-        predict.load(run)
-
-
-def test_a_name_that_stands_twice_is_refused(copied: Copied) -> None:
-    run = copied()
-    header, body = parted((run / "artifacts" / FOREST).read_bytes())
-    entry = json.dumps(header["left"])
-    twice = json.dumps(header).replace("{", f'{{"left": {entry}, ', 1)
-    assert json.loads(twice) == header, "to most readers it is the same"
-    exchange(run, FOREST, joined(twice.encode(), body))
-    with pytest.raises(FileError, match=f"{FOREST}: found .*'left'.*'left'.*each once"):
+    said = "found the arrays .* in place of|found arrays of more or fewer than one axis|cannot be read as arrays"
+    with pytest.raises(FileError, match=f"{FOREST}: ({said})"):
         predict.load(run)
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "not a safetensors file"),
-        (b"1234567", "expected at most 4,096"),
-        (joined(b"", b""), "not a safetensors file"),
-        (joined(b"null", b""), "not a safetensors file"),
-        (joined(b"{}", b""), "each once"),
-        (joined(b'["feature"]', b""), "not a safetensors file"),
-        (joined(b"[" * 4000, b""), "not a safetensors file"),
-        (joined(b"1" * 4096, b""), "not a safetensors file"),
-        (joined('{"left": 1}'.encode("utf-16"), b""), "not a safetensors file"),
-        (joined(b"{}" + b" " * 4095, b""), "a header of 4,097 bytes, expected at most 4,096"),
-        ((2**64 - 1).to_bytes(8, "little") + b"{}", "expected at most 4,096"),
-        ((4096).to_bytes(8, "little") + b'{"left": ', "not a safetensors file"),
+        (b"", "cannot be read as arrays"),
+        (b"1234567", "expected at most 1,048,576"),
+        (joined(b"", b""), "cannot be read as arrays"),
+        (joined(b"null", b""), "cannot be read as arrays"),
+        (joined(b"{}", b""), "found the arrays .* in place of .*feature"),
+        (joined(b'["feature"]', b""), "cannot be read as arrays"),
+        (joined(b"[" * 4000, b""), "cannot be read as arrays"),
+        (joined(b"1" * 4096, b""), "cannot be read as arrays"),
+        (joined('{"left": 1}'.encode("utf-16"), b""), "cannot be read as arrays"),
+        (joined(b"{}" + b" " * 2**20, b""), "a header of 1,048,578 bytes, expected at most 1,048,576"),
+        ((2**64 - 1).to_bytes(8, "little") + b"{}", "expected at most 1,048,576"),
+        ((4096).to_bytes(8, "little") + b'{"left": ', "cannot be read as arrays"),
     ],
 )
 def test_what_is_no_file_of_arrays_is_refused(copied: Copied, content: bytes, said: str) -> None:
@@ -268,13 +255,11 @@ def test_a_file_that_is_longer_or_shorter_than_it_says_is_refused(copied: Copied
             predict.load(run)
 
 
-def test_a_bomb_is_not_unpacked(copied: Copied) -> None:
+@pytest.mark.parametrize("file", [FOREST, NETWORK])
+def test_a_bomb_is_not_unpacked(copied: Copied, file: str) -> None:
     run = copied()
-    exchange(run, NETWORK, bomb(["archive/data.pkl", "archive/data/0"]))
-    with pytest.raises(FileError, match=f"{NETWORK}: found 2 parts of 134,217,728 bytes.* compressed"):
-        predict.load(run)
-    exchange(run, FOREST, bomb(["left.npy", "right.npy"]))
-    with pytest.raises(FileError, match=f"{FOREST}: found a header of .* bytes, expected at most"):
+    exchange(run, file, bomb(["archive/data.pkl", "archive/data/0"]))
+    with pytest.raises(FileError, match=f"{file}: found a header of .* bytes, expected at most"):
         predict.load(run)
 
 
@@ -340,44 +325,23 @@ def test_a_tree_that_leads_nowhere_is_refused(copied: Copied, spoil: Callable[[d
         predict.load(run)
 
 
-def test_tensors_of_another_network_are_refused(copied: Copied) -> None:
+def test_arrays_of_another_network_are_refused(copied: Copied) -> None:
     run = copied()
-    state = torch.load(run / "artifacts" / NETWORK, weights_only=True)
-    infinite = {name: torch.full_like(value, torch.inf) if value.is_floating_point() else value
-                for name, value in state.items()}  # fmt: skip
-    wrong = {
-        "size mismatch": state | {"fc.weight": torch.zeros(1, 3)},
-        "Unexpected key": state | {"more": torch.zeros(1)},
-        "Missing key": {"fc.bias": state["fc.bias"]},
-        "not finite": infinite,
-        "found a list": [torch.zeros(1)],
-    }
-    for said, content in wrong.items():
-        exchange(run, NETWORK, torch_bytes(content))
-        with pytest.raises(FileError, match=f"(?s){NETWORK}.*{said}"):
-            predict.load(run)
-
-
-def test_tensors_that_are_no_plain_numbers_are_refused(copied: Copied) -> None:
-    run = copied()
-    state = torch.load(run / "artifacts" / NETWORK, weights_only=True)
+    state = arrays_of(run, NETWORK)
     first = state["conv1.weight"]
     wrong = {
-        # One stored number, shown as 32 GiB of them.
-        "size mismatch": torch.as_strided(torch.zeros(1), (2**33,), (0,)),
-        "another kind of tensor for 'conv1.weight'": torch.empty(first.shape, device="meta"),
-        "another kind of tensor": first.to_sparse(),
-        "another kind of": first.to(torch.complex64),
+        "size mismatch": state | {"fc.weight": np.zeros((1, 3), np.float32)},
+        r"found the arrays \[\('more', 'float32'\)\] in place of \[\]": state | {"more": np.zeros(1, np.float32)},
+        r"found the arrays \[\] in place of .*'conv1.weight'": {"fc.bias": state["fc.bias"]},
+        "not finite": state | {"conv1.weight": np.full_like(first, np.inf)},
+        r"found the arrays \[\('conv1.weight', 'complex64'\)\]": state | {"conv1.weight": first.astype(np.complex64)},
         # Finite there, infinite in the network.
-        "another kind": first.double() * 1e300,
+        r"found the arrays \[\('conv1.weight', 'float64'\)\]": state | {"conv1.weight": first * np.float64(1e300)},
     }
-    for said, tensor in wrong.items():
-        exchange(run, NETWORK, torch_bytes(state | {"conv1.weight": tensor}))
+    for said, content in wrong.items():
+        exchange(run, NETWORK, safetensors.numpy.save(content))
         with pytest.raises(FileError, match=f"(?s){NETWORK}.*{said}"):
             predict.load(run)
-    exchange(run, NETWORK, torch_bytes(dict(enumerate(state.values()))))
-    with pytest.raises(FileError, match="expected tensors by name"):
-        predict.load(run)
 
 
 @pytest.mark.parametrize("file", [FOREST, NETWORK])
@@ -410,11 +374,14 @@ def test_a_manifest_leads_to_no_other_folder(copied: Copied, file: object) -> No
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format": 1}, "found format 1 .*expected format 3 .*make the report again"),
+        ({"format": 1}, "found format 1 .*expected format 4 .*make the report again"),
         ({"model": "dcnn"}, "of model 'dcnn'"),
-        ({"versions__scikit-learn": "1.2.3"}, "made with scikit-learn 1.2.3, found .* here .*make the report again"),
+        (
+            {"versions__numpy": "1.2.3", "made_with__sources": ""},
+            "made with numpy 1.2.3, found .* here, .*make the report again",
+        ),
         ({"versions__numpy": None}, "versions.numpy: found None, expected a text"),
-        ({"made_with__sources": "0" * 64}, "another version of mflib .*which turns volumes into scores otherwise"),
+        ({"made_with__sources": "0" * 64}, "another version of mflib, which turns volumes into scores otherwise"),
         ({"folds": []}, "found no folds"),
         ({"folds": {"0": 1}}, "folds: found {'0': 1}, expected a list"),
         ({"folds__0": "x"}, "folds.0: found 'x', expected a group"),
@@ -427,7 +394,7 @@ def test_a_manifest_leads_to_no_other_folder(copied: Copied, file: object) -> No
         ({"predictions__score": ["x"] * 64}, "predictions: 64 faults"),
         ({"reference__words": {"ProbeModel": 1}}, "words.ProbeModel: found 1, expected a list"),
         ({"reference__voxels": 1}, "voxels: found 1, expected a list"),
-        ({"versions__numpy": "\x1b[2J"}, r"numpy \?\[2J"),
+        ({"versions__numpy": "\x1b[2J", "made_with__sources": ""}, r"numpy \?\[2J"),
         ({"folds__0__features": 1}, "features: found 1, expected a list"),
         ({"reference": None}, "found no reference or no features"),
         ({"reference__texture": {}}, "reference: found"),
@@ -453,12 +420,12 @@ def test_a_manifest_that_cannot_be_believed_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", "no valid JSON"),
         ("[]", "found a list, expected a JSON object"),
-        ('{"format": NaN}', "found NaN, expected finite numbers"),
-        ("[" * 100_000, "cannot be read as JSON"),
+        ('{"format": NaN}', "found format nan"),
+        ("[" * 100_000, "no valid JSON"),
         (" " * (8 * 2**20 + 1), "expected at most"),
-        ('{"format": 3, "model": "dcnn", "run": ' + '{"a":' * 600 + "1" + "}" * 601, "cannot be used"),
+        ('{"format": 4, "model": "dcnn", "run": ' + '{"a":' * 600 + "1" + "}" * 601, "cannot be used"),
     ],
 )
 def test_what_is_no_manifest_is_refused(copied: Copied, text: str, said: str) -> None:
@@ -488,5 +455,5 @@ def test_a_network_that_would_fill_the_memory_or_is_of_another_run_is_refused(
 
 
 def test_a_folder_without_models_says_what_it_needs(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"found no model_random_forest.json .*mflib report"):
+    with pytest.raises(FileError, match=r"model_random_forest\.json: found no such file .*mflib report"):
         predict.load(tmp_path)

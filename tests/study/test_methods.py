@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
-import sys
 from pathlib import Path
 
 import docx
@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 from openpyxl import load_workbook
+from typer.testing import CliRunner
 
 from mflib.base.errors import RunError
+from mflib.cli import app
 from mflib.show import shown
 from mflib.study import methods
 
@@ -74,8 +76,7 @@ def test_a_report_without_tables_is_not_exported(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_is_named_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    methods.check_export()
-    monkeypatch.setitem(sys.modules, "docx", None)
-    monkeypatch.setattr(methods, "find_spec", lambda name: sys.modules.get(name, True))
-    with pytest.raises(RunError, match=r"needs python-docx: pip install 'mflib\[export\]'"):
-        methods.check_export()
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "docx" else find(name))
+    done = CliRunner().invoke(app, ["report", "--export", "--cohort", "nowhere"])
+    assert done.exit_code == 1 and "needs python-docx: pip install 'mflib[export]'" in done.stderr

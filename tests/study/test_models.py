@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 from scipy.special import expit, logit
 from sklearn.ensemble import RandomForestClassifier
@@ -39,7 +40,7 @@ def predictions(study: Study) -> pd.DataFrame:
 def test_stored_forests_repeat_the_runs_predictions_to_the_last_digit(
     study: Study, models: Models, predictions: pd.DataFrame
 ) -> None:
-    for fold, (stored, trees) in zip(study.folds, models.scorers.forests, strict=True):
+    for fold, (stored, trees) in zip(study.folds, models.forests, strict=True):
         rows = study.texture.iloc[fold.test]
         own = rows[KEY].merge(predictions[predictions["model"] == "random_forest"], on=KEY, how="left")
         assert (own["fold"] == stored.fold).all()
@@ -75,9 +76,9 @@ def test_trees_decide_as_scikit_learn_does_where_a_value_lies_on_a_threshold() -
 def test_stored_networks_repeat_the_runs_predictions(study: Study, models: Models, predictions: pd.DataFrame) -> None:
     own = predictions[predictions["model"] == "dcnn"].set_index(KEY)
     settings, segments = study.profile.network, study.cohort.segments
-    for fold, (stored, _) in zip(study.folds, models.scorers.networks, strict=True):
+    for fold, (stored, _) in zip(study.folds, models.networks, strict=True):
         model = network.build(settings.depth, settings.width, settings.dilated)
-        model.load_state_dict(torch.load(study.artifacts / stored.file, weights_only=True))
+        model.load_state_dict(safetensors.torch.load_file(study.artifacts / stored.file))
         rows = segments.iloc[fold.test].to_dict("records")
         seen = [inputs.made(study.cohort, segment, study.profile.preprocessing, settings) for segment in rows]
         with torch.no_grad():
@@ -85,7 +86,7 @@ def test_stored_networks_repeat_the_runs_predictions(study: Study, models: Model
         kept = own.loc[[tuple(segment[key] for key in KEY) for segment in rows]]
         np.testing.assert_allclose(scores, kept["score"], atol=1e-6)
         np.testing.assert_array_equal(kept["threshold"], stored.threshold)
-        np.testing.assert_allclose(kept["probability"], stored.frozen.probability(kept["score"]), rtol=1e-12)
+        np.testing.assert_allclose(kept["probability"], stored.probability(kept["score"]), rtol=1e-12)
 
 
 @pytest.mark.parametrize("n", range(3, 64, 6))
@@ -96,12 +97,12 @@ def test_an_assessment_is_the_mean_of_the_folds(study: Study, models: Models, n:
     fitted = study.forest.models
     forests = [f.model.predict_proba(study.texture.iloc[[n]][f.features].to_numpy(float))[0, 1] for f in fitted]
     seen = inputs.made(study.cohort, segment, study.profile.preprocessing, study.profile.network)
-    trained = [model for _, model in models.scorers.networks]
+    trained = [model for _, model in models.networks]
     with torch.no_grad():
         scored = [float(model(torch.from_numpy(seen)[None, None])[0, 0].sigmoid()) for model in trained]
     scales = {
         "random_forest": [f.frozen for f in fitted],
-        "dcnn": [fold.frozen for fold, _ in models.scorers.networks],
+        "dcnn": [fold for fold, _ in models.networks],
     }
     for name, scores in (("random_forest", forests), ("dcnn", scored)):
         result = found.results[name]
@@ -124,9 +125,7 @@ def test_an_assessment_is_the_mean_of_the_folds(study: Study, models: Models, n:
 def test_the_reduced_texture_grid_gives_the_numbers_of_the_whole_one(study: Study, models: Models) -> None:
     segment = study.cohort.segments.to_dict("records")[N]
     region = study.region(segment)
-    asked = models.scorers.complete(
-        bank.measure(region.voxels, (0.4, 0.4, 0.5), region.dynamic_range_db, models.scorers.texture)
-    )
+    asked = models.complete(bank.measure(region.voxels, (0.4, 0.4, 0.5), region.dynamic_range_db, models.texture))
     np.testing.assert_array_equal(asked.to_numpy(), study.texture.iloc[N][asked.index].to_numpy(float))
 
 
@@ -150,8 +149,7 @@ def test_the_models_say_how_good_they_were(study: Study, models: Models, predict
         folds = [roc_auc_score(fold["y_true"], fold["score"]) for _, fold in own.groupby("fold")]
         assert row.auc == pytest.approx(np.mean(folds))
         assert (row.segments, row.patients) == (64, 8)
-    assert not models.synthetic
-    assert models.cohort_name == "Test clinic"
+    assert (models.cohort.name, models.cohort.synthetic) == ("Test clinic", False)
     assert models.profile["Split"] == "by patient"
 
 
@@ -196,11 +194,11 @@ def test_manifests_hold_no_folder_and_stay_small(study: Study) -> None:
         assert str(study.cohort.root) not in text
         assert str(study.artifacts) not in text
         assert len(text) < 150_000
-        assert json.loads(text)["format"] == 3
+        assert json.loads(text)["format"] == 4
 
 
 def test_a_finer_grid_is_brought_to_the_voxel_size_of_the_training_cohort(study: Study, models: Models) -> None:
-    settings = models.scorers.texture
+    settings = models.texture
     assert settings.voxel_mm == (0.4, 0.4, 0.5) and study.profile.texture.voxel_mm == "coarsest"
     region = study.region(study.cohort.segments.iloc[N])
     own = bank.measure(region.voxels, (0.4, 0.4, 0.5), region.dynamic_range_db, settings)

@@ -15,6 +15,7 @@ from mflib.data import preprocess
 from mflib.data.volume import Annotation, Volume
 from mflib.study import patient, predict, volumes
 from mflib.study.applicability import Applicability
+from mflib.study.learnt import Trained
 from mflib.study.predict import Assessment, ModelResult, Models
 
 ANNOTATION = Annotation((5, 6, 9), (5, 22, 9), (14, 10, 4), (20, 16, 10))
@@ -25,16 +26,17 @@ def models(**changes: Any) -> Models:
     quality = [("random_forest", 0.72, 0.66, 0.78, 0.61, 0.74), ("dcnn", 0.66, np.nan, np.nan, 0.5, 0.7)]
     columns = ["model", "auc", "low", "high", "sensitivity", "specificity"]
     values: dict[str, Any] = {
-        "cohort_name": "Synthetic lumbar multifidus ultrasound",
-        "synthetic": True,
+        "cohort": Trained("Synthetic lumbar multifidus ultrasound", synthetic=True),
         "profile": {"Split": "by patient", "Folds": "5", "Training segments": "96"},
         "commit": "0" * 40,
         "performance": pd.DataFrame(quality, columns=columns).assign(segments=96, patients=12),
         "versions": {"mflib": "1.0", "torch": "2.13.0"},
         "files": {"random_forest_fold-1.safetensors": "a" * 64},
         "run": Path("run"),
-        "scorers": cast(Any, None),
     }
+    # What scores a volume, which a page has no need of.
+    scoring = ("forests", "networks", "preprocessing", "texture", "network", "calibrations", "seen")
+    values |= dict.fromkeys(scoring)
     return Models(**values | changes)
 
 
@@ -108,7 +110,9 @@ def test_a_page_says_what_the_models_say(tmp_path: Path) -> None:
     assert "The dynamic range is assumed." in text
     # Of a sidecar nothing but technical fields.
     assert "Rossi" not in path.read_text() and "PatientName" not in path.read_text()
-    (real,) = patient.write(models(synthetic=False), [assessment("sub-001_level-L45_lat-L_bmode")], tmp_path)
+    (real,) = patient.write(
+        models(cohort=Trained("Clinic", synthetic=False)), [assessment("sub-001_level-L45_lat-L_bmode")], tmp_path
+    )
     assert "SYNTHETIC" not in real.read_text()
 
 
@@ -120,7 +124,7 @@ def test_outside_is_said_first_and_strikes_the_results(tmp_path: Path) -> None:
     text = outside.get_text()
     assert text.index("Outside what the models have seen") < text.index("not to be read") < text.index("0.613")
     assert all(cell.find("s") for cell in outside.select("table.withheld td")[:5])
-    assert "GLCM contrast: 64 grey levels, step 5, direction 1.-1.0" in text and "above, by 300 % of the range" in text
+    assert "GLCM contrast, 64 levels, step 5, lateral \u2212 depth" in text and "above, by 300 % of the range" in text
     assert "Saliency:" not in text and "Saliency:" in edge.get_text()
     assert not edge.select("s") and "At the edge of what the models have seen" in edge.get_text()
     cell = next(cell for cell in soup.select(".grid td") if "Outside" in cell.get_text())
@@ -131,7 +135,9 @@ def test_hostile_names_stay_text_and_stay_in_the_folder(tmp_path: Path) -> None:
     hostile = ["../../up", HOSTILE, ".hidden", "a b", "a_b", "A_B", "\u75c5\u4eba"]
     found = [assessment(name) for name in hostile]
     plain = patient.write(models(), [assessment("plain")], tmp_path / "plain")[0].read_text().count("<script")
-    paths = patient.write(models(cohort_name=HOSTILE, profile={HOSTILE: HOSTILE}), found, tmp_path / "pages")
+    paths = patient.write(
+        models(cohort=Trained(HOSTILE, synthetic=True), profile={HOSTILE: HOSTILE}), found, tmp_path / "pages"
+    )
     assert sorted(tmp_path.rglob("*.html")) == sorted([*paths, tmp_path / "plain" / "plain.html"])
     assert len({path.name.casefold() for path in paths}) == len(hostile)
     assert all(re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]*\.html", path.name) for path in paths)

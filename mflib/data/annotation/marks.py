@@ -147,22 +147,19 @@ def read_rows(path: Path) -> Table:
         if not path.exists() or not path.read_bytes().strip():
             return Table(ANNOTATION_COLUMNS, {}, tables.Dialect())
         found = tables.read(path, ANNOTATION_COLUMNS)
-        found.check_columns(KEY)
+        found.check_columns([*KEY, *found.header])
+        records = found.records()
     except FileError as error:
         raise InputError(f"{path.name}: {error}") from error
     if found.line > 1:
         raise InputError(f"{path.name}: found lines above the header, expected the header in row 1: they would be lost")
-    header = tuple(found.header)
     rows: dict[Key, dict[str, str]] = {}
-    for number, row in found.rows.items():
-        if len(row) != len(header):
-            raise InputError(f"{path.name}, row {number}: found {len(row)} cells, expected {len(header)}")
-        named = dict(zip(header, row, strict=True))
+    for number, named in records.items():
         key = cohort_tables.key_of(named)
         if key in rows:
             raise InputError(f"{path.name}, row {number}: found {' '.join(key)} again, expected each key once")
         rows[key] = named
-    return Table(tuple(dict.fromkeys([*header, *ANNOTATION_COLUMNS])), rows, found.dialect)
+    return Table(tuple(dict.fromkeys([*found.header, *ANNOTATION_COLUMNS])), rows, found.dialect)
 
 
 def write_row(path: Path, key: Key, wanted: Row | None, seen: Row | None) -> Table:

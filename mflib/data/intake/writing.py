@@ -105,11 +105,9 @@ def _table(cohort: Path, name: str) -> tables.Cells:
     """A table to which rows can be added."""
     try:
         table = tables.read(_found(cohort, name), list(SCHEMAS[name]), "participant_id")
-        table.check_columns(_keys(name))
+        table.check_columns([*_keys(name), *table.header])
         table.dialect.encode([])
-        if wrong := [number for number, row in table.rows.items() if len(row) != len(table.header)]:
-            found = f"{len(table.rows[wrong[0]])} cells in row {wrong[0]}"
-            raise FileError(found, f"{len(table.header)}, as in the header")
+        table.records()
     except FileError as error:
         raise CohortError(f"{name}: {error}; mend it before rows are added") from error
     return table
