@@ -62,8 +62,8 @@ def operating_points(predictions: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         One row per model, split, repeat and ``FIXED`` value: ``RUN``, ``fixed`` (specificity or sensitivity),
-        ``at_least``, ``sensitivity``, ``specificity`` and ``threshold`` of the best point of the empirical curve that reaches it,
-        ``note``. An infinite threshold, NaN here, calls no segment positive.
+        ``at_least``, ``sensitivity``, ``specificity`` and ``threshold`` of the best point of the empirical curve that
+        reaches it, ``note``. An infinite threshold, NaN here, calls no segment positive.
     """
     rows = []
     for run, table in runs(predictions):
