@@ -83,7 +83,7 @@ def test_the_bootstrap_draws_patients():
 def test_what_has_no_calibration_has_a_note():
     outside = performance.calibration(predictions("dcnn"))
     assert outside["value"].isna().all() and outside["note"].str.contains(r"probabilities in \[0, 1\]").all()
-    assert len(performance.calibration_curve(predictions("dcnn"), 10)) == 1
+    assert len(performance.calibration_curve(predictions("dcnn"))) == 1
     parted = predictions("dcnn").assign(score=lambda table: table["y_true"] * 1.0)
     found = performance.calibration(parted, resamples=20).set_index("quantity")
     assert "no finite slope" in found.loc["slope", "note"] and np.isnan(found.loc["slope", "value"])

@@ -195,7 +195,7 @@ def calibration(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0)
     return pd.DataFrame(rows)
 
 
-def calibration_curve(predictions: pd.DataFrame, bins: int) -> pd.DataFrame:
+def calibration_curve(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     """Observed share of positives over groups of similar scores.
 
     Parameters
