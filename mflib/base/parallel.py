@@ -174,9 +174,11 @@ def _side_by_side(crew: Sequence[Worker], call: bytes, left: dict[int, Any]) -> 
             while True:
                 numbered = waiting.get_nowait()
                 _send(process, pickle.dumps(numbered))
-                while answer := pickle.load(process.stdout):
+                while numbered[0] in left:
+                    done, answer = pickle.load(process.stdout)
                     said.put(answer)
-                del left[numbered[0]]
+                    if done:
+                        del left[numbered[0]]
         except (queue.Empty, *DEATHS):
             said.put(None)
         except Exception as error:  # for the thread that can raise it
@@ -243,20 +245,20 @@ def _send(process: Worker, message: bytes) -> None:
 
 
 def serve(sent: queue.SimpleQueue[bytes]) -> None:
-    """What a process for `outcomes` does all its life: calls and their items in, outcomes out, None after each item."""
+    """What a process for `outcomes` does all its life: calls and their items in, outcomes out."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not stand between the answers
 
-    def answer(found: tuple[int, Any] | None) -> None:
-        pickle.dump(found, answers)
+    def answer(done: bool, found: tuple[int, Any]) -> None:
+        pickle.dump((done, found), answers)
         answers.flush()
 
     try:
         while True:
             attempt, shared = pickle.loads(sent.get(timeout=IDLE))
             while numbered := pickle.loads(sent.get()):
-                answer(attempt(shared, numbered, lambda value, position=numbered[0]: answer((position, value))))
-                answer(None)
+                tell = partial(lambda position, value: answer(False, (position, value)), numbered[0])
+                answer(True, attempt(shared, numbered, tell))
             attempt = shared = None
     except queue.Empty:
         os._exit(0)
