@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,8 +116,9 @@ def test_two_folds_at_once_are_what_they_are_alone(tmp_path: Path) -> None:
 def kill_processes() -> None:
     """Those that train here, and those that wait for work."""
     for child in psutil.Process().children():
-        if "mflib.base.parallel" in " ".join(child.cmdline()):
-            child.kill()
+        with suppress(psutil.NoSuchProcess):
+            if "mflib.base.parallel" in " ".join(child.cmdline()):
+                child.kill()
 
 
 def test_a_killed_process_is_replaced_and_the_fold_goes_on(tmp_path: Path) -> None:

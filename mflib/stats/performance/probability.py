@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,9 +53,14 @@ def shift(x: Floats, labels: Labels) -> float:
     return float(brentq(lambda a: expit(a + x).mean() - share, centre - x.max() - 1, centre - x.min() + 1))
 
 
+def fit_clustered(model: GLM, patients: pd.Series, start: list[float] | None = None) -> Any:
+    """The fitted model, its covariance the sandwich with patients as clusters."""
+    return model.fit(start, cov_type="cluster", cov_kwds={"groups": pd.factorize(patients)[0]})
+
+
 def coefficients(model: GLM, patients: pd.Series, start: list[float] | None = None) -> list[dict[str, float]]:
-    """Each coefficient of the fit to all patients with its interval, by the sandwich with patients as clusters."""
-    fitted = model.fit(start, cov_type="cluster", cov_kwds={"groups": pd.factorize(patients)[0]})
+    """Each coefficient of the fit to all patients with its interval, patients as clusters."""
+    fitted = fit_clustered(model, patients, start)
     ends = fitted.conf_int(1 - roc.CONFIDENCE)
     return [
         {"value": float(value), "low": float(low), "high": float(high)}
