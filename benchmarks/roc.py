@@ -12,6 +12,7 @@ from collections.abc import Callable
 from statistics import median
 
 import numpy as np
+import pandas as pd
 
 from mflib.stats import roc
 
@@ -53,9 +54,10 @@ def main() -> None:
         ratios = f"{min(spent) / min(floor):18.2f} {median(spent) / median(floor):7.2f}"
         print(f"{name:32} {min(spent):8.3f}s {median(spent):8.3f}s {ratios}")
     y_true, scores, groups = sample(368)
+    patients, labels = pd.Series(groups), pd.Series(y_true)
     resampling: dict[str, Callable[[], object]] = {
         "paired test, clustered": lambda: roc.compare(y_true, scores, groups),
-        "weights of 2000 resamples": lambda: roc.patient_weights(groups, y_true),
+        "sums of 2000 resamples": lambda: roc.resampled_sums(patients, labels, scores, 2000, 0),
     }
     print("n = 368")
     for name, contestant in resampling.items():

@@ -12,10 +12,10 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import joblib
 
@@ -26,8 +26,8 @@ from mflib.base.progress import counted
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Hand = TypeVar("Hand")
 Attempt = Callable[..., tuple[int, Any]]
+Tell = Callable[[Any], None]
 Worker = subprocess.Popen[bytes]
 DEATHS = (EOFError, OSError, pickle.UnpicklingError)  # how the death of a process is seen at its pipes
 # How long a cluster may have no worker at all, in seconds: one that starts them on demand needs a while.
@@ -38,22 +38,23 @@ IDLE = 300.0
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 # It finds the modules that its parent finds, and never runs what the parent was started with.
 SERVE = (
-    "import importlib, pickle, sys; sys.path[:] = pickle.loads(pickle.load(sys.stdin.buffer)); "
+    "import pickle, sys; sys.path[:] = pickle.loads(pickle.load(sys.stdin.buffer)); "
     "from mflib.base import parent; sent = parent.messages(sys.stdin.buffer); "
-    "importlib.import_module(sys.argv[1]).serve(sent)"
+    "from mflib.base.parallel import serve; serve(sent)"
 )
 
 _idle: list[Worker] = []  # starting one takes seconds, mostly of imports
 
 
 def outcomes(
-    function: Callable[[Shared, Item], Result],
+    function: Callable[..., Result],
     shared: Shared,
     items: Sequence[Item],
     *,
-    workers: int,
+    workers: int = 1,
     scheduler: str = "",
-) -> Iterator[tuple[int, Result | Exception]]:
+    environments: Sequence[Mapping[str, str]] = (),
+) -> Generator[tuple[int, Result | Exception], None, None]:
     """Position and result of every item as it is done; an item that fails gives its exception, and the rest goes on.
 
     Parameters
@@ -65,6 +66,8 @@ def outcomes(
         it had in hand is tried again, one item at a time, so that the item that kills can be named
     scheduler : address of a Dask scheduler, such as ``tcp://host:8786``, whose workers are taken instead. They need the
         same mflib and the same packages as the caller. What a worker had in hand when it was lost is given to another
+    environments : processes of this machine in place of ``workers``, one with each environment, which end with the
+        work. The function gets a third argument there: what it calls that with is an outcome too, before the item's own
 
     Raises
     ------
@@ -74,8 +77,10 @@ def outcomes(
     attempt = partial(_attempt, fingerprint(), function)
     if scheduler:
         yield from _on_cluster(attempt, shared, items, scheduler)
+    elif workers == 1 and not environments:
+        yield from map(partial(attempt, shared), enumerate(items))
     elif items:
-        yield from _here(attempt, shared, items, workers)
+        yield from _here(partial(attempt, telling=bool(environments)), shared, items, workers, environments)
 
 
 def in_order(
@@ -107,85 +112,80 @@ def fingerprint() -> str:
 
 
 def _attempt(
-    callers: str, function: Callable[[Shared, Item], Result], shared: Shared, numbered: tuple[int, Item]
+    callers: str,
+    function: Callable[..., Result],
+    shared: Shared,
+    numbered: tuple[int, Item],
+    tell: Tell | None = None,
+    *,
+    telling: bool = False,
 ) -> tuple[int, Result | Exception]:
     position, item = numbered
     if callers != fingerprint():
         return position, RunError("this worker has another version of mflib or of its packages than the caller")
     try:
-        return position, function(shared, item)
+        return position, function(shared, item, tell) if telling else function(shared, item)
     except Exception as error:
         # Nothing is swallowed: the caller is handed the exception in place of the result, with where it came from.
         error.add_note(traceback.format_exc())
         return position, error
 
 
-def _here(attempt: Attempt, shared: Any, items: Sequence[Any], workers: int) -> Iterator[tuple[int, Any]]:
-    """In this process where one is enough, else in processes that nothing but a pipe connects with this one.
+def _here(
+    attempt: Attempt, shared: Any, items: Sequence[Any], workers: int, environments: Sequence[Mapping[str, str]]
+) -> Iterator[tuple[int, Any]]:
+    """In processes that nothing but a pipe connects with this one.
 
     Nothing is mapped into shared memory and no semaphore has a name there, so no death of a process leaves any.
     """
-    if workers == 1:
-        yield from map(partial(attempt, shared), enumerate(items))
-        return
     left, threads = dict(enumerate(items)), max(1, joblib.cpu_count() // workers)
-    call, crew = pickle.dumps((attempt, shared)), [_idle_or_new(threads) for _ in items[:workers]]
+    environment = {name: str(threads) for name in THREADS if name not in os.environ}
+    call, crew = pickle.dumps((attempt, shared)), [_new(own) for own in environments[: len(items)]]
+    crew += [] if environments else [_idle_or_new(environment) for _ in items[:workers]]
     try:
-        for process in crew:
+        yield from _side_by_side(crew, call, left)
+        for process in [] if environments else [process for process in crew if process.poll() is None]:
             with suppress(*DEATHS):
-                send(process, call)
-        for answer in side_by_side(crew, _answers, list(left.items())):
-            del left[answer[0]]
-            yield answer
-        for process in [process for process in crew if process.poll() is None]:
-            with suppress(*DEATHS):
-                send(process, pickle.dumps(None))
+                _send(process, pickle.dumps(None))
             crew.remove(process)
             _idle.append(process)
         # What a process had in hand when it died.
-        for numbered in left.items():
-            crew.append(process := _new(threads))
-            with suppress(*DEATHS):
-                send(process, call)
-            for answer in _answers(process, numbered):
-                yield answer
-                break
-            else:
-                yield numbered[0], RunError(f"its process died ({how_ended(process)}), of too little memory perhaps")
+        for position, item in list(left.items()):
+            crew.append(process := _new(environments[0] if environments else environment))
+            yield from _side_by_side([process], call, alone := {position: item})
+            if alone:
+                yield position, RunError(f"its process died ({_how_ended(process)}), of too little memory perhaps")
     finally:
         for process in crew:
             _end(process)
 
 
-def _answers(process: Worker, numbered: tuple[int, Any]) -> Iterator[tuple[int, Any]]:
-    """What a process makes of an item; nothing where it dies."""
-    assert process.stdout is not None
-    with suppress(*DEATHS):
-        send(process, pickle.dumps(numbered))
-        yield pickle.load(process.stdout)
+def _side_by_side(crew: Sequence[Worker], call: bytes, left: dict[int, Any]) -> Iterator[tuple[int, Any]]:
+    """What processes make of items that each takes one after the other; what is done leaves ``left``."""
+    waiting: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+    said: queue.SimpleQueue[tuple[int, Any] | Exception | None] = queue.SimpleQueue()
+    for numbered in left.items():
+        waiting.put(numbered)
 
-
-def side_by_side(
-    crew: Sequence[Hand], work: Callable[[Hand, Item], Iterator[Result]], items: Sequence[Item]
-) -> Iterator[Result]:
-    """What those of a crew say of items that each takes one after the other; the first error ends it."""
-    waiting: queue.SimpleQueue[Item] = queue.SimpleQueue()
-    said: queue.SimpleQueue[tuple[Result] | Exception | None] = queue.SimpleQueue()
-    for item in items:
-        waiting.put(item)
-
-    def keep_busy(hand: Hand) -> None:
+    def keep_busy(process: Worker) -> None:
+        assert process.stdout is not None
         try:
+            _send(process, call)
             while True:
-                for each in work(hand, waiting.get_nowait()):
-                    said.put((each,))
-        except queue.Empty:
+                numbered = waiting.get_nowait()
+                _send(process, pickle.dumps(numbered))
+                while numbered[0] in left:
+                    done, answer = pickle.load(process.stdout)
+                    said.put(answer)
+                    if done:
+                        del left[numbered[0]]
+        except (queue.Empty, *DEATHS):
             said.put(None)
         except Exception as error:  # for the thread that can raise it
             said.put(error)
 
-    for hand in crew:
-        threading.Thread(target=keep_busy, args=(hand,), daemon=True).start()
+    for process in crew:
+        threading.Thread(target=keep_busy, args=(process,), daemon=True).start()
     busy = len(crew)
     while busy:
         message = said.get()
@@ -194,41 +194,29 @@ def side_by_side(
         if message is None:
             busy -= 1
         else:
-            yield message[0]
+            yield message
 
 
-def _idle_or_new(threads: int) -> Worker:
+def _idle_or_new(environment: Mapping[str, str]) -> Worker:
     while _idle:
         process = _idle.pop()
         if process.poll() is None:
             return process
         _end(process)
-    return _new(threads)
+    return _new(environment)
 
 
-def _new(threads: int) -> Worker:
-    return started(__name__, {name: str(threads) for name in THREADS if name not in os.environ})
-
-
-def started(module: str, environment: Mapping[str, str], errors: IO[bytes] | None = None) -> Worker:
-    """A process that runs ``serve`` of a module on what `send` hands it, and that ends with this one.
-
-    Parameters
-    ----------
-    module : its dotted name
-    environment : what it has besides that of this process
-    errors : its standard error; that of this process by default
-    """
+def _new(environment: Mapping[str, str]) -> Worker:
+    """A process that runs `serve` on what `_send` hands it, and that ends with this one."""
     process = subprocess.Popen(
-        [sys.executable, "-P", "-c", SERVE, module],
+        [sys.executable, "-P", "-c", SERVE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=errors,
         env=os.environ | dict(environment),
         start_new_session=True,  # an interrupt is for the parent, which ends it
     )
     with suppress(*DEATHS):  # who asks it for something will find out
-        send(process, pickle.dumps(sys.path))
+        _send(process, pickle.dumps(sys.path))
     return process
 
 
@@ -243,13 +231,13 @@ def _end_idle() -> None:
         _end(_idle.pop())
 
 
-def how_ended(process: Worker) -> str:
+def _how_ended(process: Worker) -> str:
     """By which signal a process has ended, or with which exit code."""
     code = process.wait()
     return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def send(process: Worker, message: bytes) -> None:
+def _send(process: Worker, message: bytes) -> None:
     """Hand a process a pickled message, for `parent.messages` on its side."""
     assert process.stdin is not None
     pickle.dump(message, process.stdin)
@@ -260,12 +248,17 @@ def serve(sent: queue.SimpleQueue[bytes]) -> None:
     """What a process for `outcomes` does all its life: calls and their items in, outcomes out."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not stand between the answers
+
+    def answer(done: bool, found: tuple[int, Any]) -> None:
+        pickle.dump((done, found), answers)
+        answers.flush()
+
     try:
         while True:
             attempt, shared = pickle.loads(sent.get(timeout=IDLE))
             while numbered := pickle.loads(sent.get()):
-                pickle.dump(attempt(shared, numbered), answers)
-                answers.flush()
+                tell = partial(lambda position, value: answer(False, (position, value)), numbered[0])
+                answer(True, attempt(shared, numbered, tell))
             attempt = shared = None
     except queue.Empty:
         os._exit(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -83,9 +83,9 @@ def make(
     Raises
     ------
     InputError
-        Labels are not 0 and 1, lengths differ, or no shuffle gives both classes to every part.
+        No shuffle gives both classes to every part.
     """
-    y, patients = _checked(labels, groups, n_folds, split)
+    y, patients = _coded(labels, groups)
     units = patients if split == "patient" else np.arange(y.size)
     if folds := _shuffled(y, units, n_folds, split, seed, repeat):
         _check_disjoint(folds, units)
@@ -139,7 +139,7 @@ def inner(labels: ArrayLike, groups: ArrayLike, n_folds: int, seed: int) -> list
     InputError
         Fewer than two patients of a class, or no shuffle gives both classes to every part.
     """
-    y, patients = _checked(labels, groups, n_folds, "patient")
+    y, patients = _coded(labels, groups)
     holders = _holders(y, patients)
     parts = min(n_folds, *holders)
     for shuffle in range(SHUFFLES if parts > 1 else 0):
@@ -213,19 +213,11 @@ def predictions(
     return rows.assign(probability=frozen.probability(scores))
 
 
-def _checked(labels: ArrayLike, groups: ArrayLike, n_folds: int, split: str) -> tuple[Ints, Ints]:
+def _coded(labels: ArrayLike, groups: ArrayLike) -> tuple[Ints, Ints]:
+    """Labels and numbers of the patients."""
     import pandas as pd
 
-    y, patients = np.asarray(labels), pd.factorize(np.asarray(groups))[0]
-    if y.ndim != 1 or y.shape != patients.shape:
-        raise InputError(f"found {y.shape} labels and {patients.shape} patients, expected one of each per segment")
-    if not np.isin(y, (0, 1)).all():
-        raise InputError(f"found labels {sorted(set(y.tolist()))}, expected 0 and 1")
-    if (patients < 0).any():
-        raise InputError(f"found {(patients < 0).sum()} segments without a patient, expected one for each")
-    if n_folds < 2 or split not in get_args(Split):
-        raise InputError(f"found {n_folds} folds by {split!r}, expected at least 2 by one of {get_args(Split)}")
-    return y.astype(np.int64), patients.astype(np.int64)
+    return np.asarray(labels, dtype=np.int64), pd.factorize(np.asarray(groups))[0].astype(np.int64)
 
 
 def _holders(y: Ints, units: Ints) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from scipy.stats import rankdata
+from sklearn.base import ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier
 
 from mflib.base import parallel
@@ -187,16 +188,15 @@ def choose(
         own = grid.index[(grid[COMBINATION] == list(combination)).all(axis=1)]
         features = [*own, *others]
         model, values = grown(settings.inner_trees, leaf_size, seed), texture[features].to_numpy(float)
-        auc = float(np.mean([_held_out_auc(model, values, labels, *rows) for rows in inner]))
+        auc = float(np.mean([held_out_auc(model, values, labels, *rows) for rows in inner]))
         found = {"univariate_auc": float(separation[combination]), "inner_auc": auc, "offered": len(separation)}
         described = dict(zip(COMBINATION, combination, strict=True)) | {"leaf_size": leaf_size} | found
         tried.append(Choice(features, described))
     return max(tried, key=lambda choice: choice.described["inner_auc"])
 
 
-def _held_out_auc(
-    model: RandomForestClassifier, values: Values, labels: Labels, learn: Indices, held_out: Indices
-) -> float:
+def held_out_auc(model: ClassifierMixin, values: Values, labels: Labels, learn: Indices, held_out: Indices) -> float:
+    """AUC in some rows of a model that is fitted to others."""
     # Half the time of cross_val_score, most of which is looking at its arguments.
     score = model.fit(values[learn], labels[learn]).predict_proba(values[held_out])[:, 1:]
     return float(univariate_auc(score, labels[held_out])[0])

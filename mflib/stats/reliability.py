@@ -86,15 +86,11 @@ def icc(values: NDArray[np.float64]) -> Bounds:
     Raises
     ------
     InputError
-        Fewer than two cases or measurements, or values that are not finite.
+        Fewer than two cases or measurements.
     """
     n, k, _ = values.shape
     if n < 2 or k < 2:
         raise InputError(f"ICC: found {n} cases and {k} measurements of each, expected at least two of both")
-    if not np.isfinite(values).all():
-        case, measurement, feature = np.argwhere(~np.isfinite(values))[0].tolist()
-        where = f"case {case}, measurement {measurement}, feature {feature}"
-        raise InputError(f"ICC: {where}: found {values[case, measurement, feature]}, expected finite values")
     # Relative to the mean and its size, squares neither cancel nor overflow.
     centred = values - values.mean(axis=(0, 1))
     scale = np.abs(centred).max(axis=(0, 1))
@@ -144,13 +140,9 @@ def one_way_icc(values: ArrayLike, groups: ArrayLike) -> OneWay:
     -------
     OneWay
         With a ``problem`` where something is undefined: fewer than two groups, no group of two, nothing varies.
-
-    Raises
-    ------
-    InputError
-        Lengths differ, values not finite, or a value without a group.
     """
-    observed, codes, names = _grouped(values, groups)
+    observed: Floats = np.asarray(values, dtype=np.float64)
+    codes, names = pd.factorize(pd.Series(groups))
     sizes = np.bincount(codes)
     n, k = len(observed), len(sizes)
     kish = float((sizes**2).sum() / n) if n else 0.0
@@ -163,7 +155,7 @@ def one_way_icc(values: ArrayLike, groups: ArrayLike) -> OneWay:
     mean_squares = partial(_mean_squares, sizes=sizes.astype(np.float64), sums=sums, around=around)
     (between,), (inside,), (m0,) = mean_squares(np.ones((1, k)))
     icc = float((between - inside) / (between + (m0 - 1) * inside))
-    low, high, problem = _interval(mean_squares, names)
+    low, high, problem = _interval(mean_squares, list(names))
     return OneWay(n, k, kish, icc, low, high, problem)
 
 
@@ -183,20 +175,6 @@ def _interval(mean_squares: Callable[[Floats], Bounds], names: list[object]) -> 
     reach = t_distribution.ppf(0.975, k - 1) * np.sqrt((k - 1) / k * ((logs - logs.mean()) ** 2).sum())
     low, high = ((ratio - 1) / (ratio + m0 - 1) for ratio in between / inside * np.exp([-reach, reach]))
     return float(low), float(high), ""
-
-
-def _grouped(values: ArrayLike, groups: ArrayLike) -> tuple[Floats, NDArray[np.intp], list[object]]:
-    """Values, the number of each one's group, and the groups' names."""
-    observed, named = np.asarray(values, dtype=np.float64), pd.Series(np.asarray(groups))
-    if observed.ndim != 1 or len(observed) != len(named):
-        raise InputError(f"found values {observed.shape} and {len(named)} groups, expected one group for each")
-    if not np.isfinite(observed).all():
-        bad = int(np.argmin(np.isfinite(observed)))
-        raise InputError(f"found {observed[bad]} at position {bad}, expected finite values")
-    codes, names = pd.factorize(named)
-    if (codes < 0).any():
-        raise InputError(f"found no group at position {int(np.argmin(codes))}, expected one for each value")
-    return observed, codes, list(names)
 
 
 def _nothing_to_compare(observed: Floats, sizes: NDArray[np.intp]) -> str:

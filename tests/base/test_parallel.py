@@ -209,12 +209,25 @@ def test_a_scheduler_without_the_extra_names_it(monkeypatch: pytest.MonkeyPatch)
         parallel.check_scheduler("tcp://127.0.0.1:8786")
 
 
-def nap(folder: str, number: int) -> None:
+def tell_and_return(_: None, number: int, tell: parallel.Tell) -> int:
+    tell(os.environ["MFLIB_TEST_TOLD"])
+    return number
+
+
+def test_processes_with_an_environment_of_their_own_tell_before_they_return() -> None:
+    environments = [{"MFLIB_TEST_TOLD": "red"}, {"MFLIB_TEST_TOLD": "blue"}]
+    found = list(parallel.outcomes(tell_and_return, None, range(6), environments=environments))
+    for number in range(6):
+        told, returned = [outcome for position, outcome in found if position == number]
+        assert told in ("red", "blue") and returned == number
+
+
+def nap(folder: str, number: int, _: parallel.Tell | None = None) -> None:
     Path(folder, f"{number}-{os.getpid()}").touch()
     time.sleep(600)
 
 
-# A command with two workers; a kernel with two workers, under a report; a network's child in the middle of an epoch.
+# A command with two workers; the same with environments of their own; a kernel with two workers, under a report.
 COMMAND = """
 import sys
 from mflib.base import parallel
@@ -232,12 +245,8 @@ with Kernels(folder / "running", 1).started("02_texture", folder / "log") as ker
     client.execute(f"import sys; sys.argv[1:] = [{sys.argv[1]!r}]" + sys.argv[2])
     time.sleep(600)
 """
-CHILD = """
-from mflib.models.dcnn import training
-child = training.Child()
-child.process.wait()
-"""
-WORKER, KERNEL, NETWORK = "mflib.base.parallel", "kernels.serve", "mflib.models.dcnn.fold"
+OWN = COMMAND.replace("workers=2", "environments=[{}, {}]")
+WORKER, KERNEL = "mflib.base.parallel", "kernels.serve"
 
 
 @pytest.mark.parametrize(
@@ -248,7 +257,7 @@ WORKER, KERNEL, NETWORK = "mflib.base.parallel", "kernels.serve", "mflib.models.
         (REPORT, {KERNEL: 1, WORKER: 2}, "group", signal.SIGHUP),
         (REPORT, {KERNEL: 1, WORKER: 2}, "command", signal.SIGKILL),
         (REPORT, {KERNEL: 1, WORKER: 2}, "kernel", signal.SIGKILL),
-        (CHILD, {NETWORK: 1}, "command", signal.SIGKILL),
+        (OWN, {WORKER: 2}, "command", signal.SIGKILL),
     ],
 )
 def test_whatever_dies_what_it_started_ends(
@@ -258,7 +267,7 @@ def test_whatever_dies_what_it_started_ends(
     arguments = [sys.executable, "-c", script, tmp_path / "naps", COMMAND]
     with processes.watched(arguments, tmp_path / "temporary") as command:
         pids = {part: command.wait_for(part, count) for part, count in parts.items()}
-        while WORKER in parts and len([path for path in (tmp_path / "naps").iterdir() if path.name[0] in "0123"]) < 2:
+        while len([path for path in (tmp_path / "naps").iterdir() if path.name[0] in "0123"]) < 2:
             assert command.process.poll() is None
             time.sleep(0.1)
         if victim == "group":

@@ -29,10 +29,9 @@ def test_order_of_voxels_does_not_matter():
     assert intensity.features(voxels).equals(intensity.features(rng.permuted(voxels.ravel())))
 
 
-@pytest.mark.parametrize(("voxels", "message"), [(np.full(9, 3, np.uint8), "1 grey level"), (np.zeros(4), "float64")])
-def test_refusals_say_what_was_found(voxels, message):
-    with pytest.raises(ValueError, match=message):
-        intensity.features(voxels)
+def test_a_flat_region_is_refused():
+    with pytest.raises(ValueError, match="1 grey level"):
+        intensity.features(np.full(9, 3, np.uint8))
 
 
 def test_a_line_along_the_spine_is_one_and_the_same_line_across_is_not() -> None:

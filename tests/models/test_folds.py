@@ -108,21 +108,6 @@ def test_the_advice_is_what_was_tried():
         folds.make([0, 1], ["a", "a"], n_folds=2, seed=0)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"labels": [0, 1, 2, 1]}, r"labels \[0, 1, 2\]"),
-        ({"groups": ["a", "b"]}, "per segment"),
-        ({"groups": ["a", "b", None, "c"]}, "1 segments without a patient"),
-        ({"n_folds": 1}, "1 folds"),
-        ({"split": "volume"}, "'volume'"),
-    ],
-)
-def test_wrong_input_is_refused(arguments, message):
-    with pytest.raises(InputError, match=message):
-        folds.make(**{"labels": [0, 1, 0, 1], "groups": list("abcd"), "seed": 0, **arguments})
-
-
 def test_table_lists_every_segment_once_in_every_fold():
     labels, groups = cohort(12)
     keys = pd.DataFrame({"participant_id": groups, "level": "L45", "lat": np.arange(len(groups)).astype(str)})

@@ -341,8 +341,3 @@ def test_layers_are_those_of_a_pass(depth: Depth, dilated: bool, gflop: float) -
     maps = maps_of(small.eval(), torch.zeros(1, 1, 32, 40, 16))
     shapes = network.layers(small, (32, 40, 16)).set_index("layer")["output"]
     assert {name: shapes[name] for name in maps} == {n: " x ".join(map(str, m.shape[1:])) for n, m in maps.items()}
-
-
-def test_unpublished_depth_is_refused() -> None:
-    with pytest.raises(ValueError, match="depth is 19, expected one of 10, 18, 34, 50, 'small'"):
-        network.build(19)

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from mflib.base.errors import RunError
@@ -105,22 +107,37 @@ def test_two_folds_at_once_are_what_they_are_alone(tmp_path: Path) -> None:
     folds = [replace(FOLD, number=number) for number in (1, 2, 3)]
     tasks = [Task(INPUTS, LABELS, fold, settings, tmp_path / f"child-{fold.number}") for fold in folds]
     messages = list(training.train_all(tasks, [{}, {}]))
-    assert [m.epoch["epoch"] for m in messages if m.epoch and m.task is tasks[1]] == [1, 2]
+    assert [epoch["epoch"] for task, epoch in messages if epoch and task is tasks[1]] == [1, 2]
     for fold, task in zip(folds, tasks, strict=True):
         train_fold(Task(INPUTS, LABELS, fold, settings, tmp_path / f"alone-{fold.number}"))
         assert same_weights(task.folder, tmp_path / f"alone-{fold.number}")
 
 
-def test_killed_child_is_named(tmp_path: Path) -> None:
-    settings = replace(QUICK, epochs=6)
-    task = Task(INPUTS, LABELS, FOLD, settings, tmp_path / "killed")
-    child = training.Child()
-    with pytest.raises(RunError, match="fold 1 of repeat 0: its process ended with signal 9"):
-        for message in child.train(task):
-            if message.epoch is not None and message.epoch["epoch"] == 2:
-                os.kill(child.process.pid, signal.SIGKILL)
-    child.close()
-    assert not (task.folder / "fold.json").exists()
+def kill_processes() -> None:
+    """Those that train here, and those that wait for work."""
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if "mflib.base.parallel" in " ".join(child.cmdline()):
+                child.kill()
+
+
+def test_a_killed_process_is_replaced_and_the_fold_goes_on(tmp_path: Path) -> None:
+    task, seen = Task(INPUTS, LABELS, FOLD, replace(QUICK, epochs=12), tmp_path / "killed"), []
+    for _, epoch in training.train_all([task], [{}]):
+        seen.append(epoch and epoch["epoch"])
+        if seen == [1, 2]:
+            kill_processes()
+    assert seen[-1] is None and seen[:-1] == sorted(set(seen[:-1])) and seen[-2] == 12
+    train_fold(replace(task, folder=tmp_path / "whole"))
+    assert same_weights(task.folder, tmp_path / "whole")
+
+
+def test_a_fold_whose_process_is_killed_twice_is_named(tmp_path: Path) -> None:
+    task = Task(INPUTS, LABELS, FOLD, replace(QUICK, epochs=10_000), tmp_path / "killed")
+    with pytest.raises(RunError, match=r"fold 1 of repeat 0: .*its process died \(signal 9\).* goes on from the last"):
+        for _ in training.train_all([task], [{}]):
+            kill_processes()
+    assert not (task.folder / "fold.json").exists() and (task.folder / "checkpoint.pt").exists()
 
 
 def test_dead_child_is_an_error_that_names_its_fold(tmp_path: Path) -> None:
@@ -130,7 +147,7 @@ def test_dead_child_is_an_error_that_names_its_fold(tmp_path: Path) -> None:
     works = Task(INPUTS, LABELS, FOLD, settings, tmp_path / "works")
     fails = Task(INPUTS, one_class, replace(FOLD, repeat=2, number=4), settings, tmp_path / "fails")
     messages = training.train_all([works, fails], [{}])
-    assert [next(messages).epoch is None for _ in range(2)] == [False, True]
-    with pytest.raises(RunError, match=r"fold 4 of repeat 2: .*exit code 1.*validation labels are \[1\]"):
+    assert [next(messages)[1] is None for _ in range(2)] == [False, True]
+    with pytest.raises(RunError, match=r"fold 4 of repeat 2: .*validation labels are \[1\]"):
         next(messages)
     assert (works.folder / "fold.json").exists()

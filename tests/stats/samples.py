@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+
+from mflib.stats import roc
 
 WORKED = "A:1:3:2 A:1:5:4 A:0:2:3 B:1:4:4 B:0:1:1 B:0:4:2 C:0:3:1 D:1:2:5"
 MRA = Path(__file__).parents[3] / "shared/reference/mra_obuchowski1997.csv"
@@ -22,6 +25,11 @@ def tied_sample(seed, n=60, n_groups=9):
     y_true = (rng.random(n) < 0.2 + 0.6 * groups / n_groups).astype(int)
     scores = np.round(rng.normal(size=(n, 3)) + 0.8 * y_true[:, None] + 0.3 * groups[:, None] / n_groups, 1)
     return y_true, scores, groups
+
+
+def drawn(groups, y_true, resamples, seed):
+    """How often each case (resamples, n) is drawn."""
+    return roc.resampled_sums(pd.Series(groups), y_true, np.eye(len(groups)), resamples, seed).astype(int)
 
 
 def shares_by_loops(y_true, scores):

@@ -19,10 +19,8 @@ def test_worked_example_in_exact_fractions():
     assert_allclose(auc, [23 / 32, 29 / 32], rtol=1e-15)
     expected = [[Fraction(575, 24576), Fraction(-319, 24576)], [Fraction(-319, 24576), Fraction(117, 8192)]]
     assert_allclose(covariance, np.array(expected, dtype=float), rtol=1e-13)
-    pair = roc.compare(*worked_example()).iloc[0]
-    assert_allclose(
-        pair[["difference", "se", "p"]].astype(float), [-0.1875, 0.252268354965, 0.457326629285], rtol=1e-11
-    )
+    pair = roc.compare(*worked_example())
+    assert_allclose([pair["difference"], pair["se"], pair["p"]], [-0.1875, 0.252268354965, 0.457326629285], rtol=1e-11)
 
 
 @pytest.mark.skipif(not MRA.exists(), reason="the published MRA readings are not beside this checkout")
@@ -31,8 +29,8 @@ def test_published_example_of_obuchowski_1997():
     auc, covariance = roc.auc_covariance(mra["y"], mra[["reader1", "reader2"]], mra["cluster"])
     assert_allclose(auc, [0.9837164751, 0.9851532567], atol=5e-11)
     assert_allclose(np.sqrt(np.diag(covariance)), [0.0108362875, 0.0096864433], atol=5e-11)
-    pair = roc.compare(mra["y"], mra[["reader1", "reader2"]], mra["cluster"]).iloc[0]
-    assert_allclose(pair[["se", "p"]].astype(float), [0.0065768746, 0.8270710069], atol=5e-11)
+    pair = roc.compare(mra["y"], mra[["reader1", "reader2"]], mra["cluster"])
+    assert_allclose([pair["se"], pair["p"]], [0.0065768746, 0.8270710069], atol=5e-11)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -96,10 +94,6 @@ def test_intervals_by_hand_and_at_the_edge():
         ([0, 0, 1, 1], [1, 2, 3, 4], ["a", "b", None, "c"], "no group at position 2"),
         ([0, 0, 1, 1], [1, 2, 3, 4], ["a", "b"], "2 groups for 4 cases"),
         ([0, 0, 1, 1], [1, 2, 3, 4], ["a", "b", "c", np.nan], "no group at position 3"),
-        ([0, 0, 1, 1], [1, 2, 3, 4], np.ones((4, 2)), "groups that are no column of names .*must be 1-dimensional"),
-        ([0, 0, 1, 1], [1, 2, 3, 4], [[1], [2], [3], [4]], "groups that are no column of names .*unhashable"),
-        ([0, 1, 1], [1, 2, "high"], None, "scores that are no numbers .could not convert string to float: 'high'"),
-        ([0, 1, 10**400], [1, 2, 3], None, "labels that are no numbers"),
     ],
 )
 def test_wrong_input_is_named(y_true, scores, groups, message):

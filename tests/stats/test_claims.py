@@ -40,8 +40,6 @@ def test_body_mass_index_of_simulated_people() -> None:
     assert float(found.computed.split()[-1]) == pytest.approx(0.6, abs=0.03)
     heavier = Printed.of("27.0"), pairs[2][1]
     assert claims.body_mass_index(pairs[0], pairs[1], heavier).status == IMPOSSIBLE
-    with pytest.raises(InputError, match=r"height: found 170 ± 0\.00, expected a mean and an SD above 0"):
-        claims.body_mass_index((Printed.of("170"), Printed.of("0.00")), pairs[1], pairs[2])
 
 
 def test_places_agree_within_the_coarser_rounding() -> None:
@@ -89,7 +87,3 @@ def test_what_is_no_number_is_refused() -> None:
         claims.correlation("r", "0.42", 46, "n.s.")
     with pytest.raises(InputError, match=r"found '<> 0\.05', expected a number such as 0\.032, after one of <"):
         claims.correlation("r", "0.42", 46, "<> 0.05")
-    with pytest.raises(InputError, match=r"found r = 1\.0 of 46 pairs"):
-        claims.correlation("r", "1.0", 46, "<0.01")
-    with pytest.raises(InputError, match=r"found r = -1 of 46 pairs"):
-        claims.correlation("r", "-1", 46, "<0.01")

@@ -9,7 +9,6 @@ from scipy.stats import norm
 from mflib.base.errors import InputError
 from mflib.base.words import LEVELS
 from mflib.stats import clinical, reliability
-from mflib.stats.clinical.precision import auc_design_effect
 
 PATIENTS, EACH = 46, 8
 
@@ -60,9 +59,10 @@ def test_the_design_effect_of_an_auc_is_moultons_in_large_samples(labels):
     latent = np.tile(np.arange(EACH) - 3.5, n) if labels == "balanced" else alike(rng, n, labels)
     y, scores, groups = (latent > 0).astype(int), alike(rng, n, 0.5), np.repeat(np.arange(n), EACH)
     r_labels, r_scores = (reliability.one_way_icc(values, groups).icc for values in (y, scores))
-    found = auc_design_effect(y, scores, groups)
-    assert_allclose(found, 1 + (EACH - 1) * r_labels * r_scores, rtol=0.08)
-    assert auc_design_effect(y, scores, np.arange(len(y))) == pytest.approx(1)
+    table = pd.DataFrame({"model": "dcnn", "split": "patient", "repeat": 0, "y_true": y, "score": scores})
+    found, alone = (clinical.auc_design_effects(table.assign(participant_id=of)) for of in (groups, np.arange(len(y))))
+    assert_allclose(found["design_effect"], 1 + (EACH - 1) * r_labels * r_scores, rtol=0.08)
+    assert_allclose(alone["design_effect"], 1)
 
 
 def test_models_without_a_design_effect_say_why(segments):
@@ -76,5 +76,3 @@ def test_models_without_a_design_effect_say_why(segments):
     assert clinical.auc_design_effects(perfect.assign(y_true=1))["note"].str.contains("class").all()
     with pytest.raises(InputError, match="one split and repeat of the model 'oracle'"):
         clinical.auc_design_effects(pd.concat([perfect, perfect.assign(repeat=1)]))
-    with pytest.raises(InputError, match="2 columns"):
-        auc_design_effect(segments["label"], rng.normal(size=(368, 2)), segments["participant_id"])

@@ -26,21 +26,19 @@ def test_operating_points_are_the_best_of_all_thresholds(seed):
     ]
     for asked in [0, 0.3, 0.5, 0.8, 0.9, 1, *(p[0] for p in points), *(p[1] for p in points)]:
         best = max((se, sp, t) for se, sp, t in points if sp >= asked)
-        assert roc.sensitivity_at(y_true, scores, asked) == (pytest.approx(best[0]), best[2])
+        assert roc.threshold_at(y_true, scores, "specificity", asked) == best[2]
         best = max((sp, se, t) for se, sp, t in points if se >= asked)
-        assert roc.specificity_at(y_true, scores, asked) == (pytest.approx(best[0]), best[2])
+        assert roc.threshold_at(y_true, scores, "sensitivity", asked) == best[2]
 
 
 def test_a_specificity_that_only_calling_none_reaches():
-    assert roc.sensitivity_at([0, 1, 1, 0], [4, 3, 2, 1], 1) == (0, np.inf)
-    assert roc.specificity_at([0, 1, 1, 0], [4, 3, 2, 1], 1) == (0.5, 2)
+    assert roc.threshold_at([0, 1, 1, 0], [4, 3, 2, 1], "specificity", 1) == np.inf
+    assert roc.threshold_at([0, 1, 1, 0], [4, 3, 2, 1], "sensitivity", 1) == 2
     # Four of five is 0.8, and asking for 0.8 gets it.
-    assert roc.sensitivity_at([0, 0, 0, 0, 0, 1], [1, 2, 3, 4, 6, 5], 0.8) == (1, 5)
+    assert roc.threshold_at([0, 0, 0, 0, 0, 1], [1, 2, 3, 4, 6, 5], "specificity", 0.8) == 5
 
 
-def test_wrong_specificities_and_columns_are_named():
+def test_wrong_columns_are_named():
     y_true, scores, _ = tied_sample(1)
-    with pytest.raises(InputError, match="found specificity 80, expected a value from 0 to 1"):
-        roc.sensitivity_at(y_true, scores[:, 0], 80)
     with pytest.raises(InputError, match="found 3 columns of scores, expected one"):
         roc.curve(y_true, scores)

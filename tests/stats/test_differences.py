@@ -10,11 +10,10 @@ from statsmodels.genmod.generalized_estimating_equations import GEE
 from statsmodels.stats.contingency_tables import mcnemar
 
 from mflib.base.errors import InputError
-from mflib.base.words import KEY
 from mflib.stats import performance, roc
 from mflib.stats.performance.predictions import p_value
 from mflib.stats.performance.probability import freeze
-from tests.stats.toy import alone, predictions, probabilities
+from tests.stats.toy import alone, predictions
 
 
 def test_comparison_matches_segments_by_key():
@@ -23,11 +22,10 @@ def test_comparison_matches_segments_by_key():
     result = performance.comparison(table, "random_forest", "dcnn").set_index("method")
     assert result["repeat"].tolist() == [0, 0, 0]  # repeat 1 has one model only
     ordered = b.sort_index()
-    expected = roc.compare(a["y_true"], np.column_stack([a["score"], ordered["score"]]), a["participant_id"]).iloc[0]
-    columns = ["difference", "se", "z", "p", "low", "high"]
-    assert_allclose(result.loc["pooled, clustered", columns].astype(float), expected[columns].astype(float))
-    naive = roc.compare(a["y_true"], np.column_stack([a["score"], ordered["score"]])).iloc[0]
-    assert_allclose(result.loc["pooled, naive DeLong", columns].astype(float), naive[columns].astype(float))
+    expected = roc.compare(a["y_true"], np.column_stack([a["score"], ordered["score"]]), a["participant_id"])
+    assert_allclose(result.loc["pooled, clustered", list(expected)].astype(float), list(expected.values()))
+    naive = roc.compare(a["y_true"], np.column_stack([a["score"], ordered["score"]]))
+    assert_allclose(result.loc["pooled, naive DeLong", list(naive)].astype(float), list(naive.values()))
     scores, groups = np.column_stack([a["score"], ordered["score"]]), a["participant_id"]
     auc, covariance = roc.fold_mean(a["y_true"], scores, a["fold"], groups)
     se = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
@@ -206,27 +204,3 @@ def test_models_may_be_named_as_columns_or_numbered():
     numbered = performance.validate(numbered)
     pd.testing.assert_frame_equal(performance.several(numbered)[columns], performance.several(plain)[columns])
     assert len(performance.comparison(numbered, "1", "zero")) == 3
-
-
-@pytest.mark.parametrize("level", [1.5, 95, float("nan"), 0])
-def test_a_level_that_is_none_is_refused_everywhere(level):
-    table = probabilities("dcnn")
-    both = pd.concat([table, probabilities("random_forest", 1)])
-    grades = table[KEY].assign(grade=table["y_true"])
-    for call in (
-        *(
-            lambda f=f: f(both, "dcnn", "random_forest", level)
-            for f in (performance.comparison, performance.metric_differences)
-        ),
-        lambda: performance.both_ways(both, "dcnn", "random_forest", level),
-        *(
-            lambda f=f: f(table, level=level)
-            for f in (
-                *(performance.summary, performance.fold_mean_auc, performance.predictive_values, performance.subgroups),
-                *(performance.calibration, performance.calibration_curve, performance.decision_curve),
-            )
-        ),
-        lambda: performance.by_grade(table, grades, level),
-    ):
-        with pytest.raises(InputError, match=f"found level {level}, expected a confidence between 0 and 1"):
-            call()

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from mflib.base.errors import InputError
 from mflib.stats import performance, roc
+from tests.stats.samples import drawn
 from tests.stats.toy import alone, predictions
 
 
@@ -35,21 +36,21 @@ def test_the_loss_of_auc_is_that_of_a_bootstrap_of_patients():
     other = other[other["model"] == "dcnn"]
     expected = roc_auc_score(other["y_true"], other["score"]) - roc_auc_score(own["y_true"], own["score"])
     assert_allclose(row["difference"], expected)
-    drawn = [
+    resampled = [
         [
             roc_auc_score(t["y_true"], t["score"], sample_weight=weights)
-            for weights in roc.patient_weights(t["participant_id"], t["y_true"], 2000, seed)
+            for weights in drawn(t["participant_id"], t["y_true"], 2000, seed)
         ]
         for seed, t in enumerate((own, other))
     ]
-    low, high = np.percentile(np.subtract(drawn[1], drawn[0]), [2.5, 97.5])
+    low, high = np.percentile(np.subtract(resampled[1], resampled[0]), [2.5, 97.5])
     assert_allclose([row["low"], row["high"]], [low, high], atol=0.03)
     assert row["p"] < 0.05 and row["high"] < 0
 
 
 def test_the_loss_of_auc_has_the_variances_of_both_cohorts():
     own, other = predictions("dcnn"), elsewhere()
-    row = performance.transport(own, other, level=0.9).set_index(["model", "metric"]).loc[("dcnn", "auc")]
+    row = performance.transport(own, other).set_index(["model", "metric"]).loc[("dcnn", "auc")]
     areas, covariances = zip(
         *(
             roc.fold_mean(t["y_true"], t["score"], t["fold"], t["participant_id"])
@@ -59,7 +60,7 @@ def test_the_loss_of_auc_has_the_variances_of_both_cohorts():
     )
     difference, se = areas[0][0] - areas[1][0], np.sqrt(covariances[0][0, 0] + covariances[1][0, 0])
     assert_allclose([row["difference"], row["p"]], [difference, 2 * norm.cdf(-abs(difference / se))], rtol=1e-9)
-    ends = difference + np.array([-1, 1]) * 1.6448536269514722 * se
+    ends = difference + np.array([-1, 1]) * 1.959963984540054 * se
     assert_allclose([row["low"], row["high"]], ends, rtol=1e-9)
 
 

@@ -12,6 +12,7 @@ from sklearn.metrics import brier_score_loss
 from mflib.stats import performance, roc
 from mflib.stats.performance.metrics import youden_threshold
 from mflib.stats.performance.probability import EPSILON, freeze
+from tests.stats.samples import drawn
 from tests.stats.toy import predictions, probabilities, simulated
 
 
@@ -75,8 +76,7 @@ def test_the_bootstrap_draws_patients():
     table = probabilities("dcnn")
     found = performance.calibration(table, resamples=200, seed=3).set_index("quantity").loc["brier"]
     y, groups = table["y_true"], table["participant_id"]
-    drawn = roc.patient_weights(groups, y, 200, 3)
-    scores = [np.average((table["score"] - y) ** 2, weights=weights) for weights in drawn]
+    scores = [np.average((table["score"] - y) ** 2, weights=weights) for weights in drawn(groups, y, 200, 3)]
     assert_allclose(found[["low", "high"]].astype(float), np.percentile(scores, [2.5, 97.5]))
 
 

@@ -60,12 +60,6 @@ def reproducible(threads: int = 1) -> Iterator[None]:
         torch.backends.fp32_precision = products  # type: ignore[attr-defined]
 
 
-def sent(tensor: Tensor) -> Tensor:
-    """The tensor on the device; to a GPU it goes while this thread goes on."""
-    pinned = tensor.pin_memory() if device().type == "cuda" else tensor
-    return pinned.to(device(), non_blocking=True)
-
-
 def placed(model: nn.Module, settings: NetworkSettings) -> nn.Module:
     """The model on the device, its weights in the order of memory in which they train fastest."""
     model = model.to(device())
@@ -140,7 +134,7 @@ def training_batches(
     whole = order[: len(order) // settings.batch * settings.batch].reshape(-1, settings.batch)
     drawn = ((batch, [_flips(rng, settings) for _ in batch]) for batch in whole)
     for batch, voxels in zip(whole, _ahead(inputs, drawn, settings), strict=True):
-        yield voxels, sent(torch.from_numpy(labels[batch].astype(np.float32)))
+        yield voxels, torch.from_numpy(labels[batch].astype(np.float32)).to(device(), non_blocking=True)
 
 
 def scoring_batches(inputs: Volumes, positions: Indices, settings: NetworkSettings) -> Iterator[Tensor]:

@@ -2,18 +2,11 @@
 
 What an epoch draws (order of the volumes, flips) follows from the seed, the fold and the number of the epoch alone, so
 a checkpoint holds no state of a generator, and a run that was killed goes on to bitwise the same weights on a CPU.
-
-`serve` is what the child process of `training.Child` does.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import pickle
-import queue
-import sys
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -133,6 +126,11 @@ def train_fold(task: Task, report: Report = lambda epoch: None) -> FoldResult:
         return read_result(task.folder, key) or _trained(task, key, report)
 
 
+def in_process(_: None, task: Task, tell: Report) -> None:
+    """What a process for `parallel.outcomes` does: a fold, told epoch by epoch; its result lies in its folder."""
+    train_fold(task, tell)
+
+
 def _trained(task: Task, key: str, report: Report) -> FoldResult:
     fold, folder = task.fold, task.folder
     for leftover in folder.glob("partial-*"):  # of a process that was killed while it wrote
@@ -249,21 +247,3 @@ def _descend(state: State, task: Task) -> float:
         state.optimizer.step()
         losses.append(loss.detach())  # asked for its number, the GPU would have to stop after every step
     return float(torch.stack(losses).double().mean())
-
-
-def serve(sent: queue.SimpleQueue[bytes]) -> None:
-    """A child's whole life: tasks in, a line of JSON out after each epoch, and null after each fold."""
-    answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not stand between the answers
-
-    def say(epoch: Epoch | None) -> None:
-        print(json.dumps(epoch), file=answers, flush=True)
-
-    while True:
-        task: Task = pickle.loads(sent.get())
-        try:
-            train_fold(task, say)
-        except Exception:
-            traceback.print_exc()
-            sys.stderr.flush()
-            os._exit(1)  # an ordinary end would stumble over the thread that still reads
-        say(None)

@@ -202,14 +202,7 @@ def build(depth: Depth = 50, width: int | None = None, dilated: bool = True) -> 
     depth : one of MedicalNet's depths, or "small": depth 10 at a quarter of its width, which learns on a laptop
     width : channels of the stem, 64 where None (16 for "small"); layers 2, 3 and 4 have 2, 4 and 8 times as many
     dilated : MedicalNet's layers 3 and 4 (output stride 8); False strides there instead (output stride 32)
-
-    Raises
-    ------
-    ValueError
-        A depth that is not published.
     """
-    if depth not in ARCHITECTURES:
-        raise ValueError(f"depth is {depth!r}, expected one of {', '.join(map(repr, ARCHITECTURES))}")
     architecture = ARCHITECTURES[depth]
     return ResNet(architecture, width or architecture.width, dilated)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import combinations, product
 
 import numpy as np
@@ -36,7 +35,7 @@ def grad_cam(model: nn.Module, volume: Map, towards: int = 1) -> Map:
 
     Parameters
     ----------
-    model : of ``network.build``; it is looked at in evaluation and comes back as it was
+    model : of ``network.build``, in evaluation
     volume : (ni, nj, nk) float32, the network's input
     towards : 1 for evidence of infiltration (the logit), 0 for evidence of none (minus the logit)
 
@@ -46,20 +45,14 @@ def grad_cam(model: nn.Module, volume: Map, towards: int = 1) -> Map:
         Zero or more, on the grid of layer 4, in units of the logit: without the ReLU the sum is the logit less the
         bias, in the direction ``towards``. All zero where nothing speaks for it.
 
-    Raises
-    ------
-    ValueError
-        The volume is not 3D float32 or not finite; ``towards`` is neither 0 nor 1.
-
     Notes
     -----
     Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74, equations 1 and 2.
     """
-    sign = _sign(towards)
-    inputs = _input(model, volume)
-    with _evaluating(model), torch.enable_grad():
-        features = _features(model, inputs).float().detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(sign * _head(model, features)[0, 0], features)
+    with torch.enable_grad():
+        features = _features(model, _input(model, volume)).float().detach().requires_grad_()
+        logit = _head(model, features)[0, 0]
+        (gradient,) = torch.autograd.grad(logit if towards else -logit, features)
     weights = gradient.mean(dim=(2, 3, 4), keepdim=True)
     return (weights * features.detach()).sum(dim=1)[0].relu().cpu().numpy()
 
@@ -99,7 +92,7 @@ def on_region(map: Map, settings: NetworkSettings, shape: Shape, spacing_mm: pre
     return preprocess.laid_into(to_shape(map, settings.size, box), shape)
 
 
-def occlusion(model: nn.Module, volume: Map, cube: int = 8, towards: int = 1) -> Map:
+def occlusion(model: nn.Module, volume: Map, cube: int = 8) -> Map:
     """How much the logit falls when a cube of the input is hidden.
 
     A hidden cube holds 0: the mean of a z-scored volume, a fixed grey of one with a fixed scale. Cubes start every
@@ -108,30 +101,23 @@ def occlusion(model: nn.Module, volume: Map, cube: int = 8, towards: int = 1) ->
 
     Parameters
     ----------
-    model : (n, 1, ni, nj, nk) in, (n, 1) logits out; it comes back as it was
+    model : (n, 1, ni, nj, nk) in, (n, 1) logits out; in evaluation
     volume : (ni, nj, nk) float32
-    cube : edge in voxels
-    towards : 1 for the logit, 0 for minus the logit
+    cube : edge in voxels, from 2 to the smallest extent of the volume
 
     Returns
     -------
     (ni, nj, nk) float32
         Mean fall over the cubes that cover a voxel, in units of the logit; negative where hiding raises it.
 
-    Raises
-    ------
-    ValueError
-        The volume is not 3D float32 or not finite; the cube has an edge below 2 or is larger than the volume.
-
     Notes
     -----
     Zeiler and Fergus 2014, doi:10.1007/978-3-319-10590-1_53, section 4.2.
     """
-    sign = _sign(towards)
     inputs = _input(model, volume)
     cubes = list(_cubes(volume.shape, cube))
     total, covered = np.zeros(volume.shape), np.zeros(volume.shape)
-    with _evaluating(model), torch.no_grad():
+    with torch.no_grad():
         logit = float(model(inputs)[0, 0])
         for first in range(0, len(cubes), BATCH):
             batch = cubes[first : first + BATCH]
@@ -139,7 +125,7 @@ def occlusion(model: nn.Module, volume: Map, cube: int = 8, towards: int = 1) ->
             for copied, box in zip(hidden, batch, strict=True):
                 copied[0][box] = 0
             for box, without in zip(batch, model(hidden)[:, 0].tolist(), strict=True):
-                total[box] += sign * (logit - without)
+                total[box] += logit - without
                 covered[box] += 1
     return (total / covered).astype(np.float32)
 
@@ -149,26 +135,16 @@ def share(map: Map, mask: NDArray[np.bool_]) -> float:
 
     Parameters
     ----------
-    map : any shape; negative values count as 0
+    map : any shape; negative values count as 0, and one at least is positive
     mask : of the same shape
 
     Returns
     -------
     float
         From 0 to 1. A map that prefers no place gives the mask's fraction of the voxels.
-
-    Raises
-    ------
-    ValueError
-        Shapes differ, the mask is not boolean, or the map has no positive value or one that is not finite.
     """
-    if map.shape != mask.shape or mask.dtype != np.bool_:
-        raise ValueError(f"mask is {mask.dtype} {mask.shape}, expected bool {map.shape} as the map")
     positive = _positive(map)
-    total = positive.sum()
-    if total == 0:
-        raise ValueError(f"the largest value of the map is {map.max():g}, expected a positive one")
-    return float(positive[mask].sum() / total)
+    return float(positive[mask].sum() / positive.sum())
 
 
 def similarity(a: Map, b: Map) -> float:
@@ -176,16 +152,7 @@ def similarity(a: Map, b: Map) -> float:
 
     A constant map, such as a Grad-CAM that is zero everywhere, names no place. It has no ranks to agree with and
     counts as 0: like a map that has nothing to do with the other.
-
-    Raises
-    ------
-    ValueError
-        Shapes differ, or a value is not finite.
     """
-    if a.shape != b.shape:
-        raise ValueError(f"maps are {a.shape} and {b.shape}, expected one shape")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("a map holds values that are not finite")
     if min(np.ptp(a), np.ptp(b)) == 0:
         return 0.0
     return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
@@ -216,7 +183,7 @@ def randomised(model: nn.Module, seed: int) -> Iterator[tuple[str, nn.Module]]:
         yield names[0], changed
 
 
-def weight_check(model: nn.Module, volumes: Sequence[Map], towards: int = 1, seed: int = 0) -> pd.DataFrame:
+def weight_check(model: nn.Module, volumes: Sequence[Map], seed: int) -> pd.DataFrame:
     """How much of a network's maps is left when its weights are forgotten step by step.
 
     A map that shows what was learnt loses its likeness; one that shows the edges of the picture keeps it.
@@ -225,46 +192,37 @@ def weight_check(model: nn.Module, volumes: Sequence[Map], towards: int = 1, see
     ----------
     model, seed : see :func:`randomised`
     volumes : network inputs (ni, nj, nk) float32
-    towards : see :func:`grad_cam`
 
     Returns
     -------
     DataFrame
         ``randomised volume similarity``: step of the cascade, position of the volume, likeness to the original map.
     """
-    originals = [grad_cam(model, volume, towards) for volume in volumes]
+    originals = [grad_cam(model, volume) for volume in volumes]
     rows = [
-        (name, position, similarity(original, grad_cam(changed, volume, towards)))
+        (name, position, similarity(original, grad_cam(changed, volume)))
         for name, changed in randomised(model, seed)
         for position, (volume, original) in enumerate(zip(volumes, originals, strict=True))
     ]
     return pd.DataFrame(rows, columns=["randomised", "volume", "similarity"])
 
 
-def stability(models: Sequence[nn.Module], volumes: Sequence[Map], towards: int = 1) -> pd.DataFrame:
+def stability(models: Sequence[nn.Module], volumes: Sequence[Map]) -> pd.DataFrame:
     """How alike the maps of several networks are.
 
     Parameters
     ----------
-    models : of one architecture, such as the folds' networks
+    models : two at least, of one architecture, such as the folds' networks
     volumes : network inputs (ni, nj, nk) float32
-    towards : see :func:`grad_cam`
 
     Returns
     -------
     DataFrame
         ``volume similarity``: position of the volume, mean over all pairs of networks.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two networks.
     """
-    if len(models) < 2:
-        raise ValueError(f"found {len(models)} networks, expected at least 2 to compare")
     rows = []
     for position, volume in enumerate(volumes):
-        maps = [grad_cam(model, volume, towards) for model in models]
+        maps = [grad_cam(model, volume) for model in models]
         rows.append((position, np.mean([similarity(a, b) for a, b in combinations(maps, 2)])))
     return pd.DataFrame(rows, columns=["volume", "similarity"])
 
@@ -284,7 +242,7 @@ def by_depth(maps: Iterable[Map]) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        No map has a positive value, one has a value that is not finite, or their extents in depth differ.
+        No map has a positive value, or their extents in depth differ.
     """
     profiles = [profile / profile.sum() for m in maps if (profile := _positive(m).sum(axis=(0, 2))).any()]
     depths = {len(profile) for profile in profiles}
@@ -293,32 +251,10 @@ def by_depth(maps: Iterable[Map]) -> NDArray[np.float64]:
     return np.mean(profiles, axis=0)
 
 
-def _sign(towards: int) -> int:
-    if towards not in (0, 1):
-        raise ValueError(f"towards is {towards!r}, expected 0 (healthy) or 1 (infiltrated)")
-    return 1 if towards else -1
-
-
 def _input(model: nn.Module, volume: Map) -> Tensor:
-    """One looked-at volume as a batch (1, 1, ni, nj, nk) where the model is."""
-    if volume.ndim != 3 or volume.dtype != np.float32:
-        raise ValueError(f"volume is {volume.dtype} {volume.shape}, expected float32 with three axes")
-    if not np.isfinite(volume).all():
-        raise ValueError("volume holds values that are not finite, expected z-scores")
+    """One volume as a batch (1, 1, ni, nj, nk) where the model is."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     return torch.from_numpy(np.ascontiguousarray(volume))[None, None].to(device)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation; afterwards each of its modules in the mode that it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @torch.no_grad()
@@ -350,8 +286,6 @@ def _weights(nodes: int, size: int, voxels: int, stride: int) -> NDArray[np.floa
 
 
 def _cubes(shape: tuple[int, ...], cube: int) -> Iterator[tuple[slice, ...]]:
-    if not 2 <= cube <= min(shape):
-        raise ValueError(f"cube is {cube}, expected 2 to {min(shape)}, the smallest extent of the volume")
     step = cube // 2
     starts = [np.minimum(np.arange(0, n - cube + step, step), n - cube) for n in shape]
     for corner in product(*(map(int, axis) for axis in starts)):
@@ -359,8 +293,6 @@ def _cubes(shape: tuple[int, ...], cube: int) -> Iterator[tuple[slice, ...]]:
 
 
 def _positive(map: Map) -> NDArray[np.float64]:
-    if not np.isfinite(map).all():
-        raise ValueError("the map holds values that are not finite")
     return np.maximum(map, 0, dtype=np.float64)
 
 

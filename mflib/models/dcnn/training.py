@@ -1,25 +1,19 @@
 """Cohort in, out-of-fold predictions and training histories out.
 
-Every fold is trained in a child process: its environment is set before torch is imported, it sees one GPU, it ends with
-its parent in the middle of an epoch, and its epochs are told as they end. Every epoch is run and the last one is kept,
-so the inner validation part decides nothing but threshold and scale of the scores (see `probability.freeze`); the test
-part is scored once, and children are not told its labels.
+Every fold is trained in a process of `parallel`: its environment is set before torch is imported, it sees one GPU, it
+ends with its parent in the middle of an epoch, and its epochs are told as they end. Every epoch is run and the last one
+is kept, so the inner validation part decides nothing but threshold and scale of the scores (see `probability.freeze`);
+the test part is scored once, and these processes are not told its labels.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
-import sys
-import tempfile
-import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
 
 import joblib
 import numpy as np
@@ -32,6 +26,7 @@ from mflib.base.files import replacing
 from mflib.base.progress import Progress
 from mflib.models import folds as division
 from mflib.models.dcnn import network
+from mflib.models.dcnn.fold import in_process
 from mflib.models.dcnn.inputs import RESULT, WEIGHTS, Epoch, FoldResult, Source, Task, Volumes, prepare, read_result
 from mflib.models.dcnn.settings import MODEL, NetworkSettings, describe_weights
 from mflib.models.folds import Fold, Labels
@@ -43,6 +38,7 @@ UNTOLD = -1
 ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 Watch = Callable[[pd.DataFrame], None]
 Epochs = dict[tuple[int, int], list[Epoch]]  # by repeat and fold
+Message = tuple[Task, Epoch | None]  # what is told of a task: an epoch has ended, or (None) the fold has
 # A network that has not learnt stays within a few percent of the base rate's loss, or its scores near one number.
 HARDLY_BELOW, HARDLY_SPREAD = 0.95, 1 / 3
 LEARNT = (
@@ -204,14 +200,6 @@ def _history(epochs: Epochs) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-@dataclass(frozen=True)
-class Message:
-    """What is told of a task: an epoch has ended, or (None) the fold has."""
-
-    task: Task
-    epoch: Epoch | None
-
-
 def train(
     tasks: Sequence[Task], source: Source, *, watch: Watch = lambda history: None, scheduler: str = ""
 ) -> list[FoldResult]:
@@ -243,19 +231,19 @@ def _follow(messages: Iterator[Message], unfinished: Sequence[tuple[Task, str]],
     """Print how far the training is, and show the epochs to ``watch``."""
     progress = Progress("dcnn epochs", sum(task.settings.epochs for task, _ in unfinished))
     done = {task.folder: 0 for task, _ in unfinished}
-    for message in messages:
-        fold, folder, epochs_of_fold = message.task.fold, message.task.folder, message.task.settings.epochs
+    for task, epoch in messages:
+        fold, folder, epochs_of_fold = task.fold, task.folder, task.settings.epochs
         who = f"{folder.parent.name}, {fold}"
         # Epochs of an earlier run, and those that another process has run meanwhile, leave the total.
-        if message.epoch is None:
+        if epoch is None:
             progress.total -= epochs_of_fold - done[folder]
             progress.advance(0, f"{who} finished")
             continue
-        number, loss, auc = message.epoch["epoch"], message.epoch["train_loss"], message.epoch["validation_auc"]
+        number, loss, auc = epoch["epoch"], epoch["train_loss"], epoch["validation_auc"]
         progress.total -= number - done[folder] - 1
         done[folder] = number
         progress.advance(1, f"{who}: epoch {number}/{epochs_of_fold}, loss {loss:.3f}, validation AUC {auc:.2f}")
-        epochs.setdefault((fold.repeat, fold.number), []).append(message.epoch)
+        epochs.setdefault((fold.repeat, fold.number), []).append(epoch)
         watch(_history(epochs))
 
 
@@ -268,60 +256,23 @@ def places(settings: NetworkSettings) -> list[dict[str, str]]:
     return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in seen[:gpus]]
 
 
-class Child:
-    """One child process with its three streams, and what its environment has besides that of all."""
-
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in ``close``
-        own = ENVIRONMENT | dict(environment or {})
-        self.process = parallel.started("mflib.models.dcnn.fold", own, self.errors)
-
-    def train(self, task: Task) -> Iterator[Message]:
-        """Hand over one fold and pass on what the child says of it."""
-        assert self.process.stdout is not None
-        try:
-            parallel.send(self.process, pickle.dumps(task))
-        except BrokenPipeError:
-            raise self._death(task) from None
-        for line in iter(self.process.stdout.readline, b""):
-            message = Message(task, json.loads(line))
-            yield message
-            if message.epoch is None:
-                return
-        raise self._death(task)
-
-    def close(self) -> None:
-        """End the child, which has nothing to lose but the epoch in hand, and pass on what it had to say."""
-        self.process.kill()
-        self.process.communicate()  # closes the streams, also of a child that is gone
-        sys.stderr.write(self._said())
-        self.errors.close()
-
-    def _said(self) -> str:
-        self.errors.seek(0)
-        return self.errors.read().decode(errors="replace")
-
-    def _death(self, task: Task) -> RunError:
-        how = parallel.how_ended(self.process)
-        last = (self._said().strip().splitlines() or ["nothing on its standard error"])[-1]
-        kept = f"Finished folds are kept; the same call goes on from the last whole epoch in {task.folder}"
-        return RunError(f"{task.fold}: its process ended with {how} ({last}). {kept}")
-
-
 def train_all(tasks: Sequence[Task], environments: Sequence[Mapping[str, str]]) -> Generator[Message, None, None]:
     """Train folds, one at a time in a process for each environment; yields what they say, in the order they say it.
 
     Raises
     ------
     RunError
-        A child has died; the message names its fold. The other children are ended, finished folds stay.
+        A fold has failed, or has killed its process twice; the message names it. The others are ended, finished folds
+        stay.
     """
-    children = [Child(environment) for environment in environments[: len(tasks)]]
-    try:
-        yield from parallel.side_by_side(children, Child.train, tasks)
-    finally:
-        for child in children:
-            child.close()
+    own = [ENVIRONMENT | dict(environment) for environment in environments]
+    with closing(parallel.outcomes(in_process, None, tasks, environments=own)) as outcomes:
+        for position, told in outcomes:
+            task = tasks[position]
+            if isinstance(told, Exception):
+                kept = f"Finished folds are kept; the same call goes on from the last whole epoch in {task.folder}"
+                raise RunError(f"{task.fold}: {type(told).__name__}: {told}. {kept}") from told
+            yield task, told
 
 
 def _on_cluster(source: Source, unfinished: Sequence[tuple[Task, str]], scheduler: str) -> Iterator[Message]:
@@ -337,7 +288,7 @@ def _on_cluster(source: Source, unfinished: Sequence[tuple[Task, str]], schedule
             with replacing(task.folder / name) as partial:
                 partial.write_bytes(content)
         for epoch in [*json.loads(record)["history"], None]:
-            yield Message(task, epoch)
+            yield task, epoch
 
 
 def _train_there(source: Source, unfinished: tuple[Task, str]) -> tuple[bytes, bytes]:
@@ -352,16 +303,10 @@ def _train_there(source: Source, unfinished: tuple[Task, str]) -> tuple[bytes, b
     if own.key() != key:
         seen = "this worker sees other volumes or weights than the caller"
         raise RunError(f"{task.fold}: {seen}; is it the same cohort?")
-    with closing(Child()) as child:
-        threading.Thread(target=_end_unwanted, args=(child, worker, worker.get_current_task()), daemon=True).start()
-        for _ in child.train(own):
-            pass
+    with closing(train_all([own], [{}])) as messages:
+        for _ in messages:
+            # A cluster gives up the tasks of a client that has died.
+            state = worker.state.tasks.get(worker.get_current_task())
+            if state is None or state.state != "executing":
+                raise RunError("nobody waits for this fold any more")
     return (task.folder / WEIGHTS).read_bytes(), (task.folder / RESULT).read_bytes()
-
-
-def _end_unwanted(child: Child, worker: Any, key: str) -> None:
-    """End a child whose task nobody waits for any more: a cluster gives up the tasks of a client that has died."""
-    while child.process.poll() is None:
-        if key not in worker.state.tasks or worker.state.tasks[key].state != "executing":
-            child.process.kill()
-        time.sleep(1)

@@ -24,7 +24,6 @@ from mflib.base.settings import STRICT, Count
 from mflib.models import folds as division
 from mflib.models import forest
 from mflib.models.folds import Fold, Indices, Labels, Split
-from mflib.models.forest import univariate_auc
 
 
 @settings(frozen=True, config=STRICT)
@@ -141,8 +140,7 @@ def mean_auc(model: ClassifierMixin, values: Floats, labels: Labels, folds: Sequ
     Not pooled: without anything to find, the more positives a test part has the fewer the training part had, and that
     alone pushes a pooled AUC below 0.5.
     """
-    tested = [(scores(model, values, labels, f.train, f.test), labels[f.test]) for f in folds]
-    return float(np.mean([univariate_auc(score[:, None], truth)[0] for score, truth in tested]))
+    return float(np.mean([forest.held_out_auc(model, values, labels, f.train, f.test) for f in folds]))
 
 
 def thirteen(texture: pd.DataFrame) -> Floats:

@@ -195,7 +195,6 @@ def permuted(
         `experiment.COLUMNS`, the value being the AUC, mean over folds: one row with the true labels (right), then one
         for each permutation.
     """
-    forest.check(texture, labels)
     data = Data(experiment.thirteen(texture), labels, texture, settings, seed, n_folds)
     jobs = [Job(COHORT, CASE, 0), *(Job(PERMUTED, CASE, n) for n in range(settings.permutations))]
     found = experiment.collected(partial(_permuted, data), jobs, workers, WAYS, "forests on permuted labels")

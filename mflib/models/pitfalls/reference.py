@@ -18,7 +18,7 @@ from mflib.stats import roc
 from mflib.stats.performance import metrics
 
 METHODS = ("naive DeLong", "clustered")
-AREA, LEVEL = 0.75, 0.95
+AREA = 0.75
 
 
 def tests_under_null(
@@ -83,8 +83,8 @@ def _simulated(icc: float, patients: int, segments: int, rng: np.random.Generato
     for clusters in (None, groups):
         auc, covariance = roc.auc_covariance(labels, score, clusters)
         z = (auc[0] - auc[1]) / np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-        low, high = roc.auc_interval(float(auc[0]), float(covariance[0, 0]), level=LEVEL)
-        found.append([2 * norm.sf(abs(z)) < 1 - LEVEL, low <= AREA <= high])
+        low, high = roc.auc_interval(float(auc[0]), float(covariance[0, 0]))
+        found.append([2 * norm.sf(abs(z)) < 1 - roc.CONFIDENCE, low <= AREA <= high])
     return np.array(found, dtype=float)
 
 

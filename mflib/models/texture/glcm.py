@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 from collections.abc import Sequence
 from itertools import product
 
@@ -36,14 +35,7 @@ LARGEST = 2**30
 LARGEST_RESAMPLED = 2**27
 
 
-def matrix(
-    volume: NDArray[np.uint8],
-    offset: Offset,
-    levels: int,
-    *,
-    symmetric: bool = True,
-    mask: NDArray[np.bool_] | None = None,
-) -> NDArray[np.int64]:
+def matrix(volume: NDArray[np.uint8], offset: Offset, levels: int, *, symmetric: bool = True) -> NDArray[np.int64]:
     """Co-occurrence counts of one offset.
 
     Parameters
@@ -52,7 +44,6 @@ def matrix(
     offset : from the first voxel of a pair to the second, in voxels along i, j, k
     levels : grey levels after quantisation ``g * levels // 256``, 2 to 256
     symmetric : count each pair in both orders
-    mask : (ni, nj, nk) bool; a pair counts where both its voxels are True
 
     Returns
     -------
@@ -62,25 +53,21 @@ def matrix(
     Raises
     ------
     ValueError
-        Not a three-dimensional uint8 volume, a mask of another shape or type, levels outside 2 to 256, an offset of
-        zero, or one that leaves no pair.
+        Not a three-dimensional uint8 volume, levels outside 2 to 256, an offset of zero, or one that leaves no pair.
     """
     # Here and below: importing numba takes half a second, which those who only want names need not wait.
     from mflib.models.texture import glcm_kernel as kernel
 
-    _check_volume(volume, mask)
-    (levels,) = _whole([levels], "GLCM grey-level counts")
-    check_grid([levels], STEPS)
-    place = _whole(offset, "GLCM offset")
-    if len(place) != 3 or not any(place):
-        raise ValueError(f"GLCM offset: found {place}, expected three whole numbers that are not all 0")
-    if not _fits(place, volume.shape):
-        raise ValueError(f"GLCM offset {place} leaves no pair of voxels in a volume of {volume.shape}")
-    voxels, inside, order = _laid_out(volume, mask)
-    first, second, third = (place[axis] for axis in order)
-    fine = kernel.count(voxels, inside, first, second, third, np.empty(256 * 256, _width(voxels)))
-    if not fine.any():
-        raise ValueError(f"GLCM offset {place} leaves no pair of voxels inside the mask of {volume.shape}")
+    _check_volume(volume)
+    if not 2 <= levels <= 256:
+        raise ValueError(f"GLCM: found {levels} grey levels, expected a whole number from 2 to 256")
+    if not any(offset):
+        raise ValueError(f"GLCM offset: found {offset}, expected three whole numbers that are not all 0")
+    if not _fits(offset, volume.shape):
+        raise ValueError(f"GLCM offset {offset} leaves no pair of voxels in a volume of {volume.shape}")
+    voxels, order = _laid_out(volume)
+    first, second, third = (offset[axis] for axis in order)
+    fine = kernel.count(voxels, first, second, third, np.empty(256 * 256, _width(voxels)))
     coarse = (fine if levels == 256 else kernel.requantise(fine, levels)).astype(np.int64)
     return coarse + coarse.T if symmetric else coarse
 
@@ -116,16 +103,15 @@ def features(
     levels: Sequence[int] = LEVELS,
     steps: Sequence[int] = STEPS,
     symmetric: bool = True,
-    mask: NDArray[np.bool_] | None = None,
 ) -> pd.Series:
     """Six properties of every combination of grey-level count, step and direction.
 
     Parameters
     ----------
     volume : (ni, nj, nk) uint8
-    levels : grey-level counts, each 2 to 256
-    steps : distances in voxels along each non-zero component of the direction
-    symmetric, mask : as in `matrix`
+    levels : different grey-level counts, each 2 to 256
+    steps : different distances in voxels along each non-zero component of the direction
+    symmetric : as in `matrix`
 
     Returns
     -------
@@ -136,28 +122,24 @@ def features(
     Raises
     ------
     ValueError
-        What `matrix` refuses, a flat volume, repeated or non-positive steps, or a grid of which no offset fits.
+        Not a three-dimensional uint8 volume, a flat one, or steps of which none fits.
     """
     from mflib.models.texture import glcm_kernel as kernel
 
-    _check_volume(volume, mask)
-    levels, steps = check_grid(levels, steps)
-    _check_not_flat(volume if mask is None else volume[mask])
+    _check_volume(volume)
+    if volume.min() == volume.max():
+        found = f"{volume.size} voxels, all of grey level {volume.flat[0]}"
+        raise InputError(f"GLCM: found {found}, expected at least two grey levels")
     offsets = [offset for offset in _offsets(steps) if _fits(offset, volume.shape)]
     if not offsets:
         raise InputError(f"no step of {list(steps)} leaves a pair of voxels in a volume of {volume.shape}")
-    voxels, inside, order = _laid_out(volume, mask)
+    voxels, order = _laid_out(volume)
     laid_out = np.ascontiguousarray(np.asarray(offsets)[:, order])
     falling, bins = np.argsort(levels)[::-1], np.empty(256 * 256, _width(voxels))
     values = np.zeros((len(offsets), len(levels), len(PROPERTIES)))
-    kernel.measure(voxels, inside, laid_out, bins, np.asarray(levels)[falling], symmetric, values)
-    # Homogeneity is positive wherever there is a pair.
-    paired = values[:, 0, PROPERTIES.index("homogeneity")] > 0
-    if not paired.any():
-        raise InputError(f"no step of {list(steps)} leaves a pair of voxels inside the mask of {volume.shape}")
+    kernel.measure(voxels, laid_out, bins, np.asarray(levels)[falling], symmetric, values)
     in_order = values[:, np.argsort(falling)].transpose(1, 0, 2)
-    table = pd.Series(in_order.ravel(), index=_index(levels, tuple(offsets)))
-    return table if paired.all() else table[np.tile(np.repeat(paired, len(PROPERTIES)), len(levels))]
+    return pd.Series(in_order.ravel(), index=_index(tuple(levels), tuple(offsets)))
 
 
 def size_in(shape: Sequence[int], spacing_mm: Sequence[float], voxel_mm: Sequence[float]) -> tuple[int, int, int]:
@@ -211,12 +193,11 @@ def _covered(n: int, m: int, ratio: float) -> NDArray[np.float64]:
 
 
 def names(shape: Sequence[int], levels: Sequence[int] = LEVELS, steps: Sequence[int] = STEPS) -> list[str]:
-    """Names and order of what `features` returns without a mask for a volume of this shape.
+    """Names and order of what `features` returns for a volume of this shape.
 
     The order is levels, steps, directions, properties. Every name for a shape is also one for each larger shape.
     """
-    levels, steps = check_grid(levels, steps)
-    return list(_index(levels, tuple(offset for offset in _offsets(steps) if _fits(offset, shape))))
+    return list(_index(tuple(levels), tuple(offset for offset in _offsets(steps) if _fits(offset, shape))))
 
 
 @functools.lru_cache(maxsize=64)
@@ -237,42 +218,11 @@ def _fits(offset: Sequence[int], shape: Sequence[int]) -> bool:
     return all(abs(component) < size for component, size in zip(offset, shape, strict=True))
 
 
-def _check_volume(volume: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> None:
+def _check_volume(volume: NDArray[np.uint8]) -> None:
     if volume.ndim != 3 or volume.dtype != np.uint8:
         raise ValueError(f"GLCM: found {volume.ndim} axes of {volume.dtype}, expected three axes of uint8")
     if volume.size > LARGEST:
         raise ValueError(f"GLCM: found {volume.size} voxels, expected at most {LARGEST}")
-    if mask is not None and (mask.shape != volume.shape or mask.dtype != np.bool_):
-        raise ValueError(f"GLCM mask: found {mask.shape} of {mask.dtype}, expected {volume.shape} of bool")
-
-
-def check_grid(levels: Sequence[int], steps: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Grey-level counts and steps as plain whole numbers.
-
-    Raises
-    ------
-    ValueError
-        Not whole numbers, none, repeated ones, levels outside 2 to 256, or steps below 1.
-    """
-    levels, steps = _whole(levels, "GLCM grey-level counts"), _whole(steps, "GLCM steps")
-    if not levels or len(set(levels)) < len(levels) or not all(2 <= count <= 256 for count in levels):
-        raise ValueError(f"GLCM grey-level counts: found {levels}, expected different whole numbers 2 to 256")
-    if not steps or len(set(steps)) < len(steps) or min(steps) < 1:
-        raise ValueError(f"GLCM steps: found {steps}, expected different whole numbers of at least 1")
-    return levels, steps
-
-
-def _whole(numbers: Sequence[int], what: str) -> tuple[int, ...]:
-    try:
-        return tuple(operator.index(number) for number in numbers)
-    except TypeError as error:
-        raise ValueError(f"{what}: found {numbers}, expected whole numbers") from error
-
-
-def _check_not_flat(grey: NDArray[np.uint8]) -> None:
-    if not grey.size or grey.min() == grey.max():
-        found = f"{grey.size} voxels, all of grey level {grey.flat[0]}" if grey.size else "no voxel inside the mask"
-        raise InputError(f"GLCM: found {found}, expected at least two grey levels")
 
 
 def _width(voxels: NDArray[np.uint8]) -> type[np.unsignedinteger]:
@@ -283,11 +233,8 @@ def _width(voxels: NDArray[np.uint8]) -> type[np.unsignedinteger]:
     return np.uint16 if counts.max() < 2**16 else np.uint32
 
 
-def _laid_out(
-    volume: NDArray[np.uint8], mask: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None, list[int]]:
-    """Volume and mask in memory with the longest axis last, for long rows, and the order of their axes."""
+def _laid_out(volume: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[int]]:
+    """The volume in memory with the longest axis last, for long rows, and the order of its axes."""
     # Of equally long axes the one that is last already, so that nothing is copied without need.
     order = sorted(range(3), key=lambda axis: (volume.shape[axis], -abs(volume.strides[axis])))
-    inside = None if mask is None else np.ascontiguousarray(mask.transpose(order))
-    return np.ascontiguousarray(volume.transpose(order)), inside, order
+    return np.ascontiguousarray(volume.transpose(order)), order

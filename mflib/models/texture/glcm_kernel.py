@@ -38,8 +38,8 @@ def _eight(typing: Any, array: Any, position: Any) -> Any:
 
 
 @njit(nogil=True, cache=True)
-def count(voxels, mask, da, db, dc, bins):
-    """256 x 256 counts of one offset; ``mask`` is None or an array, and each gets its own compiled form.
+def count(voxels, da, db, dc, bins):
+    """256 x 256 counts of one offset.
 
     ``bins`` (65536,) is where they are counted, of a type that holds as many as any grey level has voxels.
     """
@@ -50,10 +50,7 @@ def count(voxels, mask, da, db, dc, bins):
     for a in range(max(0, -da), min(na, na - da)):
         for b in range(max(0, -db), min(nb, nb - db)):
             row = (a * nb + b) * nc
-            if mask is None:
-                _count_row(flat, row + first, row + last, partner, bins)
-            else:
-                _count_masked_row(flat, mask.reshape(-1), row + first, row + last, partner, bins)
+            _count_row(flat, row + first, row + last, partner, bins)
     return bins.astype(np.uint32).reshape(256, 256)
 
 
@@ -66,7 +63,7 @@ def _count_row(flat, start, stop, partner, bins):
         _count_four(((here & _EVEN) << _BYTE) | (there & _EVEN), bins)
         _count_four((here & _ODD) | ((there >> _BYTE) & _EVEN), bins)
     for i in range(whole, stop):
-        bins[_index(flat, i, partner)] += _ONE
+        bins[(np.uint64(flat[np.uint64(i)]) << _BYTE) | np.uint64(flat[np.uint64(i + partner)])] += _ONE
 
 
 @njit(nogil=True, cache=True)
@@ -75,18 +72,6 @@ def _count_four(indices, bins):
     bins[(indices >> _SECOND) & _WORD] += _ONE
     bins[(indices >> _THIRD) & _WORD] += _ONE
     bins[indices >> _FOURTH] += _ONE
-
-
-@njit(nogil=True, cache=True)
-def _count_masked_row(flat, inside, start, stop, partner, bins):
-    # Adding 0 costs less than asking whether to add 1.
-    for i in range(start, stop):
-        bins[_index(flat, i, partner)] += np.uint8(inside[np.uint64(i)] & inside[np.uint64(i + partner)])
-
-
-@njit(nogil=True, cache=True)
-def _index(flat, i, partner):
-    return (np.uint64(flat[np.uint64(i)]) << _BYTE) | np.uint64(flat[np.uint64(i + partner)])
 
 
 @njit(nogil=True, cache=True)
@@ -108,12 +93,10 @@ def requantise(counts, levels):
 
 
 @njit(nogil=True, cache=True)
-def measure(voxels, mask, offsets, bins, levels, symmetric, out):
-    """Properties of offsets (n, 3) at all level counts, falling, into ``out`` (n, levels, 6); zeros without a pair."""
+def measure(voxels, offsets, bins, levels, symmetric, out):
+    """Properties of offsets (n, 3), each with a pair, at all level counts, falling, into ``out`` (n, levels, 6)."""
     for n in range(offsets.shape[0]):
-        fine = count(voxels, mask, offsets[n, 0], offsets[n, 1], offsets[n, 2], bins)
-        if not fine.any():
-            continue
+        fine = count(voxels, offsets[n, 0], offsets[n, 1], offsets[n, 2], bins)
         current = fine
         for m in range(levels.size):
             if 256 % levels[m] == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -35,10 +35,8 @@ def features(voxels: NDArray[np.uint8]) -> pd.Series:
     Raises
     ------
     ValueError
-        Voxels are not uint8, or have fewer than two grey levels: a flat region has no skewness.
+        Fewer than two grey levels: a flat region has no skewness.
     """
-    if voxels.dtype != np.uint8:
-        raise ValueError(f"first-order statistics: found voxels of {voxels.dtype}, expected uint8")
     counts = np.bincount(voxels.ravel(), minlength=256)
     levels = np.flatnonzero(counts)
     if levels.size < 2:
@@ -85,13 +83,8 @@ def fit(voxels: NDArray[np.uint8], dynamic_range_db: float, input: Input = "inte
     Raises
     ------
     ValueError
-        Voxels are not uint8, fewer than two grey levels enter the fit, a dynamic range that is not a positive
-        number, or an unknown input.
+        Fewer than two grey levels enter the fit, or a dynamic range that is not a positive number.
     """
-    if input not in get_args(Input):
-        raise ValueError(f"Nakagami: found input {input!r}, expected one of {get_args(Input)}")
-    if voxels.dtype != np.uint8:
-        raise ValueError(f"Nakagami: found voxels of {voxels.dtype}, expected uint8")
     levels = np.arange(256)
     counts = np.bincount(voxels.ravel(), minlength=256)
     if input == "grey":

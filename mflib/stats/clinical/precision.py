@@ -8,7 +8,6 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 
 from mflib.base.errors import InputError
@@ -26,7 +25,7 @@ def clustering(segments: pd.DataFrame, predictions: pd.DataFrame | None = None) 
 
     The design effect 1 + (size - 1) icc, with the mean size of Kish, sum m_i^2 / sum m_i, is that of a mean or a
     share, such as the prevalence. It is not that of an AUC, which compares segments with each other: there it is the
-    ratio of the clustered to the naive variance, see ``auc_design_effect``. Labels that all patients have in the same
+    ratio of the clustered to the naive variance, see ``auc_design_effects``. Labels that all patients have in the same
     proportion can make that ratio less than 1, and labels that belong to whole patients make it larger than 4.
 
     Parameters
@@ -85,33 +84,10 @@ def design_effects(segments: pd.DataFrame) -> dict[str, float]:
     return {"independent": 1.0, "as alike as the labels": labels.design_effect, "alike in whole patients": whole}
 
 
-def auc_design_effect(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> float:
-    """Variance of an AUC that knows the patients, in units of the one that takes segments as independent.
+def auc_design_effects(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The variance of each model's pooled AUC that knows the patients, in units of the one that takes segments alone.
 
     Obuchowski 1997 over DeLong 1988. ``design_effects`` says what to expect of it.
-
-    Parameters
-    ----------
-    y_true : (n,) 0 or 1
-    scores : (n,)
-    groups : (n,) patients
-
-    Raises
-    ------
-    InputError
-        The naive variance is 0, as with an area of 1: there is nothing to divide by.
-    """
-    auc, clustered = roc.auc_covariance(y_true, scores, groups)
-    if len(auc) != 1:
-        raise InputError(f"found {len(auc)} columns of scores, expected one")
-    naive = roc.auc_covariance(y_true, scores)[1]
-    if naive[0, 0] == 0:
-        raise InputError(f"found an area of {auc[0]:g} with variance 0, expected one that varies")
-    return float(clustered[0, 0] / naive[0, 0])
-
-
-def auc_design_effects(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The design effect of each model's pooled AUC.
 
     Parameters
     ----------
@@ -142,9 +118,13 @@ def _row(quantity: str, values: pd.Series, groups: pd.Series) -> dict[str, objec
 def _auc_row(model: str, run: pd.DataFrame) -> dict[str, object]:
     row: dict[str, object] = {"model": model, "segments": len(run), "patients": run["participant_id"].nunique()}
     try:
-        effect = auc_design_effect(run["y_true"], run["score"], run["participant_id"])
+        auc, clustered = roc.auc_covariance(run["y_true"], run["score"], run["participant_id"])
+        naive = roc.auc_covariance(run["y_true"], run["score"])[1]
+        if naive[0, 0] == 0:
+            raise InputError(f"found an area of {auc[0]:g} with variance 0, expected one that varies")
     except InputError as error:
         return row | undefined(str(error), ("design_effect", "effective_segments"))
+    effect = float(clustered[0, 0] / naive[0, 0])
     effective = len(run) / effect if effect else np.nan
     note = "" if effect else "the areas of the patients do not vary"
     return {**row, "design_effect": effect, "effective_segments": effective, "note": note}
@@ -250,16 +230,14 @@ def detectable(segments: pd.DataFrame, reference: float, design_effects: Mapping
     return pd.DataFrame(rows)
 
 
-def power_by_patients(
-    segments: pd.DataFrame, pair: Pair, design_effects: Mapping[str, float], correlation: float = CORRELATIONS[-1]
-) -> pd.DataFrame:
+def power_by_patients(segments: pd.DataFrame, pair: Pair, design_effects: Mapping[str, float]) -> pd.DataFrame:
     """Power to find that two areas differ, by the number of patients, up to four times as many as there are.
 
     Parameters
     ----------
     segments, design_effects : as ``sample_size``
-    pair : true AUC of two models on the same segments, the one nearer 0.5 first
-    correlation : of their scores within a class
+    pair : true AUC of two models on the same segments, the one nearer 0.5 first; their scores
+        correlate within a class by the last of ``CORRELATIONS``
 
     Returns
     -------
@@ -270,7 +248,7 @@ def power_by_patients(
     fewest = int(np.ceil(present / min(positives, negatives)))  # one segment of each class
     rows = []
     for (name, effect), patients in product(design_effects.items(), range(max(2, fewest), 4 * present + 1)):
-        asked = Question(pair[1], pair[0], correlation, effect)
+        asked = Question(pair[1], pair[0], CORRELATIONS[-1], effect)
         power = asked.power(positives * patients / present, negatives * patients / present)
         row = {"segments_are": name, "design_effect": effect, "patients": patients, "power": power}
         rows.append({**row, "here": patients == present})

@@ -23,7 +23,7 @@ _DECISIONS = {"accuracy": (0, 1), "sensitivity": (1,), "specificity": (0,)}
 _TEST = ("difference", "se", "z", "p", "low", "high")
 
 
-def comparison(predictions: pd.DataFrame, model_a: str, model_b: str, level: float = 0.95) -> pd.DataFrame:
+def comparison(predictions: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:
     """Difference of the AUCs of two models on the same segments, within folds and pooled.
 
     Returns
@@ -41,7 +41,6 @@ def comparison(predictions: pd.DataFrame, model_a: str, model_b: str, level: flo
     InputError
         No split and repeat in common; segments that only one of the two scored, or that carry different labels.
     """
-    roc.check_level(level)
     rows = []
     for run, both in paired(predictions, model_a, model_b):
         patients, folds = both["participant_id"], both[["fold_a", "fold_b"]]
@@ -50,12 +49,10 @@ def comparison(predictions: pd.DataFrame, model_a: str, model_b: str, level: flo
             row = {"model_a": model_a, "model_b": model_b, **run, "method": method}
             row |= {"n": len(both), "n_patients": patients.nunique()}
             try:
-                test = roc.compare(both["y_true_a"], both[["score_a", "score_b"]], groups, level, within).iloc[0]
+                test = roc.compare(both["y_true_a"], both[["score_a", "score_b"]], groups, within)
+                rows.append({**row, **test, "note": ""})
             except InputError as error:
                 rows.append(row | undefined(str(error), ("auc_a", "auc_b", *_TEST)))
-                continue
-            row |= {"auc_a": test["auc_first"], "auc_b": test["auc_second"]}
-            rows.append(row | test[list(_TEST)].to_dict() | {"note": ""})
     return pd.DataFrame(rows)
 
 
@@ -157,14 +154,13 @@ def _inside(model: str) -> str:
     return name if name != name.capitalize() else name.lower()
 
 
-def metric_differences(predictions: pd.DataFrame, model_a: str, model_b: str, level: float = 0.95) -> pd.DataFrame:
+def metric_differences(predictions: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:
     """Difference of every metric of two models on the same segments, at their frozen thresholds.
 
     Parameters
     ----------
     predictions : the predictions table
     model_a, model_b : the two models
-    level : confidence
 
     Returns
     -------
@@ -196,17 +192,15 @@ def metric_differences(predictions: pd.DataFrame, model_a: str, model_b: str, le
             excess = right_a.astype(int) - right_b.astype(int)
             for method, groups in (("clustered", counted["participant_id"]), ("naive McNemar", None)):
                 what = {**named, "metric": metric, "method": method}
-                rows.append({**what, **sizes, **discordant, **_decided(excess, groups, level)})
+                rows.append({**what, **sizes, **discordant, **_decided(excess, groups)})
         for metric, method in product(("ppv", "npv"), ("clustered", "naive Wald")):
             units = both["participant_id"] if method == "clustered" else pd.Series(both.index)
             sizes = {"n": len(both), "n_patients": both["participant_id"].nunique()}
-            rows.append(
-                {**named, "metric": metric, "method": method, **sizes, **_predicted(both, units, metric, level)}
-            )
+            rows.append({**named, "metric": metric, "method": method, **sizes, **_predicted(both, units, metric)})
     return pd.DataFrame(rows)
 
 
-def _predicted(both: pd.DataFrame, units: pd.Series, metric: str, level: float) -> dict[str, object]:
+def _predicted(both: pd.DataFrame, units: pd.Series, metric: str) -> dict[str, object]:
     """Test and interval of the difference of a predictive value, the units taken as independent."""
     counts = []
     for suffix in ("_a", "_b"):
@@ -217,7 +211,7 @@ def _predicted(both: pd.DataFrame, units: pd.Series, metric: str, level: float) 
         values, covariance = metrics.ratio_covariance(parts, wholes)
     except InputError as error:
         return undefined(str(error), ("difference", "low", "high", "z", "p"))
-    test = roc.normal_test(float(values[0] - values[1]), metrics.combined_variance([1, -1], covariance), level)
+    test = roc.normal_test(float(values[0] - values[1]), metrics.combined_variance([1, -1], covariance))
     return {name: test[name] for name in ("difference", "low", "high", "z", "p")} | {"note": ""}
 
 
@@ -254,7 +248,7 @@ def _right(both: pd.DataFrame, suffix: str) -> NDArray[np.bool_]:
     return (called == (both[f"y_true{suffix}"] == 1)).to_numpy()
 
 
-def _decided(excess: NDArray[np.int64], groups: pd.Series | None, level: float) -> dict[str, object]:
+def _decided(excess: NDArray[np.int64], groups: pd.Series | None) -> dict[str, object]:
     """Test and interval of the mean of ``excess`` (n,), 1 where only a is right, -1 where only b is."""
     codes = np.arange(len(excess)) if groups is None else pd.factorize(groups)[0]
     d, m = np.bincount(codes, excess), np.bincount(codes)
@@ -267,7 +261,7 @@ def _decided(excess: NDArray[np.int64], groups: pd.Series | None, level: float) 
     # Obuchowski's variances have the factor I / (I - 1), McNemar's and Wald's of single segments have none.
     of_test, of_interval = (small_sample, 1.0) if groups is not None else (1.0, small_sample)
     z = float(d.sum() * np.sqrt(of_test / squares)) if squares else 0.0
-    reach = roc.z_value(level) * float(np.sqrt(of_interval * variance[0, 0]))
+    reach = roc.REACH * float(np.sqrt(of_interval * variance[0, 0]))
     centre = float(difference[0])
     note = "" if squares else "no patient in whom one model is right more often"
     numbers = {"difference": centre, "low": centre - reach, "high": centre + reach}
@@ -280,14 +274,13 @@ _ENDS = ["low", "high", "naive_low", "naive_high"]
 _NUMBERS = ["estimate", "naive_low", "naive_high", "naive_p", "low", "high", "p"]
 
 
-def both_ways(predictions: pd.DataFrame, model_a: str, model_b: str, level: float = 0.95) -> pd.DataFrame:
+def both_ways(predictions: pd.DataFrame, model_a: str, model_b: str) -> pd.DataFrame:
     """Every pooled metric of two models and their differences, naive beside clustered.
 
     Parameters
     ----------
     predictions : the predictions table, narrowed to one split and repeat
     model_a, model_b : the two models; differences are a minus b
-    level : confidence
 
     Returns
     -------
@@ -299,17 +292,17 @@ def both_ways(predictions: pd.DataFrame, model_a: str, model_b: str, level: floa
     """
     table = predictions[predictions["model"].isin((model_a, model_b))]
     check_one_run(table, "both models")
-    pooled = metrics.summary(table, level).set_index(["model", "metric"])
+    pooled = metrics.summary(table).set_index(["model", "metric"])
     rows = []
     for metric, model in product(metrics.METRICS, (model_a, model_b)):
         row = pooled.loc[(model, metric)]
         quantity = f"{label(model)}: {_name(metric)}"
         rows.append({"quantity": quantity, "estimate": row["pooled"], **row[_ENDS].to_dict()})
     name = f"{label(model_a)} minus {label(model_b)}"
-    areas = comparison(table, model_a, model_b, level).set_index("method")
+    areas = comparison(table, model_a, model_b).set_index("method")
     rows.append({"quantity": f"{name}: AUC, {FOLDS}", **_tested(areas.loc[FOLDS])})
     rows.append({"quantity": f"{name}: AUC, pooled", **_tested(areas.loc[POOLED], areas.loc[NAIVE])})
-    for metric, tests in metric_differences(table, model_a, model_b, level).groupby("metric", sort=False):
+    for metric, tests in metric_differences(table, model_a, model_b).groupby("metric", sort=False):
         clustered, naive = (tests[(tests["method"] == "clustered") == honest].iloc[0] for honest in (True, False))
         rows.append({"quantity": f"{name}: {_name(str(metric))}", **_tested(clustered, naive)})
     both = pd.DataFrame(rows).reindex(columns=["quantity", *_NUMBERS]).astype(dict.fromkeys(_NUMBERS, np.float64))
@@ -349,14 +342,13 @@ def _name(metric: str) -> str:
 _LOST = ("difference", "low", "high", "p")
 
 
-def transport(own: pd.DataFrame, external: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def transport(own: pd.DataFrame, external: pd.DataFrame) -> pd.DataFrame:
     """Every metric of each model on its own cohort and on an external one, and what is lost on the way.
 
     Parameters
     ----------
     own : predictions table of the cohort that the models learnt from, out of fold, one split and repeat
     external : predictions table of patients that are not in it, one split and repeat
-    level : confidence
 
     Returns
     -------
@@ -384,29 +376,29 @@ def transport(own: pd.DataFrame, external: pd.DataFrame, level: float = 0.95) ->
     rows = []
     for model, metric in product(common, metrics.METRICS):
         tables = {"own": own, "external": external}
-        sides = {name: _over_all(table[table["model"] == model], metric, level) for name, table in tables.items()}
+        sides = {name: _over_all(table[table["model"] == model], metric) for name, table in tables.items()}
         row = {"model": model, "metric": metric}
         for name, side in sides.items():
             row |= {name: side["value"], f"{name}_low": side["low"], f"{name}_high": side["high"]}
         note = "; ".join(f"{name}: {side['note']}" for name, side in sides.items() if side["note"])
-        rows.append({**row, **_lost(sides["own"], sides["external"], level), "note": note})
+        rows.append({**row, **_lost(sides["own"], sides["external"]), "note": note})
     return pd.DataFrame(rows)
 
 
-def _over_all(table: pd.DataFrame, metric: str, level: float) -> dict[str, Any]:
+def _over_all(table: pd.DataFrame, metric: str) -> dict[str, Any]:
     """``value`` of a metric with ``se``, interval and note: the AUC over folds, the others pooled."""
     if metric != "auc":
-        found = metrics.pooled_proportion(table, metric, level)
+        found = metrics.pooled_proportion(table, metric)
         return {**found, "value": found["pooled"]}
     cases = table["y_true"], table["score"], table["fold"], table["participant_id"]
-    return metrics.estimated("value", level, roc.fold_mean, *cases)
+    return metrics.estimated("value", roc.fold_mean, *cases)
 
 
-def _lost(own: dict[str, Any], external: dict[str, Any], level: float) -> dict[str, float]:
+def _lost(own: dict[str, Any], external: dict[str, Any]) -> dict[str, float]:
     """What a model loses of a metric; NaN where one of the two has no variance to be estimated."""
     if pd.isna(own["se"]) or pd.isna(external["se"]):
         return dict.fromkeys(_LOST, np.nan)
-    test = roc.normal_test(external["value"] - own["value"], own["se"] ** 2 + external["se"] ** 2, level)
+    test = roc.normal_test(external["value"] - own["value"], own["se"] ** 2 + external["se"] ** 2)
     if min(own["se"], external["se"]) == 0:
         # A side without variance is not known for certain, as a sum of variances would take it.
         test |= {"low": np.nan, "high": np.nan, "p": np.nan}

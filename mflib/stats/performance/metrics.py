@@ -77,16 +77,14 @@ def per_patient(table: pd.DataFrame, names: list[str]) -> tuple[NDArray[np.int64
 NO_WIDTH = "no variance between patients: the clustered interval has no width"
 
 
-def estimated(
-    name: str, level: float, estimator: Callable[..., tuple[Floats, Floats]], *arguments: Any
-) -> dict[str, object]:
+def estimated(name: str, estimator: Callable[..., tuple[Floats, Floats]], *arguments: Any) -> dict[str, object]:
     """An estimate with ``se``, ``low`` and ``high`` (logit scale); NaN and a ``note`` where it cannot be made."""
     try:
         value, covariance = estimator(*arguments)
     except InputError as error:
         return undefined(str(error), (name, "se", "low", "high"))
     estimate, variance = float(value[0]), float(covariance[0, 0])
-    low, high = roc.auc_interval(estimate, variance, level=level)
+    low, high = roc.auc_interval(estimate, variance)
     note = "" if variance > 0 else NO_WIDTH
     return {name: estimate, "se": float(np.sqrt(variance)), "low": low, "high": high, "note": note}
 
@@ -157,13 +155,8 @@ def metrics_per_fold(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def summary(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
-    """Every metric of each model, split and repeat: over folds and pooled, with intervals.
-
-    Parameters
-    ----------
-    predictions : the predictions table; fold means and pooled values are of its test folds
-    level : confidence
+def summary(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Every metric of each model, split and repeat: over its test folds and pooled, with intervals.
 
     Returns
     -------
@@ -181,7 +174,7 @@ def summary(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     for key, run in predictions.groupby(RUN, sort=True):
         folds = pd.DataFrame([_metrics(fold) for _, fold in run.groupby("fold", sort=True)])
         for metric in METRICS:
-            pooled = _pooled_auc(run, level) if metric == "auc" else pooled_proportion(run, metric, level)
+            pooled = _pooled_auc(run) if metric == "auc" else pooled_proportion(run, metric)
             values = folds[metric]
             over = {"mean": values.mean(), "sd": values.std(ddof=0)}
             over |= {"folds": len(values), "folds_defined": values.count()}
@@ -189,15 +182,10 @@ def summary(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(rows).drop(columns="se")
 
 
-def fold_mean_auc(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+def fold_mean_auc(predictions: pd.DataFrame) -> pd.DataFrame:
     """Mean of the folds' AUCs with an interval, beside the pooled AUC.
 
     A fold's AUC ranks only scores of one fitted model, so the mean asks for no common scale, as the pooled AUC does.
-
-    Parameters
-    ----------
-    predictions : the predictions table
-    level : confidence
 
     Returns
     -------
@@ -209,7 +197,7 @@ def fold_mean_auc(predictions: pd.DataFrame, level: float = 0.95) -> pd.DataFram
     rows = []
     for run, table in runs(predictions):
         cases = table["y_true"], table["score"], table["fold"], table["participant_id"]
-        mean = estimated("mean", level, roc.fold_mean, *cases)
+        mean = estimated("mean", roc.fold_mean, *cases)
         rows.append({**run, "n_folds": table["fold"].nunique(), "pooled": _auc(table), **mean})
     return pd.DataFrame(rows)[[*RUN, "n_folds", "mean", "se", "low", "high", "pooled", "note"]]
 
@@ -298,21 +286,21 @@ def _auc(table: pd.DataFrame) -> float:
     return float(roc_auc_score(table["y_true"], table["score"])) if table["y_true"].nunique() == 2 else np.nan
 
 
-def _pooled_auc(run: pd.DataFrame, level: float) -> dict[str, object]:
+def _pooled_auc(run: pd.DataFrame) -> dict[str, object]:
     cases = run["y_true"], run["score"]
-    found = estimated("pooled", level, roc.auc_covariance, *cases, run["participant_id"])
+    found = estimated("pooled", roc.auc_covariance, *cases, run["participant_id"])
     if pd.isna(found["pooled"]):
         return {**found, "pooled": _auc(run), **_NO_NAIVE}
-    naive = estimated("pooled", level, roc.auc_covariance, *cases)
+    naive = estimated("pooled", roc.auc_covariance, *cases)
     return {**found, "naive_low": naive["low"], "naive_high": naive["high"]}
 
 
-def pooled_proportion(run: pd.DataFrame, metric: str, level: float) -> dict[str, object]:
+def pooled_proportion(run: pd.DataFrame, metric: str) -> dict[str, object]:
     """A proportion over all segments, its interval by the ratio estimator."""
     parts, wholes = per_patient(run, [metric])
     x, m = int(parts.sum()), int(wholes.sum())
-    found = estimated("pooled", level, ratio_covariance, parts, wholes)
+    found = estimated("pooled", ratio_covariance, parts, wholes)
     if pd.isna(found["pooled"]):
         return {**found, "pooled": _share(x, m), **_NO_NAIVE}
-    low, high = proportion_confint(x, m, alpha=1 - level, method="wilson")
+    low, high = proportion_confint(x, m, alpha=1 - roc.CONFIDENCE, method="wilson")
     return {**found, "naive_low": low, "naive_high": high}

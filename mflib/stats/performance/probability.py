@@ -13,7 +13,6 @@ from scipy.special import expit, logit
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
-from mflib.base.errors import InputError
 from mflib.stats import roc
 from mflib.stats.performance.metrics import estimated, ratio_covariance, youden_threshold
 from mflib.stats.performance.predictions import COLUMNS, PROBABILITY, RUN, runs, undefined
@@ -59,13 +58,10 @@ def fit_clustered(model: GLM, patients: pd.Series, start: list[float] | None = N
     return model.fit(start, cov_type="cluster", cov_kwds={"groups": pd.factorize(patients)[0]})
 
 
-def coefficients(
-    model: GLM, patients: pd.Series, level: float, start: list[float] | None = None
-) -> list[dict[str, float]]:
+def coefficients(model: GLM, patients: pd.Series, start: list[float] | None = None) -> list[dict[str, float]]:
     """Each coefficient of the fit to all patients with its interval, patients as clusters."""
-    roc.check_level(level)
     fitted = fit_clustered(model, patients, start)
-    ends = fitted.conf_int(1 - level)
+    ends = fitted.conf_int(1 - roc.CONFIDENCE)
     return [
         {"value": float(value), "low": float(low), "high": float(high)}
         for value, (low, high) in zip(fitted.params, ends, strict=True)
@@ -167,13 +163,12 @@ def calibrated(predictions: pd.DataFrame) -> pd.DataFrame:
 QUANTITIES = ("intercept", "slope", "brier", "scaled_brier")
 
 
-def calibration(predictions: pd.DataFrame, level: float = 0.95, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+def calibration(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Calibration in the large, calibration slope and Brier score of each model, pooled over its test folds.
 
     Parameters
     ----------
     predictions : the predictions table
-    level : confidence
     resamples, seed : of the bootstrap of patients
 
     Returns
@@ -199,21 +194,20 @@ def calibration(predictions: pd.DataFrame, level: float = 0.95, resamples: int =
     for run, table in runs(predictions):
         reason = unfit(table)
         if reason is None:
-            fitted = _logistic(table, level) | _brier(table, level, resamples, seed)
+            fitted = _logistic(table) | _brier(table, resamples, seed)
         else:
             fitted = dict.fromkeys(QUANTITIES, undefined(reason))
         rows += [{**run, "quantity": name, **fitted[name]} for name in QUANTITIES]
     return pd.DataFrame(rows)
 
 
-def calibration_curve(predictions: pd.DataFrame, bins: int = 10, level: float = 0.95) -> pd.DataFrame:
+def calibration_curve(predictions: pd.DataFrame, bins: int = 10) -> pd.DataFrame:
     """Observed share of positives over groups of similar scores.
 
     Parameters
     ----------
     predictions : the predictions table
     bins : groups of equal size by the score's quantiles; fewer where many scores are equal
-    level : confidence
 
     Returns
     -------
@@ -222,8 +216,6 @@ def calibration_curve(predictions: pd.DataFrame, bins: int = 10, level: float = 
         ``high`` (ratio estimator with patients as clusters, logit scale), ``n``, ``n_patients``, ``note``. A model
         with scores outside [0, 1] has one row with a note and no numbers.
     """
-    if bins < 1:
-        raise InputError(f"found {bins} bins, expected at least 1")
     rows: list[dict[str, object]] = []
     for run, table in runs(predictions):
         reason = unfit(table)
@@ -234,7 +226,7 @@ def calibration_curve(predictions: pd.DataFrame, bins: int = 10, level: float = 
         edges = np.unique(np.quantile(table["score"], np.linspace(0, 1, bins + 1)[1:-1]))
         group = np.searchsorted(edges, table["score"], side="left")
         rows += [
-            {**run, "bin": number, **_observed(members, level)}
+            {**run, "bin": number, **_observed(members)}
             for number, (_, members) in enumerate(table.groupby(group, sort=True), start=1)
         ]
     return pd.DataFrame(rows)[[*RUN, "bin", "mean_score", "observed", "low", "high", "n", "n_patients", "note"]]
@@ -251,26 +243,26 @@ def unfit(table: pd.DataFrame) -> str | None:
     return f"found {patients} patients, expected at least 2" if patients < 2 else None
 
 
-def _logistic(table: pd.DataFrame, level: float) -> dict[str, dict[str, object]]:
+def _logistic(table: pd.DataFrame) -> dict[str, dict[str, object]]:
     """Intercept with the slope held at 1, and slope with an intercept beside it."""
     labels, patients = table["y_true"].to_numpy(), table["participant_id"]
     log_odds, note = to_log_odds(table["score"])
     shifted = logistic_regression(log_odds, labels, slope=False)
-    intercept = coefficients(shifted, patients, level, [shift(log_odds, labels)])[0]
+    intercept = coefficients(shifted, patients, [shift(log_odds, labels)])[0]
     if log_odds.min() == log_odds.max():
         slope = undefined(", ".join(filter(None, ["no slope: all scores are equal", note])))
     elif separated(log_odds, labels):
         slope = undefined("no slope: one score parts the classes, so no finite slope fits")
     else:
-        slope = {**coefficients(logistic_regression(log_odds, labels, slope=True), patients, level)[1], "note": note}
+        slope = {**coefficients(logistic_regression(log_odds, labels, slope=True), patients)[1], "note": note}
     return {"intercept": {**intercept, "note": note}, "slope": slope}
 
 
-def _brier(table: pd.DataFrame, level: float, resamples: int, seed: int) -> dict[str, dict[str, object]]:
+def _brier(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, dict[str, object]]:
     squares = (table["score"] - table["y_true"]) ** 2
     values = np.column_stack([squares, table["y_true"], np.ones(len(table))])
     drawn = roc.resampled_sums(table["participant_id"], table["y_true"], values, resamples, seed)
-    low, high = roc.percentiles(_brier_scores(drawn), level)
+    low, high = roc.percentiles(_brier_scores(drawn))
     value = _brier_scores(values.sum(axis=0)[None])[0]
     return {
         name: {"value": float(value[n]), "low": float(low[n]), "high": float(high[n]), "note": ""}
@@ -284,10 +276,10 @@ def _brier_scores(sums: Floats) -> Floats:
     return np.column_stack([brier, 1 - brier / (prevalence * (1 - prevalence))])
 
 
-def _observed(members: pd.DataFrame, level: float) -> dict[str, object]:
+def _observed(members: pd.DataFrame) -> dict[str, object]:
     """Observed share of positives of a group of segments, patients as clusters."""
     counts = members.groupby("participant_id")["y_true"].agg(["sum", "size"]).to_numpy()
-    found = estimated("observed", level, ratio_covariance, counts[:, :1], counts[:, 1:])
+    found = estimated("observed", ratio_covariance, counts[:, :1], counts[:, 1:])
     means = {"mean_score": members["score"].mean(), "observed": members["y_true"].mean()}
     return {**found, **means, "n": len(members), "n_patients": len(counts)}
 
@@ -313,7 +305,7 @@ class Recalibrated:
     update: pd.DataFrame
 
 
-def recalibrate(predictions: pd.DataFrame, method: str, level: float = 0.95) -> Recalibrated:
+def recalibrate(predictions: pd.DataFrame, method: str) -> Recalibrated:
     """Update the probabilities of each model to the cohort that they are held against.
 
     Logistic recalibration (Cox 1958; Steyerberg et al. 2004, Stat Med 23:2567): logit P = a + logit(score) with the
@@ -325,11 +317,8 @@ def recalibrate(predictions: pd.DataFrame, method: str, level: float = 0.95) -> 
     Parameters
     ----------
     predictions : the predictions table, its scores probabilities
-    method : one of ``UPDATES``
-    level : confidence of the update's coefficients, by the sandwich variance with patients as clusters
+    method : one of ``UPDATES``; the intervals of its coefficients are by the sandwich variance, patients as clusters
     """
-    if method not in UPDATES:
-        raise InputError(f"found the method {method!r}, expected one of {', '.join(UPDATES)}")
     updated, rows = [], []
     for run, table in runs(predictions):
         left_out = unfit(table) or _left_out(table, method)
@@ -337,7 +326,7 @@ def recalibrate(predictions: pd.DataFrame, method: str, level: float = 0.95) -> 
             found = [undefined(left_out)] * len(UPDATES[method])
         else:
             updated.append(left_out)
-            found = _update(table, method, level)
+            found = _update(table, method)
         rows += [
             {**run, "method": method, "quantity": name, **numbers}
             for name, numbers in zip(UPDATES[method], found, strict=True)
@@ -363,11 +352,11 @@ def _left_out(table: pd.DataFrame, method: str) -> pd.DataFrame | str:
     return table[_UPDATED].assign(score=scores)
 
 
-def _update(table: pd.DataFrame, method: str, level: float) -> list[dict[str, object]]:
+def _update(table: pd.DataFrame, method: str) -> list[dict[str, object]]:
     """Coefficients of the fit to all patients."""
     x, note = to_log_odds(table["score"])
     model, start = _model(x, table["y_true"].to_numpy(), method)
-    return [{**numbers, "note": note} for numbers in coefficients(model, table["participant_id"], level, start)]
+    return [{**numbers, "note": note} for numbers in coefficients(model, table["participant_id"], start)]
 
 
 def _model(x: Floats, y: Labels, method: str) -> tuple[GLM, list[float]]:

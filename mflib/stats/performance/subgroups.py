@@ -18,16 +18,13 @@ KAPPA = "quadratic weighted kappa"
 CUTS = {1: "AUC, 0 | 1 2 3", 2: "AUC, 0 1 | 2 3", 3: "AUC, 0 1 2 | 3"}
 
 
-def by_grade(
-    predictions: pd.DataFrame, grades: pd.DataFrame, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
+def by_grade(predictions: pd.DataFrame, grades: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """How each model's scores order the four grades: an AUC for each cut between them, and an agreement.
 
     Parameters
     ----------
     predictions : the predictions table
     grades : KEY and ``grade`` (0-3), one row per segment
-    level : confidence
     resamples, seed : of the bootstrap of patients
 
     Returns
@@ -51,9 +48,9 @@ def by_grade(
     for run, of_run in runs(_graded(predictions, grades)):
         scored = of_run["score"], of_run["participant_id"]
         for cut, name in CUTS.items():
-            area = estimated("value", level, roc.auc_covariance, (of_run["grade"] >= cut).astype(int), *scored)
+            area = estimated("value", roc.auc_covariance, (of_run["grade"] >= cut).astype(int), *scored)
             rows.append({**run, "quantity": name, **_sizes(of_run, cut), **area})
-        rows.append({**run, "quantity": KAPPA, **_sizes(of_run, 1), **_agreement(of_run, level, resamples, seed)})
+        rows.append({**run, "quantity": KAPPA, **_sizes(of_run, 1), **_agreement(of_run, resamples, seed)})
     columns = ["quantity", "value", "n", "n_above", "patients_above", "low", "high", "note"]
     return pd.DataFrame(rows)[[*RUN, *columns]]
 
@@ -94,7 +91,7 @@ def _sizes(run: pd.DataFrame, cut: int) -> dict[str, int]:
     return {"n": len(run), "n_above": int(above.sum()), "patients_above": patients_above}
 
 
-def _agreement(run: pd.DataFrame, level: float, resamples: int, seed: int) -> dict[str, object]:
+def _agreement(run: pd.DataFrame, resamples: int, seed: int) -> dict[str, object]:
     """Quadratic weighted kappa of the grades and what the ranks of the scores make of them."""
     if run["fold"].nunique() < 2:
         return undefined("found one fold, expected others to take the shares of grades from")
@@ -105,7 +102,7 @@ def _agreement(run: pd.DataFrame, level: float, resamples: int, seed: int) -> di
         return undefined("found one and the same grade throughout, expected several")
     tables = roc.resampled_sums(run["participant_id"], run["y_true"], cells, resamples, seed).reshape(-1, 4, 4)
     drawn = [found for table in tables if (found := kappa(table, "quadratic")) is not None]
-    low, high = roc.percentiles(np.array(drawn), level)
+    low, high = roc.percentiles(np.array(drawn))
     lost = len(tables) - len(drawn)
     note = f"{lost} resamples with one grade throughout are left out" if lost else ""
     return {"value": value, "low": float(low), "high": float(high), "note": note}
@@ -115,9 +112,7 @@ _COUNTS = ("n", "n_patients", "n_positive", "patients_with_positives", "patients
 _NUMBERS = ("auc", "low", "high", "accuracy", "sensitivity", "specificity")
 
 
-def subgroups(
-    predictions: pd.DataFrame, patients: pd.DataFrame | None = None, fewest: int = 5, level: float = 0.95
-) -> pd.DataFrame:
+def subgroups(predictions: pd.DataFrame, patients: pd.DataFrame | None = None, fewest: int = 5) -> pd.DataFrame:
     """Each model by level and side, and by sex and third of the BMI where the patients are given.
 
     This is exploratory: the cells are small and many, nothing is tested, and a difference between two rows is no
@@ -128,7 +123,6 @@ def subgroups(
     predictions : the predictions table
     patients : one row per patient: ``participant_id``, ``sex``, ``bmi``; missing values form a row "not recorded"
     fewest : patients with positives, and with negatives, that a cell needs to be shown
-    level : confidence
 
     Returns
     -------
@@ -149,7 +143,7 @@ def subgroups(
         people = _of_patients(predictions["participant_id"], patients)
         predictions = predictions.merge(people, on="participant_id", validate="many_to_one")
     rows: list[dict[str, object]] = [
-        {**run, "variable": variable, "group": name, **_cell(cell, fewest, level)}
+        {**run, "variable": variable, "group": name, **_cell(cell, fewest)}
         for run, of_run in runs(predictions)
         for variable, column in columns.items()
         for name, cell in of_run.groupby(column, sort=True)
@@ -177,7 +171,7 @@ def _thirds(bmi: pd.Series) -> pd.Series:
     return pd.Series(np.array(names)[third], index=bmi.index, dtype=object).where(bmi.notna(), NOT_RECORDED)
 
 
-def _cell(cell: pd.DataFrame, fewest: int, level: float) -> dict[str, object]:
+def _cell(cell: pd.DataFrame, fewest: int) -> dict[str, object]:
     positive = cell["y_true"] == 1
     patients = cell["participant_id"]
     with_positives, with_negatives = patients[positive].nunique(), patients[~positive].nunique()
@@ -186,7 +180,7 @@ def _cell(cell: pd.DataFrame, fewest: int, level: float) -> dict[str, object]:
     if min(with_positives, with_negatives) < fewest:
         found = f"{with_positives} patients with positives and {with_negatives} with negatives"
         return {**counts, **undefined(f"withheld: {found}, at least {fewest} needed", _NUMBERS)}
-    area = estimated("auc", level, roc.auc_covariance, cell["y_true"], cell["score"], patients)
+    area = estimated("auc", roc.auc_covariance, cell["y_true"], cell["score"], patients)
     parts, wholes = per_patient(cell, list(_NUMBERS[3:]))
     shares = parts.sum(axis=0) / wholes.sum(axis=0)
     return {**counts, **area, **dict(zip(_NUMBERS[3:], shares.tolist(), strict=True))}

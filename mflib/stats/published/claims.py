@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm, t
 
-from mflib.base.errors import InputError
 from mflib.base.words import percent
 from mflib.stats import roc
 from mflib.stats.published.printed import IMPOSSIBLE, NOT_REPRODUCIBLE, REPRODUCED, WITHIN, Claimed, Finding, Printed
@@ -23,7 +22,6 @@ HIGHEST = 0.99
 # Hanley & McNeil take scores to be exponential, and a variance estimated from few cases scatters: the half-width of an
 # honest interval may differ from theirs by this share.
 WIDTH = 0.2
-NO_VARIANCE = "no variance at areas of 0 or 1"
 EDGE = 1e-6  # from 0 and 1, where there is no variance to divide by
 
 
@@ -47,23 +45,20 @@ def area_difference(what: str, first: str, second: str, p: str, positives: int, 
     """Whether a correlation from 0 to ``HIGHEST`` gives the printed P value of the difference of two areas.
 
     P is greatest where the two areas are uncorrelated, and falls as they are more alike in their errors. A P above the
-    greatest is impossible; one that only a correlation above ``HIGHEST`` gives is not reproducible, nor is any P of
-    areas that are both 0 or 1.
+    greatest is impossible; one that only a correlation above ``HIGHEST`` gives is not reproducible.
 
     Parameters
     ----------
     what : subject of the finding
-    first, second : the areas as printed
+    first, second : the areas as printed, one of them inside (0, 1)
     p : as printed, such as "0.032", "<0.001" or "> 0.05"
     positives, negatives : independent cases that both areas are of
     """
     claimed, cases = Claimed.of(p), (positives, negatives)
-    assumption = f"{_independent(what, *cases)}; no negative correlation, and none above {HIGHEST}"
-    areas = sorted((_area(what, text) for text in (first, second)), key=lambda printed: printed.value)
+    assumption = f"{_independent(*cases)}; no negative correlation, and none above {HIGHEST}"
+    areas = sorted(map(Printed.of, (first, second)), key=lambda printed: printed.value)
     low, high = (printed.value for printed in areas)
     printed = f"AUC {first} and {second}, P {claimed}"
-    if {low, high} <= {0.0, 1.0}:
-        return Finding(what, NOT_REPRODUCIBLE, assumption, printed, "no P value", NO_VARIANCE)
     at_zero = float(p_of_difference(low, high, *cases, 0.0))
     computed = f"P = {at_zero:.2g} at {'any correlation' if low == high else 'correlation 0, less above'}"
     extreme, (least, greatest) = _extremes(areas, *cases)
@@ -96,37 +91,24 @@ def needed_correlation(first: float, second: float, p: float, positives: int, ne
 def area_interval(what: str, auc: str, bounds: tuple[str, str], positives: int, negatives: int) -> Finding:
     """Whether a printed 95 % interval is that of a printed area with so many cases, its half-width to ``WIDTH``.
 
-    An area of 0 or 1 has no variance to check an interval with; the finding says so.
-
     Parameters
     ----------
     what : subject of the finding
-    auc, bounds : as printed
+    auc, bounds : as printed, the area inside (0, 1)
     positives, negatives : independent cases
     """
-    assumption = f"{_independent(what, positives, negatives)}; 95 % interval, its half-width to {percent(WIDTH)}"
-    area, ends = _area(what, auc), [Printed.of(bound) for bound in bounds]
+    assumption = f"{_independent(positives, negatives)}; 95 % interval, its half-width to {percent(WIDTH)}"
+    area, ends = Printed.of(auc), [Printed.of(bound) for bound in bounds]
     printed = f"AUC {auc}, {bounds[0]} to {bounds[1]}"
     variance = float(hanley_mcneil(area.value, positives, negatives))
-    if area.value in (0.0, 1.0):
-        return Finding(what, NOT_REPRODUCIBLE, assumption, printed, "no interval to check it with", NO_VARIANCE)
     exact = [(name, roc.auc_interval(area.value, variance, method=method)) for name, method in INTERVALS.items()]
     computed = ", ".join(f"{low:.3f} to {high:.3f} ({name})" for name, (low, high) in exact)
     fits = _surround(area, ends, variance)
     return Finding(what, REPRODUCED if fits else NOT_REPRODUCIBLE, assumption, printed, computed)
 
 
-def _area(what: str, text: str) -> Printed:
-    area = Printed.of(text)
-    if area.value > 1:
-        raise InputError(f"{what}: found an area of {text}, expected 0 to 1")
-    return area
-
-
-def _independent(what: str, positives: int, negatives: int) -> str:
-    """What is assumed of the cases; refused where there are none of a class."""
-    if min(positives, negatives) < 1:
-        raise InputError(f"{what}: found {positives} positives and {negatives} negatives, expected 1 or more of each")
+def _independent(positives: int, negatives: int) -> str:
+    """What is assumed of the cases."""
     return f"{positives} positives and {negatives} negatives, taken as independent; Hanley & McNeil variances"
 
 
@@ -180,14 +162,12 @@ def correlation(what: str, r: str, n: int, p: str) -> Finding:
     Parameters
     ----------
     what : subject of the finding
-    r : as printed, with a minus or without
-    n : pairs
+    r : as printed, with a minus or without, between -1 and 1
+    n : pairs, four or more
     p : as printed, such as "0.032", "<0.001" or "> 0.05"
     """
     signed = r.strip().replace("−", "-")
     size, claimed = Printed.of(signed.removeprefix("-")), Claimed.of(p)
-    if size.value >= 1 or n < 4:
-        raise InputError(f"{what}: found r = {r} of {n} pairs, expected r between -1 and 1 and four pairs or more")
     # P is two-sided, so it is that of r without its sign.
     low, high = (min(max(value, 0.0), 1 - 1e-9) for value in size.bounds())
     fits = claimed.meets(_p_of_r(high, n), _p_of_r(low, n))
@@ -215,8 +195,6 @@ def shares(what: str, counts: Mapping[str, tuple[int, int, str]]) -> list[Findin
     """
     findings, good = [], []
     for name, (count, whole, rate) in counts.items():
-        if whole < 1:
-            raise InputError(f"{what}, {name}: found a share of {whole}, expected 1 or more")
         text = f"{name} {count}/{whole} ({rate})"
         if Printed.of(rate).fits(100 * count / whole):
             good.append(text)
@@ -271,9 +249,6 @@ def body_mass_index(height_cm: MeanSd, weight_kg: MeanSd, bmi: MeanSd) -> Findin
     height_cm, weight_kg, bmi : printed mean and SD
     """
     sizes = {"height": height_cm, "weight": weight_kg, "BMI": bmi}
-    for name, (mean_of, sd_of) in sizes.items():
-        if not mean_of.value * sd_of.value > 0:
-            raise InputError(f"{name}: found {mean_of.text} ± {sd_of.text}, expected a mean and an SD above 0")
     (height, h), (weight, w), (index, b) = ((mean.value, sd.value / mean.value) for mean, sd in sizes.values())
     r = (w**2 + 4 * h**2 - b**2) / (4 * h * w)
     mean = weight / (height / 100) ** 2 * (1 + 3 * h**2 - 2 * r * h * w)

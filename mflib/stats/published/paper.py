@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from mflib.base.errors import InputError
 from mflib.base.files import ROOT
 from mflib.base.words import LABELS, LEVELS, SIDES, heading
 from mflib.stats.performance.predictions import estimate
@@ -178,11 +177,7 @@ def cohort_findings() -> list[Finding]:
     """Patients, segments, percentages and the correlation of table 1 and its text."""
     with_fat, without = cohort_counts()
     patients, excluded = int(claim("results 1", "patients collected")), claim("results 1", "patients excluded")
-    reasons = re.fullmatch(r"(\d+) \((\d+) BMI ([<>=]+) ?(\d+), (\d+) .*\)", excluded)
-    if reasons is None:
-        expected = "expected a text like '9 (4 BMI > 28, 5 ...)'"
-        raise InputError(f"claims.csv, patients excluded: found {excluded!r}, {expected}")
-    out, by_bmi, relation, limit, unclear = reasons.groups()
+    ((out, by_bmi, relation, limit, unclear),) = re.findall(r"(\d+) \((\d+) BMI ([<>=]+) ?(\d+), (\d+) ", excluded)
     segments, left, each = with_fat + without, patients - int(out), SEGMENTS_PER_PATIENT
     analysed = f"the {patients} patients are those analysed, {each} segments each"
     included = f"the {patients} patients include the {out} excluded, which leaves {left}; {each} segments each"

@@ -2,13 +2,11 @@
 
 from mflib.stats.roc.area import auc_covariance, auc_interval, compare, fold_mean, joint, normal_test
 from mflib.stats.roc.cases import (
-    check_level,
+    CONFIDENCE,
+    REACH,
     curve,
-    patient_weights,
     percentiles,
     resampled_sums,
-    sensitivity_at,
-    specificity_at,
-    z_value,
+    threshold_at,
 )
 from mflib.stats.roc.power import Question

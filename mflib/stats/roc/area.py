@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -14,7 +13,7 @@ from scipy.special import expit, logit
 from scipy.stats import chi2, norm
 
 from mflib.base.errors import InputError
-from mflib.stats.roc.cases import Bools, Floats, check, clusters, z_value
+from mflib.stats.roc.cases import REACH, Bools, Floats, check, clusters
 
 # A sum of terms that cancel to this share of their size is rounding and nothing else.
 ROUNDING = 1e-13
@@ -154,17 +153,14 @@ def auc_covariance(y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | Non
     return found.auc, found.covariance()
 
 
-def auc_interval(
-    auc: float, variance: float, method: Literal["logit", "wald"] = "logit", level: float = 0.95
-) -> tuple[float, float]:
-    """Confidence interval of an area, or of any other proportion, from its variance.
+def auc_interval(auc: float, variance: float, method: Literal["logit", "wald"] = "logit") -> tuple[float, float]:
+    """95 % confidence interval of an area, or of any other proportion, from its variance.
 
     Parameters
     ----------
     auc : in [0, 1]
     variance : of the area, as ``auc_covariance`` gives it
     method : ``logit`` is symmetric on the logit scale and stays in (0, 1); ``wald`` is auc +- z SE, not clipped
-    level : confidence
 
     Returns
     -------
@@ -183,7 +179,7 @@ def auc_interval(
         raise InputError(f"found method {method!r}, expected 'logit' or 'wald'")
     if variance == 0 or (method == "logit" and auc in (0, 1)):
         return float(auc), float(auc)
-    reach = z_value(level) * np.sqrt(variance)
+    reach = REACH * np.sqrt(variance)
     if method == "wald":
         return float(auc - reach), float(auc + reach)
     reach /= auc * (1 - auc)
@@ -291,34 +287,27 @@ def compare(
     y_true: ArrayLike,
     scores: ArrayLike,
     groups: ArrayLike | None = None,
-    level: float = 0.95,
     folds: ArrayLike | None = None,
-) -> pd.DataFrame:
-    """Difference of the areas of every pair of models on the same cases.
+) -> dict[str, float]:
+    """Difference of the areas of two models on the same cases.
 
     Parameters
     ----------
     y_true : (n,) 0 or 1
-    scores : (n, k), k >= 2
+    scores : (n, 2)
     groups : (n,) clusters (Obuchowski 1997), or None (DeLong 1988)
-    level : confidence of the interval
     folds : given, the means over folds are compared, as ``fold_mean`` has them: scores are ranked within folds only
 
     Returns
     -------
-    DataFrame
-        One row per pair: ``first`` and ``second`` (columns of ``scores``), ``auc_first``, ``auc_second``,
-        ``difference``, ``se``, ``z``, ``p`` (two-sided), ``low``, ``high`` (Wald). Where the SE is 0, p is 1 for equal
-        areas, and z and p are NaN for different ones: there is nothing to test with.
+    dict
+        ``auc_a``, ``auc_b``, ``difference``, ``se``, ``z``, ``p`` (two-sided), ``low``, ``high`` (Wald). Where the SE
+        is 0, p is 1 for equal areas, and z and p are NaN for different ones: there is nothing to test with.
     """
-    found = _several(y_true, scores, groups, folds)
-    rows = []
-    for first, second in combinations(range(len(found.auc)), 2):
-        contrast = found.contrasts([first], [second])
-        areas = {"auc_first": float(found.auc[first]), "auc_second": float(found.auc[second])}
-        test = normal_test(float(contrast.auc[0]), float(contrast.covariance()[0, 0]), level)
-        rows.append({"first": first, "second": second, **areas, **test})
-    return pd.DataFrame(rows)
+    found = _parts(y_true, scores, groups, folds)
+    contrast = found.contrasts([0], [1])
+    test = normal_test(float(contrast.auc[0]), float(contrast.covariance()[0, 0]))
+    return {"auc_a": float(found.auc[0]), "auc_b": float(found.auc[1]), **test}
 
 
 def joint(
@@ -348,7 +337,7 @@ def joint(
     InputError
         Areas that differ where their difference has no variance: there is nothing to test with.
     """
-    found = _several(y_true, scores, groups, folds)
+    found = _parts(y_true, scores, groups, folds)
     others = list(range(1, len(found.auc)))
     contrast = found.contrasts([0] * len(others), others)
     covariance = contrast.covariance()
@@ -366,22 +355,19 @@ def joint(
     return {"statistic": statistic, "df": int(df), "p": float(chi2.sf(statistic, df)) if df else 1.0}
 
 
-def _several(
+def _parts(
     y_true: ArrayLike, scores: ArrayLike, groups: ArrayLike | None, folds: ArrayLike | None
 ) -> Components | FoldMeans:
-    found: Components | FoldMeans = components(y_true, scores, groups)
-    if folds is not None:
-        found = fold_means(y_true, scores, folds, groups)
-    if len(found.auc) < 2:
-        raise InputError("found one column of scores, expected at least two to compare")
-    return found
+    if folds is None:
+        return components(y_true, scores, groups)
+    return fold_means(y_true, scores, folds, groups)
 
 
-def normal_test(difference: float, variance: float, level: float) -> dict[str, float]:
+def normal_test(difference: float, variance: float) -> dict[str, float]:
     """A difference with its ``se``, the normal test ``z`` and ``p`` (two-sided), and Wald's ``low`` and ``high``."""
     se = float(np.sqrt(variance))
     untestable = 0.0 if difference == 0 else np.nan
     z = difference / se if se > 0 else untestable
-    reach = z_value(level) * se
+    reach = REACH * se
     ends = {"low": difference - reach, "high": difference + reach}
     return {"difference": difference, "se": se, "z": z, "p": float(2 * norm.sf(abs(z))), **ends}

@@ -89,8 +89,6 @@ class Question:
 
     def positives_needed(self, power: float, ratio: float) -> float:
         """Positives needed for a power between alpha and 1, not rounded, with ``ratio`` negatives for each."""
-        if not ALPHA < power < 1 or not 0 < ratio < np.inf:
-            raise InputError(f"found power {power}, ratio {ratio}; expected between {ALPHA} and 1, above 0")
         if self.area == self.null:
             raise InputError(f"found an area of {self.area} to tell from {self.null}, expected one that differs")
         null, true = self._variances(1, ratio)
