@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shlex
 import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ SERVE = (
     "import os, sys; from mflib.base import parent; "
     f"parent.messages(sys.stdin.buffer, os.environ[{SOCKETS!r}]); "
     "from mflib.study import kernels; kernels.serve()"
+)
+MADE_WITH = (
+    "{{'python': __import__('platform').python_version(),"
+    " **__import__('mflib.base.made_by', fromlist=['versions']).versions(*{packages})}}"
 )
 DID_NOT_START = (
     "the kernel of {step} did not start ({said}), expected {python} to have all that mflib needs: "
@@ -65,16 +70,17 @@ class Kernels:
     ----------
     temporary : folder of what they need while they run; whoever made it removes it
     threads : of numerical libraries in each; the processes that it starts are as many as the machine has cores
+    packages : whose versions each is asked for
     """
 
-    def __init__(self, temporary: Path, threads: int) -> None:
-        self.temporary, self.threads = temporary, threads
+    def __init__(self, temporary: Path, threads: int, packages: Sequence[str]) -> None:
+        self.temporary, self.threads, self.packages = temporary, threads, packages
         self.alive: list[Kernel] = []
         self.killed = False
 
     @contextmanager
-    def started(self, step: str, log: Path) -> Iterator[Kernel]:
-        """A kernel that knows its notebook as a Jupyter server tells it.
+    def started(self, step: str, log: Path) -> Iterator[tuple[Kernel, dict[str, str]]]:
+        """A kernel that knows its notebook as a Jupyter server tells it, and the versions of Python and packages in it.
 
         Parameters
         ----------
@@ -99,14 +105,14 @@ class Kernels:
                     # The interrupt that precedes every shutdown would be logged as an error now and then.
                     options = {"extra_arguments": ["--log-level=50"], "cwd": str(ROOT), "stdin": end, "stderr": stderr}
                     run_sync(kernel.start_kernel)(env=self._environment(step, place, log, sockets), **options)
-                run_sync(_answers)(kernel)
-            except (OSError, RuntimeError, TimeoutError) as error:
+                made_with = run_sync(_versions)(kernel, self.packages)
+            except (OSError, RuntimeError, TimeoutError, KeyError) as error:
                 python, root = shlex.quote(sys.executable), shlex.quote(str(ROOT))
                 said = self.last_words(step) or error
                 raise RunError(DID_NOT_START.format(step=step, said=said, python=python, root=root)) from error
             if self.killed:
                 self.kill()
-            yield kernel
+            yield kernel, made_with
         finally:
             self.alive.remove(kernel)
             run_sync(kernel.shutdown_kernel)(now=True)
@@ -156,11 +162,15 @@ def _place_for_sockets(place: Path) -> Path | None:
     return None
 
 
-async def _answers(kernel: Kernel) -> None:
-    """Wait until a kernel does."""
+async def _versions(kernel: Kernel, packages: Sequence[str]) -> dict[str, str]:
+    """What a kernel says of its Python and its packages."""
     client = kernel.client()
     client.start_channels()
     await client.wait_for_ready(timeout=PATIENCE)
+    asked = {"made_with": MADE_WITH.format(packages=list(packages))}
+    answer = await client.execute("", store_history=False, user_expressions=asked, reply=True, timeout=PATIENCE)
+    found: dict[str, str] = ast.literal_eval(answer["content"]["user_expressions"]["made_with"]["data"]["text/plain"])
+    return found
 
 
 def serve() -> None:

@@ -63,6 +63,7 @@ class Record:
     finished : when, in UTC
     products : digest of each file that it left in tables, figures and artifacts
     error : what went wrong
+    made_with : versions of Python and of packages, as its kernel has told them
     """
 
     key: str
@@ -71,6 +72,7 @@ class Record:
     finished: str = ""
     products: dict[str, str] = field(default_factory=dict)
     error: str = ""
+    made_with: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def run(
     """
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
     base, external_digest = json.dumps([digests[0], settings], sort_keys=True), digests[1]
-    kernels = Kernels(folder / TEMPORARY, max(1, joblib.cpu_count() // LANES))
+    packages = ["mflib", *made_by.closure("mflib.study.report")[1]]
+    kernels = Kernels(folder / TEMPORARY, max(1, joblib.cpu_count() // LANES), packages)
     steps = chosen(bool(external_digest))
     clear(folder)
     records: dict[str, Record] = {}
@@ -198,7 +201,7 @@ def execute(
 ) -> Record:
     """Execute one notebook; whatever happens, the record says how it ended."""
     start, log, notebook = time.monotonic(), folder / "notebooks" / f"{step}.written", f"notebooks/{step}.ipynb"
-    with kernels.started(step, log) as kernel:
+    with kernels.started(step, log) as (kernel, made_with):
         # From here on nothing claims that the notebook is done, though all that it left is still there. What of that
         # is not written again goes at the end, after a kill at the end of the next execution.
         kept = read_record(folder, step)
@@ -232,7 +235,7 @@ def execute(
     log.unlink(missing_ok=True)
     digests, took = {name: sha256(folder / name) for name in written}, round(time.monotonic() - start, 1)
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    return Record(key, "failed" if error else "done", took, finished, digests, error)
+    return Record(key, "failed" if error else "done", took, finished, digests, error, made_with)
 
 
 def _literal(path: Path) -> str:

@@ -188,6 +188,7 @@ def describe(study: Study, own: Checked, external: Checked | None, records: Mapp
     settings["network"]["weights"] = Path(profile.network.weights).name
     places = {"cohort": profile.cohort_folder.name, "external": Path(profile.external).name, "run": study.folder.name}
     places["scheduler"] = "a Dask cluster" if profile.scheduler else "none"
+    packages = told(records)
     record = {
         "command": study.command,
         "profile": study.name,
@@ -196,11 +197,18 @@ def describe(study: Study, own: Checked, external: Checked | None, records: Mapp
         "cohort_sha256": own.digest,
         "mflib_sha256": made_by.digest("mflib.study.report"),
         "commit": made_by.commit(),
-        "machine": made_by.machine(),
-        "packages": made_by.versions("mflib", *made_by.closure("mflib.study.report")[1]),
+        "machine": made_by.machine() | {"python": packages.pop("python", "unknown")},
+        "packages": packages,
         "steps": {step: {k: getattr(r, k) for k in ("status", "seconds", "finished")} for step, r in records.items()},
     }
     return record | ({"external_cohort_sha256": external.digest} if external else {})
+
+
+def told(records: Mapping[str, Record]) -> dict[str, str]:
+    """Versions of Python and of packages as the kernels have told them, all of them where notebooks differ."""
+    pairs = [pair for record in records.values() for pair in record.made_with.items()]
+    names = dict.fromkeys(name for name, _ in pairs)
+    return {name: " and ".join(sorted({found for own, found in pairs if own == name})) for name in names}
 
 
 def readable(record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -239,7 +239,7 @@ import sys, time
 from pathlib import Path
 from mflib.study.kernels import Kernels
 folder = Path(sys.argv[1])
-with Kernels(folder / "running", 1).started("02_texture", folder / "log") as kernel:
+with Kernels(folder / "running", 1, ["numpy"]).started("02_texture", folder / "log") as (kernel, _):
     client = kernel.client()
     client.start_channels()
     client.execute(f"import sys; sys.argv[1:] = [{sys.argv[1]!r}]" + sys.argv[2])

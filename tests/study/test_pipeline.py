@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import platform
 import sys
 import threading
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,7 @@ def execute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Execute:
         kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
         notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernelspec})
         nbformat.write(notebook, pipeline.NOTEBOOKS / f"{STEP}.ipynb")
-        alive = alive or Kernels(folder / pipeline.TEMPORARY, 1)
+        alive = alive or Kernels(folder / pipeline.TEMPORARY, 1, ["numpy"])
         record = pipeline.execute(folder, STEP, {"run": str(folder)}, "key", 60, alive)
         keep(record)
         return record
@@ -117,6 +119,7 @@ def test_a_kernel_is_this_python_and_nothing_of_the_users(
     monkeypatch.setattr(kernels.tempfile, "tempdir", None)
     record = execute(SEEN)
     assert (record.status, record.error) == ("done", "")
+    assert record.made_with == {"python": platform.python_version(), "numpy": metadata.version("numpy")}
     seen = json.loads((execute.folder / "tables" / "seen.json").read_text())
     assert seen == {"python": sys.executable, "figures": "auto", "users": []}
     assert list(record.products) == ["tables/seen.json", f"notebooks/{STEP}.ipynb"]
@@ -169,7 +172,7 @@ write('seen.json', json.dumps([record["status"], (Path(run) / "tables" / "b.csv"
 def test_an_execution_that_was_killed_is_forgotten_by_the_next(execute: Any) -> None:
     tables = execute.folder / "tables"
     execute("write('a.csv', '1'); write('b.csv', '1')")
-    alive = Kernels(execute.folder / pipeline.TEMPORARY, 1)
+    alive = Kernels(execute.folder / pipeline.TEMPORARY, 1, [])
 
     def kill_when_written() -> None:
         while not (tables / "c.csv").exists():
