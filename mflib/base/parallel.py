@@ -54,6 +54,7 @@ def outcomes(
     workers: int = 1,
     scheduler: str = "",
     environments: Sequence[Mapping[str, str]] = (),
+    check: Callable[[], None] = lambda: None,
 ) -> Generator[tuple[int, Result | Exception], None, None]:
     """Position and result of every item as it is done; an item that fails gives its exception, and the rest goes on.
 
@@ -68,6 +69,7 @@ def outcomes(
         same mflib and the same packages as the caller. What a worker had in hand when it was lost is given to another
     environments : processes of this machine in place of ``workers``, one with each environment, which end with the
         work. The function gets a third argument there: what it calls that with is an outcome too, before the item's own
+    check : called every second while processes of this machine work; what it raises ends them
 
     Raises
     ------
@@ -80,7 +82,7 @@ def outcomes(
     elif workers == 1 and not environments:
         yield from map(partial(attempt, shared), enumerate(items))
     elif items:
-        yield from _here(partial(attempt, telling=bool(environments)), shared, items, workers, environments)
+        yield from _here(partial(attempt, telling=bool(environments)), shared, items, workers, environments, check)
 
 
 def in_order(
@@ -132,7 +134,12 @@ def _attempt(
 
 
 def _here(
-    attempt: Attempt, shared: Any, items: Sequence[Any], workers: int, environments: Sequence[Mapping[str, str]]
+    attempt: Attempt,
+    shared: Any,
+    items: Sequence[Any],
+    workers: int,
+    environments: Sequence[Mapping[str, str]],
+    check: Callable[[], None],
 ) -> Iterator[tuple[int, Any]]:
     """In processes that nothing but a pipe connects with this one.
 
@@ -143,7 +150,7 @@ def _here(
     call, crew = pickle.dumps((attempt, shared)), [_new(own) for own in environments[: len(items)]]
     crew += [] if environments else [_idle_or_new(environment) for _ in items[:workers]]
     try:
-        yield from _side_by_side(crew, call, left)
+        yield from _side_by_side(crew, call, left, check)
         for process in [] if environments else [process for process in crew if process.poll() is None]:
             with suppress(*DEATHS):
                 _send(process, pickle.dumps(None))
@@ -152,7 +159,7 @@ def _here(
         # What a process had in hand when it died.
         for position, item in list(left.items()):
             crew.append(process := _new(environments[0] if environments else environment))
-            yield from _side_by_side([process], call, alone := {position: item})
+            yield from _side_by_side([process], call, alone := {position: item}, check)
             if alone:
                 yield position, RunError(f"its process died ({_how_ended(process)}), of too little memory perhaps")
     finally:
@@ -160,7 +167,9 @@ def _here(
             _end(process)
 
 
-def _side_by_side(crew: Sequence[Worker], call: bytes, left: dict[int, Any]) -> Iterator[tuple[int, Any]]:
+def _side_by_side(
+    crew: Sequence[Worker], call: bytes, left: dict[int, Any], check: Callable[[], None]
+) -> Iterator[tuple[int, Any]]:
     """What processes make of items that each takes one after the other; what is done leaves ``left``."""
     waiting: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
     said: queue.SimpleQueue[tuple[int, Any] | Exception | None] = queue.SimpleQueue()
@@ -188,7 +197,11 @@ def _side_by_side(crew: Sequence[Worker], call: bytes, left: dict[int, Any]) -> 
         threading.Thread(target=keep_busy, args=(process,), daemon=True).start()
     busy = len(crew)
     while busy:
-        message = said.get()
+        try:
+            message = said.get(timeout=1.0)
+        except queue.Empty:
+            check()
+            continue
         if isinstance(message, Exception):
             raise message
         if message is None:

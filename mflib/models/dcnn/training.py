@@ -256,8 +256,12 @@ def places(settings: NetworkSettings) -> list[dict[str, str]]:
     return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in seen[:gpus]]
 
 
-def train_all(tasks: Sequence[Task], environments: Sequence[Mapping[str, str]]) -> Generator[Message, None, None]:
+def train_all(
+    tasks: Sequence[Task], environments: Sequence[Mapping[str, str]], check: Callable[[], None] = lambda: None
+) -> Generator[Message, None, None]:
     """Train folds, one at a time in a process for each environment; yields what they say, in the order they say it.
+
+    What ``check`` raises, every second, ends them.
 
     Raises
     ------
@@ -266,7 +270,7 @@ def train_all(tasks: Sequence[Task], environments: Sequence[Mapping[str, str]]) 
         stay.
     """
     own = [ENVIRONMENT | dict(environment) for environment in environments]
-    with closing(parallel.outcomes(in_process, None, tasks, environments=own)) as outcomes:
+    with closing(parallel.outcomes(in_process, None, tasks, environments=own, check=check)) as outcomes:
         for position, told in outcomes:
             task = tasks[position]
             if isinstance(told, Exception):
@@ -303,10 +307,15 @@ def _train_there(source: Source, unfinished: tuple[Task, str]) -> tuple[bytes, b
     if own.key() != key:
         seen = "this worker sees other volumes or weights than the caller"
         raise RunError(f"{task.fold}: {seen}; is it the same cohort?")
-    with closing(train_all([own], [{}])) as messages:
+    asked = worker.get_current_task()
+
+    def check() -> None:
+        # A cluster gives up the tasks of a client that has died.
+        state = worker.state.tasks.get(asked)
+        if state is None or state.state != "executing":
+            raise RunError("nobody waits for this fold any more")
+
+    with closing(train_all([own], [{}], check)) as messages:
         for _ in messages:
-            # A cluster gives up the tasks of a client that has died.
-            state = worker.state.tasks.get(worker.get_current_task())
-            if state is None or state.state != "executing":
-                raise RunError("nobody waits for this fold any more")
+            check()
     return (task.folder / WEIGHTS).read_bytes(), (task.folder / RESULT).read_bytes()
