@@ -345,7 +345,7 @@ def test_a_table_from_a_spreadsheet_stays_as_the_spreadsheet_writes_it(make_coho
             "row 1; expected participant_id once",
         ),
         (lambda text: text + text.splitlines()[1] + "\n", "row 4: found sub-001 L23 L again"),
-        (lambda text: text + "sub-001\tL34\n", "row 4: found 2 cells"),
+        (lambda text: text + "sub-001\tL34\n", "found 2 cells in row 4"),
         (lambda text: text.replace("\t4\t", "\t4.5\t", 1), r"sub-001 L23 L: found bone_i '4\.5'"),
     ],
 )
