@@ -102,6 +102,10 @@ def _stated(encoding: str) -> str:
     if encoding:
         from mflib.base.encodings import STATED
 
+        try:
+            "".encode(encoding)
+        except LookupError:
+            fail(f"--encoding is {encoding!r}, expected one that Python knows, such as gb18030, big5 or cp1252")
         os.environ[STATED] = encoding
     return encoding
 
