@@ -20,7 +20,6 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from mflib.base.errors import FileError
-from mflib.base.vocabulary import factors
 
 NIFTI, NRRD, META = "NIfTI", "NRRD", "MetaImage"
 # SimpleITK's name of the reader of each kind; left to itself it chooses by the content and can take any other.
@@ -99,16 +98,23 @@ class Layout:
 
     def spacing_mm(self, steps: Iterable[float]) -> tuple[float, ...]:
         """Voxel sizes in mm of the numbers that SimpleITK shows."""
-        factor = 1.0 if self.numbers else factors("mm").get(self.unit, 1.0)
+        factor = 1.0 if self.numbers else _units().get(self.unit, 1.0)
         return tuple(round(abs(step) * factor, 6) for step in steps)
 
     def doubt(self, spacing_mm: Sequence[float]) -> tuple[str, str] | None:
         """Why the file's own spacing is not believed, as found and expected; what a person states stands above it."""
         if self.sweep:
             return SWEEP, RECONSTRUCT
-        if self.unit and self.unit not in factors("mm"):
+        if self.unit and self.unit not in _units():
             return "lengths in another unit than mm", "mm"
         return (self.spacing_fault, "one size along each axis") if self.spacing_fault else implausible(spacing_mm)
+
+
+def _units() -> Mapping[str, float]:
+    # Its tables need pandas, which a process that trains need not wait for.
+    from mflib.base.vocabulary import factors
+
+    return factors("mm")
 
 
 SWEEP = "frames of a tracked freehand sweep, each with its own pose"

@@ -58,7 +58,7 @@ def test_simulated_studies_find_as_often_as_promised():
     for _ in range(300):
         scores = rng.multivariate_normal([0, 0], [[1, 0.5], [0.5, 1]], len(y)) + np.outer(y, shift)
         found += roc.compare(y, scores)["p"] < 0.05
-    table = clinical.power_by_patients(SEGMENTS, (0.68, 0.79), EFFECTS, correlation=0.5)
+    table = clinical.power_by_patients(SEGMENTS, (0.68, 0.79), EFFECTS)
     promised = table.query("here and segments_are == 'independent'")["power"].item()
     # Binomial error of 300 studies is 1.4 %; the formula and DeLong's test differ a little.
     assert found / 300 == pytest.approx(promised, abs=0.05)

@@ -421,7 +421,7 @@ def test_a_manifest_that_cannot_be_believed_is_refused_with_the_reason(
     ("text", "said"),
     [
         ("{", "no valid JSON"),
-        ("[]", "found a list, expected a JSON object"),
+        ("[]", "found a list; expected a JSON object"),
         ('{"format": NaN}', "found format nan"),
         ("[" * 100_000, "no valid JSON"),
         (" " * (8 * 2**20 + 1), "expected at most"),
