@@ -19,6 +19,7 @@ from mflib.base.settings import build
 from mflib.base.words import KEY
 from mflib.data import preprocess
 from mflib.data.volume import Annotation, Volume, read, write
+from mflib.models.dcnn import inputs as network_inputs
 from mflib.models.dcnn import training
 from mflib.models.dcnn.fold import train_fold
 from mflib.models.dcnn.inputs import FoldResult, Source, Task, prepare
@@ -236,6 +237,29 @@ def test_changed_volume_is_prepared_again_and_alone(tmp_path: Path) -> None:
     expected = preprocess.network_input(preprocess.zscore(region.voxels), SIZE, (0.5, 0.5, 0.5), settings.extent_mm)
     np.testing.assert_array_equal(second[5], expected)
     assert len(list((tmp_path / "inputs").iterdir())) == 25
+
+
+def test_a_volume_that_changes_while_it_is_read_passes_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another volume lies there for the moment of reading, as the faults of ``tests.faults`` have it."""
+    settings, cohort = replace(QUICK, workers=1), ToyCohort(tmp_path / "cohort")
+    path, other = (cohort.root / cohort.segments["path"][n] for n in (5, 6))
+    own, made = path.read_bytes(), network_inputs.made
+
+    def exchanged(cohort: Any, segment: Mapping[str, Any], *others: Any) -> NDArray[np.float32]:
+        if segment["path"] == cohort.segments["path"][5]:
+            path.write_bytes(other.read_bytes())
+        return made(cohort, segment, *others)
+
+    monkeypatch.setattr(network_inputs, "made", exchanged)
+    source = Source(cohort, preprocess.GainSettings(), tmp_path)
+    with pytest.raises(RunError, match="changed while it was read"):
+        prepare(source, settings)
+    path.write_bytes(own)
+    monkeypatch.setattr(network_inputs, "made", made)
+    fresh = Source(cohort, preprocess.GainSettings(), tmp_path / "fresh")
+    np.testing.assert_array_equal(prepare(source, settings)[5], prepare(fresh, settings)[5])
 
 
 def test_volume_that_cannot_be_normalised_is_named(tmp_path: Path) -> None:

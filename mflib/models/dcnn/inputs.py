@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mflib.base import files, parallel
-from mflib.base.errors import InputError
+from mflib.base.errors import InputError, RunError
 from mflib.base.files import sha256
 from mflib.base.made_by import digest
 from mflib.base.words import KEY
@@ -175,6 +175,8 @@ def prepare(source: Source, settings: NetworkSettings) -> StoredVolumes:
     ------
     InputError
         A volume cannot be normalised; the message names it.
+    RunError
+        A volume, its sidecar or its annotation has changed since the call.
     """
     segments, folder = source.cohort.segments.to_dict("records"), source.folder / "inputs"
     paths = [folder / _file_name(source, segment, settings) for segment in segments]
@@ -230,4 +232,7 @@ def _store(shared: tuple[Source, NetworkSettings], missing: tuple[Mapping[str, A
         voxels = made(source.cohort, segment, source.preprocessing, settings)
     except InputError as error:
         raise InputError(f"{segment['path']}: {error}") from error
+    # Under a name that was made of other content it would pass for that for ever.
+    if _file_name(source, segment, settings) != path.name:
+        raise RunError(f"{segment['path']}: changed while it was read; the same call goes on when it is as it shall be")
     files.write_array(path, voxels)
