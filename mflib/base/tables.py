@@ -102,7 +102,7 @@ class Cells:
     notices: Sequence[str] = ()
 
     def check_columns(self, needed: Iterable[str]) -> None:
-        """Refuse a header that lacks one of the columns, or has one of them twice.
+        """Refuse a header that lacks one of the columns, or names any column twice: of two nobody knows which holds.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class Cells:
             With those that do not stand there once.
         """
         counts = Counter(self.header)
-        if wrong := [name for name in dict.fromkeys(needed) if counts[name] != 1]:
+        if wrong := [name for name in dict.fromkeys([*needed, *filter(None, self.header)]) if counts[name] != 1]:
             found = f"columns {', '.join(self.header)[:80]} in row {self.line}" if self.header else "an empty file"
             raise FileError(found, f"{', '.join(wrong)[:80]} once")
 

@@ -202,6 +202,7 @@ def broken(name: str, folder: Path) -> list[Path]:
         return [saved(sound, path), saved(other.iloc[3:], folder / "other.csv")]
     tables = {
         "columns": sound.drop(columns=["threshold", "fold"]),
+        "doubled": pd.concat([sound, *[sound["score"].rename("probability")] * 2], axis=1),
         "header": sound.head(0),
         "infinite": sound.assign(score=[np.inf, *sound["score"][1:]]),
         "words": sound.assign(y_true=["yes", *sound["y_true"][1:]]),
@@ -225,6 +226,7 @@ def broken(name: str, folder: Path) -> list[Path]:
         ("header", "header.csv: found a header and no rows"),
         ("columns", "columns.csv: found columns participant_id, level, lat, model, split"),
         ("columns", "in row 1; expected fold, threshold once"),
+        ("doubled", "in row 1; expected probability once"),
         ("infinite", "infinite.csv, line 2, score: found inf, expected a finite number"),
         ("words", "words.csv, line 2, y_true: found yes, expected one of (0, 1)"),
         ("blank", "blank.csv, line 6, model: found nothing, expected a name"),

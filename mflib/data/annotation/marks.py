@@ -147,7 +147,7 @@ def read_rows(path: Path) -> Table:
         if not path.exists() or not path.read_bytes().strip():
             return Table(ANNOTATION_COLUMNS, {}, tables.Dialect())
         found = tables.read(path, ANNOTATION_COLUMNS)
-        found.check_columns([*KEY, *found.header])
+        found.check_columns(KEY)
         records = found.records()
     except FileError as error:
         raise InputError(f"{path.name}: {error}") from error

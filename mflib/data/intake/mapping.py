@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def map_cells(path: Path) -> tuple[dict[int, Cells], list[Fault], Sequence[str]]
     try:
         table = read(path, COLUMNS)
         header = table.header
-        replace(table, header=[column for column in header if column]).check_columns(REQUIRED)
+        table.check_columns(REQUIRED)
     except FileError as error:
         # What the reader shows of a text may be a name.
         said = f"found {error.found.partition(' (')[0]}; expected {error.expected}"

@@ -105,7 +105,7 @@ def _table(cohort: Path, name: str) -> tables.Cells:
     """A table to which rows can be added."""
     try:
         table = tables.read(_found(cohort, name), list(SCHEMAS[name]), "participant_id")
-        table.check_columns([*_keys(name), *table.header])
+        table.check_columns(_keys(name))
         table.dialect.encode([])
         table.records()
     except FileError as error:
