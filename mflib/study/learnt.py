@@ -32,6 +32,7 @@ from mflib.models.dcnn.settings import NetworkSettings
 from mflib.models.forest import OTHER_FEATURES
 from mflib.models.texture import bank
 from mflib.stats import performance
+from mflib.stats.performance.predictions import PROBABILITY
 from mflib.stats.performance.probability import Frozen
 from mflib.study import kept
 
@@ -145,9 +146,13 @@ class Manifest:
         """The run's own predictions of this model; raises ``FileError`` where they are none."""
         split = {"model": self.model, "split": self.run.get("split"), "repeat": 0}
         try:
-            return performance.validate(pd.DataFrame(self.predictions).assign(**split))
+            table = performance.validate(pd.DataFrame(self.predictions).assign(**split))
         except (ValueError, TypeError) as error:
             raise FileError(f"predictions: {error}") from error
+        # A model has probabilities in every row or in none.
+        if PROBABILITY not in table or table[PROBABILITY].isna().any():
+            raise FileError("predictions: found no probabilities, expected one in every row")
+        return table
 
 
 def read(artifacts: Path, model: str) -> Manifest:
@@ -184,10 +189,7 @@ def _content(path: Path) -> dict[str, Any]:
         raise FileError(f"found no such file in {path.parent}, expected the folder of a run that mflib report has made")
     if (size := path.stat().st_size) > LARGEST_MANIFEST:
         raise FileError(f"found {size:,} bytes, expected at most {LARGEST_MANIFEST:,}")
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise FileError(f"found a {type(content).__name__}, expected a JSON object")
-    return content
+    return read_json(path)
 
 
 def _check_made_with(manifest: Manifest) -> None:
