@@ -198,8 +198,9 @@ def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
 
 
 def bold(text: str) -> Markup:
-    """A sentence whose words between double asterisks are strong."""
-    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text)))
+    """A sentence whose words between double asterisks are strong, and those between backticks code."""
+    strong = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escape(text))
+    return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", strong))
 
 
 def page(template: str, styles: Sequence[str], script: str = "", **context: Any) -> str:

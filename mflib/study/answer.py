@@ -47,9 +47,9 @@ NOT_THE_PAPERS = (
     "The network is smaller than the paper's, and starts otherwise: a comparison of kinds, not of the paper's models."
 )
 ONE_COHORT = "One cohort: what the models are worth in another clinic was not tested."
-OWN = "Your own cohort: data/README.md, then mflib check and mflib report --cohort FOLDER."
-OTHER = "Another clinic's cohort, which the models only predict: mflib report --external FOLDER."
-PAPERS = "The paper's network: mflib report --profile paper, on a GPU."
+OWN = "Your own cohort: data/README.md, then `mflib check` and `mflib report --cohort FOLDER`."
+OTHER = "Another clinic's cohort, which the models only predict: `mflib report --external FOLDER`."
+PAPERS = "The paper's network: `mflib report --profile paper`, on a GPU."
 
 
 @dataclass(frozen=True)
