@@ -7,6 +7,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -145,6 +146,18 @@ class Cohort:
             for file in filter(Path.exists, (volume, volumes.find_sidecar(volume))):
                 total.update(f"{file.relative_to(self.root)} {sha256(file)}\n".encode())
         return total.hexdigest()
+
+
+def stamps(root: Path) -> dict[str, tuple[int, int, int]]:
+    """Size, time of the last change and number of each file that a study reads, by its path relative to ``root``."""
+    read = [root / DESCRIPTION, *(tables.find(root / name) for name in cohort_tables.SCHEMAS)]
+    found = {}
+    for path in [*read, *root.glob("sub-*/us/*")]:
+        with suppress(FileNotFoundError):
+            stat = path.stat()
+            if not PASSED_OVER.match(path.name):
+                found[path.relative_to(root).as_posix()] = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return found
 
 
 def load(root: Path) -> Cohort:

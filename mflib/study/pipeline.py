@@ -114,6 +114,7 @@ def run(
     digests: tuple[str, str],
     selection: Selection,
     timeout_s: int,
+    changed: Callable[[], str],
     finished: Callable[[Mapping[str, Record]], object] = lambda records: None,
 ) -> dict[str, Record]:
     """Execute what is not up to date, side by side where nothing waits for another, and say how every notebook stands.
@@ -127,6 +128,8 @@ def run(
         one its notebook is left out
     selection : what to run again or leave alone
     timeout_s : longest time that one cell may take, in seconds
+    changed : says what of the data is no longer what ``digests`` are of; a notebook that ran meanwhile has failed,
+        whatever it made, since nobody knows what it read
     finished : called with the records so far whenever a notebook has ended
     """
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
@@ -150,9 +153,13 @@ def run(
         missing = [name for name, need in needs.items() if need.status in ("failed", "not run")]
         if missing:
             record = Record(key, "not run", error=f"needs {', '.join(missing)}, which did not succeed")
+        elif said := changed():
+            record = Record(key, "not run", error=said)
         else:
             print(f"{step}: running", flush=True)
             record = execute(folder, step, parameters, key, timeout_s, kernels)
+            if said := changed():
+                record = replace(record, status="failed", error=said)
         write_json(_record_path(folder, step), asdict(record))
         print(f"{step}: {describe(record)}", flush=True)
         return record

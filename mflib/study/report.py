@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,16 @@ def check_apart(own: Checked, external: Checked) -> None:
         raise faulty(external.cohort.root, faults)
 
 
+def changed(before: Mapping[Path, Mapping[str, object]]) -> str:
+    """The first file that is no longer as ``cohort.stamps`` has found it in these folders, empty where all are."""
+    for folder, then in before.items():
+        now = cohorts.stamps(folder)
+        for path in sorted(now.keys() | then.keys()):
+            if now.get(path) != then.get(path):
+                return f"{path}: changed while the report was made; the same command goes on when it is as it shall be"
+    return ""
+
+
 def _looked_at(cohort: Cohort, profile: Profile) -> dict[str, Any]:
     """Everything that a look at the cohort depends on."""
     preprocessing = asdict(profile.preprocessing)
@@ -141,6 +152,8 @@ def make(
         claim(folder)
         study = Study(chosen, name, folder, dict(changes))
         started = time.monotonic()
+        folders = [place for place in (chosen.cohort_folder, chosen.external_folder) if place]
+        unchanged = partial(changed, {place: cohorts.stamps(place) for place in folders})
         # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
         with suppress(CohortError):
             study.check_folds()
@@ -163,7 +176,8 @@ def make(
             first = answer.answer(study, records, synthetic=context["synthetic"])
             return page.write_page(folder, records, **context, answer=first, provenance=readable(record))
 
-        records = pipeline.run(folder, parameters, made_from(chosen), digests, selection, timeout_s, write)
+        made = made_from(chosen)
+        records = pipeline.run(folder, parameters, made, digests, selection, timeout_s, unchanged, write)
         return write(records), not any(record.status in ("failed", "not run") for record in records.values())
 
 

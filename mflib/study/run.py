@@ -412,6 +412,8 @@ class Study:
                 f"No predictions of {models} fit the settings of this notebook: {said}.\n"
                 f"Run the notebook that makes them with the same profile, cohort and changes, or {self.command}."
             )
+        for stem in sorted(unfit.keys() - found.keys()):
+            print(f"{stem} left out: {unfit[stem]}")
         # What the study made says beside it how; anybody's may have been written in any way.
         ours = {path: path.with_suffix(".json").exists() for path in found.values()}
         tables = {

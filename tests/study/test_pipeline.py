@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import platform
 import sys
 import threading
+import warnings
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,9 +19,11 @@ import pytest
 from nbclient.exceptions import DeadKernelError
 
 from mflib.base.errors import RunError
+from mflib.data.cohort import stamps
 from mflib.study import kernels, pipeline
 from mflib.study.kernels import Kernels
-from mflib.study.pipeline import Record, read_record
+from mflib.study.pipeline import Record, Selection, read_record
+from mflib.study.report import changed
 
 STEPS = {"a": (), "b": ("a",), "c": (), "d": ("b", "c")}
 TOOK = {"a": 100.0, "b": 200.0, "c": 50.0, "d": 10.0}
@@ -188,3 +193,41 @@ def test_an_execution_that_was_killed_is_forgotten_by_the_next(execute: Any) -> 
     assert sorted(path.name for path in tables.iterdir()) == ["a.csv", "b.csv", "c.csv"]
     execute("write('a.csv', '3')")
     assert sorted(path.name for path in tables.iterdir()) == ["a.csv"]
+
+
+def test_what_ran_while_the_data_changed_has_failed_whatever_it_made(
+    execute: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = tmp_path / "cohort"
+    volume = cohort / "sub-001" / "us" / "sub-001_level-L45_lat-L_bmode.nii.gz"
+    volume.parent.mkdir(parents=True)
+    volume.write_bytes(b"as it is")
+    # Away and back while the notebook runs: what it read is not what was looked at, though nothing shows it later.
+    once = f"""
+volume = Path({str(volume)!r})
+if not (Path(run) / "tables" / "once").exists():
+    before = volume.read_bytes()
+    volume.write_bytes(b"another")
+    volume.write_bytes(before)
+write("once", volume.read_text())
+"""
+    execute(once)
+    (execute.folder / "tables" / "once").unlink()
+    other = "03_random_forest"
+    (pipeline.NOTEBOOKS / f"{other}.ipynb").write_bytes((pipeline.NOTEBOOKS / f"{STEP}.ipynb").read_bytes())
+    monkeypatch.setattr(pipeline, "STEPS", {STEP: (), other: (STEP,)})
+    parameters = {"run": str(execute.folder)}
+
+    def report() -> dict[str, Record]:
+        unchanged = partial(changed, {cohort: stamps(cohort)})
+        return pipeline.run(execute.folder, parameters, {}, ("digest", ""), Selection(), 60, unchanged)
+
+    said = f"{volume.relative_to(cohort)}: changed while the report was made; the same command goes on"
+    first = report()
+    assert [record.status for record in first.values()] == ["failed", "not run"]
+    assert first[STEP].error.startswith(said)
+    assert {step: record.status for step, record in report().items()} == {STEP: "done", other: "done"}
+    with warnings.catch_warnings():
+        # jupyter_core leaves the event loop of a thread that has ended to the collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
