@@ -50,7 +50,7 @@ class Reluctant:
 
 def test_volumes_come_in_their_order_and_are_read_by_others() -> None:
     volumes, order = Reluctant(), np.array([5, 0, 3, 90, 1, 2, 7])
-    read = torch.cat(list(compute.scoring_batches(volumes, order, QUICK)))
+    read = torch.cat(list(compute.scoring_batches(volumes, order, QUICK))).cpu()
     assert torch.equal(read, torch.from_numpy(INPUTS[order]))
     assert threading.current_thread().name not in volumes.readers
 
@@ -62,7 +62,7 @@ def test_changes_are_flips_of_whole_batches() -> None:
     flips = {np.flip(INPUTS[n], axes).tobytes(): (n, axes) for n in FOLD.train for axes in [(), (0,), (2,), (0, 2)]}
     seen, used = set(), set()
     for volumes, truth in drawn:
-        for found, label in zip(volumes.numpy(), truth.numpy(), strict=True):
+        for found, label in zip(volumes.cpu().numpy(), truth.cpu().numpy(), strict=True):
             position, axes = flips[found.tobytes()]
             assert LABELS[position] == label
             seen.add(axes)
@@ -97,8 +97,9 @@ def test_training_starts_from_the_given_weights(tmp_path: Path) -> None:
     assert not same_weights(tmp_path / "warm", tmp_path / "present")
 
 
-def test_rounded_training_on_a_cpu_is_refused(tmp_path: Path) -> None:
+def test_rounded_training_on_a_cpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There torch 2.13 sometimes gives what happened to be in memory for a gradient."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RunError, match="training in bfloat16 needs a GPU, found none; set precision: float32"):
         train_fold(Task(INPUTS, LABELS, FOLD, replace(QUICK, precision="bfloat16"), tmp_path))
 
@@ -111,7 +112,7 @@ class Broken(nn.Module):
         self.fc = nn.Linear(16 * 16 * 8, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        wrong = torch.is_autocast_enabled("cpu")
+        wrong = torch.is_autocast_enabled(x.device.type)
         return self.fc(x.flatten(1).flip(1) if wrong else x.flatten(1))
 
 
@@ -119,23 +120,26 @@ def test_wrong_rounded_arithmetic_is_an_error() -> None:
     settings = replace(QUICK, precision="bfloat16")
     rng = np.random.default_rng(2)
     volumes = torch.from_numpy(rng.standard_normal((4, 48, 48, 24), dtype=np.float32))
-    truth = torch.tensor([0.0, 1.0, 0.0, 1.0])
-    model = network.build("small", width=4)
+    volumes, truth = volumes.to(compute.device()), torch.tensor([0.0, 1.0, 0.0, 1.0], device=compute.device())
+    model = network.build("small", width=4).to(compute.device())
     before = {name: value.clone() for name, value in model.state_dict().items()}
     compute.compare_gradients(model, volumes, truth, settings)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    with pytest.raises(RunError, match=r"in bfloat16 has a cosine of -?0\.\d+ to that in float32 \(CPU .*0\.9"):
-        compute.compare_gradients(Broken(), torch.from_numpy(INPUTS[:4]), truth, settings)
+    with pytest.raises(RunError, match=r"in bfloat16 has a cosine of -?0\.\d+ to that in float32 \(.*0\.9"):
+        broken = Broken().to(compute.device())
+        compute.compare_gradients(broken, torch.from_numpy(INPUTS[:4]).to(compute.device()), truth, settings)
 
 
 def test_settings_of_torch_are_given_back() -> None:
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.fp32_precision
+    def settings() -> tuple[object, ...]:
+        precisions = torch.backends.cudnn.conv.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+        return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), *precisions
+
+    before = settings()
     with pytest.raises(ZeroDivisionError), compute.reproducible():
-        assert torch.get_num_threads() == 1
-        assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+        assert settings() == (1, True, "ieee", "ieee")
         raise ZeroDivisionError
-    after = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.fp32_precision
-    assert before == after
+    assert settings() == before
 
 
 def test_a_finished_fold_can_be_loaded(tmp_path: Path) -> None:
@@ -154,6 +158,7 @@ def test_a_child_imports_nothing_that_its_first_step_does_not_need() -> None:
 
 def test_there_is_a_process_for_every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert training.places(replace(QUICK, workers=3)) == [{}]  # no more than there are cores for
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert training.places(QUICK) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]

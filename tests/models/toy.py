@@ -33,7 +33,7 @@ def evenly_labelled(cohort: Cohort) -> Cohort:
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "weights.pt", weights_only=True)
+    return torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
 
 
 def same_weights(first: Path, second: Path) -> bool:

@@ -44,20 +44,24 @@ def described(settings: NetworkSettings, threads: int = 1) -> str:
 def reproducible(threads: int = 1) -> Iterator[None]:
     """One thread, no TF32 and repeatable algorithms: sums over two threads round otherwise than sums in one."""
     before, mode, tuned = torch.get_num_threads(), torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
-    products = torch.backends.fp32_precision  # type: ignore[attr-defined]
+    # Where it acts: not every release of torch lets the precision of all stand above that of cuDNN's convolutions.
+    exact = torch.backends.cudnn.conv, torch.backends.cuda.matmul  # type: ignore[attr-defined]
+    precisions = [of.fp32_precision for of in exact]
     torch.set_num_threads(threads)
     # On a GPU an operation without a repeatable form is worth a warning, not the end of the run. The other function for
     # it, use_deterministic_algorithms, imports torch's compiler, which takes seconds.
     torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
-    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    for of in exact:
+        of.fp32_precision = "ieee"
     try:
         yield
     finally:
         torch.set_num_threads(before)
         torch.set_deterministic_debug_mode(mode)
         torch.backends.cudnn.benchmark = tuned
-        torch.backends.fp32_precision = products  # type: ignore[attr-defined]
+        for of, precision in zip(exact, precisions, strict=True):
+            of.fp32_precision = precision
 
 
 def placed(model: nn.Module, settings: NetworkSettings) -> nn.Module:

@@ -45,6 +45,20 @@ class Wide(nn.Conv3d):
         return F.conv3d(x, weight, None, self.stride, padding, self.dilation)
 
 
+class Pool(nn.MaxPool3d):
+    """A max pool whose gradient is the same each time on a GPU too: torch's own adds there in the order of chance."""
+
+    def __init__(self) -> None:
+        super().__init__(3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, channels, ...) in, (n, channels, ...) of half the extent out."""
+        if not x.is_cuda:
+            return super().forward(x)
+        pooled, places = F.max_pool3d(x.detach(), 3, 2, 1, return_indices=True)
+        return x.flatten(2).gather(2, places.flatten(2)).view_as(pooled)
+
+
 def _narrow(channels: int, planes: int, stride: int = 1) -> nn.Conv3d:
     return nn.Conv3d(channels, planes, 1, stride, bias=False)
 
@@ -151,7 +165,7 @@ class ResNet(nn.Module):
         self.conv1 = nn.Conv3d(1, width, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm3d(width)
         self.act = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool3d(3, stride=2, padding=1)
+        self.maxpool = Pool()
         self.layer1, self.layer2, self.layer3, self.layer4 = _stages(architecture, width, dilated)
         self.avgpool = nn.AdaptiveAvgPool3d(1)
         self.fc = nn.Linear(8 * width * architecture.block.expansion, 1)
