@@ -169,7 +169,7 @@ TENSORS = {"state_dict": {"module.conv1.weight": torch.ones(300)}}
         (saved(TENSORS), "not the weights of this network: .* missing"),
     ],
     # Bytes as names would differ between the processes that run the tests.
-    ids="page pointer nothing other cut old-cut code old-code pickle list others".split(),
+    ids=["page", "pointer", "nothing", "other", "cut", "old-cut", "code", "old-code", "pickle", "list", "others"],
 )
 def test_what_is_no_weights_file_is_said_in_our_words(
     content: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
