@@ -254,3 +254,194 @@ def decision(curve: pd.DataFrame, name: str = "decision") -> Chart:
 
 
 TREATED = {"treat_all": "Treat all", "treat_none": "Treat none"}
+
+
+def bmi_vas(patients: pd.DataFrame) -> Chart:
+    """Body mass index against pain, with the regression line and the 95 % band of its mean; anybody can be left out.
+
+    Parameters
+    ----------
+    patients : one row per patient with ``participant_id``, ``bmi``, ``vas``, ``age``, ``sex``
+    """
+    found, lines = clinical.bmi_vas_without(patients)
+    told = pd.DataFrame(
+        {"without": found["without"].replace("", NOBODY), "told": [words.minus(str(one)) for one in found["correlation"]]}
+    )
+    rows = patients.reindex(columns=["participant_id", "bmi", "vas", "age", "sex"]).dropna(subset=["bmi", "vas"])
+    rows = rows.rename(columns={"participant_id": "patient"})
+    ages = pd.qcut(rows["age"], 3, duplicates="drop") if rows["age"].nunique() > 2 else pd.Series(index=rows.index)
+    named = [NOT_STATED if pd.isna(part) else f"{part.left:.0f} to {part.right:.0f} years" for part in ages]
+    rows = rows.assign(ages=named, sex=rows["sex"].map({"F": "female", "M": "male"}).fillna(NOT_STATED))
+    return specification(
+        "bmi_vas",
+        {"patients": rows, "lines": lines.assign(without=lines["without"].replace("", NOBODY)).round(3), "found": told},
+        patients=list(told["without"]),
+        colours_by=["nothing", "age", "sex"],
+        colours=[style.BLUE, style.ORANGE, style.GREEN, style.PURPLE],
+        line=style.VERMILION,
+    )
+
+
+NOBODY, NOT_STATED = "nobody", "not stated"
+
+
+def grades(segments: pd.DataFrame) -> Chart:
+    """Segments of each grade by level, of one side or both.
+
+    Parameters
+    ----------
+    segments : ``level``, ``lat``, ``grade`` (0-3)
+    """
+    rows = pd.DataFrame(
+        {
+            "level": segments["level"].map(LEVEL_NAMES),
+            "side": segments["lat"].map(SIDE_NAMES),
+            "grade": _grade(segments["grade"]),
+            "rank": segments["grade"],
+        }
+    )
+    return specification(
+        "grades",
+        {"segments": rows},
+        **_grades(),
+        sides=["both", *SIDE_NAMES.values()],
+        picks=["every", *GRADE_NAMES],
+        levels=list(LEVEL_NAMES.values()),
+    )
+
+
+def learning(history: pd.DataFrame) -> Chart:
+    """Loss and validation AUC by epoch, a line per fold; a dot marks what was kept.
+
+    Parameters
+    ----------
+    history : ``fold``, ``epoch``, ``train_loss``, ``validation_loss``, ``validation_auc``, ``kept``; also ``repeat``
+        where there are several. Of a frozen network ``C`` and ``inner_auc`` in place of the middle four: the AUC on
+        inner folds by the penalty of the head
+    """
+    frozen = "C" in history
+    x = "C" if frozen else "epoch"
+    parts = (
+        {"inner_auc": "inner folds"}
+        if frozen
+        else {"train_loss": "training loss", "validation_loss": "validation loss", "validation_auc": "validation AUC"}
+    )
+    several = "repeat" in history and history["repeat"].nunique() > 1
+    runs = [f"{row.fold} of repeat {row.repeat}" if several else str(row.fold) for row in history.itertuples()]
+    rows = history.assign(run=runs).rename(columns=parts).melt(["run", x, "kept"], list(parts.values()), "part")
+    losses = {"title": "binary cross-entropy", "parts": list(parts.values())[:2]}
+    areas = {"title": "AUC on inner folds" if frozen else "validation AUC", "parts": list(parts.values())[-1:]}
+    return specification(
+        "learning",
+        {"history": rows},
+        folds=[EVERY, *dict.fromkeys(runs)],
+        x=x,
+        x_title="C of the head (inverse penalty)" if frozen else "epoch",
+        scale="log" if frozen else "linear",
+        panels=[areas] if frozen else [losses, areas],
+        parts=list(parts.values()),
+        colours=[style.BLUE, style.VERMILION, style.GREEN][: len(parts)],
+        width=420 if frozen else 260,
+    )
+
+
+def comparisons(table: pd.DataFrame) -> Chart:
+    """AUC of the network and of its variants, mean of folds with its 95 % interval, and pooled.
+
+    Parameters
+    ----------
+    table : ``variant``, ``patients``, ``mean``, ``low``, ``high``, ``pooled``, as ``comparisons.Result.table``, the
+        study's own network first
+    """
+    rows = pd.DataFrame(
+        {
+            **{name: table[name] for name in ("variant", "patients", "mean", "low", "high", "pooled")},
+            "own": np.arange(len(table)) == 0,
+            "text": [_interval(row.mean, row.low, row.high) for row in table.itertuples()],
+        }
+    )
+    return specification("comparisons", {"variants": rows}, colour=style.VERMILION, other=style.BLUE)
+
+
+def power(segments: pd.DataFrame, effects: Mapping[str, float]) -> Chart:
+    """Power by the number of patients, for the areas and the design effect of one's choosing.
+
+    Parameters
+    ----------
+    segments : one row per segment with ``participant_id`` and ``label``
+    effects : design effects to hold in view, as ``clinical.design_effects``
+    """
+    grid = sorted({round(2 * effect) / 2 for effect in effects.values()} | {n / 2 for n in range(2, 11)})
+    curves = []
+    for low, high in PAIRS:
+        curve = clinical.power_by_patients(segments, (low, high), {f"{effect:g}": effect for effect in grid})
+        curves.append(curve.assign(areas=f"{high:g}, not {low:g}"))
+    table = pd.concat(curves)
+    present, most = int(table.loc[table["here"], "patients"].iloc[0]), int(table["patients"].max())
+    step = max(1, most // 60)
+    table = table[(table["patients"] - present) % step == 0]
+    told = [f"{row.patients} patients: power {row.power:.2f}" for row in table.itertuples()]
+    rows = table.assign(effect=table["design_effect"], told=told, power=table["power"].round(3))
+    return specification(
+        "power",
+        {"power": rows[["areas", "effect", "patients", "power", "told"]]},
+        gains=list(dict.fromkeys(rows["areas"])),
+        gain=rows["areas"].iloc[0],
+        effect=min(grid, key=lambda at: abs(at - list(effects.values())[1])),
+        effects=grid,
+        here=present,
+        fewest=int(rows["patients"].min()),
+        step=step,
+        most=most,
+        target=clinical.WANTED,
+        colour=style.VERMILION,
+    )
+
+
+# True areas of two models on the same segments, and of one against chance.
+PAIRS = ((0.7, 0.8), (0.8, 0.85), (0.6, 0.7), (0.5, 0.6), (0.5, 0.65), (0.5, 0.7))
+
+
+def texture(table: pd.DataFrame, segments: pd.DataFrame) -> Chart:
+    """How well single GLCM properties part the classes, over grey levels and step; a cell's values by grade.
+
+    Parameters
+    ----------
+    table : (n, ...) the texture table
+    segments : KEY, ``label``, ``grade``, in the same order
+    """
+    grid, labels = forest.glcm_columns(table), segments["label"].to_numpy()
+    apart = forest.univariate_auc(table[grid.index].to_numpy(float), labels)
+    grid = grid.assign(separation=np.maximum(apart, 1 - apart).round(3))
+    cells, values, keys = [], [], ["property", "levels", "step"]
+    for at, columns in grid.groupby(keys, sort=False).groups.items():
+        mean = table[columns].mean(axis=1).to_numpy()
+        area, variance = roc.auc_covariance(labels, mean, segments["participant_id"])
+        low, high = roc.auc_interval(float(area[0]), float(variance[0, 0]))
+        ends = (float(area[0]), low, high) if area[0] >= 0.5 else (1 - float(area[0]), 1 - high, 1 - low)
+        told = f"AUC {_interval(*ends)}, mean over directions"
+        cells.append(dict(zip(keys, at, strict=True)) | {"separation": round(ends[0], 3), "told": told})
+        values.append([float(f"{value:.4g}") for value in mean])
+    places = pd.DataFrame(
+        {
+            "patient": segments["participant_id"],
+            "place": [place(row) for row in segments[KEY].to_dict("records")],
+            "grade": _grade(segments["grade"]),
+        }
+    )
+    rows = [places.assign(**cell, value=column)[[*places, *keys, "value"]] for cell, column in zip(cells, values, strict=True)]
+    directions = grid.assign(direction=[words.direction(name) for name in grid["direction"]])
+    return specification(
+        "texture",
+        {
+            "map": pd.DataFrame(cells),
+            "directions": directions[[*keys, "direction", "separation"]],
+            "values": pd.concat(rows),
+        },
+        **_grades(),
+        properties=list(dict.fromkeys(grid["property"])),
+        levels=[int(n) for n in dict.fromkeys(grid["levels"])],
+        steps=[int(n) for n in dict.fromkeys(grid["step"])],
+        highest=round(max(0.6, float(grid["separation"].max())), 2),
+        colour=style.BLUE,
+    )
