@@ -17,10 +17,12 @@ import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from mflib.base import words
 from mflib.base.files import ASSETS
 from mflib.base.words import GRADE_NAMES, KEY, LEVEL_NAMES, SIDE_NAMES, label, place
+from mflib.models import forest
 from mflib.show import style
-from mflib.stats import performance, roc
+from mflib.stats import clinical, performance, roc
 
 Chart = dict[str, Any]
 # JupyterLab draws this version by itself; the specifications are the same in version 6, which is the page's.
@@ -41,9 +43,9 @@ CONFIG: dict[str, Any] = {
 MOST = 5000  # segments that a chart shows one by one
 
 
-def specification(name: str, tables: Mapping[str, pd.DataFrame], **words: Any) -> Chart:
+def specification(name: str, tables: Mapping[str, pd.DataFrame], **named: Any) -> Chart:
     """A chart of ``_assets/charts``: its words filled in, its tables beside it."""
-    chart: Chart = yaml.safe_load(_template(name).render(**words))
+    chart: Chart = yaml.safe_load(_template(name).render(**named))
     data = {key: json.loads(table.to_json(orient="records", double_precision=6)) for key, table in tables.items()}
     return {"$schema": SCHEMA, "name": name, "config": CONFIG, "datasets": data, **chart}
 
