@@ -170,7 +170,9 @@ def segments(predictions: pd.DataFrame, cohort: pd.DataFrame, shown: list[str]) 
                 "level": table["level"].map(LEVEL_NAMES),
                 "place": [place(row) for row in table[KEY].to_dict("records")],
                 "grade": _grade(table["grade"]),
-                "readers": [", ".join(GRADE_NAMES[int(g)] for g in pair if g == g) for pair in table[readers].to_numpy(float)],
+                "readers": [
+                    ", ".join(GRADE_NAMES[int(g)] for g in pair if g == g) for pair in table[readers].to_numpy(float)
+                ],
                 "first": table["first"].round(4),
                 "second": table["second"].round(4),
             }
@@ -267,7 +269,10 @@ def bmi_vas(patients: pd.DataFrame) -> Chart:
     """
     found, lines = clinical.bmi_vas_without(patients)
     told = pd.DataFrame(
-        {"without": found["without"].replace("", NOBODY), "told": [words.minus(str(one)) for one in found["correlation"]]}
+        {
+            "without": found["without"].replace("", NOBODY),
+            "told": [words.minus(str(one)) for one in found["correlation"]],
+        }
     )
     rows = patients.reindex(columns=["participant_id", "bmi", "vas", "age", "sex"]).dropna(subset=["bmi", "vas"])
     rows = rows.rename(columns={"participant_id": "patient"})
@@ -431,7 +436,10 @@ def texture(table: pd.DataFrame, segments: pd.DataFrame) -> Chart:
             "grade": _grade(segments["grade"]),
         }
     )
-    rows = [places.assign(**cell, value=column)[[*places, *keys, "value"]] for cell, column in zip(cells, values, strict=True)]
+    rows = [
+        places.assign(**cell, value=column)[[*places, *keys, "value"]]
+        for cell, column in zip(cells, values, strict=True)
+    ]
     directions = grid.assign(direction=[words.direction(name) for name in grid["direction"]])
     return specification(
         "texture",
