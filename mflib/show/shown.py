@@ -192,15 +192,12 @@ def chart(drawn: Mapping[str, Any], folder: Path, *, caption: str) -> Alive:
 
     folder.mkdir(parents=True, exist_ok=True)
     name, light = drawn["name"], json.dumps(drawn)
-    drawing = vl_convert.vegalite_to_svg(light, vl_version=VERSION)
+    drawing = vl_convert.vegalite_to_svg(light)
     picture = vl_convert.svg_to_png(drawing, scale=2)
     files.write_text(folder / f"{name}.svg", drawing)
     with files.replacing(folder / f"{name}.png") as partial:
         partial.write_bytes(picture)
     return Alive("", {**drawn, "title": {"text": wrap(caption, 96)}}, picture)
-
-
-VERSION = "5.21"  # the newest that JupyterLab's own would understand
 
 
 def alive_html(drawn: Mapping[str, Any], folder: Path) -> str:
@@ -227,7 +224,7 @@ def library() -> Markup:
     """What draws charts on a page, as one script."""
     import vl_convert
 
-    return Markup(vl_convert.javascript_bundle(vl_version=VERSION))
+    return Markup(vl_convert.javascript_bundle())
 
 
 NOT_COMPUTED = "Not computed: {what}."
