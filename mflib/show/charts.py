@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -370,17 +371,18 @@ def comparisons(table: pd.DataFrame) -> Chart:
     return specification("comparisons", {"variants": rows}, colour=style.VERMILION, other=style.BLUE)
 
 
-def power(segments: pd.DataFrame, effects: Mapping[str, float]) -> Chart:
+def power(segments: pd.DataFrame, pair: tuple[float, float], effects: Mapping[str, float]) -> Chart:
     """Power by the number of patients, for the areas and the design effect of one's choosing.
 
     Parameters
     ----------
     segments : one row per segment with ``participant_id`` and ``label``
+    pair : true AUCs to begin with, the one nearer 0.5 first
     effects : design effects to hold in view, as ``clinical.design_effects``
     """
     grid = sorted({round(2 * effect) / 2 for effect in effects.values()} | {n / 2 for n in range(2, 11)})
     curves = []
-    for low, high in PAIRS:
+    for low, high in dict.fromkeys([pair, *PAIRS]):
         curve = clinical.power_by_patients(segments, (low, high), {f"{effect:g}": effect for effect in grid})
         curves.append(curve.assign(areas=f"{high:g}, not {low:g}"))
     table = pd.concat(curves)
@@ -409,49 +411,58 @@ def power(segments: pd.DataFrame, effects: Mapping[str, float]) -> Chart:
 PAIRS = ((0.7, 0.8), (0.8, 0.85), (0.6, 0.7), (0.5, 0.6), (0.5, 0.65), (0.5, 0.7))
 
 
-def texture(table: pd.DataFrame, segments: pd.DataFrame) -> Chart:
+def texture(table: pd.DataFrame, segments: pd.DataFrame, choices: pd.DataFrame) -> Chart:
     """How well single GLCM properties part the classes, over grey levels and step; a cell's values by grade.
 
     Parameters
     ----------
     table : (n, ...) the texture table
     segments : KEY, ``label``, ``grade``, in the same order
+    choices : ``levels`` and ``step`` of each fold's choice, as ``forest.Result.choices``
     """
+    chosen = choices.groupby(["levels", "step"]).size()
     grid, labels = forest.glcm_columns(table), segments["label"].to_numpy()
     apart = forest.univariate_auc(table[grid.index].to_numpy(float), labels)
     grid = grid.assign(separation=np.maximum(apart, 1 - apart).round(3))
-    cells, values, keys = [], [], ["property", "levels", "step"]
-    for at, columns in grid.groupby(keys, sort=False).groups.items():
+    properties, levels, steps = (list(dict.fromkeys(grid[key])) for key in ("property", "levels", "step"))
+    cells, means = [], []
+    for at in product(properties, levels, steps):
+        columns = grid.index[(grid["property"] == at[0]) & (grid["levels"] == at[1]) & (grid["step"] == at[2])]
         mean = table[columns].mean(axis=1).to_numpy()
-        area, variance = roc.auc_covariance(labels, mean, segments["participant_id"])
-        low, high = roc.auc_interval(float(area[0]), float(variance[0, 0]))
-        ends = (float(area[0]), low, high) if area[0] >= 0.5 else (1 - float(area[0]), 1 - high, 1 - low)
-        told = f"AUC {_interval(*ends)}, mean over directions"
-        cells.append(dict(zip(keys, at, strict=True)) | {"separation": round(ends[0], 3), "told": told})
-        values.append([float(f"{value:.4g}") for value in mean])
-    places = pd.DataFrame(
+        told, area = _apart(labels, mean, segments["participant_id"])
+        cell = {"property": at[0], "levels": int(at[1]), "step": int(at[2]), "separation": area, "told": told}
+        cells.append(cell | {"chosen": int(chosen.get(at[1:], 0)) or None})
+        means.append(mean)
+    rows = pd.DataFrame(
         {
             "patient": segments["participant_id"],
             "place": [place(row) for row in segments[KEY].to_dict("records")],
             "grade": _grade(segments["grade"]),
+            # In the order of the cells: a row of its own for each would be ten times as long.
+            "values": [[float(f"{value:.4g}") for value in of] for of in np.transpose(means)],
         }
     )
-    rows = [
-        places.assign(**cell, value=column)[[*places, *keys, "value"]]
-        for cell, column in zip(cells, values, strict=True)
-    ]
     directions = grid.assign(direction=[words.direction(name) for name in grid["direction"]])
     return specification(
         "texture",
         {
             "map": pd.DataFrame(cells),
-            "directions": directions[[*keys, "direction", "separation"]],
-            "values": pd.concat(rows),
+            "directions": directions[["property", "levels", "step", "direction", "separation"]],
+            "segments": _bounded(rows),
         },
         **_grades(),
-        properties=list(dict.fromkeys(grid["property"])),
-        levels=[int(n) for n in dict.fromkeys(grid["levels"])],
-        steps=[int(n) for n in dict.fromkeys(grid["step"])],
+        properties=properties,
+        levels=[int(n) for n in levels],
+        steps=[int(n) for n in steps],
         highest=round(max(0.6, float(grid["separation"].max())), 2),
         colour=style.BLUE,
     )
+
+
+def _apart(labels: Any, values: Any, patients: pd.Series) -> tuple[str, float]:
+    """How well values part the classes, whichever way, in words with the clustered 95 % interval; and the area."""
+    areas, variance = roc.auc_covariance(labels, values, patients)
+    area = float(areas[0])
+    low, high = roc.auc_interval(area, float(variance[0, 0]))
+    ends = (area, low, high) if area >= 0.5 else (1 - area, 1 - high, 1 - low)
+    return f"AUC {_interval(*ends)}, mean over directions", round(ends[0], 3)
