@@ -1,8 +1,8 @@
 """Charts that answer when touched, the same in JupyterLab and in the report: tables in, Vega-Lite out.
 
 Each has a specification in ``_assets/charts``, whose names of models, levels and grades are filled in here, and its
-tables beside it as named data. What a reader may choose, a threshold or a bin width, is computed beforehand: the numbers
-in a chart are those of ``stats``, and no formula stands in a specification.
+tables beside it as named data. What a reader may choose, a threshold or a number of groups, is computed beforehand: the
+numbers in a chart are those of ``stats``, and no formula stands in a specification.
 """
 
 from __future__ import annotations

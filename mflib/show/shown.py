@@ -122,14 +122,16 @@ def png(plot: Figure, dpi: int) -> bytes:
 
 
 @contextmanager
-def live(plot: Callable[[pd.DataFrame], Figure], every: float = 5.0) -> Iterator[Callable[[pd.DataFrame], None]]:
-    """A figure that is drawn again while its table grows, and is gone when the work is done.
+def live(
+    chart_of: Callable[[pd.DataFrame], Mapping[str, Any]], every: float = 5.0
+) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """A chart that is drawn again while its table grows, and is gone when the work is done.
 
     A plain picture that replaces itself: widgets vanish from executed notebooks, and some wait for a browser.
 
     Parameters
     ----------
-    plot : draws the table
+    chart_of : a table
     every : seconds between two drawings, which take the time of a processor that may be needed
 
     Yields
@@ -137,13 +139,15 @@ def live(plot: Callable[[pd.DataFrame], Figure], every: float = 5.0) -> Iterator
     callable
         To be called with the table whenever it has grown.
     """
+    import vl_convert
+
     handle = DisplayHandle()
     drawn: list[float] = []
 
     def draw(frame: pd.DataFrame) -> None:
         if drawn and time.monotonic() - drawn[-1] < every:
             return
-        code = base64.b64encode(png(plot(frame), dpi=100)).decode()
+        code = base64.b64encode(vl_convert.vegalite_to_png(json.dumps(chart_of(frame)))).decode()
         picture = Shown(f'<img alt="" src="data:image/png;base64,{code}">')
         display(picture, display_id=handle.display_id, update=bool(drawn))
         drawn.append(time.monotonic())
@@ -187,17 +191,21 @@ def chart(drawn: Mapping[str, Any], folder: Path, *, caption: str) -> Alive:
     folder : where the two files go
     caption : how to read it, and what it answers to
     """
+    return Alive("", {**drawn, "title": {"text": wrap(caption, 96)}}, save_chart(drawn, folder)[1].read_bytes())
+
+
+def save_chart(drawn: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
+    """Write the picture of a chart as SVG and PNG, each whole or not at all."""
     # Starting its engine takes a second, which a notebook without charts need not wait.
     import vl_convert
 
     folder.mkdir(parents=True, exist_ok=True)
-    name, light = drawn["name"], json.dumps(drawn)
-    drawing = vl_convert.vegalite_to_svg(light)
-    picture = vl_convert.svg_to_png(drawing, scale=2)
-    files.write_text(folder / f"{name}.svg", drawing)
-    with files.replacing(folder / f"{name}.png") as partial:
-        partial.write_bytes(picture)
-    return Alive("", {**drawn, "title": {"text": wrap(caption, 96)}}, picture)
+    drawing, picture = (folder / f"{drawn['name']}{kind}" for kind in (".svg", ".png"))
+    code = vl_convert.vegalite_to_svg(json.dumps(drawn))
+    files.write_text(drawing, code)
+    with files.replacing(picture) as partial:
+        partial.write_bytes(vl_convert.svg_to_png(code, scale=2))
+    return drawing, picture
 
 
 def alive_html(drawn: Mapping[str, Any], folder: Path) -> str:
