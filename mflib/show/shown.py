@@ -189,8 +189,9 @@ def chart(drawn: Mapping[str, Any], folder: Path, *, caption: str) -> Alive:
     ----------
     drawn : of ``show.charts``; its ``description`` says what it shows, for somebody who cannot see it
     folder : where the two files go
-    caption : how to read it, and what it answers to
+    caption : how to read it; what it answers to stands in its specification
     """
+    caption = f"{caption} {drawn['usermeta']['touch']}"
     return Alive("", {**drawn, "title": {"text": wrap(caption, 96)}}, save_chart(drawn, folder)[1].read_bytes())
 
 
@@ -232,7 +233,7 @@ def library() -> Markup:
     """What draws charts on a page, as one script."""
     import vl_convert
 
-    return Markup(vl_convert.javascript_bundle())
+    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 NOT_COMPUTED = "Not computed: {what}."
