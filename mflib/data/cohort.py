@@ -148,15 +148,15 @@ class Cohort:
         return total.hexdigest()
 
 
-def stamps(root: Path) -> dict[str, tuple[int, int, int]]:
-    """Size, time of the last change and number of each file that a study reads, by its path relative to ``root``."""
+def stamps(root: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of the last change of each file that a study reads, by its path relative to ``root``."""
     read = [root / DESCRIPTION, *(tables.find(root / name) for name in cohort_tables.SCHEMAS)]
     found = {}
     for path in [*read, *root.glob("sub-*/us/*")]:
         with suppress(FileNotFoundError):
             stat = path.stat()
             if not PASSED_OVER.match(path.name):
-                found[path.relative_to(root).as_posix()] = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+                found[path.relative_to(root).as_posix()] = (stat.st_size, stat.st_mtime_ns)
     return found
 
 

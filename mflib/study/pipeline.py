@@ -110,8 +110,7 @@ def find_step(name: str) -> str:
 def run(
     folder: Path,
     parameters: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    digests: tuple[str, str],
+    keys: tuple[str, str],
     selection: Selection,
     timeout_s: int,
     changed: Callable[[], str],
@@ -123,17 +122,17 @@ def run(
     ----------
     folder : the run folder
     parameters : what papermill injects into every notebook
-    settings : what the numbers follow from; where cohort and run lie, and who computes, is not among it
-    digests : of the cohort and whatever else is read from outside the repository, and of the second cohort; without
-        one its notebook is left out
+    keys : what the numbers follow from, and the digest of the second cohort; without one its notebook is left out. The
+        first holds the settings, but for where cohort and run lie and who computes, and digests of the cohort and of
+        whatever else is read from outside the repository
     selection : what to run again or leave alone
     timeout_s : longest time that one cell may take, in seconds
-    changed : says what of the data is no longer what ``digests`` are of; a notebook that ran meanwhile has failed,
+    changed : says what of the data is no longer what ``keys`` are of; a notebook that ran meanwhile has failed,
         whatever it made, since nobody knows what it read
     finished : called with the records so far whenever a notebook has ended
     """
     (folder / "notebooks").mkdir(parents=True, exist_ok=True)
-    base, external_digest = json.dumps([digests[0], settings], sort_keys=True), digests[1]
+    base, external_digest = keys
     packages = ["mflib", *made_by.closure("mflib.study.report")[1]]
     kernels = Kernels(folder / TEMPORARY, max(1, joblib.cpu_count() // LANES), packages)
     steps = chosen(bool(external_digest))

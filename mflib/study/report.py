@@ -25,6 +25,8 @@ from mflib.study.pipeline import Record, Selection
 from mflib.study.profile import Profile, choose, claim, made_from, report_folder, variant
 from mflib.study.run import Study
 
+CHANGED = "{path}: changed while the report was made; the same command goes on when it is as it shall be"
+
 
 @dataclass(frozen=True, eq=False)
 class Checked:
@@ -92,7 +94,7 @@ def changed(before: Mapping[Path, Mapping[str, object]]) -> str:
         now = cohorts.stamps(folder)
         for path in sorted(now.keys() | then.keys()):
             if now.get(path) != then.get(path):
-                return f"{path}: changed while the report was made; the same command goes on when it is as it shall be"
+                return CHANGED.format(path=path)
     return ""
 
 
@@ -163,7 +165,8 @@ def make(
         if external:
             check_apart(own, external)
         parameters = {"profile": profile, "cohort": cohort, "run": str(folder), "changes": dict(changes)}
-        digests = f"{own.digest} {start}", external.digest if external else ""
+        made_of = json.dumps([f"{own.digest} {start}", made_from(chosen)], sort_keys=True)
+        keys = made_of, external.digest if external else ""
 
         def write(records: Mapping[str, Record]) -> Path:
             """The report with what is there so far."""
@@ -176,8 +179,7 @@ def make(
             first = answer.answer(study, records, synthetic=context["synthetic"])
             return page.write_page(folder, records, **context, answer=first, provenance=readable(record))
 
-        made = made_from(chosen)
-        records = pipeline.run(folder, parameters, made, digests, selection, timeout_s, unchanged, write)
+        records = pipeline.run(folder, parameters, keys, selection, timeout_s, unchanged, write)
         return write(records), not any(record.status in ("failed", "not run") for record in records.values())
 
 

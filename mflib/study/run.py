@@ -57,6 +57,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 COMPARISONS = "dcnn_comparisons"
+LEFT_OUT = "{table} is left out: {why}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -413,7 +414,7 @@ class Study:
                 f"Run the notebook that makes them with the same profile, cohort and changes, or {self.command}."
             )
         for stem in sorted(unfit.keys() - found.keys()):
-            print(f"{stem} left out: {unfit[stem]}")
+            print(LEFT_OUT.format(table=stem, why=unfit[stem]))
         # What the study made says beside it how; anybody's may have been written in any way.
         ours = {path: path.with_suffix(".json").exists() for path in found.values()}
         tables = {

@@ -179,6 +179,15 @@ def test_outputs_are_those_of_the_published_architecture(depth: int | str, width
         torch.testing.assert_close(model(volumes), published(volumes), rtol=1e-5, atol=1e-6)
 
 
+def test_pooling_by_places_is_torchs_own() -> None:
+    # Of equal values, as after a ReLU, both must take the same.
+    x = torch.randn(2, 3, 9, 12, 7, dtype=torch.float64).relu().round(decimals=1).requires_grad_()
+    weight = torch.randn(2, 3, 5, 6, 4, dtype=torch.float64)
+    made = {pool: pool(x) for pool in (network.gathered, network.Pool())}
+    one, other = ((out, *torch.autograd.grad((out * weight).sum(), x)) for out in made.values())
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("dilated", [True, False])
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_same_seed_same_training_as_with_monai(depth: Depth, dilated: bool) -> None:

@@ -220,7 +220,7 @@ write("once", volume.read_text())
 
     def report() -> dict[str, Record]:
         unchanged = partial(changed, {cohort: stamps(cohort)})
-        return pipeline.run(execute.folder, parameters, {}, ("digest", ""), Selection(), 60, unchanged)
+        return pipeline.run(execute.folder, parameters, ("key", ""), Selection(), 60, unchanged)
 
     said = f"{volume.relative_to(cohort)}: changed while the report was made; the same command goes on"
     first = report()

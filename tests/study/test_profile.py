@@ -227,6 +227,16 @@ def test_a_notebook_takes_what_fits_its_settings_and_says_what_does_not(reports:
         opened(reports).predictions("random_forest")
 
 
+def test_what_does_not_fit_is_left_out_and_said(reports: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = reports / "clinic-small" / "artifacts"
+    for kind in ("csv", "json"):
+        (run / f"predictions_baselines.{kind}").write_bytes((run / f"predictions_random_forest.{kind}").read_bytes())
+    record = run / "predictions_baselines.json"
+    record.write_text(record.read_text().replace('"cohort_sha256": "', '"cohort_sha256": "0'))
+    assert len(opened(reports).predictions("random_forest")) == 64
+    assert capsys.readouterr().out == "predictions_baselines is left out: clinic-small has them of another cohort\n"
+
+
 def test_anybodys_predictions_join(reports: Path) -> None:
     run = reports / "clinic-small" / "artifacts"
     theirs = pd.read_csv(run / "predictions_random_forest.csv").assign(model="theirs")

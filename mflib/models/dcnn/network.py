@@ -53,10 +53,13 @@ class Pool(nn.MaxPool3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, channels, ...) in, (n, channels, ...) of half the extent out."""
-        if not x.is_cuda:
-            return super().forward(x)
-        pooled, places = F.max_pool3d(x.detach(), 3, 2, 1, return_indices=True)
-        return x.flatten(2).gather(2, places.flatten(2)).view_as(pooled)
+        return gathered(x) if x.is_cuda else super().forward(x)
+
+
+def gathered(x: Tensor) -> Tensor:
+    """What `Pool` makes, by the places of the maxima: that has a repeatable gradient."""
+    pooled, places = F.max_pool3d(x.detach(), 3, 2, 1, return_indices=True)
+    return x.flatten(2).gather(2, places.flatten(2)).view_as(pooled)
 
 
 def _narrow(channels: int, planes: int, stride: int = 1) -> nn.Conv3d:
