@@ -138,3 +138,34 @@ for (const figure of document.querySelectorAll("main figure")) {
   if (drawing) bar.append(button("PNG", () => asPicture(picture, name)));
   figure.querySelector("figcaption").append(bar);
 }
+
+// A chart comes alive when the reader nears it: its picture gives way to what its specification draws, light or dark as
+// the page. What it says in words stands below it for who cannot see it, and is said again when it changes.
+const scheme = matchMedia("(prefers-color-scheme: dark)");
+const draw = async (figure) => {
+  let held = figure.querySelector(":scope > script").textContent;
+  if (scheme.matches) for (const [light, dark] of Object.entries(DARK)) held = held.replaceAll(`"${light}"`, `"${dark}"`);
+  const place = document.createElement("div"), told = document.createElement("output");
+  place.className = "drawn";
+  const options = { ast: true, actions: false, renderer: "svg", tooltip: { theme: scheme.matches ? "dark" : "light" } };
+  const { view } = await vegaEmbed(place, JSON.parse(held), options);
+  const tell = () => { told.textContent = [...place.querySelectorAll(".told_marks text")].map((text) => text.textContent).join(" "); };
+  const changed = () => view.runAsync().then(tell);
+  for (const kind of ["input", "change", "click"]) place.addEventListener(kind, changed);
+  figure.querySelector(":scope > :is(img, .drawn)").replaceWith(place);
+  place.append(told);
+  tell();
+  stops();
+};
+const near = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (!isIntersecting) continue;
+    near.unobserve(target);
+    draw(target);
+  }
+}, { rootMargin: "600px" });
+const charts = document.querySelectorAll("figure.chart");
+for (const figure of charts) near.observe(figure);
+scheme.addEventListener("change", () => {
+  for (const figure of charts) if (figure.querySelector(":scope > .drawn")) draw(figure);
+});

@@ -62,10 +62,14 @@ def label(name: str) -> str:
     levels, step, *offset, kind = found.groups()
     if levels is None:
         return f"GLCM {kind}"
-    along = [(int(by), axis) for by, axis in zip(offset, AXES, strict=True) if int(by)]
+    return f"GLCM {kind}, {levels} levels, step {step}, {direction('.'.join(offset))}"
+
+
+def direction(offset: str) -> str:
+    """The axes along which an offset as "1.-1.0" goes."""
+    along = [(int(by), axis) for by, axis in zip(offset.split("."), AXES, strict=True) if int(by)]
     first, *others = along
-    direction = first[1] + "".join(f" {'+' if by * first[0] > 0 else MINUS} {axis}" for by, axis in others)
-    return f"GLCM {kind}, {levels} levels, step {step}, {direction}"
+    return first[1] + "".join(f" {'+' if by * first[0] > 0 else MINUS} {axis}" for by, axis in others)
 
 
 def place(segment: Mapping[Any, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import pandas as pd
@@ -67,10 +69,10 @@ def save(plot: Figure, folder: Path, name: str) -> tuple[Path, Path]:
 
 
 # A drawing that is embedded as a picture sees the scheme of the reader's system, and no style of the page.
-_DARK = {style.INK: "#e3e7ec", style.GREY: "#a3adb8", style.PAPER: "#14181d", style.BLUE.lower(): "#4aa3e0"}
+DARK = {style.INK: "#e3e7ec", style.GREY: "#a3adb8", style.PAPER: "#14181d", style.BLUE.lower(): "#4aa3e0"}
 _RULES = "".join(
-    f'[style*="{part}: {light}"]{{{part}:{dark}!important}}'
-    for light, dark in _DARK.items()
+    f'[style*="{part}: {light}"],[{part}="{light}"]{{{part}:{dark}!important}}'
+    for light, dark in DARK.items()
     for part in ("fill", "stroke")
 )
 
@@ -88,12 +90,18 @@ def themed(html: str, folder: Path) -> Markup:
         path = folder / f"{match[2]}.svg"
         if not path.exists():
             return match[0]
-        rules = f"<style>@media (prefers-color-scheme: dark) {{{_RULES}}}</style></svg>"
-        code = base64.b64encode(path.read_text(encoding="utf-8").replace("</svg>", rules).encode()).decode()
-        return f"{match[1]}data:image/svg+xml;base64,{code}"
+        return f"{match[1]}data:image/svg+xml;base64,{_drawing(path)}"
 
     shape = r'(<figure id="figure-([\w-]+)"><img [^>]*?src=")data:image/png;base64,[^"]*'
     return Markup(re.sub(shape, drawn, html))
+
+
+def _drawing(path: Path) -> str:
+    """An SVG that follows the reader's system into the dark, in base64."""
+    rules = f"<style>@media (prefers-color-scheme: dark) {{{_RULES}}}</style></svg>"
+    # The last one closes the drawing; charts have drawings inside.
+    whole, _, after = path.read_text(encoding="utf-8").rpartition("</svg>")
+    return base64.b64encode(f"{whole}{rules}{after}".encode()).decode()
 
 
 def figure_html(plot: Figure, picture: bytes, name: str, caption: str) -> str:
@@ -114,14 +122,16 @@ def png(plot: Figure, dpi: int) -> bytes:
 
 
 @contextmanager
-def live(plot: Callable[[pd.DataFrame], Figure], every: float = 5.0) -> Iterator[Callable[[pd.DataFrame], None]]:
-    """A figure that is drawn again while its table grows, and is gone when the work is done.
+def live(
+    chart_of: Callable[[pd.DataFrame], Mapping[str, Any]], every: float = 5.0
+) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """A chart that is drawn again while its table grows, and is gone when the work is done.
 
     A plain picture that replaces itself: widgets vanish from executed notebooks, and some wait for a browser.
 
     Parameters
     ----------
-    plot : draws the table
+    chart_of : a table
     every : seconds between two drawings, which take the time of a processor that may be needed
 
     Yields
@@ -129,13 +139,15 @@ def live(plot: Callable[[pd.DataFrame], Figure], every: float = 5.0) -> Iterator
     callable
         To be called with the table whenever it has grown.
     """
+    import vl_convert
+
     handle = DisplayHandle()
     drawn: list[float] = []
 
     def draw(frame: pd.DataFrame) -> None:
         if drawn and time.monotonic() - drawn[-1] < every:
             return
-        code = base64.b64encode(png(plot(frame), dpi=100)).decode()
+        code = base64.b64encode(vl_convert.vegalite_to_png(json.dumps(chart_of(frame)))).decode()
         picture = Shown(f'<img alt="" src="data:image/png;base64,{code}">')
         display(picture, display_id=handle.display_id, update=bool(drawn))
         drawn.append(time.monotonic())
@@ -145,6 +157,83 @@ def live(plot: Callable[[pd.DataFrame], Figure], every: float = 5.0) -> Iterator
     finally:
         if drawn:
             handle.update(Shown(""))
+
+
+LIVE = "application/vnd.vegalite.v5+json"
+
+
+@dataclass(frozen=True)
+class Alive(Shown):
+    """A chart that answers when touched: JupyterLab draws its specification, whatever cannot shows a picture of it.
+
+    Parameters
+    ----------
+    chart : its Vega-Lite specification
+    picture : PNG
+    """
+
+    chart: Mapping[str, Any] = field(repr=False)
+    picture: bytes = field(repr=False)
+
+    # JupyterLab would rather show HTML than a chart.
+    _repr_html_ = None  # type: ignore[assignment]
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {LIVE: self.chart, "image/png": base64.b64encode(self.picture).decode()}
+
+
+def chart(drawn: Mapping[str, Any], folder: Path, *, caption: str) -> Alive:
+    """Write the picture of a chart as SVG and PNG and show the chart.
+
+    Parameters
+    ----------
+    drawn : of ``show.charts``; its ``description`` says what it shows, for somebody who cannot see it
+    folder : where the two files go
+    caption : how to read it; what it answers to stands in its specification
+    """
+    caption = f"{caption} {drawn['usermeta']['touch']}"
+    return Alive("", {**drawn, "title": {"text": wrap(caption, 96)}}, save_chart(drawn, folder)[1].read_bytes())
+
+
+def save_chart(drawn: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
+    """Write the picture of a chart as SVG and PNG, each whole or not at all."""
+    # Starting its engine takes a second, which a notebook without charts need not wait.
+    import vl_convert
+
+    folder.mkdir(parents=True, exist_ok=True)
+    drawing, picture = (folder / f"{drawn['name']}{kind}" for kind in (".svg", ".png"))
+    code = vl_convert.vegalite_to_svg(json.dumps(drawn))
+    files.write_text(drawing, code)
+    with files.replacing(picture) as partial:
+        partial.write_bytes(vl_convert.svg_to_png(code, scale=2))
+    return drawing, picture
+
+
+def alive_html(drawn: Mapping[str, Any], folder: Path) -> str:
+    """A chart of `chart` for the page: the picture, which the page's script replaces, and the specification.
+
+    Parameters
+    ----------
+    drawn : the specification as a notebook keeps it
+    folder : its picture
+    """
+    name, caption = str(drawn["name"]), " ".join(drawn["title"]["text"])
+    code = _drawing(folder / f"{name}.svg")
+    content = {key: value for key, value in drawn.items() if key not in ("$schema", "title", "name")}
+    # What a script holds ends with the first "</".
+    held = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")
+    return (
+        f'<figure id="figure-{name}" class="chart"><img alt="{escape(str(drawn["description"]))}" '
+        f'src="data:image/svg+xml;base64,{code}"><figcaption>{escape(caption)}</figcaption>'
+        f'<script type="application/json">{held}</script></figure>'
+    )
+
+
+def library() -> Markup:
+    """What draws charts on a page, as one script."""
+    import vl_convert
+
+    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
 
 
 NOT_COMPUTED = "Not computed: {what}."

@@ -20,8 +20,8 @@ from mflib.base import tables as texts
 from mflib.base.errors import FileError, InputError
 from mflib.base.words import KEY, label
 from mflib.data.cohort_tables import key_of
-from mflib.show import figures
-from mflib.show.shown import save
+from mflib.show import charts, figures
+from mflib.show.shown import save, save_chart
 from mflib.stats import performance
 from mflib.stats.performance.predictions import COLUMNS, PROBABILITY, RUN, check_same_segments, faults, listed, runs
 
@@ -218,6 +218,8 @@ def write(comparison: Comparison, folder: Path) -> list[Path]:
         files.write_text(path, table.to_csv(index=False))
     for name, figure in _figures(comparison):
         written += save(figure, folder / "figures", name)
+    for chart in _charts(comparison):
+        written += save_chart(chart, folder / "figures")
     return written
 
 
@@ -268,9 +270,14 @@ def _figures(comparison: Comparison) -> Iterator[tuple[str, Figure]]:
         end = f"{split}_{repeat}"
         yield f"roc_{end}", figures.roc_curves(rows, performance.models(rows))
         yield f"subgroups_{end}", figures.subgroup_forest(tables["subgroups"])
+
+
+def _charts(comparison: Comparison) -> Iterator[charts.Chart]:
+    """As pictures; those of a report answer when touched."""
+    for (split, repeat), rows, tables in _runs(comparison):
         if tables["calibration_curve"]["observed"].notna().any():
-            yield f"calibration_{end}", figures.calibration_curves(tables["calibration_curve"])
-            yield f"decision_{end}", figures.decision_curves(tables["decision_curve"])
+            yield charts.calibration(performance.calibrated(rows)) | {"name": f"calibration_{split}_{repeat}"}
+            yield charts.decision(tables["decision_curve"], f"decision_{split}_{repeat}")
 
 
 def _notes(comparison: Comparison) -> list[str]:

@@ -142,6 +142,8 @@ def write_page(folder: Path, records: Mapping[str, Record], **context: Any) -> P
         methods=methods.forms(context.pop("methods")),
         glossary=methods.glossary(),
         highlighting=Markup(_highlighting()),
+        library=shown.library(),
+        dark=shown.DARK,
         **context,
     )
     path = folder / "report.html"
@@ -163,7 +165,7 @@ def section(folder: Path, step: str, record: Record | None) -> Section:
 def _converted(path: Path, step: str, _changed_ns: int) -> tuple[str, tuple[Heading, ...], Markup]:
     """Title, headings and body of an executed notebook."""
     found: list[tuple[int, Heading]] = []
-    notebook = as_chapter(nbformat.read(path, as_version=4))
+    notebook = as_chapter(nbformat.read(path, as_version=4), path.parents[1] / "figures")
     html, _ = _exporter(_Renderer(step, found)).from_notebook_node(notebook)
     html = methods.explained(html)
     title = next((heading.text for level, heading in found if level == 1), step)
@@ -172,8 +174,11 @@ def _converted(path: Path, step: str, _changed_ns: int) -> tuple[str, tuple[Head
     return title, tuple(heading for level, heading in found if level == 2), drawn
 
 
-def as_chapter(notebook: NotebookNode) -> NotebookNode:
-    """Put an executed notebook into the order of a report: what was seen first, without what only its user needs."""
+def as_chapter(notebook: NotebookNode, folder: Path) -> NotebookNode:
+    """Put an executed notebook into the order of a report: what was seen first, without what only its user needs.
+
+    Its charts become HTML, with the pictures of them that lie in ``folder``.
+    """
     cells = [cell for cell in notebook.cells if cell.get("id") != TRY]
     places = {cell.get("id"): place for place, cell in enumerate(cells)}
     if TITLE_CELL in places:
@@ -192,6 +197,8 @@ def as_chapter(notebook: NotebookNode) -> NotebookNode:
         for output in cell.get("outputs", []):
             if "text/markdown" in (data := output.get("data", {})):
                 data["text/markdown"] = words.minus(data["text/markdown"])
+            if shown.LIVE in data:
+                output["data"] = NotebookNode({"text/html": shown.alive_html(data[shown.LIVE], folder)})
     notebook.cells = cells
     return notebook
 

@@ -449,6 +449,10 @@ class Study:
         """Keep a figure as SVG and PNG in ``figures/`` and show it; see ``shown.figure``."""
         return shown.figure(plot, self.folder / "figures", name, caption=caption)
 
+    def chart(self, drawn: Mapping[str, Any], *, caption: str) -> Shown:
+        """Keep the picture of a chart in ``figures/`` and show the chart; see ``shown.chart``."""
+        return shown.chart(drawn, self.folder / "figures", caption=caption)
+
     def table(self, frame: pd.DataFrame, name: str, *, caption: str, needs: str = "") -> Shown:
         """Keep a table as CSV in ``tables/`` and show it, see ``shown.table``; what is simulated is called so."""
         if self.cohort.synthetic:

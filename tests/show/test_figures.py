@@ -21,7 +21,7 @@ from mflib.models.texture import glcm, intensity
 from mflib.show import figures
 from mflib.show.figures.saliency import Case
 from mflib.show.figures.texture import Example
-from mflib.stats import clinical, performance
+from mflib.stats import performance
 
 RNG = np.random.default_rng(4)
 SEGMENTS = pd.DataFrame([(f"sub-{n:03}", v, s) for n in range(12) for v in LEVELS for s in "LR"], columns=KEY)
@@ -129,15 +129,7 @@ DRAWN = {
     ),
     "volume_thumbnails": lambda: figures.volume_thumbnails(QUALITY.worst(5), QUALITY.thumbnails),
     "volume_thumbnails of none": lambda: figures.volume_thumbnails(QUALITY.table[:0], {}),
-    "bmi_vas": lambda: figures.bmi_vas(PATIENTS, clinical.bmi_vas(PATIENTS)),
-    "bmi_vas without pain": lambda: figures.bmi_vas(PATIENTS[["bmi"]], clinical.bmi_vas(PATIENTS[["bmi"]])),
     "reader_table": lambda: figures.reader_table(pd.DataFrame(np.diag([40, 20, 10, 0]))),
-    "grades_overview": lambda: figures.grades_overview(SEGMENTS),
-    "power_curve": lambda: figures.power_curve(
-        clinical.power_by_patients(
-            SEGMENTS.assign(label=SEGMENTS["grade"] > 0), (0.68, 0.79), {"independent": 1.0, "alike": 3.1}
-        )
-    ),
     "outlined": lambda: figures.outlined(PAIR),
     "three_planes": lambda: figures.three_planes(PAIR),
     "cut_open": lambda: figures.cut_open(PAIR),
@@ -173,13 +165,6 @@ DRAWN = {
     "network_inputs": lambda: figures.network_inputs(
         [(f"grade {g}", VOXELS, VOXELS // 2, RNG.normal(size=(12, 12, 6)).astype(np.float32)) for g in range(4)]
     ),
-    "network_comparisons": lambda: figures.network_comparisons(COMPARED),
-    "network_comparisons of none": lambda: figures.network_comparisons(COMPARED.head(1)),
-    "learning_curves of a frozen network": lambda: figures.learning_curves(
-        pd.DataFrame([(f, 10.0**e) for f in (1, 2) for e in range(-3, 2)], columns=["fold", "C"]).assign(
-            inner_auc=RNG.uniform(0.5, 0.8, 10), kept=[n % 5 == 2 for n in range(10)]
-        )
-    ),
     "saliency_gallery": lambda: figures.saliency_gallery(
         [Case("sub-001 L45 L: infiltrated, right", VOXELS, VOXELS.astype(np.float32), (0.4, 0.4, 0.5))]
     ),
@@ -191,10 +176,6 @@ DRAWN = {
         {"other folds' networks": 0.6, "network of shuffled labels": 0.57},
     ),
     "saliency_depth": lambda: figures.saliency_depth(np.full(6, 1 / 6), 36.0, {"healthy": np.full(28, 1 / 28)}),
-    "choices": lambda: figures.choices(
-        pd.DataFrame(RNG.uniform(0.5, 0.8, (6, 15)), index=[8, 16, 32, 64, 128, 256], columns=range(1, 16)),
-        pd.DataFrame({"levels": [64, 64, 8], "step": [5, 5, 1]}),
-    ),
     "importance": lambda: figures.importance(
         pd.DataFrame(
             {
@@ -204,7 +185,6 @@ DRAWN = {
             }
         )
     ),
-    "learning_curves": lambda: figures.learning_curves(HISTORY),
     "roc_curves": lambda: figures.roc_curves(SCORES, MODELS),
     "right_and_wrong": lambda: figures.right_and_wrong(PITFALL),
     "right_and_wrong of nothing": lambda: figures.right_and_wrong(PITFALL.assign(value=np.nan), "gap", None),
@@ -219,9 +199,6 @@ DRAWN = {
         )
     ),
     "auc_forest": lambda: figures.auc_forest(performance.summary(SCORES)),
-    "score_by_grade": lambda: figures.score_by_grade(SCORES, SEGMENTS),
-    "calibration_curves": lambda: figures.calibration_curves(performance.calibration_curve(probabilities(), 5)),
-    "decision_curves": lambda: figures.decision_curves(performance.decision_curve(probabilities(), resamples=20)),
     "mistakes": lambda: figures.mistakes(wrong := performance.mistakes(SCORES), [VOXELS[:, :, 6]] * len(wrong)),
     "mistakes (none)": lambda: figures.mistakes(performance.mistakes(SCORES).iloc[:0], []),
     "confusion_matrices": lambda: figures.confusion_matrices(MATRICES),
@@ -313,13 +290,6 @@ def test_the_marked_pairs_are_as_many_as_the_marked_cell_says():
     column, row = (round(edge) for edge in frame.get_xy())
     arrows = [text for text in left.texts if getattr(text, "arrow_patch", None)]
     assert len(arrows) == COUNTED[row, column] == np.where(np.eye(8), 0, COUNTED).max()
-
-
-def test_choices_are_counted_where_they_stand():
-    above, below = DRAWN["choices"]().axes[:2]
-    counts = {text.get_position(): text.get_text() for text in below.texts}
-    assert counts == {(4.5, 3.5): "2", (0.5, 0.5): "1"}  # in the middle of their cells
-    assert len(above.texts) == 90
 
 
 def test_the_fitted_density_is_one():

@@ -16,15 +16,13 @@ from mflib.show import shown, style
 
 GROWING = """
 import pandas as pd
-from matplotlib.figure import Figure
 from mflib.show import shown
 
-def plot(table):
-    figure = Figure((2, 1))
-    figure.subplots().plot(table["epoch"])
-    return figure
+def chart(table):
+    along = {"x": {"field": "epoch", "type": "quantitative"}}
+    return {"data": {"values": table.to_dict("records")}, "mark": "tick", "encoding": along}
 
-with shown.live(plot, every=0) as watch:
+with shown.live(chart, every=0) as watch:
     for epochs in range(1, 4):
         watch(pd.DataFrame({"epoch": range(epochs)}))
         if epochs == STOP:

@@ -13,12 +13,12 @@ from mflib.show.figures.saliency import *
 from mflib.show.figures.texture import *
 
 __all__ = [
-    "auc_forest", "bland_altman", "bmi_vas", "calibration_curves", "ceiling_over_kappa", "choices", "co_occurrence",
-    "confusion_matrices", "cut_open", "decision_curves", "distances", "feature_by_grade", "flow_of_patients",
-    "fold_composition", "glcm", "grades_overview", "importance", "intensity_drift", "learning_curves", "mistakes",
-    "nakagami_fit", "network_comparisons", "network_inputs", "null_distribution", "out_of_range", "outlined",
-    "p_by_correlation", "power_curve", "predictive_values_over_prevalence", "quality_overview", "reader_table",
+    "auc_forest", "bland_altman", "ceiling_over_kappa", "co_occurrence",
+    "confusion_matrices", "cut_open", "distances", "feature_by_grade", "flow_of_patients",
+    "fold_composition", "glcm", "importance", "intensity_drift", "mistakes",
+    "nakagami_fit", "network_inputs", "null_distribution", "out_of_range", "outlined",
+    "p_by_correlation", "predictive_values_over_prevalence", "quality_overview", "reader_table",
     "recalibrated_curves", "repeatability", "right_and_wrong", "roc_curves", "saliency_checks", "saliency_depth",
-    "saliency_gallery", "score_by_grade", "subgroup_forest", "three_planes", "transported_roc", "under_gain",
+    "saliency_gallery", "subgroup_forest", "three_planes", "transported_roc", "under_gain",
     "volume_thumbnails",
 ]  # fmt: skip

@@ -10,15 +10,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from statsmodels.regression.linear_model import OLS
-from statsmodels.tools import add_constant
 
-from mflib.base.words import GRADE_NAMES, LEVEL_NAMES, LEVELS, PLANES, SIDES, segment
+from mflib.base.words import PLANES, segment
 from mflib.data.preprocess import BLACK_SHADOW, SATURATED_BONE, WEAK_CONTRAST
 from mflib.data.quality import VOXELS, Thumbnail, patients
 from mflib.show import planes, style
-from mflib.stats.clinical.correlation import Correlation
-from mflib.stats.clinical.precision import WANTED
 
 _BORDER, _GAP = 0.8, 0.9  # inside and between the boxes of the flow diagram, in lines of text
 
@@ -55,27 +51,6 @@ def flow_of_patients(flow: pd.DataFrame) -> Figure:
 
 
 @style.styled
-def bmi_vas(patients: pd.DataFrame, result: Correlation) -> Figure:
-    """Body mass index against pain, with the regression line and the 95 % band of its mean.
-
-    Parameters
-    ----------
-    patients : one row per patient with ``bmi`` and ``vas``
-    result : of ``clinical.bmi_vas``; where it found nothing to correlate, the reason stands in place of the line
-    """
-    figure, axes = style.single(3.6)
-    pairs = patients.reindex(columns=["bmi", "vas"]).astype(np.float64).dropna()
-    if result.r is not None:
-        _regression(axes, pairs)
-    if pairs.empty:
-        axes.set_xlim(15, 30)
-    axes.plot(pairs["bmi"], pairs["vas"], "o", color=style.BLUE, alpha=0.7, mew=0)
-    axes.text(0.02, 0.98, "\n".join(wrap(str(result), 60)), transform=axes.transAxes, va="top")
-    axes.set(xlabel="body mass index (kg/m²)", ylabel="pain, visual analogue scale (points)", ylim=(-0.5, 11.5))
-    return figure
-
-
-@style.styled
 def reader_table(table: pd.DataFrame) -> Figure:
     """Segments by the grades of both readers.
 
@@ -86,49 +61,6 @@ def reader_table(table: pd.DataFrame) -> Figure:
     figure, axes = style.single(3.2)
     style.heat_map(axes, table, ".0f", "segments", cmap="Blues", vmin=0, vmax=max(1, table.to_numpy().max()))
     axes.set(xlabel="grade by reader 2", ylabel="grade by reader 1")
-    return figure
-
-
-@style.styled
-def grades_overview(segments: pd.DataFrame) -> Figure:
-    """Segments of each grade by level and side.
-
-    Parameters
-    ----------
-    segments : ``level``, ``lat``, ``grade`` (0-3)
-    """
-    figure, axes = style.panels(1, len(LEVELS), 2.9, sharey=True)
-    for panel, level in zip(axes[0], LEVELS, strict=True):
-        of_level = segments[segments["level"] == level]
-        counts = pd.crosstab(of_level["lat"], of_level["grade"]).reindex(index=SIDES, columns=range(4), fill_value=0)
-        look: dict[str, Any] = {"color": style.GRADE_COLOURS, "edgecolor": style.INK, "linewidth": 0.6, "width": 0.8}
-        counts.set_axis(GRADE_NAMES, axis=1).plot.bar(stacked=True, legend=False, rot=0, ax=panel, **look)
-        panel.set_xlabel(LEVEL_NAMES[level])
-    axes[0, 0].set_ylabel("segments")
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles[::-1], names[::-1], loc="outside right center", title="infiltration")
-    return figure
-
-
-@style.styled
-def power_curve(table: pd.DataFrame, wanted: float = WANTED) -> Figure:
-    """Power by the number of patients, one curve for each assumption about how alike a patient's segments are.
-
-    Parameters
-    ----------
-    table : of ``clinical.power_by_patients``; dots mark this cohort
-    wanted : power that is marked by a line
-    """
-    figure, axes = style.single(3.4)
-    axes.set_prop_cycle(**style.LINES)
-    for name, curve in table.groupby("segments_are", sort=False):
-        label = f"{name}: design effect {curve['design_effect'].iloc[0]:.1f}"
-        # The dot stands where the cohort is.
-        axes.plot(curve["patients"], curve["power"], marker="o", ms=6, markevery=curve["here"].tolist(), label=label)
-    axes.axhline(wanted, color=style.GREY, linewidth=0.8)
-    axes.axvline(table.loc[table["here"], "patients"].iloc[0], color=style.GREY, linewidth=0.8, linestyle=":")
-    axes.set(xlabel="patients", ylabel="power", ylim=(0, 1.02), xlim=(0, table["patients"].max()))
-    axes.legend(loc="lower right", title="a patient's segments are")
     return figure
 
 
@@ -146,15 +78,6 @@ def _flow_boxes(flow: pd.DataFrame) -> list[tuple[bool, list[str]]]:
             boxes.append((True, ["Excluded" if row["participants"] else "Segments excluded"]))
         boxes[-1][1].extend(wrap(f"{count}  {row['reason']}", 44, subsequent_indent="     "))
     return boxes
-
-
-def _regression(axes: Axes, pairs: pd.DataFrame) -> None:
-    """Least squares line and the 95 % band of its mean; seaborn's, by resampling, is too narrow for a few patients."""
-    grid = np.linspace(pairs["bmi"].min(), pairs["bmi"].max(), 100)
-    fit = OLS(pairs["vas"], add_constant(pairs["bmi"])).fit()
-    line = fit.get_prediction(add_constant(grid)).summary_frame(alpha=0.05)
-    axes.fill_between(grid, line["mean_ci_lower"], line["mean_ci_upper"], color=style.VERMILION, alpha=0.2, linewidth=0)
-    axes.plot(grid, line["mean"], color=style.VERMILION)
 
 
 _DOTS: dict[str, Any] = {"ms": 3.2, "mew": 0, "alpha": 0.7}

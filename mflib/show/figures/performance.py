@@ -26,56 +26,6 @@ _TREATED: dict[str, dict[str, Any]] = {
 
 
 @style.styled
-def calibration_curves(table: pd.DataFrame) -> Figure:
-    """Observed share of infiltrated segments by predicted probability, with clustered 95 % intervals.
-
-    Parameters
-    ----------
-    table : of ``performance.calibration_curve``, one split and repeat; models without probabilities are named
-
-    Raises
-    ------
-    InputError
-        Several splits or repeats.
-    """
-    figure, axes = style.single(4.6)
-    axes.plot([0, 1], [0, 1], color=style.GREY, lw=0.8, label="perfect")
-    for look, rows in _of_models(table, "observed"):
-        style.intervals(axes, rows["mean_score"], rows["observed"], rows, ms=4, elinewidth=0.8, **look)
-    axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axes.set_aspect("equal")
-    axes.legend(loc="upper left", title=_left_out(table, "observed"))
-    return figure
-
-
-@style.styled
-def decision_curves(table: pd.DataFrame) -> Figure:
-    """Net benefit of each model over the probability from which a segment is treated; bands are 95 % intervals.
-
-    Parameters
-    ----------
-    table : of ``performance.decision_curve``, one split and repeat; models without probabilities are named
-
-    Raises
-    ------
-    InputError
-        Several splits or repeats.
-    """
-    figure, axes = style.single(3.8)
-    for look, rows in _of_models(table, "net_benefit"):
-        axes.plot(rows["threshold"], rows["net_benefit"], **{**look, "marker": ""})
-        axes.fill_between(rows["threshold"], rows["low"], rows["high"], color=look["color"], alpha=0.12, lw=0)
-    for name, look in _TREATED.items():
-        rows = table[table["model"] == name]
-        axes.plot(rows["threshold"], rows["net_benefit"], lw=1.1, **look)
-    # Treating all falls without end where thresholds are high; what matters lies above zero.
-    top = max(0.05, float(table["high"].max()))
-    axes.set(xlabel="threshold probability", ylabel="net benefit", xlim=(0, 1), ylim=(-0.3 * top, 1.08 * top))
-    axes.legend(loc="upper right", title=_left_out(table, "net_benefit"))
-    return figure
-
-
-@style.styled
 def subgroup_forest(table: pd.DataFrame) -> Figure:
     """AUC of each model in each part of the cohort with its clustered 95 % interval; small parts are named only.
 

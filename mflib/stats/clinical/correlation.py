@@ -157,6 +157,38 @@ def bmi_vas_influence(patients: pd.DataFrame) -> Influence:
     return Influence(float(moved.min()), float(moved.max()), str(most), float(moved[most] - r))
 
 
+def bmi_vas_without(patients: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The regression of pain on BMI with all patients, and without each of them in turn.
+
+    Parameters
+    ----------
+    patients : one row per patient with ``participant_id``, ``bmi`` and ``vas``
+
+    Returns
+    -------
+    found : ``without`` (a patient; empty: nobody is left out) and ``correlation`` (`Correlation`)
+    lines : ``without``, ``bmi``, ``vas`` and the 95 % band of its mean, ``low`` and ``high``, by least squares at
+        `GRID` places; no rows where there is nothing to correlate
+    """
+    known = patients.set_index("participant_id")
+    cases = {"": known} | {str(patient): known.drop(index=patient) for patient in _pairs(known).index}
+    found = {name: _of_pairs(some, pearsonr, 0) for name, some in cases.items()}
+    lines = [_line(_pairs(some)).assign(without=name) for name, some in cases.items() if found[name].r is not None]
+    columns = ["without", "bmi", "vas", "low", "high"]
+    table = pd.DataFrame({"without": found.keys(), "correlation": found.values()})
+    return table, pd.concat(lines)[columns] if lines else pd.DataFrame(columns=columns)
+
+
+GRID = 25
+
+
+def _line(pairs: pd.DataFrame) -> pd.DataFrame:
+    bmi = np.linspace(pairs["bmi"].min(), pairs["bmi"].max(), GRID)
+    fitted = OLS(pairs["vas"], add_constant(pairs["bmi"])).fit()
+    line = fitted.get_prediction(add_constant(bmi)).summary_frame(alpha=0.05)
+    return pd.DataFrame({"bmi": bmi, "vas": line["mean"], "low": line["mean_ci_lower"], "high": line["mean_ci_upper"]})
+
+
 def correlations(patients: pd.DataFrame) -> pd.DataFrame:
     """The coefficients of BMI and pain in one table.
 

@@ -5,7 +5,13 @@ A predictions table has one row per segment and model: KEY, ``model``, ``split``
 ``validate`` once, where it enters; nothing here looks for its faults again.
 """
 
-from mflib.stats.performance.decisions import decision_curve, operating_points, predictive_values
+from mflib.stats.performance.decisions import (
+    PREVALENCES,
+    decision_curve,
+    operating_points,
+    over_thresholds,
+    predictive_values,
+)
 from mflib.stats.performance.differences import (
     FOLDS,
     against,

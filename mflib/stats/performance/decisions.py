@@ -11,8 +11,16 @@ from scipy.special import expit, logit
 from mflib.base.errors import InputError
 from mflib.base.words import KEY
 from mflib.stats import roc
-from mflib.stats.performance.metrics import NO_WIDTH, combined_variance, per_patient, ratio_covariance
-from mflib.stats.performance.predictions import RUN, check_same_segments, runs, undefined
+from mflib.stats.performance.metrics import (
+    NO_WIDTH,
+    PROPORTIONS,
+    combined_variance,
+    confusion,
+    estimated,
+    per_patient,
+    ratio_covariance,
+)
+from mflib.stats.performance.predictions import RUN, check_one_run, check_same_segments, runs, undefined
 from mflib.stats.performance.probability import unfit
 from mflib.stats.roc.cases import Floats
 
@@ -99,8 +107,42 @@ def _predictive(prior: float, shares: tuple[float, float], covariance: Floats) -
 
 
 TREAT_ALL, TREAT_NONE = "treat_all", "treat_none"
-# From which a segment would be treated.
+# From which a segment would be called infiltrated, or treated.
 PROBABILITIES = np.array([percent / 100 for percent in range(2, 99, 2)])
+
+
+def over_thresholds(predictions: pd.DataFrame) -> pd.DataFrame:
+    """What each threshold would make of the out-of-fold probabilities; models without probabilities are left out.
+
+    Parameters
+    ----------
+    predictions : of ``calibrated``, one split and repeat
+
+    Returns
+    -------
+    DataFrame
+        One row per model, threshold (``PROBABILITIES``), ``metric`` and ``prevalence`` (NaN: the cohort's own; others,
+        of PPV and NPV, as `predictive_values`): ``model``, ``threshold``, ``metric``, ``prevalence``, ``value``,
+        ``low``, ``high``, ``note``; of the metrics tp, fp, fn and tn the value is a count. A threshold that a reader
+        chooses here is chosen on the test scores: optimistic, as `operating_points`.
+    """
+    check_one_run(predictions, "every model")
+    rows = []
+    for run, table in runs(predictions):
+        if unfit(table) is not None:
+            continue
+        for threshold in PROBABILITIES:
+            at = table.assign(threshold=threshold)
+            found = confusion(at).sum().to_dict()
+            known = {"model": run["model"], "threshold": threshold, "prevalence": np.nan, "note": ""}
+            rows += [{**known, "metric": cell, "value": count} for cell, count in found.items()]
+            parts, wholes = per_patient(at, list(PROPORTIONS))
+            for n, name in enumerate(PROPORTIONS):
+                ends = estimated("value", ratio_covariance, parts[:, [n]], wholes[:, [n]])
+                rows.append({**known, "metric": name, **ends})
+            others = predictive_values(at).drop(columns=["split", "repeat"])
+            rows += others.assign(threshold=threshold).to_dict("records")
+    return pd.DataFrame(rows, columns=["model", "threshold", "metric", "prevalence", "value", "low", "high", "note"])
 
 
 def decision_curve(predictions: pd.DataFrame, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
