@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 WINGS = ("base", "stats", "data", "models", "show", "study")
-FACE = {"Study": "study.run", "view": "show.viewer", "annotate": "data.annotation"}
+FACE = {"Study": "study.lab", "view": "show.viewer", "annotate": "data.annotation"}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import re
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 
 class _Plain(Exception):
-    """In a notebook it is shown by its words alone: where in the code it was raised helps nobody who reads them."""
+    """In a notebook it is shown by its words alone; whoever asks again, by ``%tb``, sees where in the code it arose."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]
+        words = traceback.format_exception(self) if hasattr(self, "told") else [f"{type(self).__name__}: {self}"]
+        self.told = True
+        return words
 
 
 class InputError(_Plain, ValueError):

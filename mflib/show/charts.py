@@ -151,18 +151,18 @@ def _start(table: pd.DataFrame) -> int:
 EVERY = "all"
 
 
-def segments(predictions: pd.DataFrame, cohort: pd.DataFrame, shown: list[str]) -> Chart:
+def segments(predictions: pd.DataFrame, grades: pd.DataFrame, shown: list[str]) -> Chart:
     """Out-of-fold probabilities of two models against each other, by grade; whom one picks lights up everywhere.
 
     Parameters
     ----------
     predictions : the predictions table of one split and repeat, with probabilities
-    cohort : KEY, ``grade`` and the readers' grades of each segment
+    grades : KEY, ``grade_reader1``, ``grade_reader2``, ``grade_final`` of each segment, as ``Cohort.grades``
     shown : the two models
     """
     on_scale = performance.calibrated(predictions[predictions["model"].isin(shown)])
     wide = on_scale.pivot(index=KEY, columns="model", values="score")[shown].set_axis(["first", "second"], axis=1)
-    table = wide.reset_index().merge(cohort, on=KEY, validate="one_to_one")
+    table = wide.reset_index().merge(grades, on=KEY, validate="one_to_one")
     readers = [f"grade_reader{n}" for n in (1, 2)]
     rows = _bounded(
         pd.DataFrame(
@@ -170,7 +170,7 @@ def segments(predictions: pd.DataFrame, cohort: pd.DataFrame, shown: list[str]) 
                 "patient": table["participant_id"],
                 "level": table["level"].map(LEVEL_NAMES),
                 "place": [place(row) for row in table[KEY].to_dict("records")],
-                "grade": _grade(table["grade"]),
+                "grade": _grade(table["grade_final"]),
                 "readers": [
                     ", ".join(GRADE_NAMES[int(g)] for g in pair if g == g) for pair in table[readers].to_numpy(float)
                 ],
@@ -353,22 +353,23 @@ def learning(history: pd.DataFrame) -> Chart:
     )
 
 
-def comparisons(table: pd.DataFrame) -> Chart:
-    """AUC of the network and of its variants, mean of folds with its 95 % interval, and pooled.
+def comparisons(table: pd.DataFrame, name: str = "comparisons") -> Chart:
+    """AUC of a model and of its variants, mean of folds with its 95 % interval, and pooled.
 
     Parameters
     ----------
-    table : ``variant``, ``patients``, ``mean``, ``low``, ``high``, ``pooled``, as ``comparisons.Result.table``, the
-        study's own network first
+    table : of ``performance.variants``, the study's own model first; ``patients`` too where it is known
+    name : of the chart
     """
     rows = pd.DataFrame(
         {
-            **{name: table[name] for name in ("variant", "patients", "mean", "low", "high", "pooled")},
+            **table.reindex(columns=["variant", "patients", "mean", "low", "high", "pooled"]),
             "own": np.arange(len(table)) == 0,
             "text": [_interval(row.mean, row.low, row.high) for row in table.itertuples()],
         }
     )
-    return specification("comparisons", {"variants": rows}, colour=style.VERMILION, other=style.BLUE)
+    chart = specification("comparisons", {"variants": rows}, colour=style.VERMILION, other=style.BLUE)
+    return chart | {"name": name}
 
 
 def power(segments: pd.DataFrame, pair: tuple[float, float], effects: Mapping[str, float]) -> Chart:

@@ -118,6 +118,17 @@ def choose(name: str, cohort: str = "", changes: Mapping[str, Any] | None = None
         if isinstance(values.get(group), Mapping) and "seed" in values[group]:
             said = f"{group}.seed: found one of its own, expected the one seed of the study"
             raise InputError(f"The settings of {_of(name)} cannot be used:\n{said}")
+    return settled(values, name)
+
+
+def settled(values: Mapping[str, Any], name: str) -> Profile:
+    """A profile from all of its values, the seeds of its groups left out: they get the study's.
+
+    Raises
+    ------
+    InputError
+        Settings that are unknown or cannot be; in two lines.
+    """
     chosen = build(Profile, values, _of(name))
     forest, network = replace(chosen.forest, seed=chosen.seed), replace(chosen.network, seed=chosen.seed)
     if network.weights and network.weights not in releases():

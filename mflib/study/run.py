@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import joblib
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mflib.base import files, words
@@ -32,9 +30,7 @@ from mflib.models.dcnn.inputs import Source
 from mflib.models.folds import Fold, Split
 from mflib.models.texture import bank, robustness
 from mflib.models.texture.bank import TextureSettings
-from mflib.show import shown
 from mflib.show.figures.texture import Example
-from mflib.show.shown import Shown
 from mflib.stats import performance
 from mflib.stats.performance.predictions import COLUMNS, PROBABILITY
 from mflib.study import kept
@@ -104,11 +100,6 @@ class Study:
         if not profiles.written_by_report(folder):
             folder = profiles.variant(folder, changes)
         return cls(chosen, name, folder.resolve(), changes)
-
-    def _repr_html_(self) -> str:
-        """The settings that this notebook uses, what is otherwise in them, and where its results go."""
-        used = profiles.made_from(self.profile, profiles.notebook())
-        return shown.settings_html(str(self), flat(used), flat(self.changes))
 
     def __str__(self) -> str:
         """What it is in one line: profile, cohort, what is otherwise, and where its results go."""
@@ -318,6 +309,18 @@ class Study:
         beside = [self.folder.parent] if self.changes else []
         return list(dict.fromkeys([self.folder, *beside, profiles.playground(report), report]))
 
+    def predicted(self, model: str) -> pd.DataFrame:
+        """The predictions of one of the study's models: kept ones that fit these settings, else computed and kept."""
+        table = self.kept_predictions(model)
+        if table.empty:
+            table = self.forest.predictions if model == forest.NAME else self.network().predictions
+            self.keep_predictions(table, model)
+        return table
+
+    def kept_predictions(self, model: str) -> pd.DataFrame:
+        """The predictions of a model that fit these settings, wherever they lie; without rows where nobody kept any."""
+        return self._fitting(f"predictions_{model}")
+
     @property
     def labels(self) -> pd.Series:
         """1 where the MRI shows any infiltration, in the order of the segments."""
@@ -444,19 +447,3 @@ class Study:
         """The command that computes everything with these settings."""
         changes = [f"--set {name}={json.dumps(value)}" for name, value in flat(self.changes).items()]
         return " ".join(["mflib report --profile", self.name, *changes])
-
-    def figure(self, plot: Figure, name: str, *, caption: str) -> Shown:
-        """Keep a figure as SVG and PNG in ``figures/`` and show it; see ``shown.figure``."""
-        return shown.figure(plot, self.folder / "figures", name, caption=caption)
-
-    def chart(self, drawn: Mapping[str, Any], *, caption: str) -> Shown:
-        """Keep the picture of a chart in ``figures/`` and show the chart; see ``shown.chart``."""
-        return shown.chart(drawn, self.folder / "figures", caption=caption)
-
-    def table(self, frame: pd.DataFrame, name: str, *, caption: str, needs: str = "") -> Shown:
-        """Keep a table as CSV in ``tables/`` and show it, see ``shown.table``; what is simulated is called so."""
-        if self.cohort.synthetic:
-            frame = frame.replace("ours", "simulated").rename(
-                columns=lambda name: re.sub(r"\bours\b", "simulated", name)
-            )
-        return shown.table(frame, self.folder / "tables", name, caption=caption, needs=needs)

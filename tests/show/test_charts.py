@@ -26,8 +26,12 @@ SEGMENTS = pd.DataFrame(
 )
 SEGMENTS["grade"] = RNG.choice(4, len(SEGMENTS), p=[0.55, 0.25, 0.12, 0.08])
 SEGMENTS["label"] = (SEGMENTS["grade"] > 0).astype(int)
-SEGMENTS["grade_reader1"] = SEGMENTS["grade"]
-SEGMENTS["grade_reader2"] = SEGMENTS["grade"].astype(float).where(RNG.random(len(SEGMENTS)) > 0.1)
+# As a cohort has them: in a table of their own.
+GRADES = SEGMENTS[KEY].assign(
+    grade_reader1=SEGMENTS["grade"],
+    grade_reader2=SEGMENTS["grade"].astype(float).where(RNG.random(len(SEGMENTS)) > 0.1),
+    grade_final=SEGMENTS["grade"],
+)
 PATIENTS = pd.DataFrame(
     {
         "participant_id": SEGMENTS["participant_id"].unique(),
@@ -72,7 +76,7 @@ PREDICTIONS, TEXTURE = predictions(), texture()
 ON_SCALE = performance.calibrated(PREDICTIONS)
 MADE: dict[str, Callable[[], charts.Chart]] = {
     "threshold": lambda: charts.threshold(PREDICTIONS, MODELS),
-    "segments": lambda: charts.segments(PREDICTIONS, SEGMENTS, MODELS),
+    "segments": lambda: charts.segments(PREDICTIONS, GRADES, MODELS),
     "texture": lambda: charts.texture(TEXTURE, SEGMENTS, CHOICES),
     "learning": lambda: charts.learning(HISTORY),
     "learning of repeats": lambda: charts.learning(HISTORY.assign(repeat=[0, 0, 0, 1, 1, 1])),

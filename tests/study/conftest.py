@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mflib.study import predict
+from mflib.study.lab import Study
 from mflib.study.predict import Models
-from mflib.study.run import Study
 from tests.conftest import write_cohort
 from tests.notebooks.runs import SMALL
 

@@ -24,9 +24,9 @@ from mflib.models.texture import bank
 from mflib.stats.performance.probability import EPSILON
 from mflib.study import learnt, predict
 from mflib.study.kept import arrays
+from mflib.study.lab import Study
 from mflib.study.learnt import Trees
 from mflib.study.predict import Models
-from mflib.study.run import Study
 from tests.models.test_transfer import released
 
 N = 5  # the segment that is looked at closely

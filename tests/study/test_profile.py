@@ -16,9 +16,9 @@ from nbclient import NotebookClient
 from mflib.base.errors import InputError, RunError
 from mflib.base.settings import flat, merged
 from mflib.study import profile as profiles
+from mflib.study.lab import Study
 from mflib.study.pipeline import NOTEBOOKS, STEPS
 from mflib.study.profile import choose, read
-from mflib.study.run import Study
 from tests.conftest import write_cohort
 from tests.notebooks.runs import SMALL
 
@@ -245,12 +245,15 @@ def test_anybodys_predictions_join(reports: Path) -> None:
 
 
 def test_a_wrong_setting_is_two_lines_in_a_notebook() -> None:
-    code = "from mflib import Study\nStudy.open(changes={'forest': {'tress': 1}})"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    code = ["from mflib import Study\nStudy.open(changes={'forest': {'tress': 1}})", "%tb"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in code])
     NotebookClient(notebook, kernel_name="python3", allow_errors=True).execute()
-    (error,) = (output for output in notebook.cells[0].outputs if output.output_type == "error")
-    assert len("\n".join(error.traceback).splitlines()) == 2
-    assert "the nearest is forest.trees" in error.traceback[-1]
+    first, again = (cell.outputs[-1] for cell in notebook.cells)
+    assert len("\n".join(first.traceback).splitlines()) == 2
+    assert "the nearest is forest.trees" in first.traceback[-1]
+    # Who asks where it arose is told.
+    whole = "".join(again.traceback)
+    assert "Traceback" in whole and "in build" in whole and "the nearest is forest.trees" in whole
 
 
 def test_a_study_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,18 +68,8 @@ class ComparisonsResult:
 
     def readable(self) -> pd.DataFrame:
         """The table with each value and its interval in one cell."""
-        rows = [
-            {
-                "network": row["variant"],
-                "patients": f"{row['patients']:.0f}",
-                "AUC, mean of folds [95 %]": performance.estimate(row, "mean"),
-                "difference [95 %]": performance.estimate(row, "difference", "+.2f", "difference_"),
-                "P, unadjusted": performance.p_value(row["p"]) if pd.notna(row["p"]) else "n/a",
-                "AUC, pooled": f"{row['pooled']:.2f}",
-            }
-            for row in self.table.to_dict("records")
-        ]
-        return pd.DataFrame(rows)
+        patients = self.table["patients"].map("{:.0f}".format)
+        return performance.variants_for_reader(self.table.assign(patients=patients), "network", "patients")
 
 
 def run(
@@ -195,15 +185,9 @@ def _trained(source: Source, cases: Sequence[tuple[Variant, Sequence[Fold]]], sc
 def _table(
     predictions: pd.DataFrame, cases: Sequence[tuple[Variant, Sequence[Fold]]], patients: np.ndarray
 ) -> pd.DataFrame:
-    areas = performance.fold_mean_auc(predictions).set_index("model")
-    of_test = ["difference", "difference_low", "difference_high", "p"]
-    rows = []
-    for variant, folds in cases:
-        count = np.mean([np.unique(patients[fold.train]).size for fold in folds])
-        row = {"variant": variant.label, "split": variant.split, "share": variant.share, "patients": float(count)}
-        row |= areas.loc[variant.name, ["mean", "low", "high", "pooled"]].to_dict()
-        if variant.name != MODEL and variant.split == cases[0][0].split:
-            tests = performance.comparison(predictions, variant.name, MODEL).set_index("method")
-            row |= dict(zip(of_test, tests.loc[performance.FOLDS, ["difference", "low", "high", "p"]], strict=True))
-        rows.append(row)
-    return pd.DataFrame(rows).reindex(columns=[*rows[0], *of_test])
+    table = performance.variants(predictions, MODEL, {variant.name: variant.label for variant, _ in cases})
+    counts = [np.mean([np.unique(patients[fold.train]).size for fold in folds]) for _, folds in cases]
+    for place, column in enumerate(("split", "share"), start=1):
+        table.insert(place, column, [getattr(variant, column) for variant, _ in cases])
+    table.insert(3, "patients", counts)
+    return table

@@ -22,6 +22,8 @@ from mflib.stats.performance.differences import (
     metric_differences,
     several,
     transport,
+    variants,
+    variants_for_reader,
     verdict,
 )
 from mflib.stats.performance.metrics import (

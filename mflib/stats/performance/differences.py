@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
@@ -86,6 +87,59 @@ def _apart(test: dict[str, Any] | None, model: str, way: str) -> dict[str, str]:
         cells = (estimate(test, "difference", "+.2f"), p_value(test["p"]))
     names = (f"{label(model)} minus it, {way} [95 %]", f"P, {way}, unadjusted")
     return dict(zip(names, cells, strict=True))
+
+
+def variants(predictions: pd.DataFrame, own: str, names: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The AUC of each model, and how far it lies from that of one of them, a row each in their order.
+
+    Parameters
+    ----------
+    predictions : the predictions table, one repeat of each model
+    own : the model that the others are held against; it comes first
+    names : what the models are called
+
+    Returns
+    -------
+    DataFrame
+        ``variant``, mean of the folds' AUCs (``mean``, ``low``, ``high``), ``pooled``, and the difference of the means
+        to the own one: ``difference``, ``difference_low``, ``difference_high``, ``p``; these are missing where the
+        split is another one, since other patients were tested in other ways.
+    """
+    areas = metrics.fold_mean_auc(predictions).set_index("model")
+    rows = []
+    for model in dict.fromkeys([own, *predictions["model"]]):
+        row = {"variant": (names or {}).get(model, model)}
+        row |= areas.loc[model, ["mean", "low", "high", "pooled"]].to_dict()
+        if model != own and areas.loc[model, "split"] == areas.loc[own, "split"]:
+            test = comparison(predictions, model, own).set_index("method").loc[FOLDS]
+            row |= {"difference": test["difference"], "p": test["p"]}
+            row |= {f"difference_{end}": test[end] for end in ("low", "high")}
+        rows.append(row)
+    tested = ["difference", "difference_low", "difference_high", "p"]
+    return pd.DataFrame(rows).reindex(columns=["variant", "mean", "low", "high", "pooled", *tested])
+
+
+def variants_for_reader(table: pd.DataFrame, name: str, *beside: str) -> pd.DataFrame:
+    """The table of `variants` with each value and its interval in one cell.
+
+    Parameters
+    ----------
+    table : of `variants`
+    name : head of the column of variants
+    beside : columns to show as they are
+    """
+    rows = [
+        {
+            name: row["variant"],
+            **{column: row[column] for column in beside},
+            f"AUC, {FOLDS} [95 %]": estimate(row, "mean"),
+            "difference [95 %]": estimate(row, "difference", "+.2f", "difference_"),
+            "P, unadjusted": p_value(row["p"]) if pd.notna(row["p"]) else "n/a",
+            "AUC, pooled": f"{row['pooled']:.2f}",
+        }
+        for row in table.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
 
 
 VERDICT = (
