@@ -8,7 +8,7 @@ numbers in a chart are those of ``stats``, and no formula stands in a specificat
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import product
 from typing import Any
@@ -17,12 +17,14 @@ import numpy as np
 import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
 
 from mflib.base import words
 from mflib.base.files import ASSETS
 from mflib.base.words import GRADE_NAMES, KEY, LEVEL_NAMES, SIDE_NAMES, label, place
 from mflib.models import forest
 from mflib.show import style
+from mflib.show.shown import jpeg
 from mflib.stats import clinical, performance, roc
 
 Chart = dict[str, Any]
@@ -42,6 +44,8 @@ CONFIG: dict[str, Any] = {
     "title": {"color": style.INK, "fontSize": 12, "fontWeight": "normal", "anchor": "start"},
 }
 MOST = 5000  # segments that a chart shows one by one
+THINNED = "Shown are {shown} of {all} segments, those of one patient in {nth}."
+PICTURED = 400  # segments whose planes a page can carry
 
 
 def specification(name: str, tables: Mapping[str, pd.DataFrame], **named: Any) -> Chart:
@@ -151,7 +155,12 @@ def _start(table: pd.DataFrame) -> int:
 EVERY = "all"
 
 
-def segments(predictions: pd.DataFrame, grades: pd.DataFrame, shown: list[str]) -> Chart:
+def segments(
+    predictions: pd.DataFrame,
+    grades: pd.DataFrame,
+    shown: list[str],
+    pictures: Callable[[pd.DataFrame], Sequence[NDArray[np.uint8]]] | None = None,
+) -> Chart:
     """Out-of-fold probabilities of two models against each other, by grade; whom one picks lights up everywhere.
 
     Parameters
@@ -159,34 +168,42 @@ def segments(predictions: pd.DataFrame, grades: pd.DataFrame, shown: list[str]) 
     predictions : the predictions table of one split and repeat, with probabilities
     grades : KEY, ``grade_reader1``, ``grade_reader2``, ``grade_final`` of each segment, as ``Cohort.grades``
     shown : the two models
+    pictures : gives the plane (lateral, depth) of each row of a table that names KEY, as ``Study.pictures``; of at most
+        ``PICTURED`` segments those of the patient that one picks are shown
     """
     on_scale = performance.calibrated(predictions[predictions["model"].isin(shown)])
     wide = on_scale.pivot(index=KEY, columns="model", values="score")[shown].set_axis(["first", "second"], axis=1)
     table = wide.reset_index().merge(grades, on=KEY, validate="one_to_one")
     readers = [f"grade_reader{n}" for n in (1, 2)]
-    rows = _bounded(
-        pd.DataFrame(
-            {
-                "patient": table["participant_id"],
-                "level": table["level"].map(LEVEL_NAMES),
-                "place": [place(row) for row in table[KEY].to_dict("records")],
-                "grade": _grade(table["grade_final"]),
-                "readers": [
-                    ", ".join(GRADE_NAMES[int(g)] for g in pair if g == g) for pair in table[readers].to_numpy(float)
-                ],
-                "first": table["first"].round(4),
-                "second": table["second"].round(4),
-            }
-        )
+    rows = pd.DataFrame(
+        {
+            "patient": table["participant_id"],
+            "level": table["level"].map(LEVEL_NAMES),
+            "side": table["lat"].map(SIDE_NAMES),
+            "place": [place(row) for row in table[KEY].to_dict("records")],
+            "grade": _grade(table["grade_final"]),
+            "readers": [
+                ", ".join(GRADE_NAMES[int(g)] for g in pair if g == g) for pair in table[readers].to_numpy(float)
+            ],
+            "first": table["first"].round(4),
+            "second": table["second"].round(4),
+        }
     )
-    return specification(
+    pictured = pictures is not None and len(rows) <= PICTURED
+    if pictures is not None and pictured:
+        rows["plane"] = [jpeg(plane.T) for plane in pictures(table[KEY])]
+    graded = table.groupby("participant_id")["grade_final"]
+    return _thinned(
+        rows,
         "segments",
-        {"segments": rows},
+        {},
         **_models(shown),
         **_grades(),
         every=EVERY,
         patients=[EVERY, *sorted(rows["patient"].unique())],
         levels=[EVERY, *LEVEL_NAMES.values()],
+        pictured=pictured,
+        example=(graded.max() - graded.min()).idxmax(),
     )
 
 
@@ -198,13 +215,14 @@ def _grades() -> dict[str, Any]:
     return {"grades": list(GRADE_NAMES), "shades": list(style.GRADE_COLOURS)}
 
 
-def _bounded(rows: pd.DataFrame) -> pd.DataFrame:
-    """Whole patients, evenly spread over the table, as many as make at most ``MOST`` rows."""
-    if len(rows) <= MOST:
-        return rows
-    patients = rows["patient"].drop_duplicates()
-    kept = patients.iloc[:: -(-len(rows) // MOST)]
-    return rows[rows["patient"].isin(kept)]
+def _thinned(rows: pd.DataFrame, name: str, tables: Mapping[str, pd.DataFrame], **named: Any) -> Chart:
+    """A chart of single segments, with whole patients, evenly spread, as many as make at most ``MOST`` of them."""
+    nth = -(-len(rows) // MOST)
+    kept = rows[rows["patient"].isin(rows["patient"].drop_duplicates().iloc[::nth])]
+    chart = specification(name, {**tables, "segments": kept}, **named)
+    if nth > 1:
+        chart["usermeta"]["touch"] += " " + THINNED.format(shown=len(kept), all=len(rows), nth=nth)
+    return chart
 
 
 def calibration(predictions: pd.DataFrame) -> Chart:
@@ -444,12 +462,12 @@ def texture(table: pd.DataFrame, segments: pd.DataFrame, choices: pd.DataFrame) 
         }
     )
     directions = grid.assign(direction=[words.direction(name) for name in grid["direction"]])
-    return specification(
+    return _thinned(
+        rows,
         "texture",
         {
             "map": pd.DataFrame(cells),
             "directions": directions[["property", "levels", "step", "direction", "separation"]],
-            "segments": _bounded(rows),
         },
         **_grades(),
         properties=properties,

@@ -15,11 +15,14 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import DisplayHandle, display
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 
 from mflib.base import files, words
 from mflib.base.files import ASSETS
@@ -119,6 +122,16 @@ def png(plot: Figure, dpi: int) -> bytes:
     with style.own():
         plot.savefig(content, dpi=dpi, format="png", facecolor=style.PAPER)
     return content.getvalue()
+
+
+JPEG_QUALITY = 38
+
+
+def jpeg(pixels: NDArray[np.uint8]) -> str:
+    """Grey levels (rows, columns) as a picture that stands in a page itself."""
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()
 
 
 @contextmanager

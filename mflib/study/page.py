@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import copy
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,6 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbformat import NotebookNode
-from PIL import Image
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
@@ -31,7 +29,7 @@ from mflib.base.files import ASSETS
 from mflib.base.words import KEY
 from mflib.data import quality
 from mflib.data.check import Inspection
-from mflib.data.quality import Quality, Thumbnail
+from mflib.data.quality import Quality
 from mflib.show import figures, shown
 from mflib.study import methods
 from mflib.study.answer import ASKED
@@ -275,7 +273,6 @@ def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
     return paths
 
 
-JPEG_QUALITY = 38
 SHOWN = {
     "volume": "volume", "status": "status", "bone": "bone", "shadow": "shadow", "gain_db": "gain (dB)",
     "roi_mean_raw": "ROI mean, recorded", "roi_mean": "ROI mean, normalised", "roi_black_pct": "ROI black (%)",
@@ -320,7 +317,7 @@ def write_check(inspection: Inspection, path: Path) -> None:
         csv=base64.b64encode(frame.to_csv(index=False).encode()).decode(),
         patients=[(name, rows.to_dict("records")) for name, rows in frame.groupby("participant_id", sort=False)],
         thumbnails=measured.thumbnails,
-        jpeg=_jpeg,
+        jpeg=shown.jpeg,
     )
     files.write_text(path, page)
 
@@ -360,9 +357,3 @@ def _figures(inspection: Inspection, measured: Quality) -> Iterator[tuple[str, F
     if (measured.table["status"] == "annotated").any():
         caption = "Mean grey level of each patient's regions by day, where the cohort says it, and by site."
         yield "drift", figures.intensity_drift(measured.table), caption
-
-
-def _jpeg(thumbnail: Thumbnail) -> str:
-    content = io.BytesIO()
-    Image.fromarray(thumbnail.pixels).save(content, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(content.getvalue()).decode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +13,11 @@ import pandas as pd
 import pytest
 import vl_convert
 from numpy.testing import assert_allclose
+from PIL import Image
 from scipy.stats import pearsonr
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
-from mflib.base.words import KEY, LEVELS
+from mflib.base.words import KEY, LEVEL_NAMES, LEVELS, SIDE_NAMES
 from mflib.models.texture import glcm
 from mflib.show import charts
 from mflib.stats import clinical, performance
@@ -74,9 +77,18 @@ def texture() -> pd.DataFrame:
 
 PREDICTIONS, TEXTURE = predictions(), texture()
 ON_SCALE = performance.calibrated(PREDICTIONS)
+
+
+def planes(wanted: pd.DataFrame) -> list[np.ndarray]:
+    """A plane of each row's own grey level, wider than high."""
+    places = wanted[KEY].merge(SEGMENTS.reset_index(), on=KEY, validate="one_to_one")["index"]
+    return [np.full((12, 8), place, np.uint8) for place in places]
+
+
 MADE: dict[str, Callable[[], charts.Chart]] = {
     "threshold": lambda: charts.threshold(PREDICTIONS, MODELS),
     "segments": lambda: charts.segments(PREDICTIONS, GRADES, MODELS),
+    "segments with planes": lambda: charts.segments(PREDICTIONS, GRADES, MODELS, planes),
     "texture": lambda: charts.texture(TEXTURE, SEGMENTS, CHOICES),
     "learning": lambda: charts.learning(HISTORY),
     "learning of repeats": lambda: charts.learning(HISTORY.assign(repeat=[0, 0, 0, 1, 1, 1])),
@@ -156,8 +168,23 @@ def test_a_cell_of_the_map_holds_its_values() -> None:
     ]
 
 
+def test_a_segment_has_its_own_plane() -> None:
+    kept = rows(charts.segments(PREDICTIONS, GRADES, MODELS, planes), "segments")
+    for at in (0, 77, 191):
+        row = kept.iloc[at]
+        picture = Image.open(io.BytesIO(base64.b64decode(row["plane"].partition(",")[2])))
+        own = SEGMENTS[(SEGMENTS["participant_id"] == row["patient"])].reset_index()
+        own = own[(own["level"].map(LEVEL_NAMES) == row["level"]) & (own["lat"].map(SIDE_NAMES) == row["side"])]
+        assert picture.size == (12, 8) and abs(np.asarray(picture).mean() - own["index"].item()) <= 2
+
+
 def test_large_cohorts_are_thinned_by_whole_patients_and_it_is_said() -> None:
-    many = pd.DataFrame({"patient": np.repeat(np.arange(900), 8)})
-    kept = charts._bounded(many)
-    assert len(kept) <= charts.MOST
-    assert (kept["patient"].value_counts() == 8).all()
+    many, score = [f"sub-{n:04}" for n in range(900)], RNG.random(7200)
+    keys = pd.DataFrame([(who, level, side) for who in many for level in LEVELS for side in "LR"], columns=KEY)
+    grades = keys.assign(grade_final=RNG.choice(4, 7200), grade_reader1=0, grade_reader2=1)
+    own = keys.assign(model=MODELS[0], split="patient", repeat=0, fold=1, y_true=1, score=score, threshold=0.5)
+    chart = charts.segments(pd.concat([own, own.assign(model=MODELS[1])]), grades, MODELS, planes)
+    kept = rows(chart, "segments")
+    assert len(kept) <= charts.MOST and (kept["patient"].value_counts() == 8).all()
+    assert f"Shown are {len(kept)} of 7200 segments, those of one patient in 2." in chart["usermeta"]["touch"]
+    assert "plane" not in kept, "so many pictures would fill a page"
