@@ -23,6 +23,12 @@ FOUND = {
     False: "**No difference is shown**: the network's AUC is {by:.2f} {way} the forest's (95 % interval {low:+.2f} to "
     "{high:+.2f}, {p}).",
 }
+# By how many of the two have an interval above 0.5.
+TOLD = {
+    2: "**Both models tell fatty from healthy** better than chance.",
+    1: "**The {model} tells fatty from healthy** better than chance; of the other one that is not shown.",
+    0: "**It is not shown** that either model tells fatty from healthy better than chance.",
+}
 NOT_YET = (
     "Both models have to be computed first: notebooks 3 and 4 have not run to their end on these data and settings."
 )
@@ -84,14 +90,20 @@ def answer(study: Study, records: Mapping[str, Record], *, synthetic: bool) -> A
         found, areas = NOT_YET, []
     else:
         compared = performance.comparison(predictions, NETWORK, FOREST)
-        found, areas = _found(compared.iloc[0]), _areas(predictions)
-        means = performance.fold_mean_auc(predictions).set_index("model")["mean"]
-        sure += [*_can_show(segments, means[FOREST]), *_again(study.chance())]
+        means = performance.fold_mean_auc(predictions).set_index("model")
+        found, areas = f"{_told(means)} {_found(compared.iloc[0])}", _areas(means)
+        sure += [*_can_show(segments, means.loc[FOREST, "mean"]), *_again(study.chance())]
     papers = profile.network.depth == 50 and profile.network.pretrained == "required"
     limits = [SYNTHETIC] * synthetic + [NOT_THE_PAPERS] * (not papers) + [ONE_COHORT] * (not profile.external)
     ahead = [OWN] * synthetic + [OTHER] * (not profile.external) + [PAPERS] * (not papers)
     checks = [(good, minus(text)) for good, text in _checks(study, records)]
     return Answer(minus(found), areas, [minus(text) for text in sure], checks, limits, ahead)
+
+
+def _told(means: pd.DataFrame) -> str:
+    able = [model for model in (FOREST, NETWORK) if means.loc[model, "low"] > 0.5]
+    name = label(able[0]) if able else ""
+    return TOLD[len(able)].format(model=name[:1].lower() + name[1:])
 
 
 def _found(test: pd.Series) -> str:
@@ -102,9 +114,8 @@ def _found(test: pd.Series) -> str:
     return FOUND[surely].format(by=abs(by), way="above" if by > 0 else "below", **ends)
 
 
-def _areas(predictions: pd.DataFrame) -> list[Area]:
-    """Forest, network, and the brightness of the muscle alone."""
-    means = performance.fold_mean_auc(predictions).set_index("model")
+def _areas(means: pd.DataFrame) -> list[Area]:
+    """Forest, network, and the brightness of the muscle alone; of ``fold_mean_auc``, by model."""
     papers = {
         FOREST: published.claim("results 3", "RF mean AUC"),
         NETWORK: published.claim("results 3", "DCNN mean AUC"),
