@@ -402,10 +402,10 @@ def audit(
 
 @app.command()
 def exercises(
-    folder: Annotated[Path, typer.Argument(help="Folder to write the two notebooks to.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write the notebooks to.")],
     force: Annotated[bool, typer.Option(help="Replace notebooks that are there already.")] = False,
 ) -> None:
-    """Write the pitfalls laboratory for students: without the solutions of its exercises, and with them beside."""
+    """Write the notebooks for students, without answers and solutions; and with them, as NAME_solutions, for you."""
     from mflib.study.page import write_exercises
 
     for path in write_exercises(folder, force=force):

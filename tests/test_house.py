@@ -155,8 +155,9 @@ def test_the_lock_pins_every_direct_dependency(repository: Path) -> None:
 def test_notebooks_keep_the_house_style(name: str) -> None:
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     nbformat.validate(notebook)
-    # Solutions are a second text beside the first: they count for what they are, not for how many.
-    told = [cell for cell in notebook.cells if "solution" not in cell.metadata.get("tags", [])]
+    # Solutions and self-checks are a second text beside the first: they count for what they are, not for how many.
+    (checks,) = (cell for cell in notebook.cells if cell.id == "checks")
+    told = [c for c in notebook.cells if "solution" not in c.metadata.get("tags", []) and c is not checks]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     text = [cell.source for cell in told if cell.cell_type == "markdown"]
     lengths = [len(cell.source.splitlines()) for cell in told if cell.cell_type == "code"]
@@ -168,9 +169,16 @@ def test_notebooks_keep_the_house_style(name: str) -> None:
     assert not [line for c in code for line in c.source.splitlines() if re.match(r"\s*(def|class|async def) ", line)]
     assert sum(len(re.findall(r"^# ", part, re.MULTILINE)) for part in text) == 1
     assert text[0].startswith("# ")
-    for word in ("**Question.**", "**Inputs.**", "**Outputs.**", "**In the paper.**"):
-        assert word in text[0]
+    parts = ["Question.", "Afterwards you can", "Minutes.", "Before.", "Outputs.", "In the paper."]
+    if name == "06_external":  # how long another cohort takes, nobody knows before
+        parts.remove("Minutes.")
+    assert re.findall(r"^\*\*(.+?)\*\*", text[0], re.MULTILINE) == parts
     assert "## What we saw" in text
+    # Three questions, each with a folded answer of its own.
+    said = r"(?:[^<]|< )+"
+    fold = rf"<details><summary>Answer</summary>\n\n{said}\n\n</details>"
+    asked = "".join(rf"\n\n\*\*{number}\.\*\* {said}\?\n\n{fold}" for number in (1, 2, 3))
+    assert checks.cell_type == "markdown" and re.fullmatch("## Check yourself" + asked, checks.source)
 
 
 def test_a_notebook_without_a_network_imports_neither_torch_nor_numba(tmp_path: Path) -> None:

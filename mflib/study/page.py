@@ -1,9 +1,8 @@
-"""The report and the page of a checked cohort as HTML files that need nothing else; the pitfalls for teaching."""
+"""The report and the page of a checked cohort as HTML files that need nothing else; the exercises for teaching."""
 
 from __future__ import annotations
 
 import base64
-import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,16 +32,16 @@ from mflib.data.quality import Quality
 from mflib.show import figures, shown
 from mflib.study import methods
 from mflib.study.answer import ASKED
-from mflib.study.pipeline import NOTEBOOKS, Record, chosen
+from mflib.study.pipeline import NOTEBOOKS, STEPS, Record, chosen
 
 # Cells that set a notebook up say nothing that the page's provenance does not.
 SETUP = ("setup", "parameters", "injected-parameters")
-# What is seen stands last in a notebook, after it was found out, and first in a chapter; what to try next is for who
-# has the notebook open, and so is what a cell of the title says of its files.
-SEEN, TRY, TITLE_CELL = "seen-do", "try", "title"
+# What is seen stands last in a notebook, after it was found out, and first in a chapter; what to check and to try is
+# for who has the notebook open, and so is what a cell of the title says of learning and of files.
+SEEN, CHECKS, TRY, TITLE_CELL = "seen-do", "checks", "try", "title"
 # A tag of a heading: its section is folded, as one that most readers pass by.
 ASIDE = "aside"
-FOR_THE_NOTEBOOK = ("**Minutes.**", "**Inputs.**", "**Outputs.**")
+FOR_THE_NOTEBOOK = ("**Afterwards you can**", "**Minutes.**", "**Before.**", "**Outputs.**")
 COMPARISON = "05_comparison"
 FIRST = ("figure-roc_curves", "table-key_results")  # of the comparison, on the first page
 APPENDICES = ("07_pitfalls", "08_published_figures")
@@ -177,7 +176,7 @@ def as_chapter(notebook: NotebookNode, folder: Path) -> NotebookNode:
 
     Its charts become HTML, with the pictures of them that lie in ``folder``.
     """
-    cells = [cell for cell in notebook.cells if cell.get("id") != TRY]
+    cells = [cell for cell in notebook.cells if cell.get("id") not in (CHECKS, TRY)]
     places = {cell.get("id"): place for place, cell in enumerate(cells)}
     if TITLE_CELL in places:
         title = cells[places[TITLE_CELL]]
@@ -233,12 +232,14 @@ def _highlighting() -> str:
     return plain.sub("", light) + "@media (prefers-color-scheme: dark) {" + plain.sub("", dark) + "}"
 
 
-EXERCISE_SOURCE = NOTEBOOKS / "07_pitfalls.ipynb"
 SOLUTION = "solution"
+ANSWER = re.compile(r"\n*<details>.*?</details>", re.DOTALL)
+IN_THE_SOURCE = "found {}, where the solutions come from; expected another folder"
+WORKED_IN = "found {} in {}, where somebody may have worked; expected a folder without, or --force"
 
 
 def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
-    """Write ``07_pitfalls.ipynb`` without its solutions, and ``07_pitfalls_solutions.ipynb`` with them.
+    """Write each notebook of the study without answers and solutions, and with them as ``NAME_solutions.ipynb``.
 
     Parameters
     ----------
@@ -248,28 +249,28 @@ def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
     Returns
     -------
     list of Path
-        The two notebooks.
+        The notebooks, each before its solutions.
 
     Raises
     ------
     InputError
         One of them is there already, and ``force`` is not set: a student may have worked in it. Or the folder is the
-        one that the notebook comes from.
+        one that the notebooks come from.
     """
     if folder.resolve() == NOTEBOOKS.resolve():
-        raise InputError(f"found {folder.name}, where the solutions come from; expected another folder")
-    paths = [folder / EXERCISE_SOURCE.name, folder / f"{EXERCISE_SOURCE.stem}_solutions.ipynb"]
+        raise InputError(IN_THE_SOURCE.format(folder.name))
+    paths = [folder / f"{step}{end}.ipynb" for step in STEPS for end in ("", "_solutions")]
     there = [path.name for path in paths if path.exists()]
     if there and not force:
-        raise InputError(
-            f"found {' and '.join(there)} in {folder.name}, where somebody may have worked; expected a folder without, "
-            "or --force"
-        )
-    whole = nbformat.read(EXERCISE_SOURCE, as_version=4)
-    without = copy.deepcopy(whole)
-    without.cells = [cell for cell in whole.cells if SOLUTION not in cell.metadata.get("tags", [])]
-    for path, notebook in zip(paths, (without, whole), strict=True):
-        files.write_text(path, nbformat.writes(notebook) + "\n")
+        raise InputError(WORKED_IN.format(", ".join(there[:3]), folder.name))
+    for step, without, whole in zip(STEPS, paths[::2], paths[1::2], strict=True):
+        notebook = nbformat.read(NOTEBOOKS / f"{step}.ipynb", as_version=4)
+        files.write_text(whole, nbformat.writes(notebook) + "\n")
+        notebook.cells = [cell for cell in notebook.cells if SOLUTION not in cell.metadata.get("tags", [])]
+        for cell in notebook.cells:
+            if cell.id == CHECKS:
+                cell.source = ANSWER.sub("", cell.source)
+        files.write_text(without, nbformat.writes(notebook) + "\n")
     return paths
 
 

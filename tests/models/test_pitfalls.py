@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
-from typer.testing import CliRunner
 
 from mflib.base.errors import InputError
 from mflib.base.settings import build
 from mflib.base.words import KEY, LEVELS, SIDES
-from mflib.cli import app
 from mflib.data import preprocess
 from mflib.data.cohort import Cohort
 from mflib.data.volume import Annotation, Volume
@@ -23,7 +20,6 @@ from mflib.models import pitfalls
 from mflib.models.folds import Fold
 from mflib.models.pitfalls import experiment, leakage, reference, voxels
 from mflib.models.texture import bank, glcm, intensity
-from mflib.study import page, pipeline
 
 SIZES = experiment.PitfallsSettings(repetitions=2, simulations=400, permutations=3, trees=10, volumes=4)
 GRID = [f"glcm_{levels}_1_{direction}_{name}" for levels in (8, 64) for direction in ("0.0.1", "1.0.0")
@@ -250,24 +246,3 @@ def test_settings_that_show_nothing_are_refused() -> None:
         InputError, match="repetitions: found 1, expected at least 2; trees: found 0, expected at least 1"
     ):
         build(experiment.PitfallsSettings, {"repetitions": 1, "trees": 0}, "a test")
-
-
-def test_exercises_come_without_solutions_and_are_not_written_over(tmp_path: Path) -> None:
-    run = CliRunner().invoke
-    assert run(app, ["exercises", str(tmp_path / "course")]).exit_code == 0
-    student, teacher = sorted((tmp_path / "course").glob("*.ipynb"))
-    source = nbformat.read(page.EXERCISE_SOURCE, as_version=4)
-    whole, bare = (nbformat.read(path, as_version=4) for path in (teacher, student))
-    assert whole == source
-    assert [c for c in source.cells if "solution" not in c.metadata.get("tags", [])] == bare.cells
-    asked = sum(
-        cell.source.count("\n1. ") + sum(f"\n{n}. " in cell.source for n in range(2, 10)) for cell in bare.cells
-    )
-    solved = [cell for cell in whole.cells if cell.source.startswith("**Solution")]
-    assert len(solved) == asked == 9
-    assert not [cell for cell in bare.cells if "**Solution" in cell.source]
-    again = run(app, ["exercises", str(tmp_path / "course")])
-    assert again.exit_code == 1 and "07_pitfalls.ipynb and 07_pitfalls_solutions.ipynb" in again.output
-    assert run(app, ["exercises", str(tmp_path / "course"), "--force"]).exit_code == 0
-    with pytest.raises(InputError, match="where the solutions come from"):
-        page.write_exercises(pipeline.NOTEBOOKS, force=True)

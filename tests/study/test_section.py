@@ -45,11 +45,12 @@ def test_headings_anchors_and_solutions(tmp_path: Path) -> None:
 def test_what_most_pass_by_is_folded_behind_its_heading(tmp_path: Path) -> None:
     new = nbformat.v4
     cells = [
-        new.new_markdown_cell("# 1 A", id="title"),
+        new.new_markdown_cell("# 1 A\n\n**Question.** Why?\n\n**Before.** Notebook 0.", id="title"),
         new.new_markdown_cell("## Shown\n\nWords."),
         new.new_markdown_cell("## Subgroups\n\nExploratory.", metadata={"tags": ["aside"]}),
         new.new_markdown_cell("| | ours |\n|---|---|\n| a | 1 |"),
         new.new_markdown_cell("## What we saw\n\nThe answer.", id="seen-do"),
+        new.new_markdown_cell("## Check yourself\n\n**1.** Sure?", id="checks"),
         new.new_markdown_cell("**To try.** More.", id="try"),
     ]
     (tmp_path / "notebooks").mkdir()
@@ -61,4 +62,6 @@ def test_what_most_pass_by_is_folded_behind_its_heading(tmp_path: Path) -> None:
     assert fold.summary.get_text() == "Subgroups" and fold.select_one("h3")["id"] == "01-subgroups"
     assert "Exploratory." in fold.get_text() and "Words." not in fold.get_text()
     assert [cell.get_text() for cell in fold.select("thead tr > *")] == ["", "ours"]
-    assert not fold.select("th:empty") and "To try" not in soup.get_text()
+    assert not fold.select("th:empty") and "Why?" in soup.get_text()
+    # What only its user needs stays in the notebook.
+    assert not [said for said in ("Before", "Check yourself", "Sure?", "To try") if said in soup.get_text()]

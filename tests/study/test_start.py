@@ -74,6 +74,20 @@ def test_lab_is_started_for_a_cohort(reports: Path, monkeypatch: pytest.MonkeyPa
     assert Study.open(run=str(reports)).profile.cohort_folder.name == "phantom-quick"
 
 
+def test_lessons_last_45_minutes_and_lead_to_sections_that_are_there() -> None:
+    texts = {
+        path.name: "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+        for path in NOTEBOOKS.glob("*.ipynb")
+    }
+    _, *lessons = texts["start.ipynb"].partition("## Three lessons")[2].partition("\n## ")[0].split("\n### ")
+    assert [sum(map(int, re.findall(r"^\| (\d+) \|", lesson, re.MULTILINE))) for lesson in lessons] == [45] * 3
+    links = re.findall(r"\]\((\w+\.ipynb)(?:#([^)]+))?\)", texts["start.ipynb"])
+    # JupyterLab's anchors are headings with hyphens.
+    headings = {name: re.sub(" ", "-", "\n".join(re.findall(r"^#+ .+", text, re.M))) for name, text in texts.items()}
+    assert [link for link in links if link[1] and f"-{link[1]}\n" not in headings[link[0]] + "\n"] == []
+    assert {name for name, _ in links} == set(texts) - {"start.ipynb"}
+
+
 def test_the_page_itself_runs() -> None:
     page = nbformat.read(NOTEBOOKS / "start.ipynb", as_version=4)
     NotebookClient(page, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
