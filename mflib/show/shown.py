@@ -160,6 +160,7 @@ def live(
 
 
 LIVE = "application/vnd.vegalite.v5+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 @dataclass(frozen=True)
