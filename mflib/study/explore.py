@@ -166,8 +166,9 @@ class Explore:
             even = replace(changed, voxels=preprocess.normalise_gain(changed.voxels, references, settings))
             looks = {RECORDED.format(gain=gain): changed, "gain-normalised": even}
             both = [replace(example, label=label, volume=one) for label, one in looks.items()]
-            table = before.join(features(gain_db), lsuffix=", 0 dB", rsuffix=f", {gain} dB")
-            return figures.outlined(both), table.sort_index(axis=1).reset_index(), str(references)
+            times = {"0 dB": before, "now": features(gain_db)}
+            columns = {f"{kind}, {when}": values[kind] for kind in before for when, values in times.items()}
+            return figures.outlined(both), pd.DataFrame(columns).reset_index(), str(references)
 
         controls = {"gain_db": _slider("change of gain (dB)", 0, -12, 12)}
         return self._made(_name("gain", row), controls, draw, GAIN)

@@ -202,6 +202,7 @@ def as_chapter(notebook: NotebookNode, folder: Path) -> NotebookNode:
             if shown.LIVE in data:
                 output["data"] = NotebookNode({"text/html": shown.alive_html(data[shown.LIVE], folder)})
     notebook.cells = cells
+    notebook.metadata.pop("widgets", None)
     return notebook
 
 

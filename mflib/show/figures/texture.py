@@ -235,19 +235,19 @@ def glcm(matrix: NDArray[np.integer], by_grade: pd.DataFrame, own: float, name: 
     own, name : the segment's own value, a line through all grades, and what it is of
     """
     # Places by hand: a layout engine takes most of the time that somebody waits who turns a control.
-    figure = Figure(figsize=(style.WIDTH, 3.0))
-    places = {"matrix": (0.085, 0.33), "colours": (0.428, 0.018), "grades": (0.6, 0.395)}
-    left, bar, right = (figure.add_axes((x, 0.19, width, 0.7), label=name) for name, (x, width) in places.items())
+    figure = Figure(figsize=(style.WIDTH, 3.1))
+    edges = {"left": 0.09, "right": 0.99, "bottom": 0.21, "top": 0.89, "wspace": 0.32}
+    left, right = figure.subplots(1, 2, width_ratios=(1.05, 1), gridspec_kw=edges)
     left.set_facecolor("lightgrey")
     scale, counts = LogNorm(vmin=1, vmax=max(2, int(matrix.max()))), np.ma.masked_equal(matrix, 0)
     image = left.imshow(counts, origin="lower", norm=scale, interpolation="nearest")
     left.set(xlabel="grey level of the neighbour", ylabel="grey level of the voxel")
-    figure.colorbar(image, bar, label="voxel pairs")
+    figure.colorbar(image, ax=left, fraction=0.05, pad=0.03).ax.set_title("voxel pairs")
     groups = [by_grade.loc[by_grade["grade"] == grade, "value"].to_numpy(np.float64) for grade in range(4)]
     style.box_and_points(right, groups, GRADE_NAMES)
-    right.axhline(own, color=style.VERMILION, linestyle="--", label="this segment")
-    right.set(ylabel=name, xlabel="fatty infiltration on MRI, segments")
-    right.legend(loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
+    right.axhline(own, color=style.VERMILION, linestyle="--")
+    right.set_title(f"{name}, dashed: this segment", loc="left")
+    right.set_xlabel("fatty infiltration on MRI, segments")
     return figure
 
 
