@@ -113,22 +113,25 @@ class Explorer(Shown):
         # A tenth of a second, which a report need not wait.
         import ipywidgets
 
-        look: dict[str, Any] = {"style": {"description_width": "9em"}, "layout": {"width": "24em"}}
+        look: dict[str, Any] = {"style": {"description_width": "initial"}, "layout": {"width": "24em"}}
         turned = {
             name: getattr(ipywidgets, one.kind)(value=one.value, description=one.label, **one.options, **look)
             for name, one in self.controls.items()
         }
-        picture, text = ipywidgets.Image(), ipywidgets.HTML()
+        # Not ipywidgets.Image, which has no words for somebody who cannot see it.
+        picture, text = ipywidgets.HTML(), ipywidgets.HTML()
 
         def redraw(_: Any = None) -> None:
             try:
-                plot, table, told = self.draw(**{name: one.value for name, one in turned.items()})
+                plot, table, said = self.draw(**{name: one.value for name, one in turned.items()})
             except ValueError as error:
-                text.value = f'<p role="alert"><strong>{escape(REFUSED.format(why=error))}</strong></p>'
-                return
-            picture.value, picture.width = shown.png(plot, DPI), str(round(plot.get_figwidth() * 96))
-            picture.tooltip = plot.get_label()
-            text.value = f"<p>{escape(self.caption)}</p>{shown.table_html(table, self.name, told)}"
+                told = f'<p role="alert"><strong>{escape(REFUSED.format(why=error))}</strong></p>'
+            else:
+                # Kept open, so that the text below does not jump while a browser unpacks the picture.
+                picture.layout.min_height = f"{round(plot.get_figheight() * 96)}px"
+                picture.value = shown.picture_html(plot, shown.png(plot, DPI))
+                told = f"<p>{escape(self.caption)}</p>{shown.table_html(table, self.name, said)}"
+            text.value = f'<div class="jp-RenderedHTMLCommon">{told}</div>'
 
         for one in turned.values():
             one.continuous_update = False  # of what a mouse drags through, only the end is drawn
