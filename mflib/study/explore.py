@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property
 from html import escape
-from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -54,15 +53,13 @@ REGION = "The region of interest of {segment} moved by hand; bone and shadow sta
 HERE = "Features where it was annotated and here. {said}"
 CLEAR, HOLDS = "No reference point lies in it.", "It holds the {marks}: what is measured there is not muscle alone."
 PAIR = "Two segments on one scale, gain-normalised, cut at the same share of their regions."
+BOTH = "Features of both, gain-normalised."
 SALIENCY = "Where the network looked that had not seen {segment}; planes through the most salient voxel."
 OUT_OF_FOLD = "What the network of fold {fold} said of it."
 CALL = "{probability:.2f}, {called}"
-CALLED = ("healthy", "infiltrated")
+CALLED = ("healthy", "fatty")
 PATIENT = "The regions of {patient}. Box: region of interest; circle: bone; diamond: its shadow."
-SEGMENTS = (
-    "MRI grades of both readers, the adjudicator and in the end; out-of-fold probabilities and calls of models; doubts."
-)
-
+SEGMENTS = "MRI grades of readers, adjudicator and in the end; out-of-fold probabilities and calls; what stands out."
 VALUES = "What the cohort's tables say."
 TABLES = ("random_forest", "dcnn", "baselines")
 
@@ -113,7 +110,7 @@ class Explorer(Shown):
         # A tenth of a second, which a report need not wait.
         import ipywidgets
 
-        look: dict[str, Any] = {"style": {"description_width": "initial"}, "layout": {"width": "24em"}}
+        look: dict[str, Any] = {"style": {"description_width": "11em"}, "layout": {"width": "27em"}}
         turned = {
             name: getattr(ipywidgets, one.kind)(value=one.value, description=one.label, **one.options, **look)
             for name, one in self.controls.items()
@@ -169,7 +166,7 @@ class Explore:
             even = replace(changed, voxels=preprocess.normalise_gain(changed.voxels, references, settings))
             looks = {RECORDED.format(gain=gain): changed, "gain-normalised": even}
             both = [replace(example, label=label, volume=one) for label, one in looks.items()]
-            times = {"0 dB": before, "now": features(gain_db)}
+            times = {"before": before, "now": features(gain_db)}
             columns = {f"{kind}, {when}": values[kind] for kind in before for when, values in times.items()}
             return figures.outlined(both), pd.DataFrame(columns).reset_index(), str(references)
 
@@ -194,7 +191,7 @@ class Explore:
             known = texture.reindex(columns=[stem + name for name in own.index]).set_axis(own.index, axis=1)
             alike = known[grades == row["grade"]]
             below = (100 * (alike < own).mean()).where(alike.notna().any())
-            columns = {"this segment": own, "median of its grade": alike.median(), "below it, of its grade (%)": below}
+            columns = {"this segment": own, "median of its grade": alike.median(), "below_it_of_its_grade_pct": below}
             table = pd.DataFrame(columns).rename_axis("property").reset_index()
             by_grade = pd.DataFrame({"grade": grades, "value": known[property]}).dropna()
             plot = figures.glcm(counts, by_grade, own[property], words.label(f"glcm_{property}"))
@@ -250,7 +247,7 @@ class Explore:
         table = pd.DataFrame(features).rename_axis("feature").reset_index()
 
         def draw(plane: Plane, at: int) -> Look:
-            return figures.outlined(both, plane, at / 100), table, PAIR
+            return figures.outlined(both, plane, at / 100), table, BOTH
 
         controls = {
             "plane": _choice("plane", PLANES[0], {plane[0]: plane for plane in PLANES}),
@@ -295,17 +292,17 @@ class Explore:
         if participant_id not in patients.index:
             nearest = ", ".join(get_close_matches(str(participant_id), patients.index, n=3, cutoff=0))
             raise InputError(NO_PATIENT.format(found=repr(participant_id), nearest=nearest))
-        seen = study.quality.table
+        seen, calls = study.quality.table, self._calls
         seen = seen[seen["participant_id"] == participant_id]
-        said = (
-            seen[[*KEY, "flags"]].merge(study.cohort.grades, on=KEY, how="left").merge(self._calls, on=KEY, how="left")
-        )
+        said = seen[[*KEY, "flags"]].merge(study.cohort.grades, on=KEY, how="left").merge(calls, on=KEY, how="left")
         columns = {reader: f"reader {n}" for n, reader in enumerate(READERS, 1)}
-        columns |= {"grade_adjudicator": "adjudicator", "grade_final": "grade", "flags": "doubts"}
-        table = said[["level", "lat", *columns, *self._calls.columns.drop(KEY)]].rename(columns=columns)
-        values = patients.loc[participant_id].dropna()
-        shape = [(words.heading(str(key)), f"{v:g}" if isinstance(v, Real) else str(v)) for key, v in values.items()]
-        clinical = pd.DataFrame(shape, columns=["of the patient", "value"])
+        columns |= {"grade_adjudicator": "adjudicator", "grade_final": "grade"}
+        table = said[["level", "lat", *columns, *calls.columns.drop(KEY), "flags"]].rename(columns=columns)
+        values = (
+            patients.loc[[participant_id]].astype(object).where(lambda one: one.notna(), None).to_dict("records")[0]
+        )
+        told = [(words.heading(str(name)), *words.cells(str(name), [value])) for name, value in values.items()]
+        clinical = pd.DataFrame(told, columns=["of the patient", "value"])
         plot = figures.volume_thumbnails(seen.assign(flags=""), study.quality.thumbnails)
         picture = study.figure(plot, name, caption=PATIENT.format(patient=participant_id))
         tables = shown.table_html(table, name, SEGMENTS), shown.table_html(clinical, f"{name}-values", VALUES)
@@ -339,7 +336,7 @@ class Explore:
         """KEY, and a column for each model with what it says of every segment, out of fold."""
         calls = self.study.cohort.segments[KEY]
         tables = pd.concat([self.study.fitting(f"predictions_{name}") for name in TABLES], ignore_index=True)
-        for model, rows in tables[tables["repeat"] == 0].groupby("model"):
+        for model, rows in tables[tables["repeat"] == 0].groupby("model", sort=False):
             share = rows["probability"].fillna(rows["score"])
             fat = (rows["score"] >= rows["threshold"]).astype(int)
             said = [CALL.format(probability=p, called=CALLED[n]) for p, n in zip(share, fat, strict=True)]
