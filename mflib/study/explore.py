@@ -23,7 +23,6 @@ from mflib.base import words
 from mflib.base.errors import InputError, RunError
 from mflib.base.words import AXES, KEY, PLANES, READERS, Plane
 from mflib.data import preprocess
-from mflib.data.volume import Annotation
 from mflib.models.dcnn.settings import MODEL
 from mflib.models.texture import bank, glcm, robustness
 from mflib.models.texture.bank import TextureSettings
@@ -36,10 +35,11 @@ from mflib.study import profile as profiles
 Segment: TypeAlias = Mapping[str, Any] | pd.Series | tuple[str, str, str]
 # What is drawn, the table below it, and what that holds.
 Look = tuple[Figure, pd.DataFrame, str]
+Draw = Callable[..., Look]
 DPI = 120
 REFUSED = "Not possible: {why}. The picture is the one before."
 NO_SEGMENT = "found no segment {found}, expected a row of study.cohort.segments or a key such as {nearest}"
-NO_PATIENT = "found no analysed patient {found}, expected one such as {nearest}"
+NO_PATIENT = "found no analysed patient {found!r}, expected one such as {nearest}"
 NO_NETWORKS = (
     "No networks of these settings are kept here, so nobody knows where they look.\n"
     "Run notebook 4 (04_dcnn) with the same profile, cohort and changes, or {command}."
@@ -66,20 +66,24 @@ TABLES = ("random_forest", "dcnn", "baselines")
 
 @dataclass(frozen=True)
 class Control:
-    """Something to turn: a class of ipywidgets, what stands beside it, its first value, and its options."""
+    """Something to turn: what stands beside it, its first value, and a range of numbers or values by their names."""
 
-    kind: str
     label: str
     value: Any
-    options: Mapping[str, Any]
+    values: range | Mapping[str, Any]
 
+    def widget(self) -> Any:
+        """A slider or a list of ipywidgets."""
+        # A tenth of a second, which a report need not wait.
+        import ipywidgets
 
-def _slider(label: str, value: int, low: int, high: int, step: int = 1) -> Control:
-    return Control("IntSlider", label, value, {"min": low, "max": high, "step": step})
-
-
-def _choice(label: str, value: Any, options: Mapping[str, Any]) -> Control:
-    return Control("Dropdown", label, value, {"options": list(options.items())})
+        look: dict[str, Any] = {"style": {"description_width": "11em"}, "layout": {"width": "27em"}}
+        look |= {"description": self.label, "value": self.value}
+        if not isinstance(self.values, range):
+            return ipywidgets.Dropdown(options=list(self.values.items()), **look)
+        low, high, step = self.values[0], self.values[-1], self.values.step
+        # Of what a mouse drags through, only the end is drawn.
+        return ipywidgets.IntSlider(min=low, max=high, step=step, continuous_update=False, **look)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +101,7 @@ class Explorer(Shown):
     name: str = field(repr=False)
     caption: str = field(repr=False)
     controls: Mapping[str, Control] = field(repr=False)
-    draw: Callable[..., Look] = field(repr=False)
+    draw: Draw = field(repr=False)
     alive: bool = field(repr=False)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
@@ -107,14 +111,9 @@ class Explorer(Shown):
     @cached_property
     def widget(self) -> Any:
         """A box of the controls, the picture, and the text below it."""
-        # A tenth of a second, which a report need not wait.
         import ipywidgets
 
-        look: dict[str, Any] = {"style": {"description_width": "11em"}, "layout": {"width": "27em"}}
-        turned = {
-            name: getattr(ipywidgets, one.kind)(value=one.value, description=one.label, **one.options, **look)
-            for name, one in self.controls.items()
-        }
+        turned = {name: one.widget() for name, one in self.controls.items()}
         # Not ipywidgets.Image, which has no words for somebody who cannot see it.
         picture, text = ipywidgets.HTML(), ipywidgets.HTML()
 
@@ -131,7 +130,6 @@ class Explorer(Shown):
             text.value = f'<div class="jp-RenderedHTMLCommon">{told}</div>'
 
         for one in turned.values():
-            one.continuous_update = False  # of what a mouse drags through, only the end is drawn
             one.observe(redraw, names="value")
         redraw()
         controls = ipywidgets.HBox(list(turned.values()), layout={"flex_flow": "row wrap"})
@@ -170,25 +168,21 @@ class Explore:
             columns = {f"{kind}, {when}": values[kind] for kind in before for when, values in times.items()}
             return figures.outlined(both), pd.DataFrame(columns).reset_index(), str(references)
 
-        controls = {"gain_db": _slider("change of gain (dB)", 0, -12, 12)}
-        return self._made(_name("gain", row), controls, draw, GAIN)
+        controls = {"gain_db": Control("change of gain (dB)", 0, range(-12, 13))}
+        return self._made("gain", [row], controls, draw, GAIN)
 
     def glcm(self, segment: Segment) -> Explorer:
         """One co-occurrence matrix of a segment, its six properties, and where they lie among the segments."""
         row, study = self._row(segment), self.study
         settings, region = study.profile.texture.for_cohort(study.cohort), study.region(row)
-        grid, texture, grades = (
-            settings.resampled(region.voxels, region.spacing_mm),
-            study.texture,
-            study.cohort.segments["grade"],
-        )
+        grid, grades = settings.resampled(region.voxels, region.spacing_mm), study.cohort.segments["grade"]
 
         def draw(levels: int, step: int, direction: glcm.Offset, property: str) -> Look:
             i, j, k = direction
             counts = glcm.matrix(grid, (step * i, step * j, step * k), levels, symmetric=settings.symmetric)
             own = glcm.properties(counts)
             stem = f"glcm_{levels}_{step}_{i}.{j}.{k}_"
-            known = texture.reindex(columns=[stem + name for name in own.index]).set_axis(own.index, axis=1)
+            known = study.texture.reindex(columns=[stem + name for name in own.index]).set_axis(own.index, axis=1)
             alike = known[grades == row["grade"]]
             below = (100 * (alike < own).mean()).where(alike.notna().any())
             columns = {"this segment": own, "median of its grade": alike.median(), "below_it_of_its_grade_pct": below}
@@ -199,12 +193,12 @@ class Explore:
 
         directions = {words.direction("{}.{}.{}".format(*way)): way for way in glcm.DIRECTIONS}
         controls = {
-            "levels": _choice("grey levels", 64, {str(count): count for count in glcm.LEVELS}),
-            "step": _slider("step (voxels)", 1, glcm.STEPS[0], glcm.STEPS[-1]),
-            "direction": _choice("direction", (1, 0, 0), directions),
-            "property": _choice("property beside it", "contrast", {name: name for name in glcm.PROPERTIES}),
+            "levels": Control("grey levels", 64, {str(count): count for count in glcm.LEVELS}),
+            "step": Control("step (voxels)", 1, range(1, 1 + glcm.STEPS[-1])),
+            "direction": Control("direction", (1, 0, 0), directions),
+            "property": Control("property beside it", "contrast", {name: name for name in glcm.PROPERTIES}),
         }
-        return self._made(_name("glcm", row), controls, draw, GLCM.format(segment=words.segment(row)))
+        return self._made("glcm", [row], controls, draw, GLCM.format(segment=words.segment(row)))
 
     def region(self, segment: Segment) -> Explorer:
         """The region of interest of a segment moved by hand, and its features there."""
@@ -218,7 +212,8 @@ class Explore:
             start = [first[axis] + (n - new) // 2 for axis, n, new in zip(AXES, marks.roi_size, extents, strict=True)]
             here = replace(marks, roi_start=tuple(start), roi_size=tuple(extents))
             here.check_inside(volume.voxels.shape)
-            held = [name for name in ("bone", "shadow") if _holds(here, name)]
+            inside = {name: np.subtract(here.boxes[name][0], start) for name in ("bone", "shadow")}
+            held = [name for name, at in inside.items() if ((at >= 0) & (at < extents)).all()]
             now = self._features(np.ascontiguousarray(volume.voxels[here.roi]), own)
             table = pd.DataFrame({"as annotated": before, "here": now}).rename_axis("feature").reset_index()
             said = HOLDS.format(marks=" and the ".join(held)) if held else CLEAR
@@ -226,9 +221,9 @@ class Explore:
 
         reach = np.subtract(volume.voxels.shape, marks.roi_size).tolist()
         places = zip(AXES, marks.roi_start, reach, strict=True)
-        controls = {axis: _slider(f"{axis} (voxels)", at, 0, most) for axis, at, most in places}
-        controls["size"] = _slider("size (%)", 100, 25, 150, 5)
-        return self._made(_name("region", row), controls, draw, REGION.format(segment=words.segment(row)))
+        controls = {axis: Control(f"{axis} (voxels)", at, range(most + 1)) for axis, at, most in places}
+        controls["size"] = Control("size (%)", 100, range(25, 151, 5))
+        return self._made("region", [row], controls, draw, REGION.format(segment=words.segment(row)))
 
     def pair(self, first: Segment | None = None, second: Segment | None = None) -> Explorer:
         """Two segments side by side, of one patient unless both are given: the lowest grade and the highest.
@@ -236,9 +231,9 @@ class Explore:
         Without either, of the patient whose grades lie farthest apart.
         """
         segments = self.study.cohort.segments
-        by_patient = segments.groupby("participant_id")["grade"]
+        gaps = segments.groupby("participant_id")["grade"].agg(np.ptp)
         given = [self._row(one) for one in (first, second) if one is not None]
-        patient = given[0]["participant_id"] if given else (by_patient.max() - by_patient.min()).idxmax()
+        patient = given[0]["participant_id"] if given else gaps.idxmax()
         grades = segments[segments["participant_id"] == patient]["grade"]
         ends = [segments.loc[place].to_dict() for place in (grades.idxmin(), grades.idxmax())]
         rows = [end if one is None else self._row(one) for one, end in zip((first, second), ends, strict=True)]
@@ -250,10 +245,10 @@ class Explore:
             return figures.outlined(both, plane, at / 100), table, BOTH
 
         controls = {
-            "plane": _choice("plane", PLANES[0], {plane[0]: plane for plane in PLANES}),
-            "at": _slider("through the region (%)", 50, 0, 100, 5),
+            "plane": Control("plane", PLANES[0], {plane[0]: plane for plane in PLANES}),
+            "at": Control("through the region (%)", 50, range(0, 101, 5)),
         }
-        return self._made(_name("pair", *rows), controls, draw, PAIR)
+        return self._made("pair", rows, controls, draw, PAIR)
 
     def saliency(self, segment: Segment) -> Explorer:
         """Where the network looked that had not seen a segment, under a veil that can be lifted.
@@ -274,10 +269,10 @@ class Explore:
             return plot, table, OUT_OF_FOLD.format(fold=call["fold"])
 
         controls = {
-            "opacity": _slider("opacity (%)", round(100 * planes.OPACITY), 0, 100, 5),
-            "visible_from": _slider("hidden below (%)", round(100 * VISIBLE_FROM), 0, 95, 5),
+            "opacity": Control("opacity (%)", round(100 * planes.OPACITY), range(0, 101, 5)),
+            "visible_from": Control("hidden below (%)", round(100 * VISIBLE_FROM), range(0, 96, 5)),
         }
-        return self._made(_name("saliency", row), controls, draw, SALIENCY.format(segment=words.segment(row)))
+        return self._made("saliency", [row], controls, draw, SALIENCY.format(segment=words.segment(row)))
 
     def patient(self, participant_id: str) -> Shown:
         """Everything known of one patient: pictures, grades, calls of the models, doubts, clinical values.
@@ -291,7 +286,7 @@ class Explore:
         patients = study.cohort.patients.set_index("participant_id", drop=False)
         if participant_id not in patients.index:
             nearest = ", ".join(get_close_matches(str(participant_id), patients.index, n=3, cutoff=0))
-            raise InputError(NO_PATIENT.format(found=repr(participant_id), nearest=nearest))
+            raise InputError(NO_PATIENT.format(found=participant_id, nearest=nearest))
         seen, calls = study.quality.table, self._calls
         seen = seen[seen["participant_id"] == participant_id]
         said = seen[[*KEY, "flags"]].merge(study.cohort.grades, on=KEY, how="left").merge(calls, on=KEY, how="left")
@@ -326,8 +321,7 @@ class Explore:
         asked = [segment.get(name) for name in KEY] if isinstance(segment, Mapping | pd.Series) else segment
         key = tuple(asked) if isinstance(asked, list | tuple) else (asked,)
         if key not in known:
-            keys = {str(one): one for one in known}
-            nearest = get_close_matches(str(key), keys, n=1, cutoff=0)[0]
+            (nearest,) = get_close_matches(str(key), map(str, known), n=1, cutoff=0)
             raise InputError(NO_SEGMENT.format(found=key, nearest=nearest))
         return {str(name): value for name, value in known[key].items()}
 
@@ -364,19 +358,12 @@ class Explore:
             coarse = saliency.grad_cam(model, voxels, int(call["score"] >= call["threshold"]))
         return saliency.on_region(coarse, settings, cohort.annotation(row).roi_size, cohort.spacing(row)), call
 
-    def _made(self, name: str, controls: Mapping[str, Control], draw: Callable[..., Look], caption: str) -> Explorer:
-        """An explorer, and its picture among the figures of the run."""
+    def _made(
+        self, kind: str, rows: list[dict[str, Any]], controls: Mapping[str, Control], draw: Draw, caption: str
+    ) -> Explorer:
+        """An explorer of segments, and its picture among the figures of the run."""
+        name = "-".join(["explore", kind, *(row[part] for row in rows for part in KEY)])
         plot, table, told = draw(**{argument: one.value for argument, one in controls.items()})
         still = self.study.figure(plot, name, caption=caption).html + shown.table_html(table, name, told)
         alive = not profiles.written_by_report(self.study.folder)
         return Explorer(still, name, caption, controls, draw, alive)
-
-
-def _name(kind: str, *rows: Mapping[str, Any]) -> str:
-    return "-".join(["explore", kind, *(row[name] for row in rows for name in KEY)])
-
-
-def _holds(marks: Annotation, name: str) -> bool:
-    """Whether a reference point lies in the region."""
-    point, _ = marks.boxes[name]
-    return all(part.start <= at < part.stop for part, at in zip(marks.roi, point, strict=True))
