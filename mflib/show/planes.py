@@ -79,12 +79,12 @@ def point(axes: Axes, plane: Plane, name: str, at_mm: Place) -> None:
     axes.plot(at_mm[plane[1]], at_mm[plane[2]], MARKERS[name], color=COLOURS[name], **look)
 
 
-def veil(visible_from: float = 0.0) -> Colormap:
+def veil(visible_from: float = 0.0, opacity: float = OPACITY) -> Colormap:
     """Colours of a saliency map over grey: light in the dark and dark in the light, more and more opaque.
 
     Nothing of the map below ``visible_from``; the darkest colours are left out, for they would look like tissue.
     """
     visible = np.clip((np.linspace(0, 1, 256) - visible_from) / (1 - visible_from), 0, 1)
     colours = mpl.colormaps["inferno"](0.35 + 0.6 * visible)
-    colours[:, 3] = OPACITY * visible
+    colours[:, 3] = opacity * visible
     return ListedColormap(colours)

@@ -109,11 +109,14 @@ def _drawing(path: Path) -> str:
 
 def figure_html(plot: Figure, picture: bytes, name: str, caption: str) -> str:
     """A drawn figure with its caption, and what it shows for somebody who cannot see it."""
+    image = picture_html(plot, picture)
+    return f'<figure id="figure-{name}">{image}<figcaption>{escape(caption)}</figcaption></figure>'
+
+
+def picture_html(plot: Figure, picture: bytes) -> str:
+    """A drawn figure alone, and what it shows for somebody who cannot see it."""
     code, width = base64.b64encode(picture).decode(), round(plot.get_figwidth() * 96)
-    return (
-        f'<figure id="figure-{name}"><img alt="{escape(str(plot.get_label()))}" width="{width}" '
-        f'src="data:image/png;base64,{code}"><figcaption>{escape(caption)}</figcaption></figure>'
-    )
+    return f'<img alt="{escape(str(plot.get_label()))}" width="{width}" src="data:image/png;base64,{code}">'
 
 
 def png(plot: Figure, dpi: int) -> bytes:
@@ -173,6 +176,7 @@ def live(
 
 
 LIVE = "application/vnd.vegalite.v5+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 @dataclass(frozen=True)

@@ -192,11 +192,14 @@ def as_chapter(notebook: NotebookNode, folder: Path) -> NotebookNode:
         if aside:
             cell.metadata[ASIDE] = aside
         for output in cell.get("outputs", []):
-            if "text/markdown" in (data := output.get("data", {})):
+            # Only JupyterLab has what a widget needs; beside it stands its still picture.
+            (data := output.get("data", {})).pop(shown.WIDGET, None)
+            if "text/markdown" in data:
                 data["text/markdown"] = words.minus(data["text/markdown"])
             if shown.LIVE in data:
                 output["data"] = NotebookNode({"text/html": shown.alive_html(data[shown.LIVE], folder)})
     notebook.cells = cells
+    notebook.metadata.pop("widgets", None)
     return notebook
 
 

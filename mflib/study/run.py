@@ -41,6 +41,7 @@ from mflib.study.profile import Profile, chosen_by_hand
 if TYPE_CHECKING:
     from mflib.models.dcnn.comparisons import ComparisonsResult
     from mflib.models.dcnn.training import NetworkResult, Watch
+    from mflib.study.explore import Explore
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -199,6 +200,13 @@ class Study:
         segments = rows[KEY].merge(self.cohort.segments, on=KEY, validate="many_to_one").to_dict("records")
         regions = [self.region({str(name): value for name, value in segment.items()}) for segment in segments]
         return [region.voxels[:, :, region.voxels.shape[2] // 2] for region in regions]
+
+    @property
+    def explore(self) -> Explore:
+        """What answers while one turns it: gain, GLCM, region, pair, saliency, patient; see ``study.explore``."""
+        from mflib.study.explore import Explore
+
+        return Explore(self)
 
     @cached_property
     def quality(self) -> Quality:
@@ -366,19 +374,21 @@ class Study:
         The forest under other folds, and the network under other seeds where notebook 4 has compared them with these
         settings.
         """
-        of_forest, of_network = (self._fitting(name) for name in ("predictions_random_forest", COMPARISONS))
+        of_forest, of_network = (self.fitting(name) for name in ("predictions_random_forest", COMPARISONS))
         again = of_network[of_network["model"].str.match(r"dcnn$|seed-\d+$")]
         seeds = again["model"].str.extract(r"(\d+)", expand=False).fillna("0").astype(int)
         both = pd.concat([of_forest, again.assign(model="dcnn", repeat=seeds)], ignore_index=True)
         return performance.chance(performance.validate(both))
 
-    def _fitting(self, name: str) -> pd.DataFrame:
+    def fitting(self, name: str) -> pd.DataFrame:
         """The table of this name that was made with these settings, without rows where there is none."""
-        for place in self._places:
-            path = place / "artifacts" / f"{name}.csv"
-            if path.exists() and not self._differs(path):
-                return pd.read_csv(path)
-        return pd.DataFrame(columns=[*COLUMNS, PROBABILITY])
+        place = self.place_of(name)
+        return pd.DataFrame(columns=[*COLUMNS, PROBABILITY]) if place is None else pd.read_csv(place / f"{name}.csv")
+
+    def place_of(self, name: str) -> Path | None:
+        """The artifacts with the table of this name that was made with these settings; None where there are none."""
+        paths = [place / "artifacts" / f"{name}.csv" for place in self._places]
+        return next((path.parent for path in paths if path.exists() and not self._differs(path)), None)
 
     def _made_from(self, model: str) -> dict[str, Any]:
         """What the predictions of a model follow from: settings, and the cohort itself."""

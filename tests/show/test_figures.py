@@ -133,8 +133,12 @@ DRAWN = {
     "outlined": lambda: figures.outlined(PAIR),
     "three_planes": lambda: figures.three_planes(PAIR),
     "cut_open": lambda: figures.cut_open(PAIR),
-    "glcm": lambda: figures.glcm({"16 levels, step 1, 1.0.0": RNG.poisson(0.7, (16, 16))}),
-    "glcm of two": lambda: figures.glcm({"healthy": RNG.poisson(0.7, (16, 16)), "fatty": np.eye(16, dtype=int)}),
+    "glcm": lambda: figures.glcm(
+        RNG.poisson(0.7, (16, 16)), SEGMENTS.assign(value=RNG.normal(60, 20, 96)), 72.5, "GLCM contrast"
+    ),
+    "glcm that is not in the bank": lambda: figures.glcm(
+        np.eye(16, dtype=int), pd.DataFrame({"grade": [], "value": []}), 0.0, "GLCM contrast"
+    ),
     "co_occurrence": lambda: figures.co_occurrence(PATCH, (1, 0), COUNTED),
     "under_gain": lambda: figures.under_gain(
         pd.DataFrame(

@@ -42,16 +42,19 @@ class Case:
 
 
 @style.styled
-def saliency_gallery(cases: Sequence[Case]) -> Figure:
+def saliency_gallery(
+    cases: Sequence[Case], visible_from: float = VISIBLE_FROM, opacity: float = planes.OPACITY
+) -> Figure:
     """Three planes through the most salient voxel of each region, the saliency laid over the grey picture.
 
     Parameters
     ----------
     cases : one row each; thin lines show where the planes of a row cut each other
+    visible_from, opacity : of the colours, see ``planes.veil``
     """
     widest = np.max([np.multiply(case.voxels.shape, case.spacing_mm) for case in cases], axis=0)
     figure, rows = style.triplets(len(cases), widest, 1.28)
-    veil = planes.veil(VISIBLE_FROM)
+    veil = planes.veil(visible_from, opacity)
     for row, case in zip(rows, cases, strict=True):
         cut, salient = _most_salient(case.map), case.map / (max(float(case.map.max()), 0) or 1)
         for panel, plane in zip(row, PLANES, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from skimage.measure import marching_cubes
 
 from mflib.base import words
-from mflib.base.words import GRADE_NAMES, KEY, PLANES, Plane
+from mflib.base.words import AXES, GRADE_NAMES, KEY, PLANES, Plane
 from mflib.data.volume import Annotation, Volume
 from mflib.models.texture import intensity
 from mflib.show import planes, style
@@ -51,26 +51,27 @@ class Example:
 
 
 @style.styled
-def outlined(examples: Sequence[Example]) -> Figure:
-    """Segments beside each other in the transverse plane, on one scale, with the muscle outlined in colour.
+def outlined(examples: Sequence[Example], plane: Plane = PLANES[0], at: float = 0.5) -> Figure:
+    """Segments beside each other in one plane, on one scale, with the muscle outlined in colour.
 
     Parameters
     ----------
     examples : one panel each; the region of interest is a box, the edge of the muscle a line where it is known
+    plane : transverse, unless said otherwise
+    at : where it cuts the region of interest, from 0 to 1
     """
     figure, axes = style.panels(1, len(examples), 3.3, sharex=True, sharey=True)
-    plane = PLANES[0]
     for panel, example in zip(axes[0], examples, strict=True):
-        cut = _middle(example.annotation, plane)
+        cut = _cut(example.annotation, plane, at)
         planes.draw(panel, example.volume.voxels, example.volume.spacing_mm, plane, cut)
         planes.region(panel, plane, *example.corners_mm)
         if example.muscle is not None:
             planes.outline(panel, example.muscle, example.volume.spacing_mm, plane, cut)
-        panel.set(title=example.label, xlabel="lateral (mm)")
+        panel.set(title=example.label, xlabel=f"{AXES[plane[1]]} (mm)")
         panel.set_anchor("N")
-    axes[0, 0].set_ylabel("depth (mm)")
+    axes[0, 0].set_ylabel(f"{AXES[plane[2]]} (mm)")
     largest = _largest_mm(examples)
-    axes[0, 0].set(xlim=(0, largest[0]), ylim=(largest[1], 0))
+    axes[0, 0].set(xlim=(0, largest[plane[1]]), ylim=(largest[plane[2]], 0))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
 
@@ -88,7 +89,7 @@ def three_planes(examples: Sequence[Example]) -> Figure:
     for row, example in zip(axes, examples, strict=True):
         spacing, marks = example.volume.spacing_mm, example.annotation
         for panel, plane in zip(row, PLANES, strict=True):
-            planes.draw(panel, example.volume.voxels, spacing, plane, _middle(marks, plane))
+            planes.draw(panel, example.volume.voxels, spacing, plane, _cut(marks, plane))
             planes.region(panel, plane, *example.corners_mm)
             for name, at in (("shadow", marks.shadow), ("bone", marks.bone)):
                 planes.point(panel, plane, name, tuple(np.add(at, 0.5) * spacing))
@@ -103,9 +104,10 @@ def _largest_mm(examples: Sequence[Example]) -> NDArray[np.float64]:
     return np.max([np.multiply(one.volume.voxels.shape, one.volume.spacing_mm) for one in examples], axis=0)
 
 
-def _middle(annotation: Annotation, plane: Plane) -> int:
-    """Where a plane cuts the region of interest in the middle."""
-    return annotation.roi_start[plane[3]] + annotation.roi_size[plane[3]] // 2
+def _cut(annotation: Annotation, plane: Plane, at: float = 0.5) -> int:
+    """Where a plane cuts the region of interest, in the middle unless said otherwise."""
+    size = annotation.roi_size[plane[3]]
+    return annotation.roi_start[plane[3]] + min(int(at * size), size - 1)
 
 
 # Where the corner towards the reader begins, as shares of the block along i, j, k; it is cut out up to the top.
@@ -223,23 +225,29 @@ def co_occurrence(patch: NDArray[np.integer], offset: tuple[int, int], matrix: N
 
 
 @style.styled
-def glcm(matrices: Mapping[str, NDArray[np.integer]]) -> Figure:
-    """Grey-level co-occurrence matrices, counts on one logarithmic colour scale; pairs that never occur stay grey.
+def glcm(matrix: NDArray[np.integer], by_grade: pd.DataFrame, own: float, name: str) -> Figure:
+    """A grey-level co-occurrence matrix with logarithmic colours, and where its segment lies among all, by grade.
 
     Parameters
     ----------
-    matrices : (levels, levels) counts of voxel pairs by what they are of, one or two
+    matrix : (levels, levels) counts of voxel pairs; pairs that never occur stay grey
+    by_grade : ``grade`` (0-3) and ``value`` of every segment; without rows where nobody has measured them
+    own, name : the segment's own value, a line through all grades, and what it is of
     """
-    highest = max(2, *(matrix.max() for matrix in matrices.values()))
-    figure, axes = style.panels(1, len(matrices), 4.2 if len(matrices) == 1 else 3.2)
-    for panel, (label, matrix) in zip(axes[0], matrices.items(), strict=True):
-        panel.set_facecolor("lightgrey")
-        image = panel.imshow(
-            np.ma.masked_equal(matrix, 0), origin="lower", norm=LogNorm(vmin=1, vmax=highest), interpolation="nearest"
-        )
-        panel.set_title(label)
-        panel.set(xlabel="grey level of the neighbour", ylabel="grey level of the voxel")
-    figure.colorbar(image, ax=axes, label="voxel pairs")
+    # Places by hand: a layout engine takes most of the time that somebody waits who turns a control.
+    figure = Figure(figsize=(style.WIDTH, 3.1))
+    edges = {"left": 0.09, "right": 0.99, "bottom": 0.21, "top": 0.89, "wspace": 0.32}
+    left, right = figure.subplots(1, 2, width_ratios=(1.05, 1), gridspec_kw=edges)
+    left.set_facecolor("lightgrey")
+    scale, counts = LogNorm(vmin=1, vmax=max(2, int(matrix.max()))), np.ma.masked_equal(matrix, 0)
+    image = left.imshow(counts, origin="lower", norm=scale, interpolation="nearest")
+    left.set(xlabel="grey level of the neighbour", ylabel="grey level of the voxel")
+    figure.colorbar(image, ax=left, fraction=0.05, pad=0.03).ax.set_title("voxel pairs")
+    groups = [by_grade.loc[by_grade["grade"] == grade, "value"].to_numpy(np.float64) for grade in range(4)]
+    style.box_and_points(right, groups, GRADE_NAMES)
+    right.axhline(own, color=style.VERMILION, linestyle="--")
+    right.set_title(f"{name}, dashed: this segment", loc="left")
+    right.set_xlabel("fatty infiltration on MRI, segments")
     return figure
 
 
