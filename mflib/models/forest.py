@@ -116,31 +116,6 @@ def univariate_auc(values: Values, labels: Labels) -> Values:
     return np.asarray((rank_sum - positives * (positives + 1) / 2) / (positives * (labels.size - positives)))
 
 
-def univariate_auc_map(texture: pd.DataFrame, labels: Labels, rows: Indices) -> pd.DataFrame:
-    """How well single GLCM features separate the classes, over the grid.
-
-    Parameters
-    ----------
-    texture : (n, ...) the texture table
-    labels : (n,) 0 or 1
-    rows : positions of the segments to look at; a training part, unless the map is only shown
-
-    Returns
-    -------
-    (levels, steps) DataFrame
-        Mean of max(AUC, 1 - AUC) over the properties and over those directions that the texture table has.
-
-    Raises
-    ------
-    InputError
-        As `check` and `glcm_columns`.
-    """
-    check(texture, labels)
-    grid = glcm_columns(texture)
-    auc = univariate_auc(texture[grid.index].to_numpy(float)[rows], labels[rows])
-    return grid.assign(auc=np.maximum(auc, 1 - auc)).groupby(["levels", "step"])["auc"].mean().unstack("step")
-
-
 @dataclass(frozen=True, eq=False)
 class Choice:
     """The winner of the inner folds.

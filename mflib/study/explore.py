@@ -31,6 +31,7 @@ from mflib.show.figures.saliency import VISIBLE_FROM, Case
 from mflib.show.shown import Shown
 from mflib.study import kept
 from mflib.study import profile as profiles
+from mflib.study.run import Study
 
 Segment: TypeAlias = Mapping[str, Any] | pd.Series | tuple[str, str, str]
 # What is drawn, the table below it, and what that holds.
@@ -142,10 +143,10 @@ class Explore:
 
     Parameters
     ----------
-    study : a ``Study``; its file imports this one
+    study : whose cohort, settings and results they show
     """
 
-    study: Any
+    study: Study
 
     def gain(self, segment: Segment) -> Explorer:
         """A segment as if it had been recorded with another gain: as recorded, normalised, and the features of both."""
@@ -210,7 +211,9 @@ class Explore:
         def draw(size: int, **first: int) -> Look:
             extents = [max(2, round(n * size / 100)) for n in marks.roi_size]
             start = [first[axis] + (n - new) // 2 for axis, n, new in zip(AXES, marks.roi_size, extents, strict=True)]
-            here = replace(marks, roi_start=tuple(start), roi_size=tuple(extents))
+            here = replace(
+                marks, roi_start=(start[0], start[1], start[2]), roi_size=(extents[0], extents[1], extents[2])
+            )
             here.check_inside(volume.voxels.shape)
             inside = {name: np.subtract(here.boxes[name][0], start) for name in ("bone", "shadow")}
             held = [name for name, at in inside.items() if ((at >= 0) & (at < extents)).all()]
@@ -299,7 +302,7 @@ class Explore:
         told = [(words.heading(str(name)), *words.cells(str(name), [value])) for name, value in values.items()]
         clinical = pd.DataFrame(told, columns=["of the patient", "value"])
         plot = figures.volume_thumbnails(seen.assign(flags=""), study.quality.thumbnails)
-        picture = study.figure(plot, name, caption=PATIENT.format(patient=participant_id))
+        picture = shown.figure(plot, study.folder / "figures", name, caption=PATIENT.format(patient=participant_id))
         tables = shown.table_html(table, name, SEGMENTS), shown.table_html(clinical, f"{name}-values", VALUES)
         return Shown("".join([picture.html, *tables]))
 
@@ -364,6 +367,7 @@ class Explore:
         """An explorer of segments, and its picture among the figures of the run."""
         name = "-".join(["explore", kind, *(row[part] for row in rows for part in KEY)])
         plot, table, told = draw(**{argument: one.value for argument, one in controls.items()})
-        still = self.study.figure(plot, name, caption=caption).html + shown.table_html(table, name, told)
+        picture = shown.figure(plot, self.study.folder / "figures", name, caption=caption)
+        still = picture.html + shown.table_html(table, name, told)
         alive = not profiles.written_by_report(self.study.folder)
         return Explorer(still, name, caption, controls, draw, alive)

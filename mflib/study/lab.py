@@ -24,6 +24,7 @@ from mflib.show.shown import Alive, Shown
 from mflib.stats import performance
 from mflib.study import profile as profiles
 from mflib.study import run
+from mflib.study.explore import Explore
 
 # Seconds from which on a cell says beforehand that it takes long; a tag says it where no report has measured.
 LONG_S, LONG = 20.0, "long"
@@ -91,6 +92,11 @@ class Study(run.Study):
             )
         return shown.table(frame, self.folder / "tables", name, caption=caption, needs=needs)
 
+    @property
+    def explore(self) -> Explore:
+        """What answers while one turns it: gain, GLCM, region, pair, saliency, patient; see ``study.explore``."""
+        return Explore(self)
+
     def vary(self, settings: Mapping[str, Any], model: str = "") -> Varied:
         """Other settings beside this study's own: the AUC of each, and how far it lies from the own one.
 
@@ -114,7 +120,7 @@ class Study(run.Study):
         tried = [dict(zip(named, values, strict=True)) for values in product(*named.values())]
         model = model or (MODEL if any(name.startswith("network") for name in named) else forest.NAME)
         studies = {OWN: self} | {_name(changes): self._otherwise(changes) for changes in tried}
-        there = sum(not study.kept_predictions(model).empty for study in studies.values())
+        there = sum(not study.fitting(f"predictions_{model}").empty for study in studies.values())
         seconds = self._took(CELLS[model][0]).get(CELLS[model][1], 0.0)
         each = EACH.format(seconds=seconds) if seconds else UNKNOWN
         print(TRYING.format(n=len(studies), model=label(model), there=there, each=each), flush=True)

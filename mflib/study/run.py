@@ -41,7 +41,6 @@ from mflib.study.profile import Profile, chosen_by_hand
 if TYPE_CHECKING:
     from mflib.models.dcnn.comparisons import ComparisonsResult
     from mflib.models.dcnn.training import NetworkResult, Watch
-    from mflib.study.explore import Explore
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -201,13 +200,6 @@ class Study:
         regions = [self.region({str(name): value for name, value in segment.items()}) for segment in segments]
         return [region.voxels[:, :, region.voxels.shape[2] // 2] for region in regions]
 
-    @property
-    def explore(self) -> Explore:
-        """What answers while one turns it: gain, GLCM, region, pair, saliency, patient; see ``study.explore``."""
-        from mflib.study.explore import Explore
-
-        return Explore(self)
-
     @cached_property
     def quality(self) -> Quality:
         """How every volume of the cohort folder was recorded, those that are not analysed too."""
@@ -319,15 +311,11 @@ class Study:
 
     def predicted(self, model: str) -> pd.DataFrame:
         """The predictions of one of the study's models: kept ones that fit these settings, else computed and kept."""
-        table = self.kept_predictions(model)
+        table = self.fitting(f"predictions_{model}")
         if table.empty:
             table = self.forest.predictions if model == forest.NAME else self.network().predictions
             self.keep_predictions(table, model)
         return table
-
-    def kept_predictions(self, model: str) -> pd.DataFrame:
-        """The predictions of a model that fit these settings, wherever they lie; without rows where nobody kept any."""
-        return self._fitting(f"predictions_{model}")
 
     @property
     def labels(self) -> pd.Series:

@@ -203,8 +203,6 @@ DRAWN = {
         )
     ),
     "auc_forest": lambda: figures.auc_forest(performance.summary(SCORES)),
-    "mistakes": lambda: figures.mistakes(wrong := performance.mistakes(SCORES), [VOXELS[:, :, 6]] * len(wrong)),
-    "mistakes (none)": lambda: figures.mistakes(performance.mistakes(SCORES).iloc[:0], []),
     "confusion_matrices": lambda: figures.confusion_matrices(MATRICES),
     "fold_composition": lambda: figures.fold_composition(MATRICES, 160, 208),
     "p_by_correlation": lambda: figures.p_by_correlation(

@@ -15,7 +15,7 @@ from mflib.show.figures.texture import *
 __all__ = [
     "auc_forest", "bland_altman", "ceiling_over_kappa", "co_occurrence",
     "confusion_matrices", "cut_open", "distances", "feature_by_grade", "flow_of_patients",
-    "fold_composition", "glcm", "importance", "intensity_drift", "mistakes",
+    "fold_composition", "glcm", "importance", "intensity_drift",
     "nakagami_fit", "network_inputs", "null_distribution", "out_of_range", "outlined",
     "p_by_correlation", "predictive_values_over_prevalence", "quality_overview", "reader_table",
     "recalibrated_curves", "repeatability", "right_and_wrong", "roc_curves", "saliency_checks", "saliency_depth",

@@ -16,8 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mflib.base import words
-from mflib.base.words import AXES, PLANES
+from mflib.base.words import PLANES
 from mflib.show import planes, style
 
 VISIBLE_FROM = 0.4  # of the maximum; what is below would veil the picture
@@ -141,35 +140,3 @@ def _per_mm(profile: NDArray[np.float64], size_mm: float) -> tuple[NDArray[np.fl
     """Depth of the voxels' centres in mm, and their share in per cent per mm."""
     step = size_mm / len(profile)
     return np.arange(0.5, len(profile)) * step, 100 * profile / step
-
-
-@style.styled
-def mistakes(table: pd.DataFrame, pictures: Sequence[NDArray[np.uint8]]) -> Figure:
-    """The most confident mistakes: a row for each model and kind, a transverse picture of the region for each segment.
-
-    Parameters
-    ----------
-    table : as ``performance.mistakes``: ``model``, ``kind``, KEY, ``score``, ``threshold``
-    pictures : (lateral, depth) grey levels of each row's segment; sizes may differ
-    """
-    rows = list(table.groupby(["model", "kind"], sort=False).indices.items())
-    if not rows:
-        figure, axes = style.panels(1, 1, 1.0)
-        axes[0, 0].set(xticks=[], yticks=[], xlabel="no mistakes", ylabel="models")
-        return figure
-    columns = max(len(places) for _, places in rows)
-    figure, axes = style.panels(len(rows), columns, 0.3 + len(rows) * 6.0 / columns)
-    for row, ((model, kind), places) in zip(axes, rows, strict=True):
-        for panel, place in zip(row, places, strict=False):
-            segment = table.iloc[place]
-            panel.imshow(pictures[place].T, cmap="gray", vmin=0, vmax=255)
-            panel.set(xticks=[], yticks=[], xlabel=AXES[0])
-            side = ">=" if segment["score"] >= segment["threshold"] else "<"
-            name = words.segment(segment)
-            panel.set_title(
-                f"{name}\nscore {segment['score']:.2f} {side} {segment['threshold']:.2f}", fontsize=style.SMALLEST
-            )
-        for panel in row[len(places) :]:
-            panel.axis("off")
-        row[0].set_ylabel(f"{style.model_look(str(model))['label']}\n{kind}s, {AXES[1]}")
-    return figure
