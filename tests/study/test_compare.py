@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 from mflib.base.errors import InputError
 from mflib.cli import app
 from mflib.stats import performance
+from mflib.study import profile as profiles
 from mflib.study.run import Study
 from tests.stats.toy import predictions, probabilities
 
@@ -252,7 +253,10 @@ def test_a_folder_that_cannot_be_written(ours: Path) -> None:
     assert done.exit_code == 1 and "/proc/compared" in done.stderr
 
 
-def test_a_table_in_a_runs_artifacts_is_validated_where_it_enters(tmp_path: Path) -> None:
+def test_a_table_in_a_runs_artifacts_is_validated_where_it_enters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiles, "REPORTS", tmp_path)  # no report of this checkout has a say
     theirs = predictions("theirs", 1)
     study, place = Study.open(run=str(tmp_path)), tmp_path / "artifacts" / "predictions_theirs.csv"
     place.parent.mkdir()

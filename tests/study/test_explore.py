@@ -19,10 +19,10 @@ from mflib.data import preprocess
 from mflib.models.texture import glcm
 from mflib.show import shown
 from mflib.study.explore import Explorer
+from mflib.study.lab import Study
 from mflib.study.page import section
 from mflib.study.pipeline import Record
 from mflib.study.profile import WRITER
-from mflib.study.run import Study
 from mflib.study.survey import look
 
 KEY = ("sub-003", "L45", "L")
@@ -192,7 +192,7 @@ def test_a_notebook_runs_headless_and_leaves_a_still_picture(study: Study, tmp_p
     new = nbformat.v4
     values = {"cohort": str(study.profile.cohort_folder), "run": str(study.folder), "changes": dict(study.changes)}
     lines = [f"{name} = {value!r}" for name, value in values.items()]
-    cell = new.new_code_cell("\n".join(["from mflib.study.run import Study", *lines, CELL]))
+    cell = new.new_code_cell("\n".join(["from mflib import Study", *lines, CELL]))
     (tmp_path / "notebooks").mkdir()
     nbformat.write(new.new_notebook(cells=[cell]), tmp_path / "in.ipynb")
     path = tmp_path / "notebooks" / "02.ipynb"
