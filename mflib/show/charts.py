@@ -31,7 +31,7 @@ Chart = dict[str, Any]
 # JupyterLab draws this version by itself; the specifications are the same in version 6, which is the page's.
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 WIDTH = 640
-_QUIET = {"labelColor": style.GREY, "titleColor": style.INK, "gridColor": "#e4e8ec", "domainColor": style.GREY,
+_QUIET = {"labelColor": style.GREY, "titleColor": style.INK, "gridColor": style.GRID, "domainColor": style.GREY,
           "tickColor": style.GREY, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}  # fmt: skip
 CONFIG: dict[str, Any] = {
     "background": "transparent",
@@ -473,6 +473,7 @@ def texture(table: pd.DataFrame, segments: pd.DataFrame, choices: pd.DataFrame) 
         properties=properties,
         levels=[int(n) for n in levels],
         steps=[int(n) for n in steps],
+        start=[int(at) for at in chosen.idxmax()],
         highest=round(max(0.6, float(grid["separation"].max())), 2),
         colour=style.BLUE,
     )

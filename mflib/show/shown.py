@@ -72,7 +72,13 @@ def save(plot: Figure, folder: Path, name: str) -> tuple[Path, Path]:
 
 
 # A drawing that is embedded as a picture sees the scheme of the reader's system, and no style of the page.
-DARK = {style.INK: "#e3e7ec", style.GREY: "#a3adb8", style.PAPER: "#14181d", style.BLUE.lower(): "#4aa3e0"}
+DARK = {
+    style.INK: "#e3e7ec",
+    style.GREY: "#a3adb8",
+    style.PAPER: "#14181d",
+    style.GRID: "#2b323a",
+    style.BLUE.lower(): "#4aa3e0",
+}
 _RULES = "".join(
     f'[style*="{part}: {light}"],[{part}="{light}"]{{{part}:{dark}!important}}'
     for light, dark in DARK.items()

@@ -23,6 +23,7 @@ TALLEST = 1.65  # inches of a plane; four rows fill a page
 # Okabe M, Ito K. Color universal design, 2008: https://jfly.uni-koeln.de/color/
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 GREY = "#666666"
+GRID = "#e4e8ec"
 INK, PAPER = "#1b1f24", "#ffffff"  # of the page; what has these or GREY follows it into the dark, see `shown.themed`
 COAL, CHALK = "#010101", "#fefefe"  # on pictures and coloured cells, which stay as they are
 GRADE_COLOURS = ("#F7FBFF", "#9ECAE1", "#4292C6", "#08306B")  # one hue, light to dark: survives grey print
