@@ -34,6 +34,11 @@ NO_LIST = "vary: found {name} {value!r}, expected a list of what to try, such as
 TRYING = "{n} settings of the {model}, {there} of them computed before. {each}"
 EACH = "Each took {seconds:.0f} s with the report's settings."
 UNKNOWN = "How long one takes is not known before a report was made here."
+# While a chart's slider has the focus, the arrow keys are its own, and no cell of JupyterLab's is moved or opened.
+KEYS = (
+    '<script>addEventListener("focusin", ({ target }) => target.closest(".vega-bindings") && '
+    'target.setAttribute("data-lm-suppress-shortcuts", "true"))</script>'
+)
 OWN = "as it is"
 VARIED = "What another setting changes. Differences are to the first row, on the same segments; P is unadjusted."
 CAPTION = "Mean of the folds' AUCs with its 95 % interval, patients as units; the pooled AUC as a diamond."
@@ -74,7 +79,7 @@ class Study(run.Study):
     def _repr_html_(self) -> str:
         """The settings that this notebook uses, what is otherwise in them, and where its results go."""
         used = profiles.made_from(self.profile, profiles.notebook())
-        return shown.settings_html(str(self), flat(used), flat(self.changes))
+        return shown.settings_html(str(self), flat(used), flat(self.changes)) + KEYS
 
     def figure(self, plot: Figure, name: str, *, caption: str) -> Shown:
         """Keep a figure as SVG and PNG in ``figures/`` and show it; see ``shown.figure``."""

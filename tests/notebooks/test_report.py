@@ -369,6 +369,35 @@ def test_the_report_opens_offline(open_page: Callable[..., Any], finished: Path,
         assert below["y"] + below["height"] - 1 <= shown["y"] < 300 and fold.get_attribute("open") is not None
 
 
+def test_a_chart_answers_the_keyboard_with_the_tables_numbers(open_page: Callable[..., Any], finished: Path) -> None:
+    page, seen = open_page(finished / "report.html", 1280, "light")
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    figure = page.locator("#figure-threshold")
+    figure.scroll_into_view_if_needed()
+    slider = figure.locator("input[type=range]")
+    slider.focus()
+    before = int(slider.input_value())
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    cut = int(slider.input_value())
+    assert cut == before + 6
+    tables = [pd.read_csv(finished / "artifacts" / f"predictions_{name}.csv") for name in ("random_forest", "dcnn")]
+    for table, name in zip(tables, ("Random forest", "3D network"), strict=True):
+        table = table[table["repeat"] == 0]
+        called, fat = table["probability"].fillna(table["score"]) >= cut / 100, table["y_true"] == 1
+        expected = (
+            f"{(called & fat).sum()} of {fat.sum()} segments with fat and {(called & ~fat).sum()} of {(~fat).sum()}"
+        )
+        page.wait_for_function(f"document.querySelector('#figure-threshold output').textContent.includes({name!r})")
+        assert f"{name} at {cut} %: {expected} without" in figure.locator("output").text_content()
+    picked = page.locator("#figure-segments select").first
+    picked.select_option(index=2)
+    who = picked.input_value()
+    page.wait_for_function(f"document.querySelector('#figure-segments svg').textContent.includes('{who}: grade')")
+    assert page.locator("#figure-segments svg image").count() == 8
+    assert seen == []
+
+
 MACHINES = re.compile(
     r"\b[A-Za-z0-9]+(?:_[A-Za-z0-9.]+)+\b|\b(?:L23|L34|L45|L5S1|dcnn|auc|ppv|npv|icc|lat|ddof)\b|(?<![\w.–-])-\d"
 )

@@ -21,7 +21,9 @@ import pytest
 from mflib.base.words import PLANES
 from mflib.data.volume import Annotation, Volume
 from mflib.show import planes
+from mflib.show.shown import LIVE
 from mflib.show.viewer import view
+from tests.show.test_charts import MADE
 
 pytestmark = pytest.mark.browser
 ASSETS = Path(__file__).parents[2] / "mflib" / "_assets"
@@ -30,6 +32,7 @@ BLOCK = 5  # voxels along each edge; in the middle of a block smoothing changes 
 SPACING = (0.5, 0.8, 1.1)
 LEFT, RIGHT, TOP = 46, 10, 8  # room around a plane on its canvas, in pixels
 MARKS = Annotation(bone=(2, 12, 12), shadow=(2, 22, 12), roi_start=(10, 5, 5), roi_size=(15, 15, 10))
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 BOX = "figure.mflib-view >> nth={}"
 
 
@@ -286,7 +289,6 @@ def jupyterlab(folder: Path) -> Iterator[str]:
 @pytest.mark.slow
 def test_the_same_in_jupyterlab(chromium: Any, tmp_path: Path, voxels: np.ndarray) -> None:
     np.save(tmp_path / "voxels.npy", voxels)
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     lines = [
         "import numpy as np",
         "from mflib.show.viewer import view",
@@ -294,11 +296,11 @@ def test_the_same_in_jupyterlab(chromium: Any, tmp_path: Path, voxels: np.ndarra
         f"view(Volume(np.load('voxels.npy'), {SPACING}))",
     ]
     code = nbformat.v4.new_code_cell("\n".join(lines))
-    nbformat.write(nbformat.v4.new_notebook(cells=[code], metadata=kernel), tmp_path / "fresh.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=[code], metadata=KERNEL), tmp_path / "fresh.ipynb")
     # Somebody else's outputs are not trusted: JupyterLab takes their scripts away.
     old = nbformat.v4.new_output("execute_result", {"text/html": view(Volume(voxels, SPACING)).html}, execution_count=1)
     code = nbformat.v4.new_code_cell("1", outputs=[old], execution_count=1)
-    nbformat.write(nbformat.v4.new_notebook(cells=[code], metadata=kernel), tmp_path / "foreign.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=[code], metadata=KERNEL), tmp_path / "foreign.ipynb")
     with jupyterlab(tmp_path) as address:
         context = chromium.new_context(viewport={"width": 1280, "height": 900})
         page = context.new_page()
@@ -323,3 +325,28 @@ def test_the_same_in_jupyterlab(chromium: Any, tmp_path: Path, voxels: np.ndarra
         picture.wait_for(timeout=120_000)
         assert picture.is_visible() and page.locator("canvas[role=application]").count() == 0
         context.close()
+
+
+@pytest.mark.slow
+def test_keys_move_the_slider_of_a_chart_in_jupyterlab(chromium: Any, tmp_path: Path) -> None:
+    outputs = [nbformat.v4.new_output("display_data", {LIVE: MADE["decision"]()})]
+    cells = [
+        nbformat.v4.new_code_cell("from mflib import Study\nStudy.open()"),
+        nbformat.v4.new_markdown_cell("# Below"),
+    ]
+    cells.append(nbformat.v4.new_code_cell("1", outputs=outputs))
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KERNEL), tmp_path / "chart.ipynb")
+    with jupyterlab(tmp_path) as address:
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(address.format("chart.ipynb"))
+        page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click(timeout=120_000)
+        page.wait_for_selector('.jp-StatusBar-TextItem:text("| Idle")', timeout=120_000)
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_selector("text=Profile quick on", timeout=120_000)
+        slider = page.locator(".jp-OutputArea input[type=range]")
+        slider.click(timeout=120_000)
+        before = int(slider.input_value())
+        for key in ("ArrowRight", "ArrowUp", "ArrowRight", "ArrowLeft"):
+            page.keyboard.press(key)
+        assert int(slider.input_value()) == before + 2 * int(slider.get_attribute("step"))
+        page.close()
