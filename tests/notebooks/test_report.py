@@ -390,6 +390,7 @@ def test_a_chart_answers_the_keyboard_with_the_tables_numbers(open_page: Callabl
         )
         page.wait_for_function(f"document.querySelector('#figure-threshold output').textContent.includes({name!r})")
         assert f"{name} at {cut} %: {expected} without" in figure.locator("output").text_content()
+    page.locator("#figure-segments").scroll_into_view_if_needed()
     picked = page.locator("#figure-segments select").first
     picked.select_option(index=2)
     who = picked.input_value()
