@@ -29,8 +29,9 @@ from mflib.study.explore import Explore
 # Seconds from which on a cell says beforehand that it takes long; a tag says it where no report has measured.
 LONG_S, LONG = 20.0, "long"
 TOOK = "This cell took {seconds:.0f} s when the report was made. What that has computed is read again."
-TAKES = "This cell computes for a while. The whole notebook: {minutes}."
+TAKES = "This cell computes for a while. Minutes of the whole notebook: {minutes}."
 NO_LIST = "vary: found {name} {value!r}, expected a list of what to try, such as {{'forest': {{'trees': [50, 500]}}}}"
+NOTHING = "vary: found {settings!r} of the model {model!r}, expected settings by name, and {models} or no model"
 TRYING = "{n} settings of the {model}, {there} of them computed before. {each}"
 EACH = "Each took {seconds:.0f} s with the report's settings."
 UNKNOWN = "How long one takes is not known before a report was made here."
@@ -67,7 +68,7 @@ class Study(run.Study):
         path = profiles.PROFILES.parent / f"{step}.ipynb"
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
         minutes = re.search(r"\*\*Minutes\.\*\* (.+?)\.?\n", "".join(cells[0]["source"]) if cells else "")
-        said = TAKES.format(minutes=f"{minutes[1]} minutes" if minutes else "not measured")
+        said = TAKES.format(minutes=minutes[1] if minutes else "not measured")
         return {cell["id"]: said for cell in cells if LONG in cell["metadata"].get("tags", [])}
 
     def _took(self, step: str) -> dict[str, float]:
@@ -118,7 +119,9 @@ class Study(run.Study):
         InputError
             A setting without a list, or one that cannot be; before anything is computed.
         """
-        named = flat(settings)
+        named = flat(settings) if isinstance(settings, Mapping) else {}
+        if not named or model not in ("", *CELLS):
+            raise InputError(NOTHING.format(settings=settings, model=model, models=" or ".join(CELLS)))
         for name, values in named.items():
             if not isinstance(values, list | tuple) or not values:
                 raise InputError(NO_LIST.format(name=name, value=values))

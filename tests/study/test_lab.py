@@ -88,6 +88,9 @@ def test_what_cannot_be_tried_is_said_before_anything_is_computed(
     ):
         with pytest.raises(InputError, match=said):
             own.vary(wrong)
+    for wrong, model in (({}, ""), (["trees"], ""), (TRIED, "forest")):
+        with pytest.raises(InputError, match="expected settings by name, and random_forest or dcnn or no model"):
+            own.vary(wrong, model)
     assert capsys.readouterr().out == ""
 
 
@@ -114,7 +117,9 @@ def test_a_cell_that_takes_long_says_so_before_it_starts(
         return capsys.readouterr().out
 
     # Nothing has been measured here: the notebook's own first cell says how long it takes.
-    assert re.fullmatch(r"This cell computes for a while. The whole notebook: \d+ .*minutes.*\nbegun\n", said("forest"))
+    assert re.fullmatch(
+        r"This cell computes for a while. Minutes of the whole notebook: \d+ on .*\.\nbegun\n", said("forest")
+    )
     assert said("table2") == "begun\n"
     made = tmp_path / "phantom-quick" / "notebooks" / "03_random_forest.ipynb"
     made.parent.mkdir(parents=True)
