@@ -214,7 +214,7 @@ def check(
         for line in [*told, *(f"{name}: {value}" for name, value in inspection.summary().items())]:
             typer.echo(line)
         count = len(inspection.faults)
-        typer.secho(f"{count} fault{'s' * (count != 1)}", fg="red" if count else "green")
+        typer.secho("1 fault" if count == 1 else f"{count} faults", fg="red" if count else "green")
     raise typer.Exit(1 if inspection.faults else 0)
 
 

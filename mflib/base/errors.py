@@ -58,9 +58,9 @@ class Fault:
     expected: str
 
     def __str__(self) -> str:
-        row = "" if self.row is None else f", row {self.row}"
-        column = "" if self.column is None else f", column {self.column}"
-        return f"{self.file}{row}{column}: found {self.found}; expected {self.expected}"
+        row = [] if self.row is None else [f"row {self.row}"]
+        column = [] if self.column is None else [f"column {self.column}"]
+        return f"{', '.join([self.file, *row, *column])}: found {self.found}; expected {self.expected}"
 
     @property
     def kind(self) -> tuple[str, str | None, str]:

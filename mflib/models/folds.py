@@ -236,10 +236,11 @@ def _found(y: Ints, units: Ints, n_folds: int, split: str) -> str:
     if split == "patient":
         infiltrated, healthy = "with an infiltrated segment", "with a healthy one"
     need, count = _needed(n_folds), np.unique(units).size
+    counted = f"1 {split}" if count == 1 else f"{count} {split}s"
     return (
         f"{n_folds} folds need infiltrated (label 1) and healthy (label 0) segments in every training, validation and "
         f"test part: at least {need} {split}s {infiltrated} and {need} {healthy}. "
-        f"Found {count} {split}{'s' * (count != 1)}: {positive} {infiltrated}, {negative} {healthy}."
+        f"Found {counted}: {positive} {infiltrated}, {negative} {healthy}."
     )
 
 

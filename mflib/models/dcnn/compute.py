@@ -36,7 +36,7 @@ def described(settings: NetworkSettings, threads: int = 1) -> str:
     """Device, precision and threads in one line, for the record of a fold."""
     gpu = device().type == "cuda"
     where = torch.cuda.get_device_name() if gpu else f"CPU {torch.backends.cpu.get_cpu_capability()}"
-    exact = "TF32 off" if gpu else f"{threads} thread{'s' * (threads > 1)}"
+    exact = "TF32 off" if gpu else "1 thread" if threads == 1 else f"{threads} threads"
     return f"{where}, {settings.precision}, {exact}, torch {torch.__version__}"
 
 

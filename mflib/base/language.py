@@ -1,0 +1,222 @@
+"""The reader's language. English is the source, and a text is translated where it is shown, never where it is made.
+
+What computes and what is stored knows English alone, so no translation makes a number stale. A sentence that was put
+together is found again by its template, ``{n} of {all} patients``, and what was put in is translated by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import locale
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+
+LOCALE = Path(__file__).parents[1] / "locale"
+# Each language as a page states it.
+LANGUAGES = {"en": "en", "zh": "zh-Hans"}
+# Of the environment: the language of commands and notebooks, and those in which figures are drawn besides.
+LANGUAGE, DRAWN = "MFLIB_LANGUAGE", "MFLIB_DRAWN"
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_WORD = re.compile(r"[A-Za-z]{2}")
+_NAME = re.compile(r"[A-Za-z]{4}")
+_SENTENCES = re.compile(r"""(?<=[.!?])([*`"')]*)\s+(?=[A-Z*`"'(\d])""")
+_HAN = "[\u3400-\u9fff]"
+_SPACES = (
+    (rf"(?<={_HAN})(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?={_HAN})", " "),
+    (rf"(?<={_HAN}) +(?={_HAN})", ""),
+    ("(?<=[\u3000-\u303f\uff01-\uff65]) +| +(?=[\u3001-\u303f\uff01-\uff65])", ""),
+)
+_ENDS = {".": "\u3002", ":": "\uff1a", ";": "\uff1b", "?": "\uff1f"}
+
+
+def language() -> str:
+    """The language of this process: what a command was told, else that of the environment; English by default."""
+    stated = [os.environ[name] for name in (LANGUAGE, "LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(name)]
+    name = stated[0] if stated else locale.getlocale()[0] or ""
+    return "zh" if name.lower().startswith(("zh", "chinese")) else "en"
+
+
+def drawn() -> tuple[str, ...]:
+    """The languages in which figures are drawn: the process's own first."""
+    return tuple(dict.fromkeys([language(), *os.environ.get(DRAWN, "").split()]))
+
+
+def say(text: str, to: str = "") -> str:
+    """A text in the reader's language; what is no text of ours, such as a name, stays as it is.
+
+    Parameters
+    ----------
+    text : in English
+    to : a language; that of the process by default
+    """
+    to = to or language()
+    return text if to == "en" or not _WORD.search(text) else _said(text, to)
+
+
+def cell(notebook: str, name: str, source: str, to: str) -> str | None:
+    """The translation of a notebook's cell by its id; None where this source has none."""
+    return _catalogue(to).cells.get((f"{notebook}#{name}", source))
+
+
+@cache
+def digest(to: str) -> str:
+    """SHA-256 of everything that is said in a language."""
+    paths = sorted((LOCALE / to).glob("*.po"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+@lru_cache(maxsize=20_000)
+def _said(text: str, to: str) -> str:
+    bare = text.strip()
+    before, _, after = text.partition(bare)
+    return f"{before}{spaced(_catalogue(to).said(bare))}{after}"
+
+
+def spaced(text: str) -> str:
+    """One space between Chinese and Latin letters or digits, none at full-width marks; other texts as they are."""
+    if re.search(_HAN, text):
+        for found, wanted in _SPACES:
+            text = re.sub(found, wanted, text)
+    return text
+
+
+@dataclass(frozen=True)
+class _Template:
+    """A sentence with places, and its translation.
+
+    Parameters
+    ----------
+    source, translation : with places as {name}
+    """
+
+    source: str
+    translation: str
+
+    @property
+    def parts(self) -> list[str]:
+        """What stands between the places."""
+        return PLACEHOLDER.split(self.source)[::2]
+
+    @property
+    def letters(self) -> int:
+        """How many letters of it are fixed."""
+        return sum(map(str.isalpha, "".join(self.parts)))
+
+    @property
+    def weak(self) -> bool:
+        """Whether so little of it is fixed that it is found in texts of anybody's."""
+        return self.letters < 9 and len(" ".join(self.parts).split()) < 3
+
+    def found(self, text: str) -> dict[str, str] | None:
+        """What stands in the places, None where the text is not of this template."""
+        if not all(part.strip() in text for part in self.parts):
+            return None
+        match = _pattern(self.source).fullmatch(text)
+        names = PLACEHOLDER.findall(self.source)
+        return dict(zip(names, match.groups(), strict=True)) if match else None
+
+
+@cache
+def _pattern(source: str) -> re.Pattern[str]:
+    """What is put in at an end may be nothing, and then there is no space beside it."""
+    parts = [re.escape(part) for part in PLACEHOLDER.split(source)[::2]]
+    if not PLACEHOLDER.sub("", source).strip():
+        return re.compile("(.+?)".join(parts), re.DOTALL)
+    if not parts[0]:
+        parts[1] = re.sub(r"^\\ ", r"(?:\\ )?", parts[1])
+    if not parts[-1]:
+        parts[-2] = re.sub(r"\\ $", r"(?:\\ )?", parts[-2])
+    return re.compile("(.*?)".join(parts), re.DOTALL)
+
+
+class _Catalogue:
+    """Everything that is said in a language, from the PO files of its folder; what is open or fuzzy is not said."""
+
+    def __init__(self, folder: Path) -> None:
+        # Importing it takes a while, which a reader of English need not wait.
+        from babel.messages.pofile import read_po
+
+        self.cells: dict[tuple[str, str], str] = {}
+        self.exact: dict[str, str] = {}
+        templates = []
+        for path in sorted(folder.glob("*.po")):
+            with path.open("rb") as file:
+                messages = [entry for entry in read_po(file) if entry.id and entry.string and not entry.fuzzy]
+            for entry in messages:
+                if entry.context:
+                    self.cells[entry.context, entry.id] = entry.string
+                    continue
+                self.exact[entry.id.casefold()] = entry.string
+                if PLACEHOLDER.search(entry.id):
+                    templates.append(_Template(entry.id, entry.string))
+        templates.sort(key=lambda template: -template.letters)
+        self.strong = [template for template in templates if not template.weak]
+        self.weak = [template for template in templates if template.weak]
+
+    def said(self, text: str) -> str:
+        """A text, as a whole or by its sentences or its parts."""
+        if "\n" in text:
+            return "\n".join(map(self.said, text.split("\n")))
+        if not _WORD.search(text):
+            return text
+        return self._whole(text) or self._sentences(text) or self._parts(text) or text
+
+    def _whole(self, text: str, *, bounded: bool = True) -> str | None:
+        """By its very words, or by a template; ``bounded``: of which no place holds the end of a sentence."""
+        if exact := self.exact.get(text.casefold()):
+            return exact
+        if text[-1] in _ENDS and (exact := self.exact.get(text[:-1].casefold())):
+            return exact + _ENDS[text[-1]]
+        for template in self.strong:
+            found = template.found(text)
+            if found is not None and not (bounded and any(map(_SENTENCES.search, found.values()))):
+                return self._filled(template, found)
+        return None
+
+    def _sentences(self, text: str) -> str | None:
+        """Sentence by sentence, where possible several at once."""
+        parts = list(_split(text))
+        if len(parts) == 1:
+            return self._whole(text, bounded=False)
+        said, at = [], 0
+        while at < len(parts):
+            for end in range(len(parts), at, -1):
+                run = " ".join(parts[at:end])
+                if (
+                    found := self._whole(run, bounded=end - at > 1) if end - at < len(parts) else None
+                ) or end == at + 1:
+                    said.append(found or self._parts(run) or run)
+                    at = end
+                    break
+        return "".join(said if all(re.search(_HAN, part) for part in said) else " ".join(said))
+
+    def _parts(self, text: str) -> str | None:
+        """By a template of which little is fixed; a text of anybody's stays as it is."""
+        for template in self.weak:
+            if found := template.found(text):
+                told = {name: self.said(part) if part else part for name, part in found.items()}
+                if told != found or (template.letters and not any(map(_NAME.search, found.values()))):
+                    return self._filled(template, found)
+        return None
+
+    def _filled(self, template: _Template, found: dict[str, str]) -> str:
+        parts = {name: self.said(part) if part else part for name, part in found.items()}
+        return PLACEHOLDER.sub(lambda place: parts[place[1]], template.translation)
+
+
+def _split(text: str) -> Iterator[str]:
+    """The sentences of a text, each with the marks that close it."""
+    start = 0
+    for end in _SENTENCES.finditer(text):
+        yield text[start : end.end(1)]
+        start = end.end()
+    yield text[start:]
+
+
+@cache
+def _catalogue(to: str) -> _Catalogue:
+    return _Catalogue(LOCALE / to)
