@@ -30,8 +30,7 @@ test-faults: $(STAMP)
 
 # make lab COHORT=path/to/cohort opens the notebooks on a cohort of one's own. Nobody is asked for Jupyter's news.
 lab: $(STAMP) $(if $(COHORT),,data/phantom-quick/dataset_description.json)
-	MFLIB_COHORT="$(COHORT)" JUPYTER_CONFIG_PATH=mflib/_assets/lab \
-	    $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/start.ipynb
+	$(BIN)/mflib lab $(if $(COHORT),--cohort "$(COHORT)")
 
 # The picture of README: the first screen of the report that stands here.
 picture: reports/phantom-quick/report.html

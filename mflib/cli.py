@@ -12,16 +12,21 @@ import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Collection
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 
 from mflib.base import files
 from mflib.base.errors import BusyError, InputError, RunError, explained, listed
+from mflib.base.language import LANGUAGE as SPOKEN
+from mflib.base.language import LANGUAGES, say, tell
 
 # Help that takes more room than its option has.
 STEP = (
@@ -47,7 +52,16 @@ ENCODING = "Of tables that are no UTF-8, where their bytes do not tell it, such 
 SETTING = "A setting that is to be otherwise, such as forest.trees=100 or split=segment; as often as wanted."
 SCHEDULER = "Address of a Dask scheduler, such as tcp://host:8786, whose workers do the heavy work."
 
+LANGUAGE = "en or zh, in place of the environment's."
+PAGE = "en, zh or both: of the page, and of what is said here; in place of the profile's or the environment's."
+
+NOT_WHOLE = "Some notebooks did not run to their end; the report shows what there is, and the errors."
+
 # Options that commands share.
+Language = Annotated[str, typer.Option(help=LANGUAGE, callback=lambda given: _spoken(given, LANGUAGES), is_eager=True)]
+PageLanguage = Annotated[
+    str, typer.Option(help=PAGE, callback=lambda given: _spoken(given, [*LANGUAGES, "both"]), is_eager=True)
+]
 Profile = Annotated[str, typer.Option(help="quick, full, transfer, paper, or the path of a YAML file.")]
 Scheduler = Annotated[str, typer.Option(help=SCHEDULER)]
 Changes = Annotated[list[str], typer.Option("--set", help=SETTING)]
@@ -64,8 +78,12 @@ class Group(TyperGroup):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")
         _own_style()
-        warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+        warnings.formatwarning = lambda message, *_, **__: say(f"warning: {message}\n")
         ctx.obj = args
+        for command in [self, *self.commands.values()]:
+            command.help = said(command.help)
+            for option in command.params:
+                option.help = said(option.help)  # type: ignore[attr-defined]
         return super().parse_args(ctx, sorted(args, key="--debug".__ne__))
 
     def invoke(self, ctx: Any) -> Any:
@@ -110,10 +128,41 @@ def _stated(encoding: str) -> str:
     return encoding
 
 
+def _spoken(given: str, known: Collection[str]) -> str:
+    """State the language for this process and those that it starts."""
+    if given and given not in known:
+        fail(f"--language is {given!r}, expected one of {', '.join(known)}")
+    if given in LANGUAGES:
+        os.environ[SPOKEN] = given
+    return given
+
+
+def said(text: object) -> str:
+    """Lines of a text, those of a paragraph together, in the reader's language."""
+    paragraphs = str(text or "").split("\n\n")
+    return "\n\n".join(say(" ".join(paragraph.split())) for paragraph in paragraphs)
+
+
 def fail(message: str, status: int = 1) -> NoReturn:
     """Say why on the error stream, and exit."""
-    typer.secho(message, err=True, fg="red")
+    typer.secho(say(message), err=True, fg="red")
     raise typer.Exit(status)
+
+
+class _Console(Console):
+    """A terminal that is written to in the reader's language."""
+
+    def print(self, *shown: Any, **how: Any) -> None:
+        """Print texts and tables."""
+        for table in shown:
+            if isinstance(table, Table):
+                table.title, table.caption = (
+                    str((text and say(str(text))) or "") for text in (table.title, table.caption)
+                )
+                for column in table.columns:
+                    column.header = say(str(column.header))
+                    column._cells = [Text(say(str(cell))) for cell in column.cells]
+        super().print(*(say(thing) if isinstance(thing, str) else thing for thing in shown), **how)
 
 
 @app.callback()
@@ -129,6 +178,7 @@ def phantom(
     profile: Annotated[str, typer.Option(help="quick: 128 x 128 x 48 voxels; paper: 256 x 256 x 96.")] = "quick",
     patients: Annotated[int, typer.Option(min=1, max=10_000, help="Analysed patients; a few more are excluded.")] = 46,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same cohort.")] = 20,
+    language: Language = "",
 ) -> None:
     """Simulate a synthetic cohort with known truth."""
     from mflib.data import phantom as simulator
@@ -150,6 +200,7 @@ def import_(
         float | None, typer.Option(help="Dynamic range of the log compression in dB, where the map states none.")
     ] = None,
     encoding: Encoding = "",
+    language: Language = "",
 ) -> None:
     """Read DICOM, NIfTI, NRRD or MHA files into a cohort folder, without anything that names a person."""
     from mflib.data import intake
@@ -169,9 +220,9 @@ def import_(
     else:
         fail(f"no map of the files in {path}; {command} --dry-run writes one to fill in")
     for line in lines:
-        typer.echo(line)
+        tell(line)
     if dry_run:
-        typer.echo(f"then: {command}")
+        tell(f"then: {command}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -182,6 +233,7 @@ def annotate(
     second: Annotated[
         bool, typer.Option(help="Blinded second pass: shuffled, without the first one's marks or any suggestion.")
     ] = False,
+    language: Language = "",
 ) -> None:
     """Mark reference points, region and quality of each volume in JupyterLab."""
     from mflib.data.annotation import launch
@@ -196,6 +248,7 @@ def check(
     as_json: AsJson = False,
     whole: Annotated[bool, typer.Option("--all", help="Every fault, not the first three of each kind.")] = False,
     encoding: Encoding = "",
+    language: Language = "",
 ) -> None:
     """Print the faults of a cohort folder and exit 1, or its summary and exit 0."""
     from mflib.data import check as checks
@@ -212,9 +265,9 @@ def check(
     else:
         told = [*listed(inspection.faults, whole=whole), *(f"notice: {notice}" for notice in inspection.notices)]
         for line in [*told, *(f"{name}: {value}" for name, value in inspection.summary().items())]:
-            typer.echo(line)
+            tell(line)
         count = len(inspection.faults)
-        typer.secho("1 fault" if count == 1 else f"{count} faults", fg="red" if count else "green")
+        typer.secho(say("1 fault" if count == 1 else f"{count} faults"), fg="red" if count else "green")
     raise typer.Exit(1 if inspection.faults else 0)
 
 
@@ -232,6 +285,7 @@ def report(
     setting: Changes = [],  # noqa: B006  typer copies it
     timeout: Annotated[float, typer.Option(min=0.1, help="Minutes that one cell may take.")] = 1440.0,
     encoding: Encoding = "",
+    language: PageLanguage = "",
 ) -> None:
     """Run the notebooks on a cohort and join them into one offline HTML report; prints its path last."""
     from mflib.study import methods
@@ -240,11 +294,11 @@ def report(
 
     if export and importlib.util.find_spec("docx") is None:
         fail("--export needs python-docx: pip install 'mflib[export]'")
-    changes = _changes(setting, external=_path(external), scheduler=scheduler)
+    changes = _changes(setting, external=_path(external), scheduler=scheduler, language=language)
     selection = Selection(find_step(start) if start else None, find_step(only) if only else None, force)
     page, whole = reports.make(_profile(profile), _path(cohort), _path(run), changes, selection, round(timeout * 60))
     if not whole:
-        typer.echo("Some notebooks did not run to their end; the report shows what there is, and the errors.", err=True)
+        typer.echo(say(NOT_WHOLE), err=True)
     if export:
         typer.echo("\n".join(map(str, methods.export(page))))
     typer.echo(str(page))
@@ -263,6 +317,7 @@ def texture(
     scheduler: Scheduler = "",
     setting: Changes = [],  # noqa: B006  typer copies it
     encoding: Encoding = "",
+    language: Language = "",
 ) -> None:
     """Measure the texture of a cohort, or of one volume: as recorded, or gain-normalised with two points."""
     from mflib.base.files import locked
@@ -301,6 +356,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="FILE.csv or FILE.json; the terminal, by default.")] = None,
     html: Annotated[Path | None, typer.Option(help="Folder for one offline page of each patient.")] = None,
     encoding: Encoding = "",
+    language: Language = "",
 ) -> None:
     """Hold the trained models of a run against new, annotated volumes, for research only; they learn nothing from them.
 
@@ -317,7 +373,7 @@ def predict(
     if out is not None and assessments:
         volumes.write(volumes.table(assessments), out)
     if out is None and html is None and assessments:
-        typer.echo(volumes.text(assessments))
+        tell(volumes.text(assessments))
     for path in [*pages, *([out] if out and assessments else [])]:
         typer.echo(str(path))
     if failures:
@@ -360,6 +416,7 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Folder for every table (CSV) and figure (SVG, PNG).")] = None,
     as_json: AsJson = False,
     encoding: Encoding = "",
+    language: Language = "",
 ) -> None:
     """Compare anybody's models on the same segments: areas, decisions, calibration, with patients as clusters."""
     from mflib.study import compare as comparing
@@ -369,7 +426,7 @@ def compare(
     if as_json:
         typer.echo(comparing.as_json(comparison))
     elif out is None:
-        comparing.show(comparison, Console(highlight=False))
+        comparing.show(comparison, _Console(highlight=False))
     else:
         typer.echo("\n".join(map(str, written)))
 
@@ -387,6 +444,7 @@ def audit(
     ] = None,
     as_json: AsJson = False,
     encoding: Encoding = "",
+    language: Language = "",
 ) -> None:
     """Say what follows from a published table of folds and what cannot be; findings are no failure, so it exits 0."""
     from mflib.stats import published
@@ -397,13 +455,25 @@ def audit(
     if as_json:
         typer.echo(json.dumps(found.as_dict(), indent=2))
     else:
-        published.show(found, Console(highlight=False))
+        published.show(found, _Console(highlight=False))
+
+
+@app.command()
+def lab(
+    cohort: Annotated[Path | None, typer.Option(help="Cohort folder of the notebooks that name none.")] = None,
+    language: Language = "",
+) -> None:
+    """Open the notebooks in JupyterLab at the start page; in another language as copies, notebooks-zh."""
+    from mflib.study import start
+
+    start.launch(_path(cohort))
 
 
 @app.command()
 def exercises(
     folder: Annotated[Path, typer.Argument(help="Folder to write the notebooks to.")],
     force: Annotated[bool, typer.Option(help="Replace notebooks that are there already.")] = False,
+    language: Language = "",
 ) -> None:
     """Write the notebooks for students, without answers and solutions; and with them, as NAME_solutions, for you."""
     from mflib.study.page import write_exercises

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ BONE, SHADOW = (4, 6, 9), (4, 20, 9)
 ROI_START, ROI_SIZE = (10, 8, 2), (18, 18, 14)
 
 REPOSITORY = Path(__file__).parents[1]
+# Whatever the language of this machine is, and of whatever a test starts.
+os.environ["MFLIB_LANGUAGE"] = "en"
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from mflib.base.language import LANGUAGES, LOCALE, PLACEHOLDER, spaced
-from mflib.show import spoken
+from mflib.base import spoken
 
 ROOT = Path(__file__).parents[1]
 PACKAGE, NOTEBOOKS = ROOT / "mflib", ROOT / "notebooks"

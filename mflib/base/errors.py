@@ -8,12 +8,16 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from mflib.base.language import say
+
 
 class _Plain(Exception):
     """In a notebook it is shown by its words alone; whoever asks again, by ``%tb``, sees where in the code it arose."""
 
     def _render_traceback_(self) -> list[str]:
-        words = traceback.format_exception(self) if hasattr(self, "told") else [f"{type(self).__name__}: {self}"]
+        words = (
+            traceback.format_exception(self) if hasattr(self, "told") else [f"{type(self).__name__}: {say(str(self))}"]
+        )
         self.told = True
         return words
 

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from mflib.base.errors import BusyError, FileError
+from mflib.base.language import say
 
 # Files that systems and spreadsheets leave in folders, hidden ones, and halves that a kill left behind.
 PASSED_OVER = re.compile(r"\.|~\$|partial-|(?i:thumbs\.db|ehthumbs\w*\.db|desktop\.ini)$")
@@ -139,7 +140,7 @@ def locked(folder: Path, patience: float = 0.0) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-        print(f"warning: no locks where {folder} lies; let one mflib at a time write there", file=sys.stderr)
+        print(say(f"warning: no locks where {folder} lies; let one mflib at a time write there"), file=sys.stderr)
         held = nullcontext()
     with held:
         yield

@@ -10,9 +10,10 @@ import hashlib
 import locale
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import islice
 from pathlib import Path
 
 LOCALE = Path(__file__).parents[1] / "locale"
@@ -23,6 +24,7 @@ LANGUAGE, DRAWN = "MFLIB_LANGUAGE", "MFLIB_DRAWN"
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _WORD = re.compile(r"[A-Za-z]{2}")
 _NAME = re.compile(r"[A-Za-z]{4}")
+_ENGLISH = re.compile(r"(?<![\w`./-])[a-z]{3,}(?![\w`/])")
 _SENTENCES = re.compile(r"""(?<=[.!?])([*`"')]*)\s+(?=[A-Z*`"'(\d])""")
 _HAN = "[\u3400-\u9fff]"
 _SPACES = (
@@ -64,16 +66,21 @@ def cell(notebook: str, name: str, source: str, to: str) -> str | None:
 
 @cache
 def digest(to: str) -> str:
-    """SHA-256 of everything that is said in a language."""
-    paths = sorted((LOCALE / to).glob("*.po"))
+    """SHA-256 of everything that is said in a language, and of how it is found."""
+    paths = [*sorted((LOCALE / to).glob("*.po")), Path(__file__)]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def tell(text: str) -> None:
+    """Print a line for whoever waits, in the language of the process."""
+    print(say(text), flush=True)
 
 
 @lru_cache(maxsize=20_000)
 def _said(text: str, to: str) -> str:
-    bare = text.strip()
-    before, _, after = text.partition(bare)
-    return f"{before}{spaced(_catalogue(to).said(bare))}{after}"
+    if "\n" in text:
+        return "\n".join(_said(line, to) for line in text.split("\n"))
+    return spaced(_catalogue(to).said(text))
 
 
 def spaced(text: str) -> str:
@@ -147,65 +154,79 @@ class _Catalogue:
             with path.open("rb") as file:
                 messages = [entry for entry in read_po(file) if entry.id and entry.string and not entry.fuzzy]
             for entry in messages:
+                source, said = str(entry.id), str(entry.string)
                 if entry.context:
-                    self.cells[entry.context, entry.id] = entry.string
+                    self.cells[entry.context, source] = said
                     continue
-                self.exact[entry.id.casefold()] = entry.string
-                if PLACEHOLDER.search(entry.id):
-                    templates.append(_Template(entry.id, entry.string))
+                self.exact[source.casefold()] = said
+                if PLACEHOLDER.search(source):
+                    templates.append(_Template(source, said))
         templates.sort(key=lambda template: -template.letters)
         self.strong = [template for template in templates if not template.weak]
         self.weak = [template for template in templates if template.weak]
+        self.known: dict[str, str] = {}
 
     def said(self, text: str) -> str:
-        """A text, as a whole or by its sentences or its parts."""
-        if "\n" in text:
-            return "\n".join(map(self.said, text.split("\n")))
-        if not _WORD.search(text):
+        """A text, as a whole, by its sentences or by its parts: whichever leaves the least of it in English."""
+        bare = text.strip()
+        if not _WORD.search(bare):
             return text
-        return self._whole(text) or self._sentences(text) or self._parts(text) or text
+        if bare not in self.known:
+            ways = (self._whole, self._sentences, self._parts)
+            self.known[bare] = _best(way(bare) for way in ways) or bare
+        before, _, after = text.partition(bare)
+        return f"{before}{self.known[bare]}{after}"
 
-    def _whole(self, text: str, *, bounded: bool = True) -> str | None:
-        """By its very words, or by a template; ``bounded``: of which no place holds the end of a sentence."""
+    def _whole(self, text: str) -> str | None:
+        """By its very words, or by a template."""
         if exact := self.exact.get(text.casefold()):
             return exact
         if text[-1] in _ENDS and (exact := self.exact.get(text[:-1].casefold())):
             return exact + _ENDS[text[-1]]
-        for template in self.strong:
-            found = template.found(text)
-            if found is not None and not (bounded and any(map(_SENTENCES.search, found.values()))):
-                return self._filled(template, found)
-        return None
+        fitting = ((template, found) for template in self.strong if (found := template.found(text)) is not None)
+        return _best(self._filled(*fit) for fit in islice(fitting, 4))
 
     def _sentences(self, text: str) -> str | None:
         """Sentence by sentence, where possible several at once."""
         parts = list(_split(text))
         if len(parts) == 1:
-            return self._whole(text, bounded=False)
+            return None
         said, at = [], 0
         while at < len(parts):
-            for end in range(len(parts), at, -1):
-                run = " ".join(parts[at:end])
-                if (
-                    found := self._whole(run, bounded=end - at > 1) if end - at < len(parts) else None
-                ) or end == at + 1:
-                    said.append(found or self._parts(run) or run)
-                    at = end
-                    break
-        return "".join(said if all(re.search(_HAN, part) for part in said) else " ".join(said))
+            runs = {end: " ".join(parts[at:end]) for end in range(len(parts) - (not at), at, -1)}
+            told = {end: self._whole(run) or (self.said(run) if end == at + 1 else None) for end, run in runs.items()}
+            at = min((end for end in told if told[end]), key=lambda end: (_left(str(told[end])) > 0, -end))
+            said.append(str(told[at]))
+        return "".join(said) if all(re.search(_HAN, part) for part in said) else " ".join(said)
 
     def _parts(self, text: str) -> str | None:
         """By a template of which little is fixed; a text of anybody's stays as it is."""
         for template in self.weak:
             if found := template.found(text):
-                told = {name: self.said(part) if part else part for name, part in found.items()}
+                told = {name: self.said(part) for name, part in found.items()}
                 if told != found or (template.letters and not any(map(_NAME.search, found.values()))):
                     return self._filled(template, found)
         return None
 
-    def _filled(self, template: _Template, found: dict[str, str]) -> str:
-        parts = {name: self.said(part) if part else part for name, part in found.items()}
+    def _filled(self, template: _Template, found: Mapping[str, str]) -> str:
+        parts = {name: self.said(part) for name, part in found.items()}
         return PLACEHOLDER.sub(lambda place: parts[place[1]], template.translation)
+
+
+def _best(ways: Iterable[str | None]) -> str | None:
+    """The first translation with nothing left in English, or with the least."""
+    best: str | None = None
+    for said in ways:
+        if said is not None and (best is None or _left(said) < _left(best)):
+            best = said
+        if best is not None and not _left(best):
+            break
+    return best
+
+
+def _left(text: str) -> int:
+    """How many words of a text look as if they were left in English."""
+    return len(_ENGLISH.findall(text))
 
 
 def _split(text: str) -> Iterator[str]:

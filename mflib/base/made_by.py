@@ -17,6 +17,8 @@ import joblib
 from mflib.base.files import ROOT, sha256
 
 PACKAGE = Path(__file__).parents[1]
+# What is said in another language changes no number.
+TRANSLATION = {PACKAGE / "base" / name for name in ("language.py", "spoken.py")}
 # Distributions whose modules have another name; standard modules have no distribution at all.
 DISTRIBUTIONS = {"PIL": "pillow", "skimage": "scikit-image", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 # They lock, carry, check or lay out what others compute: another version of them changes no number. Any other counts.
@@ -54,7 +56,7 @@ def closure(*modules: str) -> tuple[list[Path], list[str]]:
     while waiting:
         found.add(path := waiting.pop())
         inner, outer = _imports(path)
-        waiting |= inner - found
+        waiting |= inner - found - TRANSLATION
         packages |= outer
     return sorted(found), sorted(packages)
 

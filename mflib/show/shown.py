@@ -10,22 +10,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
 from IPython.display import DisplayHandle, display
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FunctionLoader
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
-from mflib.base import files, words
+from mflib.base import files, spoken, words
 from mflib.base.files import ASSETS
+from mflib.base.language import LANGUAGES, drawn, language, say
+from mflib.base.spoken import LIVE
 from mflib.show import style
 
 # A column of nothing but these is aligned to the right.
@@ -61,14 +65,29 @@ def figure(plot: Figure, folder: Path, name: str, *, caption: str) -> Shown:
 
 
 def save(plot: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    """Write a figure as SVG and PNG, each whole or not at all; the same data give the same files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    drawing, picture = folder / f"{name}.svg", folder / f"{name}.png"
-    with style.own(), files.replacing(drawing) as partial:
-        plot.savefig(partial, metadata={"Date": None})
-    with files.replacing(picture) as partial:
-        partial.write_bytes(png(plot, dpi=160))
-    return drawing, picture
+    """Write a figure as SVG and PNG, each whole or not at all; the same data give the same files.
+
+    Those in another language than English go to a folder of their own in ``folder``. The paths are those in the
+    process's language.
+    """
+    paths = []
+    for to in filter(style.writes, drawn()):
+        place = spoken_in(folder, to)
+        place.mkdir(parents=True, exist_ok=True)
+        paths.append((place / f"{name}.svg", place / f"{name}.png"))
+        with style.own(to):
+            for text in plot.findobj(Text):
+                text.set_text(text.get_text())
+            with files.replacing(paths[-1][0]) as kept:
+                plot.savefig(kept, metadata={"Date": None})
+        with files.replacing(paths[-1][1]) as kept:
+            kept.write_bytes(png(plot, 160, to))
+    return paths[0]
+
+
+def spoken_in(folder: Path, to: str) -> Path:
+    """Where figures in a language lie."""
+    return folder if to == "en" else folder / to
 
 
 # A drawing that is embedded as a picture sees the scheme of the reader's system, and no style of the page.
@@ -86,23 +105,30 @@ _RULES = "".join(
 )
 
 
-def themed(html: str, folder: Path) -> Markup:
+def themed(html: str, folder: Path, to: str = "en") -> Markup:
     """A page whose figures are drawings, sharp at every size and light or dark as the page.
 
     Parameters
     ----------
     html : with figures of `figure`
     folder : their files
+    to : the language in which they are written
     """
 
-    def drawn(match: re.Match[str]) -> str:
-        path = folder / f"{match[2]}.svg"
+    def exchanged(match: re.Match[str]) -> str:
+        path = _nearest(folder, f"{match[2]}.svg", to)
         if not path.exists():
             return match[0]
         return f"{match[1]}data:image/svg+xml;base64,{_drawing(path)}"
 
     shape = r'(<figure id="figure-([\w-]+)"><img [^>]*?src=")data:image/png;base64,[^"]*'
-    return Markup(re.sub(shape, drawn, html))
+    return Markup(re.sub(shape, exchanged, html))
+
+
+def _nearest(folder: Path, name: str, to: str) -> Path:
+    """A figure in a language or, where no font could write it, in English."""
+    path = spoken_in(folder, to) / name
+    return path if path.exists() else folder / name
 
 
 def _drawing(path: Path) -> str:
@@ -125,10 +151,10 @@ def picture_html(plot: Figure, picture: bytes) -> str:
     return f'<img alt="{escape(str(plot.get_label()))}" width="{width}" src="data:image/png;base64,{code}">'
 
 
-def png(plot: Figure, dpi: int) -> bytes:
-    """A figure as the bytes of a picture."""
+def png(plot: Figure, dpi: int, to: str = "") -> bytes:
+    """A figure as the bytes of a picture, written in a language."""
     content = io.BytesIO()
-    with style.own():
+    with style.own(to):
         plot.savefig(content, dpi=dpi, format="png", facecolor=style.PAPER)
     return content.getvalue()
 
@@ -181,7 +207,6 @@ def live(
             handle.update(Shown(""))
 
 
-LIVE = "application/vnd.vegalite.v5+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -205,48 +230,55 @@ class Alive(Shown):
         return {LIVE: self.chart, "image/png": base64.b64encode(self.picture).decode()}
 
 
-def chart(drawn: Mapping[str, Any], folder: Path, *, caption: str) -> Alive:
+def chart(specified: Mapping[str, Any], folder: Path, *, caption: str) -> Alive:
     """Write the picture of a chart as SVG and PNG and show the chart.
 
     Parameters
     ----------
-    drawn : of ``show.charts``; its ``description`` says what it shows, for somebody who cannot see it
+    specified : of ``show.charts``; its ``description`` says what it shows, for somebody who cannot see it
     folder : where the two files go
     caption : how to read it; what it answers to stands in its specification
     """
-    caption = f"{caption} {drawn['usermeta']['touch']}"
-    return Alive("", {**drawn, "title": {"text": wrap(caption, 96)}}, save_chart(drawn, folder)[1].read_bytes())
+    caption = f"{caption} {specified['usermeta']['touch']}"
+    picture = save_chart(specified, folder)[1].read_bytes()
+    return Alive("", {**specified, "title": {"text": spoken.lines(caption)}}, picture)
 
 
-def save_chart(drawn: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
-    """Write the picture of a chart as SVG and PNG, each whole or not at all."""
+def save_chart(specified: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
+    """Write the picture of a chart as SVG and PNG, each whole or not at all; languages as for `save`."""
     # Starting its engine takes a second, which a notebook without charts need not wait.
     import vl_convert
 
-    folder.mkdir(parents=True, exist_ok=True)
-    drawing, picture = (folder / f"{drawn['name']}{kind}" for kind in (".svg", ".png"))
-    code = vl_convert.vegalite_to_svg(json.dumps(drawn))
-    files.write_text(drawing, code)
-    with files.replacing(picture) as partial:
-        partial.write_bytes(vl_convert.svg_to_png(code, scale=2))
-    return drawing, picture
+    paths = []
+    for to in filter(style.writes, drawn()):
+        place = spoken_in(folder, to)
+        place.mkdir(parents=True, exist_ok=True)
+        paths.append((place / f"{specified['name']}.svg", place / f"{specified['name']}.png"))
+        code = vl_convert.vegalite_to_svg(json.dumps(spoken.chart(specified, partial(say, to=to))))
+        files.write_text(paths[-1][0], code)
+        with files.replacing(paths[-1][1]) as kept:
+            kept.write_bytes(vl_convert.svg_to_png(code, scale=2))
+    return paths[0]
 
 
-def alive_html(drawn: Mapping[str, Any], folder: Path) -> str:
+def alive_html(specified: Mapping[str, Any], folder: Path, to: str = "en") -> str:
     """A chart of `chart` for the page: the picture, which the page's script replaces, and the specification.
 
     Parameters
     ----------
-    drawn : the specification as a notebook keeps it
+    specified : as a notebook keeps it
     folder : its picture
+    to : the language in which it stands on the page
     """
-    name, caption = str(drawn["name"]), " ".join(drawn["title"]["text"])
-    code = _drawing(folder / f"{name}.svg")
-    content = {key: value for key, value in drawn.items() if key not in ("$schema", "title", "name")}
+    name = str(specified["name"])
+    caption = say(" ".join(specified["title"]["text"]), to)
+    specified = spoken.chart(specified, partial(say, to=to))
+    code = _drawing(_nearest(folder, f"{name}.svg", to))
+    content = {key: value for key, value in specified.items() if key not in ("$schema", "title", "name")}
     # What a script holds ends with the first "</".
     held = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")
     return (
-        f'<figure id="figure-{name}" class="chart"><img alt="{escape(str(drawn["description"]))}" '
+        f'<figure id="figure-{name}" class="chart"><img alt="{escape(str(specified["description"]))}" '
         f'src="data:image/svg+xml;base64,{code}"><figcaption>{escape(caption)}</figcaption>'
         f'<script type="application/json">{held}</script></figure>'
     )
@@ -315,13 +347,46 @@ def bold(text: str) -> Markup:
     return Markup(re.sub(r"`(.+?)`", r"<code>\1</code>", strong))
 
 
-def page(template: str, styles: Sequence[str], script: str = "", **context: Any) -> str:
-    """An HTML page that needs nothing else: a template, its styles and its script by their names in ``_assets``."""
-    environment = Environment(loader=FileSystemLoader(ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["bold"] = bold
-    style = "".join((ASSETS / name).read_text(encoding="utf-8") for name in styles)
-    running = (ASSETS / script).read_text(encoding="utf-8") if script else ""
-    return environment.get_template(template).render(style=Markup(style), script=Markup(running), **context)
+def page(template: str, styles: Sequence[str], script: str = "", to: str = "", **context: Any) -> str:
+    """An HTML page that needs nothing else: a template, its styles and its script by their names in ``_assets``.
+
+    Parameters
+    ----------
+    template, styles, script : names
+    to : the language of the page; that of the process by default
+    context : what the template fills in; texts are translated, what is marked up already is not
+    """
+    to = to or language()
+    said = partial(say, to=to)
+
+    def read(name: str) -> str:
+        return (ASSETS / name).read_text(encoding="utf-8")
+
+    environment = Environment(
+        loader=FunctionLoader(lambda name: spoken.template(read(name), said)),
+        finalize=lambda value: said(value) if type(value) is str else value,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["bold"] = lambda text: bold(said(text))
+    running = Markup(spoken.script(read(script), said) if script else "")
+    style = Markup("".join(map(read, styles)))
+    return environment.get_template(template).render(style=style, script=running, lang=LANGUAGES[to], **context)
+
+
+def speak() -> None:
+    """From now on, whatever this notebook shows is in the language of the process."""
+    shell = get_ipython()
+    if shell is None or language() == "en" or hasattr(shell.display_formatter, "speaks"):
+        return
+    form = shell.display_formatter.format
+
+    def speaking(*shown: Any, **how: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = form(*shown, **how)
+        return spoken.bundle(data, say), metadata
+
+    shell.display_formatter.format, shell.display_formatter.speaks = speaking, True
 
 
 def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, Any]) -> str:

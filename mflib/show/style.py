@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from functools import wraps
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache, wraps
+from pathlib import Path
 from typing import Any, ParamSpec
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -13,8 +18,10 @@ from matplotlib import font_manager
 from matplotlib import style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
+from mflib.base.language import DRAWN, language, say
 from mflib.base.words import AXES, LABELS, PLANES
 
 WIDTH = 6.4  # inches, 640 pixels at 100 dpi
@@ -40,11 +47,17 @@ MODEL_LOOKS = {
     "clinical": (PURPLE, ":", "D"),
 }
 _OTHER_LOOKS = ((ORANGE, (0, (5, 1)), "v"), (SKY, (0, (3, 1, 1, 1)), "P"), (GREY, (0, (1, 1)), "X"))
-# DejaVu Sans comes with matplotlib and has no Chinese; the others have, on Linux, Windows and macOS.
-_FONTS = (
-    "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Micro Hei",
-    "WenQuanYi Zen Hei", "Microsoft YaHei", "SimHei", "PingFang SC", "Hiragino Sans GB", "Arial Unicode MS",
+# The first comes with matplotlib and has no Chinese. The others have; the first of them that is here is taken.
+_LATIN = "DejaVu Sans"
+_CHINESE = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "Microsoft YaHei", "PingFang SC",
+    "Hiragino Sans GB", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "SimHei", "Noto Sans CJK JP", "Noto Serif CJK SC",
+    "Source Han Serif SC", "Noto Serif CJK JP", "Arial Unicode MS",
 )  # fmt: skip
+_GLYPHS = "\u591a\u88c2\u808c\u8102\u80aa\u6d78\u6da6"  # what a font must have to be asked for more
+# Of the extra zh: a package that brings such a font.
+_PACKAGE, _FILE = "zhplot", "fonts/NotoSansSC-Regular.ttf"
+NO_FONT = "No font here has Chinese signs, so figures stay English: pip install 'mflib[zh]' brings one."
 _STYLE = {
     "font.size": 9.0,
     "axes.labelsize": 9.0,
@@ -66,9 +79,62 @@ _STYLE = {
 Parameters = ParamSpec("Parameters")
 
 
-def own() -> AbstractContextManager[None]:
-    """Where figures are drawn and written, whatever the user's settings are; they are as they were afterwards."""
-    return mpl_style.context(["default", {**_STYLE, "font.family": _fonts()}])
+@contextmanager
+def own(to: str = "") -> Iterator[None]:
+    """Where figures are drawn and written, whatever the user's settings are; they are as they were afterwards.
+
+    Parameters
+    ----------
+    to : the language of what is written in them; that of the process by default
+    """
+    to = to or language()
+    with mpl_style.context(["default", {**_STYLE, "font.family": _fonts()}]):
+        if to == "en" or not writes(to):
+            yield
+            return
+        write = Text.set_text
+        # Every text of a figure passes here, the numbers of an axis too, and when it is drawn again.
+        with mock.patch.object(Text, "set_text", lambda text, words: write(text, words and say(str(words), to))):
+            yield
+
+
+def writes(to: str) -> bool:
+    """Whether figures can be written in a language here; where they cannot, that is said once."""
+    if to == "en" or chinese():
+        return True
+    if DRAWN not in os.environ:  # in a report's notebooks it would stand on the page; the command has said it
+        _regret(to)
+    return False
+
+
+@cache
+def _regret(to: str) -> None:
+    sys.stderr.write(say(NO_FONT, to) + "\n")
+
+
+@cache
+def chinese() -> str:
+    """The font that draws Chinese: the first of the usual ones, any that has the signs, or the package's; else none."""
+    known = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist}
+    here = [name for name in (*_CHINESE, *known) if name in known and _has(known[name])][:1]
+    files = set(known.values())
+    # matplotlib keeps a list, and what was installed since then is not in it.
+    new = (path for path in font_manager.findSystemFonts() if path not in files) if not here else ()
+    spec = importlib.util.find_spec(_PACKAGE)
+    brought = [str(Path(spec.origin).parent / _FILE)] if spec and spec.origin else []
+    for path in [*new, *brought] if not here else ():
+        if Path(path).exists() and _has(path):
+            font_manager.fontManager.addfont(path)
+            return str(font_manager.get_font(path).family_name)
+    return here[0] if here else ""
+
+
+def _has(path: str) -> bool:
+    try:
+        font = font_manager.get_font(path)
+    except (OSError, RuntimeError):  # damaged, or of a kind that matplotlib does not read
+        return False
+    return all(font.get_char_index(ord(sign)) for sign in _GLYPHS)
 
 
 def styled(plot: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
@@ -141,8 +207,7 @@ def model_look(model: str, position: int = 0) -> dict[str, Any]:
 
 def _fonts() -> list[str]:
     """The fonts that are here; each draws what those before it lack."""
-    installed = set(font_manager.get_font_names())
-    return [font for font in _FONTS if font in installed]
+    return [_LATIN, *filter(None, [chinese()])]
 
 
 def _drawable(name: str) -> str:

@@ -24,6 +24,7 @@ from jupyter_core.utils import run_sync
 from mflib.base import files
 from mflib.base.errors import RunError
 from mflib.base.files import ROOT
+from mflib.base.language import LANGUAGE
 
 # Seconds in which a kernel must answer, also on a machine that has much else to do.
 PATIENCE = 120.0
@@ -140,7 +141,8 @@ class Kernels:
         threads = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(self.threads))
         places = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "IPYTHONDIR"), str(place))
         style = {"MATPLOTLIBRC": str(Path(matplotlib.get_data_path()) / "matplotlibrc")}
-        own = {"JPY_SESSION_NAME": f"{step}.ipynb", files.LOG: str(log), SOCKETS: str(sockets or place)}
+        # A notebook of a report speaks English; the page translates what it shows.
+        own = {LANGUAGE: "en", "JPY_SESSION_NAME": f"{step}.ipynb", files.LOG: str(log), SOCKETS: str(sockets or place)}
         kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONSTARTUP", "MPLBACKEND")}
         return kept | threads | places | style | own
 

@@ -15,6 +15,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 from mflib.base.errors import InputError
+from mflib.base.language import tell
 from mflib.base.settings import flat, merged
 from mflib.base.words import label
 from mflib.models import forest
@@ -53,6 +54,7 @@ class Study(run.Study):
 
     def __post_init__(self) -> None:
         """From now on, say what takes long; a report has nobody who waits for it."""
+        shown.speak()
         shell = get_ipython()
         if shell is None or profiles.written_by_report(self.folder):
             return
@@ -131,7 +133,7 @@ class Study(run.Study):
         there = sum(not study.fitting(f"predictions_{model}").empty for study in studies.values())
         seconds = self._took(CELLS[model][0]).get(CELLS[model][1], 0.0)
         each = EACH.format(seconds=seconds) if seconds else UNKNOWN
-        print(TRYING.format(n=len(studies), model=label(model), there=there, each=each), flush=True)
+        tell(TRYING.format(n=len(studies), model=label(model), there=there, each=each))
         tables = []
         for name, study in studies.items():
             # What one has computed on its way, the next one finds.
@@ -168,7 +170,7 @@ class _Forecast:
     def __call__(self, info: Any) -> None:
         """Say how long it takes, where that is long."""
         if said := self.said.get(getattr(info, "cell_id", "") or ""):
-            print(said, flush=True)
+            tell(said)
 
 
 @dataclass(frozen=True, eq=False)

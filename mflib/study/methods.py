@@ -15,6 +15,7 @@ import yaml
 from mflib.base import files, made_by, words
 from mflib.base.errors import RunError
 from mflib.base.files import ASSETS
+from mflib.base.language import say
 from mflib.show import shown
 from mflib.study.run import Study
 
@@ -113,9 +114,13 @@ def references() -> dict[str, dict[str, Any]]:
     return dict(yaml.safe_load((ASSETS / "references.yaml").read_text(encoding="utf-8")))
 
 
-def glossary() -> dict[str, str]:
-    """The terms of the report, and what they mean."""
-    return dict(yaml.safe_load((ASSETS / "glossary.yaml").read_text(encoding="utf-8")))
+def glossary(to: str = "en") -> dict[str, str]:
+    """The terms of the report and what they mean; those in another language with the English ones behind them."""
+    known = dict(yaml.safe_load((ASSETS / "glossary.yaml").read_text(encoding="utf-8")))
+    told = {term: say(term, to) for term in known}
+    return {
+        term if said == term else f"{said} ({term})": say(known[term], to) for term, said in told.items()
+    }  # fmt: skip
 
 
 # Where a word is a name, a number's head or a picture's, it is left alone.
@@ -123,9 +128,9 @@ _LEFT_ALONE = "code|pre|figure|math|table|summary|h[1-6]|a"
 _TOKENS = re.compile(r"(<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>)", re.DOTALL)
 
 
-def explained(page: str) -> str:
+def explained(page: str, to: str = "en") -> str:
     """HTML in which the first of each abbreviation of the glossary says what it means."""
-    waiting = {term: meaning for term, meaning in glossary().items() if re.fullmatch(r"[A-Z][\w-]+", term)}
+    waiting = {term: say(told, to) for term, told in glossary().items() if re.fullmatch(r"[A-Z][\w-]+", term)}
     terms = re.compile(rf"\b({'|'.join(waiting)})\b")
 
     def explain(found: re.Match[str]) -> str:

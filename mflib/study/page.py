@@ -6,7 +6,8 @@ import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 from traitlets.config import Config
 
-from mflib.base import files, words
+from mflib.base import files, spoken, words
 from mflib.base.errors import InputError
 from mflib.base.files import ASSETS
+from mflib.base.language import LANGUAGES, language, say
 from mflib.base.words import KEY
 from mflib.data import quality
 from mflib.data.check import Inspection
@@ -77,7 +79,7 @@ class Section:
         """The first sentence of what was seen."""
         paragraphs = re.findall(r"<p>(.*?)</p>", self.html.partition(f'id="{self.step}-what-we-saw"')[2], re.DOTALL)
         text = Markup(paragraphs[0]).striptags() if paragraphs else ""
-        return re.split(r"(?<=[a-z)%\d]\.) (?=[A-Z])", text)[0]
+        return re.split(r"(?<=[a-z)%\d]\.) (?=[A-Z])|(?<=\u3002)", text)[0]
 
 
 class _Renderer(IPythonRenderer):
@@ -87,16 +89,18 @@ class _Renderer(IPythonRenderer):
     ----------
     step : goes before the anchors, so that they differ between notebooks
     found : gets the level and the entry of each heading
+    anchors : those of the same headings in English, so that a place is the same in every language
     """
 
-    def __init__(self, step: str, found: list[tuple[int, Heading]]) -> None:
+    def __init__(self, step: str, found: list[tuple[int, Heading]], anchors: Sequence[str] = ()) -> None:
         super().__init__(escape=False, exclude_anchor_links=True)
-        self.step, self.found = step, found
+        self.step, self.found, self.anchors = step, found, anchors
 
     def heading(self, text: str, level: int, **attributes: Any) -> str:
         """The page has the h1."""
         plain = Markup(text).striptags()
-        entry = Heading(f"{self.step}-{re.sub('[^a-z0-9]+', '-', plain.lower()).strip('-')}", plain)
+        own = f"{self.step}-{re.sub('[^a-z0-9]+', '-', plain.lower()).strip('-')}"
+        entry = Heading(self.anchors[len(self.found)] if self.anchors else own, plain)
         self.found.append((level, entry))
         name = f"h{min(level + 1, 6)}"
         return f'<{name} id="{entry.id}">{text}</{name}>\n'
@@ -109,13 +113,14 @@ class _Renderer(IPythonRenderer):
         return latex2mathml.converter.convert(body)
 
 
-def write_page(folder: Path, records: Mapping[str, Record], **context: Any) -> Path:
+def write_page(folder: Path, records: Mapping[str, Record], languages: Sequence[str], **context: Any) -> Path:
     """Join the executed notebooks of a run folder into ``report.html``.
 
     Parameters
     ----------
     folder : the run folder
     records : how each notebook ended
+    languages : of the page; of two, the second waits behind a switch
     context : cohort, external, profile, split, synthetic, notices, provenance, answer, methods (``methods.sentences``):
         what the page says besides the notebooks
 
@@ -124,68 +129,107 @@ def write_page(folder: Path, records: Mapping[str, Record], **context: Any) -> P
     Path
         The written file.
     """
-    sections = {step: section(folder, step, records.get(step)) for step in chosen(bool(context["external"]))}
+    pages = [_page(folder, records, to, **context) for to in languages]
+    path = folder / "report.html"
+    files.write_text(path, _switched(*pages))
+    return path
+
+
+def _page(folder: Path, records: Mapping[str, Record], to: str, **context: Any) -> str:
+    sections = {step: section(folder, step, records.get(step), to) for step in chosen(bool(context["external"]))}
     comparison = sections[COMPARISON]
     first, rest = lifted(comparison.html, FIRST)
     sections[COMPARISON] = replace(comparison, html=rest)
-    page = shown.page(
+    return shown.page(
         "page.html.j2",
         ["page.css"],
         "page.js",
+        to,
         title=TITLE,
         asked=ASKED,
         sections=list(sections.values()),
         evidence=first,
-        methods=methods.forms(context.pop("methods")),
-        glossary=methods.glossary(),
+        methods=methods.forms(say(context.pop("methods"), to)),
+        glossary=methods.glossary(to),
         highlighting=Markup(_highlighting()),
         library=shown.library(),
         dark=shown.DARK,
+        words={LANGUAGES[other]: page_words(other) for other in LANGUAGES if other != "en"},
         **context,
     )
-    path = folder / "report.html"
-    files.write_text(path, page)
-    return path
 
 
-def section(folder: Path, step: str, record: Record | None) -> Section:
+_BODY = re.compile(r'<div id="page">.*</div><!-- page -->', re.DOTALL)
+
+
+def _switched(page: str, *others: str) -> str:
+    """A page that holds others in a language of their own, each as it would stand alone."""
+    for other in others:
+        lang, body = re.findall(r'<html lang="([\w-]+)"', other)[0], _BODY.findall(other)[0]
+        page = page.replace("<!-- languages -->", f'<template lang="{lang}">{body}</template><!-- languages -->')
+    return page
+
+
+def page_words(to: str) -> dict[str, str]:
+    """What the page's script says, which may change its language while it is open."""
+    found = dict[str, str]()
+    spoken.script((ASSETS / "page.js").read_text(encoding="utf-8"), lambda text: found.setdefault(text, say(text, to)))
+    return found
+
+
+def section(folder: Path, step: str, record: Record | None, to: str = "en") -> Section:
     """One executed notebook as a section; a notebook that never ran is a section that says so."""
     path = folder / "notebooks" / f"{step}.ipynb"
     status, error = (record.status, record.error) if record else ("not run", "It was not asked for.")
     if not path.exists() or status == "not run":
         return Section(step, step.replace("_", " "), (), Markup("<h2>{}</h2>").format(step), status, error)
-    title, headings, html = _converted(path, step, path.stat().st_mtime_ns)
-    return Section(step, title, headings, html, status, error)
+    chapter = _converted(path, step, path.stat().st_mtime_ns, to)
+    title = next((heading.text for level, heading in chapter.found if level == 1), step)
+    headings = tuple(heading for level, heading in chapter.found if level == 2)
+    return Section(step, title, headings, chapter.html, status, error)
 
 
-@lru_cache(maxsize=16)  # a report is written again whenever a notebook has ended
-def _converted(path: Path, step: str, _changed_ns: int) -> tuple[str, tuple[Heading, ...], Markup]:
-    """Title, headings and body of an executed notebook."""
-    found: list[tuple[int, Heading]] = []
-    notebook = as_chapter(nbformat.read(path, as_version=4), path.parents[1] / "figures")
-    html, _ = _exporter(_Renderer(step, found)).from_notebook_node(notebook)
-    html = methods.explained(html)
-    title = next((heading.text for level, heading in found if level == 1), step)
+@dataclass(frozen=True)
+class _Chapter:
+    """The headings of an executed notebook with their levels, and its body."""
+
+    found: list[tuple[int, Heading]]
+    html: Markup
+
+
+@lru_cache(maxsize=32)  # a report is written again whenever a notebook has ended
+def _converted(path: Path, step: str, changed_ns: int, to: str) -> _Chapter:
+    anchors = [] if to == "en" else [heading.id for _, heading in _converted(path, step, changed_ns, "en").found]
+    figures_folder, found = path.parents[1] / "figures", list[tuple[int, Heading]]()
+    notebook = as_chapter(nbformat.read(path, as_version=4), figures_folder, step, to)
+    html, _ = _exporter(_Renderer(step, found, anchors)).from_notebook_node(notebook)
+    html = methods.explained(spoken.html(html, partial(say, to=to)), to)
     # A corner of a table that heads nothing is no head.
-    drawn = shown.themed(re.sub(r"<th>\s*</th>", "<td></td>", html), path.parents[1] / "figures")
-    return title, tuple(heading for level, heading in found if level == 2), drawn
+    drawn = shown.themed(re.sub(r"<th>\s*</th>", "<td></td>", html), figures_folder, to)
+    return _Chapter(found, drawn)
 
 
-def as_chapter(notebook: NotebookNode, folder: Path) -> NotebookNode:
+def as_chapter(notebook: NotebookNode, folder: Path, step: str = "", to: str = "en") -> NotebookNode:
     """Put an executed notebook into the order of a report: what was seen first, without what only its user needs.
 
-    Its charts become HTML, with the pictures of them that lie in ``folder``.
+    Its charts become HTML, with the pictures of them that lie in ``folder``; its cells and what they show are put into
+    the language, but for HTML.
     """
+    said = partial(say, to=to)
     cells = [cell for cell in notebook.cells if cell.get("id") not in (CHECKS, TRY)]
     places = {cell.get("id"): place for place, cell in enumerate(cells)}
+    told = {}
     if TITLE_CELL in places:
         title = cells[places[TITLE_CELL]]
-        told = [text for text in title.source.split("\n\n") if not text.startswith(FOR_THE_NOTEBOOK)]
-        title.source = "\n\n".join(told)
+        parts = spoken.cell(step, title, to).split("\n\n")
+        kept = [not text.startswith(FOR_THE_NOTEBOOK) for text in title.source.split("\n\n")]
+        told[TITLE_CELL] = "\n\n".join(compress(parts, kept))
         last = places.get(SEEN, len(cells))
         cells = [title, *cells[last:], *(cell for cell in cells[:last] if cell is not title)]
     aside = ""
     for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = told.get(cell.get("id")) or spoken.cell(step, cell, to)
         if cell.cell_type == "markdown" and cell.source.startswith("## "):
             heading = cell.source.partition("\n")[0].removeprefix("## ")
             aside = heading if ASIDE in cell.metadata.get("tags", []) else ""
@@ -195,9 +239,13 @@ def as_chapter(notebook: NotebookNode, folder: Path) -> NotebookNode:
             # Only JupyterLab has what a widget needs; beside it stands its still picture.
             (data := output.get("data", {})).pop(shown.WIDGET, None)
             if "text/markdown" in data:
-                data["text/markdown"] = words.minus(data["text/markdown"])
+                data["text/markdown"] = spoken.markdown(words.minus(data["text/markdown"]), said)
             if shown.LIVE in data:
-                output["data"] = NotebookNode({"text/html": shown.alive_html(data[shown.LIVE], folder)})
+                output["data"] = NotebookNode({"text/html": shown.alive_html(data[shown.LIVE], folder, to)})
+            if "text" in output:
+                output["text"] = said(output["text"])
+            if "traceback" in output:
+                output["traceback"] = [said(line) for line in output["traceback"]]
     notebook.cells = cells
     notebook.metadata.pop("widgets", None)
     return notebook
@@ -268,6 +316,8 @@ def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
         raise InputError(WORKED_IN.format(", ".join(there[:3]), folder.name))
     for step, without, whole in zip(STEPS, paths[::2], paths[1::2], strict=True):
         notebook = nbformat.read(NOTEBOOKS / f"{step}.ipynb", as_version=4)
+        for cell in notebook.cells:
+            cell.source = spoken.cell(step, cell, language())
         files.write_text(whole, nbformat.writes(notebook) + "\n")
         notebook.cells = [cell for cell in notebook.cells if SOLUTION not in cell.metadata.get("tags", [])]
         for cell in notebook.cells:
@@ -299,6 +349,7 @@ def write_check(inspection: Inspection, path: Path) -> None:
     """Write what ``mflib check`` found in a cohort folder, sound or not: whole or not at all."""
     measured = inspection.quality
     frame = measured.table
+    whole = shown.table_html(_quality_table(measured), "quality", "Quality of each volume.")
     page = shown.page(
         "quality.html.j2",
         ["page.css", "quality.css"],
@@ -311,13 +362,11 @@ def write_check(inspection: Inspection, path: Path) -> None:
         volumes=len(frame),
         flagged=len(measured.flagged),
         figures=[
-            Markup(shown.figure_html(plot, shown.png(plot, dpi=140), name, caption))
+            Markup(spoken.html(shown.figure_html(plot, shown.png(plot, dpi=140), name, caption), say))
             for name, plot, caption in _figures(inspection, measured)
         ],
-        drift=Markup(shown.table_html(quality.drift(frame), "drift", DRIFT)),
-        table=Markup(
-            shown.table_html(_quality_table(measured), "quality", "Quality of each volume.") if len(frame) else ""
-        ),
+        drift=Markup(spoken.html(shown.table_html(quality.drift(frame), "drift", DRIFT), say)),
+        table=Markup(spoken.html(whole, say) if len(frame) else ""),
         csv=base64.b64encode(frame.to_csv(index=False).encode()).decode(),
         patients=[(name, rows.to_dict("records")) for name, rows in frame.groupby("participant_id", sort=False)],
         thumbnails=measured.thumbnails,

@@ -21,9 +21,10 @@ import papermill
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from mflib.base import files, made_by
+from mflib.base import files, language, made_by, spoken
 from mflib.base.errors import RunError
 from mflib.base.files import ROOT, sha256
+from mflib.base.language import LANGUAGES, say, tell
 from mflib.study.kernels import Kernels
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -64,6 +65,7 @@ class Record:
     products : digest of each file that it left in tables, figures and artifacts
     error : what went wrong
     made_with : versions of Python and of packages, as its kernel has told them
+    drawn : the languages in which its figures stand besides English, and the digest of what is said in each
     """
 
     key: str
@@ -73,6 +75,7 @@ class Record:
     products: dict[str, str] = field(default_factory=dict)
     error: str = ""
     made_with: dict[str, str] = field(default_factory=dict)
+    drawn: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,8 @@ def run(
         key = _key(folder, step, base, [*keys, external_digest] if step == EXTERNAL else keys)
         kept = read_record(folder, step)
         current = up_to_date(folder, kept, key)
-        if selection.left(step) or (current and not selection.forced(step)):
-            print(f"{step}: {'up to date' if current else 'left as it is'}", flush=True)
+        if selection.left(step) or (current and _drawn(kept) and not selection.forced(step)):
+            tell(f"{step}: up to date" if current else f"{step}: left as it is")
             stale = kept is not None and not current and kept.status == "done"
             return replace(kept, status="stale", error=STALE) if kept and stale else kept
         missing = [name for name, need in needs.items() if need.status in ("failed", "not run")]
@@ -155,12 +158,12 @@ def run(
         elif said := changed():
             record = Record(key, "not run", error=said)
         else:
-            print(f"{step}: running", flush=True)
+            tell(f"{step}: running")
             record = execute(folder, step, parameters, key, timeout_s, kernels)
             if said := changed():
                 record = replace(record, status="failed", error=said)
         write_json(_record_path(folder, step), asdict(record))
-        print(f"{step}: {describe(record)}", flush=True)
+        tell(f"{step}: {describe(record)}")
         return record
 
     expected = {step: _expected(folder, step) for step in steps}
@@ -180,7 +183,7 @@ def run(
                         records[step] = record
                         finished(records)
                 if waiting or running:
-                    print(f"about {max(1, time_left(steps, expected, began, ended) / 60):.0f} min left", flush=True)
+                    tell(f"about {max(1, time_left(steps, expected, began, ended) / 60):.0f} min left")
         except BaseException:
             lanes.shutdown(wait=False, cancel_futures=True)
             kernels.kill()
@@ -241,7 +244,17 @@ def execute(
     log.unlink(missing_ok=True)
     digests, took = {name: sha256(folder / name) for name in written}, round(time.monotonic() - start, 1)
     finished = datetime.now(UTC).isoformat(timespec="seconds")
-    return Record(key, "failed" if error else "done", took, finished, digests, error, made_with)
+    return Record(key, "failed" if error else "done", took, finished, digests, error, made_with, _asked())
+
+
+def _asked() -> dict[str, str]:
+    """The languages in which figures are asked for besides English: their digests, which no number follows from."""
+    return {to: language.digest(to) for to in language.drawn() if to != "en"}
+
+
+def _drawn(record: Record | None) -> bool:
+    """Whether the figures of a notebook stand in every language that is asked for."""
+    return record is not None and _asked().items() <= record.drawn.items()
 
 
 def _literal(path: Path) -> str:
@@ -285,11 +298,13 @@ def _expected(folder: Path, step: str) -> float:
 
 
 def promised(step: str) -> tuple[str, str]:
-    """What a notebook's first cell says: its question, and how many minutes it takes."""
-    text = nbformat.read(NOTEBOOKS / f"{step}.ipynb", as_version=4).cells[0].source
-    found = {name: re.search(rf"\*\*{name}\.\*\* (.+?)(?:\n\n|$)", text, re.DOTALL) for name in ("Question", "Minutes")}
-    question, minutes = (" ".join(match[1].split()) if match else "" for match in found.values())
-    return question, minutes.partition(" on ")[0]
+    """What a notebook's first cell says: its question, in the reader's language, and how many minutes it takes."""
+    cell = nbformat.read(NOTEBOOKS / f"{step}.ipynb", as_version=4).cells[0]
+    parts, told = (text.split("\n\n") for text in (cell.source, spoken.cell(step, cell, language.language())))
+    asked = next((there for part, there in zip(parts, told, strict=True) if part.startswith("**Question.**")), "")
+    question = " ".join(asked.rpartition("**")[2].split())
+    minutes = re.search(r"\*\*Minutes\.\*\* (.+?) on ", cell.source)
+    return question, minutes[1] if minutes else ""
 
 
 def up_to_date(folder: Path, record: Record | None, key: str) -> bool:
@@ -323,7 +338,7 @@ class _Named:
 
     def write(self, text: str) -> None:
         for line in text.splitlines():
-            self.stream.write(f"      {self.step[:2]} {line}\n")
+            self.stream.write(f"      {self.step[:2]} {say(line)}\n")
 
     def flush(self) -> None:
         self.stream.flush()
@@ -345,7 +360,8 @@ def _key(folder: Path, step: str, base: str, needs: list[str]) -> str:
 def _products(folder: Path, log: Path) -> list[str]:
     """Files that a notebook left and a reader may use; caches and checkpoints look after themselves."""
     written = set(log.read_text(encoding="utf-8").split("\n")) if log.exists() else set()
-    paths = [path for part in ("tables", "figures", "artifacts") for path in (folder / part).glob("*.*")]
+    parts = ("tables", "figures", "artifacts", *(f"figures/{to}" for to in LANGUAGES))
+    paths = [path for part in parts for path in (folder / part).glob("*.*")]
     return sorted(path.relative_to(folder).as_posix() for path in paths if str(path.resolve()) in written)
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mflib.base.errors import InputError
 from mflib.base.files import ROOT, short
+from mflib.base.language import DRAWN, LANGUAGES, language
 from mflib.base.settings import STRICT, Distinct, Seed, Whole, build, flat, from_yaml, merged
 from mflib.data.preprocess import GainSettings
 from mflib.models.dcnn.settings import Comparison, NetworkSettings, releases
@@ -34,6 +35,8 @@ WRITER = "MFLIB_REPORT"
 LAB_COHORT = "MFLIB_COHORT"
 # What lies in the artifacts under names that follow from all that made it, so that other settings leave it alone.
 CACHES = ("cache", "dcnn")
+# Settings that no number of a study's own follows from.
+ELSEWHERE = ("external", "scheduler", "language")
 # The groups of settings that the predictions of each model, and what each notebook shows, follow from, besides seed,
 # split and folds.
 GROUPS = {
@@ -62,6 +65,7 @@ class Profile:
     external : folder of a second cohort that the models only predict and never learn from; empty where there is none
     scheduler : address of a Dask scheduler whose workers do the heavy work; empty for this machine's processes
     seed : of folds, forest and network
+    language : of the report, "en", "zh" or "both"; empty for that of the environment
     split : "patient", or "segment" for the paper's split, which lets segments of one patient leak into the test part
     n_folds : number of cross-validation folds
     preprocessing, texture, robustness, forest, network, pitfalls : the settings of each room
@@ -71,6 +75,7 @@ class Profile:
     cohort: str = "data/phantom-quick"
     external: str = ""
     scheduler: str = ""
+    language: Literal["", "en", "zh", "both"] = ""
     seed: Seed = 20
     split: Split = "patient"
     n_folds: Annotated[Whole, Field(ge=2, le=1000)] = 5
@@ -91,6 +96,12 @@ class Profile:
     def external_folder(self) -> Path | None:
         """Where the second cohort lies, None where there is none."""
         return (ROOT / self.external).resolve() if self.external else None
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the report; of two the reader's own comes first."""
+        own = language()
+        return (own, *LANGUAGES.keys() - {own}) if self.language == "both" else (self.language or own,)
 
 
 def choose(name: str, cohort: str = "", changes: Mapping[str, Any] | None = None) -> Profile:
@@ -179,9 +190,9 @@ def playground(report: Path) -> Path:
 def variant(folder: Path, changes: Mapping[str, Any], *, beside: bool = False) -> Path:
     """A folder for results with changes, in the one for those without or beside it: another one for any other changes.
 
-    Who computes, and on what a finished model is tried, changes nothing about a study's own numbers.
+    Who computes, who reads, and on what a finished model is tried, changes nothing about a study's own numbers.
     """
-    named = {name: value for name, value in flat(changes).items() if name not in ("external", "scheduler")}
+    named = {name: value for name, value in flat(changes).items() if name not in ELSEWHERE}
     if not named:
         return folder
     words = "_".join(f"{name}-{value}" for name, value in sorted(named.items()))
@@ -190,10 +201,11 @@ def variant(folder: Path, changes: Mapping[str, Any], *, beside: bool = False) -
     return folder.with_name(f"{folder.name}-{name}") if beside else folder / name
 
 
-def claim(folder: Path) -> None:
-    """Mark a folder as a report's run, and let the kernels of this process write into it."""
+def claim(folder: Path, languages: Collection[str] = ()) -> None:
+    """Mark a folder as a report's run, and let the kernels of this process write into it, and draw in languages."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).touch()
+    os.environ[DRAWN] = " ".join(languages)
     os.environ[WRITER] = str(folder.resolve())
 
 
@@ -225,7 +237,7 @@ def made_from(profile: Profile, of: str = "") -> dict[str, Any]:
     Where anything lies is not among them.
     """
     values = asdict(profile)
-    wanted = {"seed", "split", "n_folds", *GROUPS.get(of, values)} - {"cohort", "external", "scheduler"}
+    wanted = {"seed", "split", "n_folds", *GROUPS.get(of, values)} - {"cohort", *ELSEWHERE}
     return {name: value for name, value in values.items() if name in wanted}
 
 

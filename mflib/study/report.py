@@ -14,11 +14,13 @@ from typing import Any
 from mflib.base import made_by, parallel, tables
 from mflib.base.errors import CohortError, Fault
 from mflib.base.files import ASSETS, ROOT, locked, sha256
+from mflib.base.language import tell
 from mflib.data import check
 from mflib.data import cohort as cohorts
 from mflib.data.cohort import Cohort, faulty
 from mflib.data.cohort_tables import SCHEMAS
 from mflib.models.dcnn.settings import check_device, weights_sha256
+from mflib.show import style
 from mflib.stats.clinical import bmi_vas
 from mflib.study import answer, methods, page, pipeline
 from mflib.study.pipeline import Record, Selection
@@ -151,7 +153,7 @@ def make(
     else:
         check_device(chosen.network)
     with locked(folder):
-        claim(folder)
+        claim(folder, [to for to in chosen.languages if to != "en" and style.writes(to)])
         study = Study(chosen, name, folder, dict(changes))
         started = time.monotonic()
         folders = [place for place in (chosen.cohort_folder, chosen.external_folder) if place]
@@ -159,7 +161,7 @@ def make(
         # A cohort too small for the folds is said before any work; one with faults, with all of them, by the check.
         with suppress(CohortError):
             study.check_folds()
-            print(f"{study.cohort.in_short()}; BMI and pain (VAS): {bmi_vas(study.cohort.patients)}", flush=True)
+            tell(f"{study.cohort.in_short()}; BMI and pain (VAS): {bmi_vas(study.cohort.patients)}")
         own = look(study, chosen.cohort_folder)
         external = look(study, chosen.external_folder, "checked_external.json") if chosen.external_folder else None
         if external:
@@ -177,7 +179,8 @@ def make(
             last = max((r.finished for r in records.values()), default="")
             context["made"] = f"{last[:10]}, mflib {made_by.versions('mflib')['mflib']}"
             first = answer.answer(study, records, synthetic=context["synthetic"])
-            return page.write_page(folder, records, **context, answer=first, provenance=readable(record))
+            context |= {"answer": first, "provenance": readable(record)}
+            return page.write_page(folder, records, chosen.languages, **context)
 
         records = pipeline.run(folder, parameters, keys, selection, timeout_s, unchanged, write)
         return write(records), not any(record.status in ("failed", "not run") for record in records.values())

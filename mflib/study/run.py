@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mflib.base import files, words
 from mflib.base.errors import InputError, RunError
 from mflib.base.files import ROOT
+from mflib.base.language import tell
 from mflib.base.settings import flat
 from mflib.base.words import KEY, label
 from mflib.data import cohort as cohorts
@@ -415,7 +416,7 @@ class Study:
                 f"Run the notebook that makes them with the same profile, cohort and changes, or {self.command}."
             )
         for stem in sorted(unfit.keys() - found.keys()):
-            print(LEFT_OUT.format(table=stem, why=unfit[stem]))
+            tell(LEFT_OUT.format(table=stem, why=unfit[stem]))
         # What the study made says beside it how; anybody's may have been written in any way.
         ours = {path: path.with_suffix(".json").exists() for path in found.values()}
         tables = {

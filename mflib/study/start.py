@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import sys
+from hashlib import sha256
 from pathlib import Path
 
+import nbformat
 from IPython.display import Markdown
 
-from mflib.base import made_by
+from mflib.base import files, language, made_by, spoken
+from mflib.base.errors import RunError
 from mflib.base.files import ROOT
+from mflib.base.language import tell
+from mflib.show.shown import speak
 from mflib.study import pipeline
-from mflib.study.profile import chosen_by_hand, report_folder
+from mflib.study.pipeline import NOTEBOOKS
+from mflib.study.profile import LAB_COHORT, chosen_by_hand, report_folder
 
 LOCK = ROOT / "requirements.lock"
+# Of a copy: the digest of its cells as they were written.
+WRITTEN = "mflib_written"
 
 
 def notebooks(profile: str = "quick", cohort: str = "") -> Markdown:
@@ -23,6 +33,7 @@ def notebooks(profile: str = "quick", cohort: str = "") -> Markdown:
     ----------
     profile, cohort : as for ``Study.open``
     """
+    speak()
     folder = report_folder(Path(profile).stem, chosen_by_hand(profile, cohort))
     rows = ["| notebook | answers | minutes | in the report's run |", "|:--|:--|--:|:--|"]
     for step in pipeline.STEPS:
@@ -41,6 +52,7 @@ def run(profile: str = "quick", cohort: str = "") -> Markdown:
     ----------
     profile, cohort : as for ``Study.open``
     """
+    speak()
     chosen, name = chosen_by_hand(profile, cohort), Path(profile).stem
     folder = report_folder(name, chosen)
     where = _below_root(chosen.cohort_folder)
@@ -55,6 +67,7 @@ def run(profile: str = "quick", cohort: str = "") -> Markdown:
 
 def environment() -> Markdown:
     """Whether the packages are those that the lock pins, and what this machine has."""
+    speak()
     pins = re.findall(r"^([\w.-]+)==([^\s;]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
     # Without the build that a version names: a CPU wheel of torch is the same release.
     here = {name: release.partition("+")[0] for name, release in made_by.versions(*dict(pins)).items()}
@@ -66,6 +79,66 @@ def environment() -> Markdown:
     graphics = "found" if shutil.which("nvidia-smi") else "none found: the network trains on the processor"
     rows = [("packages", packages), ("machine", machine), ("disk free", free), ("graphics card", graphics)]
     return Markdown("\n".join(["| | |", "|:--|:--|", *(f"| {name} | {said} |" for name, said in rows)]))
+
+
+def launch(cohort: str = "") -> None:
+    """Start JupyterLab at the start page, in the language of this process, which becomes JupyterLab and ends with it.
+
+    Parameters
+    ----------
+    cohort : the folder that its notebooks take where they name none
+    """
+    if not (page := copies(language.language()) / "start.ipynb").exists():
+        raise RunError(f"found no {page}, expected the repository, whose notebooks are opened")
+    tell(f"{page}: opening it in JupyterLab; Ctrl-C here ends it")
+    environment = os.environ | {"JUPYTER_CONFIG_PATH": str(files.ASSETS / "lab"), LAB_COHORT: cohort}
+    os.chdir(ROOT)
+    where = f"--LabApp.default_url=/lab/tree/{_below_root(page)}"
+    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", where], environment)
+
+
+def copies(to: str) -> Path:
+    """The folder of the notebooks in a language: the same cells, ids and code, and other words.
+
+    Copies are written beside the originals and renewed; one whose cells somebody has changed stays as it is.
+    """
+    if to == "en":
+        return NOTEBOOKS
+    folder = NOTEBOOKS.with_name(f"{NOTEBOOKS.name}-{to}")
+    originals = {path.name: nbformat.read(path, as_version=4) for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    links: dict[str, str] = {}
+    for name, notebook in originals.items():
+        said = [spoken.cell(Path(name).stem, cell, to) for cell in notebook.cells]
+        heads = [
+            re.findall(r"^#+ (.+)", text, re.MULTILINE)
+            for text in ("\n".join(c.source for c in notebook.cells), "\n".join(said))
+        ]
+        links |= {f"{name}#{_anchor(own)})": f"{name}#{_anchor(other)})" for own, other in zip(*heads, strict=True)}
+        for cell, text in zip(notebook.cells, said, strict=True):
+            cell.source = text
+    for name, notebook in originals.items():
+        for cell in notebook.cells:
+            cell.source = re.sub(
+                r"[\w]+\.ipynb#[^\s]+?\)(?=[\s,.;|\uff0c\u3002]|$)",
+                lambda link: links.get(link[0], link[0]),
+                cell.source,
+            )
+        path, notebook.metadata[WRITTEN] = folder / name, _digest(notebook)
+        old = nbformat.read(path, as_version=4) if path.exists() else notebook
+        if path.exists() and old.metadata.get(WRITTEN) in (notebook.metadata[WRITTEN], None):
+            continue
+        if old.metadata[WRITTEN] == _digest(old):
+            files.write_text(path, nbformat.writes(notebook) + "\n")
+    return folder
+
+
+def _anchor(heading: str) -> str:
+    """Where JupyterLab puts a heading."""
+    return heading.replace(" ", "-")
+
+
+def _digest(notebook: nbformat.NotebookNode) -> str:
+    return sha256("\n".join(cell.source for cell in notebook.cells).encode()).hexdigest()
 
 
 def _below_root(path: Path) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from mflib.base import files, tables, vocabulary
 from mflib.base.errors import Fault, FileError
+from mflib.base.language import tell
 from mflib.base.progress import Progress
 from mflib.base.words import KEY, label
 from mflib.data import cohort, cohort_tables
@@ -230,7 +231,7 @@ def assess_all(
     """
     asked = find(paths, annotations)
     for path, reason in asked.excluded.items():
-        print(printable(f"{path.name}: left out, excluded by whoever annotated it ({reason})"), flush=True)
+        tell(printable(f"{path.name}: left out, excluded by whoever annotated it ({reason})"))
     progress, assessments, failures = Progress("volumes", len(asked.annotated)), [], dict(asked.failures)
     for path, annotation in asked.annotated.items():
         try:

@@ -17,8 +17,9 @@ import traitlets
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
-from mflib.base import files
+from mflib.base import files, spoken
 from mflib.base.errors import BusyError, FileError, InputError
+from mflib.base.language import language, say, tell
 from mflib.data import preprocess
 from mflib.data import volume as volumes
 from mflib.data.annotation.marks import GAIN, MISSING, POINTS, REASONS, Marks, Roi, fit
@@ -76,7 +77,7 @@ class Tool(anywidget.AnyWidget):
     @traitlets.default("_esm")
     def _page(self) -> str:
         """One module: JupyterLab loads it from memory, where no file lies beside it."""
-        return "".join((files.ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+        return spoken.script("".join((files.ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS), say)
 
     def __init__(self, session: Session) -> None:
         super().__init__()
@@ -188,14 +189,15 @@ class Tool(anywidget.AnyWidget):
         states = [session.state_of(key) for key in session.keys]
         self.state = {
             "name": " ".join(session.key), "position": session.position, "total": len(session.keys),
-            "progress": session.progress(), "states": states, "second": session.second,
+            "progress": say(session.progress()), "states": states, "second": session.second,
             "names": [" ".join(key) for key in session.keys], "annotator": session.annotator,
             "shape": None if volume is None else list(volume.voxels.shape),
             "spacing": None if volume is None else list(volume.spacing_mm),
             "bone": now.bone, "shadow": now.shadow, "roi": now.roi, "suggested": sorted(now.suggested),
-            "excluded": now.excluded, "reasons": list(REASONS), "status": self._status(states[session.position]),
+            "excluded": now.excluded, "reasons": list(REASONS), "told": [*map(say, REASONS)], "status": say(self._status(states[session.position])),
             "can_undo": session.can_undo, "can_redo": session.can_redo,
-            "readout": self._readout(), "message": message, "wrong": wrong,
+            "readout": {name: [*map(say, lines)] for name, lines in self._readout().items()},
+            "message": say(message), "wrong": wrong,
         }  # fmt: skip
 
     def _status(self, state: str) -> str:
@@ -249,7 +251,7 @@ def launch(cohort: Path, annotator: str, *, second: bool = False) -> None:
         What `annotate` would refuse: better said here than in the notebook.
     """
     notebook = prepare(cohort, annotator, second=second)
-    print(f"{notebook}: {RUN_ALL}", flush=True)
+    tell(f"{notebook}: {RUN_ALL}")
     # Without the question about Jupyter's news, which would lie over the tool, and without asking the internet for it.
     places = [str(SETTINGS), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     environment = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(places)}
@@ -268,6 +270,8 @@ def prepare(cohort: Path, annotator: str, *, second: bool = False) -> Path:
     open_session(root, annotator, second=second)
     values = {"cohort_folder": str(root), "annotator": annotator.upper(), "second": second}
     filled = parameterize_notebook(load_notebook_node(str(NOTEBOOK)), values)
+    for cell in filled.cells:
+        cell.source = spoken.cell(NOTEBOOK.stem, cell, language())
     out = (root / ANNOTATIONS).with_name(NOTEBOOK.name)
     files.write_text(out, nbformat.writes(filled))
     return out

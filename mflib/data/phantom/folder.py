@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mflib.base import files
 from mflib.base.errors import InputError
+from mflib.base.language import tell
 from mflib.base.parallel import in_order
 from mflib.base.words import KEY, LEVEL_NAMES, percent
 from mflib.data import volume
@@ -90,7 +91,7 @@ def write_cohort(
     _claim(out, generated)
     plan = make_plan(profile, patients, seed)
     _write_tables(out, plan)
-    print(f"tables of {patients} patients written, {len(plan.segments)} volumes follow", flush=True)
+    tell(f"tables of {patients} patients written, {len(plan.segments)} volumes follow")
     _write_volumes(out, plan, workers)
     description = {"Name": NAME, "BIDSVersion": "1.10.0", "DatasetType": "raw", "Synthetic": True}
     files.write_new(out / DESCRIPTION, _json({**description, "GeneratedBy": [generated]}))

@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass as settings
 
 from mflib.base.errors import RunError
 from mflib.base.files import ASSETS, sha256
+from mflib.base.language import tell
 from mflib.base.settings import STRICT, Count, Distinct, Number, Seed, Whole
 
 MODEL = "dcnn"
@@ -190,7 +191,7 @@ def _download(name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     release = releases()[name]
-    print(f"downloading {name} from {release.repository} on the Hugging Face hub", flush=True)
+    tell(f"downloading {name} from {release.repository} on the Hugging Face hub")
     try:
         return Path(hf_hub_download(release.repository, name, revision=release.revision))
     except Exception as error:  # of whichever HTTP library the hub's own is built on

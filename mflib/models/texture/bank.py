@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as settings
 
 from mflib.base import files, parallel
 from mflib.base.errors import InputError, RunError
+from mflib.base.language import tell
 from mflib.base.made_by import digest
 from mflib.base.progress import Progress
 from mflib.base.settings import STRICT, Distinct, Number, Whole
@@ -195,7 +196,7 @@ def run(
     for n, outcome in _outcomes(jobs, cache, workers, scheduler):
         if isinstance(outcome, Exception):
             failures[n] = f"{type(outcome).__name__}: {outcome}"
-            print(f"{label} of {jobs[n].volume.name}: {failures[n]}", flush=True)
+            tell(f"{label} of {jobs[n].volume.name}: {failures[n]}")
         else:
             measured[n] = outcome
         progress.advance(note=f"{len(failures)} failed" if failures else "")

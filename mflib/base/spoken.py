@@ -9,8 +9,11 @@ from __future__ import annotations
 import html as markup
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from textwrap import wrap
 from typing import Any
+
+from mflib.base import language
 
 Say = Callable[[str], str]
 LIVE = "application/vnd.vegalite.v5+json"
@@ -140,6 +143,14 @@ def _expression(text: str, say: Say) -> str:
             joined += place
     pieces = re.split(r"(\{\d+\})", say(joined))
     return " + ".join(filled.get(piece, f"'{piece}'") for piece in pieces if piece)
+
+
+def cell(notebook: str, cell: Any, to: str) -> str:
+    """The text of a notebook's cell in a language; that of somebody's own cell as far as it is known."""
+    if to == "en" or cell.cell_type != "markdown":
+        return str(cell.source)
+    known = language.cell(notebook, str(cell.get("id")), cell.source, to)
+    return known or markdown(cell.source, partial(language.say, to=to))
 
 
 def bundle(data: Mapping[str, Any], say: Say) -> dict[str, Any]:
