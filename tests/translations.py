@@ -272,10 +272,10 @@ def open_in(to: str) -> list[str]:
 TERMS = {
     "multifidus": "多裂肌", "fatty infiltration": "脂肪浸润", "spinous process": "棘突", "acoustic shadow": "声影",
     "region of interest": "感兴趣区域", "co-occurrence matri": "灰度共生矩阵|共生矩阵", "random forest": "随机森林",
-    "convolutional network": "卷积神经网络", "area under the ROC curve": "曲线下面积", "sensitivity": "灵敏度",
+    "convolutional network": "卷积神经网络", "area under the ROC curve": "曲线下面积", "sensitivity(?! analysis)": "灵敏度",
     "specificity": "特异度", "positive predictive value": "阳性预测值", "negative predictive value": "阴性预测值",
     "accuracy": "准确率", "cross-validation": "交叉验证", "visual analogue": "视觉模拟", "body mass index": "体重指数",
-    "fascia": "筋膜", "ultrasound": "超声", "gain": "增益", "threshold": "阈值", "calibration": "校准", "texture": "纹理",
+    "fascia": "筋膜", "ultrasound": "超声", "gain normalis": "增益", "threshold": "阈值", "calibration": "校准", "texture": "纹理",
     "confusion matri": "混淆矩阵", "kappa": "[Kk]appa", "saliency": "显著", "prevalence": "患病率|比例",
 }  # fmt: skip
 HAN = "[\u3400-\u9fff]"
