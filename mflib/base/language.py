@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 LOCALE = Path(__file__).parents[1] / "locale"
@@ -122,22 +122,21 @@ class _Template:
         """What stands in the places, None where the text is not of this template."""
         if not all(part.strip() in text for part in self.parts):
             return None
-        match = _pattern(self.source).fullmatch(text)
+        match = _pattern(self.source, self.weak).fullmatch(text)
         names = PLACEHOLDER.findall(self.source)
-        return dict(zip(names, match.groups(), strict=True)) if match else None
+        return dict(zip(names, match.groups(""), strict=True)) if match else None
 
 
 @cache
-def _pattern(source: str) -> re.Pattern[str]:
-    """What is put in at an end may be nothing, and then there is no space beside it."""
+def _pattern(source: str, weak: bool) -> re.Pattern[str]:
+    """What is put in may be nothing, and then at an end there is no space beside it; not where little else is fixed."""
     parts = [re.escape(part) for part in PLACEHOLDER.split(source)[::2]]
-    if not PLACEHOLDER.sub("", source).strip():
-        return re.compile("(.+?)".join(parts), re.DOTALL)
-    if not parts[0]:
-        parts[1] = re.sub(r"^\\ ", r"(?:\\ )?", parts[1])
-    if not parts[-1]:
-        parts[-2] = re.sub(r"\\ $", r"(?:\\ )?", parts[-2])
-    return re.compile("(.*?)".join(parts), re.DOTALL)
+    places = ["(.+?)" if weak else "(.*?)"] * (len(parts) - 1)
+    if not weak and not parts[0] and parts[1].startswith("\\ "):
+        places[0], parts[1] = r"(?:(.+?)\ )?", parts[1][2:]
+    if not weak and not parts[-1] and parts[-2].endswith("\\ "):
+        places[-1], parts[-2] = r"(?:\ (.+?))?", parts[-2][:-2]
+    return re.compile("".join(chain.from_iterable(zip(parts, [*places, ""], strict=True))), re.DOTALL)
 
 
 class _Catalogue:
