@@ -56,43 +56,45 @@ function drawBox(view, pen, frame) {
 function drawMark(view, pen, frame, name) {
   const { spacing, shape, suggested } = view.state, place = view.state[name], through = frame.plane[3];
   const away = Math.abs(place[through] - view.cut[through]), near = away * spacing[through] <= NEAR_MM;
-  const dashed = suggested.includes(name), label = near && (dashed ? `${name}?` : name);
+  const dashed = suggested.includes(name), label = near && (dashed ? `${NAMES[name]}?` : NAMES[name]);
   pen.globalAlpha = near ? 1 : 0.4;
   drawPoint(pen, frame, name, middleOf(place, spacing), { label, dashed, whole: inMm(view, shape) });
 }
 
+const LOW = `<input type="range" min="0" max="254" value="0" data-at="low" aria-label="${say("grey level shown black")}">`;
+const HIGH = `<input type="range" min="1" max="255" value="255" data-at="high" aria-label="${say("grey level shown white")}">`;
 const PAGE = `
 <div class="planes">
-  <div class="plane"><canvas data-plane="transverse"></canvas><span>transverse</span></div>
-  <div class="plane"><canvas data-plane="sagittal"></canvas><span>sagittal</span></div>
-  <div class="plane"><canvas data-plane="coronal"></canvas><span>coronal</span></div>
+  <div class="plane"><canvas data-plane="transverse"></canvas><span>${NAMES.transverse}</span></div>
+  <div class="plane"><canvas data-plane="sagittal"></canvas><span>${NAMES.sagittal}</span></div>
+  <div class="plane"><canvas data-plane="coronal"></canvas><span>${NAMES.coronal}</span></div>
 </div>
 <div class="panel">
   <div class="row"><h3 data-at="name"></h3><span data-at="place"></span></div>
   <div><progress data-at="bar"></progress><div data-at="progress"></div></div>
   <div class="status" data-at="status"></div>
   <div class="message" data-at="message" role="status"></div>
-  <div class="row" role="group" aria-label="what a click sets">
-    <button data-mode="bone">bone</button><button data-mode="shadow">shadow</button>
-    <button data-mode="roi">ROI</button><button data-mode="look">look</button>
+  <div class="row" role="group" aria-label="${say("what a click sets")}">
+    <button data-mode="bone">${NAMES.bone}</button><button data-mode="shadow">${NAMES.shadow}</button>
+    <button data-mode="roi">${say("ROI")}</button><button data-mode="look">${say("look")}</button>
   </div>
-  <div class="row"><button class="main" data-do="confirm">confirm and next</button>
-    <button data-do="undo">undo</button><button data-do="redo">redo</button>
+  <div class="row"><button class="main" data-do="confirm">${say("confirm and next")}</button>
+    <button data-do="undo">${say("undo")}</button><button data-do="redo">${say("redo")}</button>
     <button data-do="x" data-at="exclusion"></button></div>
   <div class="reasons" data-at="reasons" hidden></div>
-  <div class="row"><button data-do="previous">previous</button><button data-do="next">next</button>
-    <button data-do="open">next unconfirmed</button><select data-at="jump" aria-label="go to a volume"></select></div>
+  <div class="row"><button data-do="previous">${say("previous")}</button><button data-do="next">${say("next")}</button>
+    <button data-do="open">${say("next unconfirmed")}</button><select data-at="jump" aria-label="${say("go to a volume")}"></select></div>
   <div data-at="readout"></div><div class="flags" data-at="flags" role="alert"></div>
-  <div class="row">ROI size
-    <input type="number" min="2" data-size="0" aria-label="ROI voxels, lateral">
-    <input type="number" min="2" data-size="1" aria-label="ROI voxels, depth">
-    <input type="number" min="2" data-size="2" aria-label="ROI voxels, elevation"></div>
-  <div class="row">grey from <input type="range" min="0" max="254" value="0" data-at="low" aria-label="grey level shown black">
-    to <input type="range" min="1" max="255" value="255" data-at="high" aria-label="grey level shown white"></div>
-  <div class="keys"><kbd>b</kbd> bone <kbd>s</kbd> shadow <kbd>r</kbd> ROI <kbd>l</kbd> look <kbd>Enter</kbd> confirm and next
-    <kbd>n</kbd> next <kbd>p</kbd> previous <kbd>u</kbd> next unconfirmed <kbd>z</kbd> undo <kbd>y</kbd> redo
-    <kbd>x</kbd> exclude or include <kbd>&larr;</kbd><kbd>&rarr;</kbd><kbd>&uarr;</kbd><kbd>&darr;</kbd><kbd>PgUp</kbd><kbd>PgDn</kbd>
-    or wheel: move the planes, <kbd>Shift</kbd> faster</div>
+  <div class="row">${say("ROI size")}
+    <input type="number" min="2" data-size="0" aria-label="${say("ROI voxels, lateral")}">
+    <input type="number" min="2" data-size="1" aria-label="${say("ROI voxels, depth")}">
+    <input type="number" min="2" data-size="2" aria-label="${say("ROI voxels, elevation")}"></div>
+  <div class="row">${say(`grey from ${LOW} to ${HIGH}`)}</div>
+  <div class="keys"><kbd>b</kbd> ${NAMES.bone} <kbd>s</kbd> ${NAMES.shadow} <kbd>r</kbd> ${say("ROI")} <kbd>l</kbd> ${say("look")}
+    <kbd>Enter</kbd> ${say("confirm and next")} <kbd>n</kbd> ${say("next")} <kbd>p</kbd> ${say("previous")}
+    <kbd>u</kbd> ${say("next unconfirmed")} <kbd>z</kbd> ${say("undo")} <kbd>y</kbd> ${say("redo")}
+    <kbd>x</kbd> ${say("exclude or include")} <kbd>&larr;</kbd><kbd>&rarr;</kbd><kbd>&uarr;</kbd><kbd>&darr;</kbd><kbd>PgUp</kbd><kbd>PgDn</kbd>
+    ${say("or wheel: move the planes, <kbd>Shift</kbd> faster")}</div>
 </div>`;
 
 let scrolled = false; // once for each tool that is made: later the notebook stays where somebody scrolled it to
@@ -118,11 +120,12 @@ function render({ model, el }) {
   const spread = () => layout(view, canvases, Math.max(380, root.clientWidth - PANEL - 40));
 
   function texts() {
-    const { state } = view, roi = box(view);
+    const { state } = view, roi = box(view), { total, annotator } = state, number = state.position + 1;
     const left = state.states.some((one) => one === "open" || one === "begun" || one === "changed");
     at("name").textContent = state.name;
-    at("place").textContent = `${state.position + 1} of ${state.total}, ${state.annotator}${state.second ? ", second pass" : ""}`;
-    at("bar").max = state.total;
+    at("place").textContent = state.second
+      ? say(`${number} of ${total}, ${annotator}, second pass`) : say(`${number} of ${total}, ${annotator}`);
+    at("bar").max = total;
     at("bar").value = state.states.filter((one) => one !== "open" && one !== "begun").length;
     at("progress").textContent = state.progress;
     at("status").textContent = state.status;
@@ -132,7 +135,7 @@ function render({ model, el }) {
     at("flags").replaceChildren(...state.readout.flags.map(text));
     at("message").textContent = state.message;
     at("message").classList.toggle("wrong", state.wrong);
-    at("exclusion").textContent = state.excluded ? "include" : "exclude";
+    at("exclusion").textContent = state.excluded ? say("include") : say("exclude");
     for (const button of root.querySelectorAll("[data-mode]")) button.classList.toggle("on", button.dataset.mode === view.mode);
     root.querySelector('[data-do="undo"]').disabled = !state.can_undo;
     root.querySelector('[data-do="redo"]').disabled = !state.can_redo;
@@ -180,9 +183,9 @@ function render({ model, el }) {
       button.onclick = () => choose(reason);
       return button;
     });
-    const other = Object.assign(document.createElement("input"), { type: "text", placeholder: "other, then Enter", maxLength: 200 });
+    const other = Object.assign(document.createElement("input"), { type: "text", placeholder: say("other, then Enter"), maxLength: 200 });
     other.onkeydown = (event) => { if (event.key === "Enter" && other.value.trim()) choose(other.value); };
-    box.replaceChildren(text("Why can it not be used? A number, or your own words. Esc: not at all."), ...buttons, other);
+    box.replaceChildren(text(say("Why can it not be used? A number, or your own words. Esc: not at all.")), ...buttons, other);
     box.reasons = view.state.reasons.map((reason) => () => choose(reason));
   }
 

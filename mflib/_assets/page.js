@@ -1,9 +1,18 @@
 "use strict";
+// The page's language may change while it is open; what the script says then follows.
+const say = (text, fields = {}) =>
+  (WORDS[document.documentElement.lang]?.[text] ?? text).replace(/\{(\w+)\}/g, (_, name) => fields[name]);
+const spoken = new Map();
+const speak = (element, text) => { spoken.set(element, text); element.textContent = text(); };
+new MutationObserver(() => { for (const [element, text] of spoken) element.textContent = text(); })
+  .observe(document.documentElement, { attributeFilter: ["lang"] });
+
 const toggle = document.getElementById("toggle-code");
+speak(toggle, () => say("Show code"));
 toggle.addEventListener("click", () => {
   const open = toggle.getAttribute("aria-pressed") !== "true";
   toggle.setAttribute("aria-pressed", String(open));
-  toggle.textContent = open ? "Hide code" : "Show code";
+  speak(toggle, () => (open ? say("Hide code") : say("Show code")));
   document.body.classList.toggle("with-code", open);
   for (const code of document.querySelectorAll("details.code")) code.open = open;
 });
@@ -65,7 +74,7 @@ stops();
 const button = (text, act) => {
   const made = document.createElement("button");
   made.type = "button";
-  made.textContent = text;
+  speak(made, text);
   made.addEventListener("click", () => act(made));
   return made;
 };
@@ -83,14 +92,14 @@ for (const frame of document.querySelectorAll("main div.table")) {
   const bar = document.createElement("span");
   bar.className = "take";
   bar.append(
-    button("Copy", async (made) => {
+    button(() => say("Copy"), async (made) => {
       const text = rowsOf(table).map((row) => row.join("\t")).join("\n");
-      let told = "Copied";
-      try { await navigator.clipboard.writeText(text); } catch { told = "Not allowed here"; }
-      made.textContent = told;
-      setTimeout(() => { made.textContent = "Copy"; }, 2000);
+      let told = () => say("Copied");
+      try { await navigator.clipboard.writeText(text); } catch { told = () => say("Not allowed here"); }
+      speak(made, told);
+      setTimeout(() => speak(made, () => say("Copy")), 2000);
     }),
-    button("CSV", () => {
+    button(() => "CSV", () => {
       const text = rowsOf(table).map((row) => row.map(quoted).join(",")).join("\r\n");
       save(`${table.id.replace(/^table-/, "") || "table"}.csv`, `\ufeff${text}\r\n`, "text/csv");
     }),
@@ -99,15 +108,16 @@ for (const frame of document.querySelectorAll("main div.table")) {
   const rows = table.tBodies[0] ? table.tBodies[0].rows.length : 0;
   if (rows > 12 && !table.id.startsWith("table-table")) {
     table.classList.add("head");
-    bar.append(button(`All ${rows} rows`, (made) => {
-      made.textContent = table.classList.toggle("head") ? `All ${rows} rows` : "Fewer rows";
+    const folded = () => table.classList.contains("head");
+    bar.append(button(() => (folded() ? say("All {rows} rows", { rows }) : say("Fewer rows")), (made) => {
+      table.classList.toggle("head");
+      made.textContent = spoken.get(made)();
     }));
   }
   table.caption.append(bar);
 }
 const dialog = document.createElement("dialog");
 dialog.className = "large";
-dialog.setAttribute("aria-label", "Figure at full size");
 dialog.addEventListener("click", () => dialog.close());
 document.body.append(dialog);
 // A picture for slides and texts: dark on white, whatever the page is.
@@ -134,8 +144,13 @@ for (const figure of document.querySelectorAll("main figure")) {
   link.href = picture.src;
   link.download = `${name}.${drawing ? "svg" : "png"}`;
   link.textContent = drawing ? "SVG" : "PNG";
-  bar.append(button("Enlarge", () => { dialog.replaceChildren(picture.cloneNode()); dialog.showModal(); }), link);
-  if (drawing) bar.append(button("PNG", () => asPicture(picture, name)));
+  const enlarge = () => {
+    dialog.setAttribute("aria-label", say("Figure at full size"));
+    dialog.replaceChildren(picture.cloneNode());
+    dialog.showModal();
+  };
+  bar.append(button(() => say("Enlarge"), enlarge), link);
+  if (drawing) bar.append(button(() => "PNG", () => asPicture(picture, name)));
   figure.querySelector("figcaption").append(bar);
 }
 

@@ -1,8 +1,14 @@
 // Draws planes of a volume. The viewer (view.js) and the annotation tool (annotate.js) stand in one script with this file.
 // A frame says where a plane lies on its canvas: { plane, left, top, scale }, in pixels and pixels per mm.
+// A text for readers stands in a call of say; where the page is written in another language, it is put in there.
+const say = (text) => text;
 const AXES = ["lateral", "depth", "elevation"];
 // Each plane's name, the axes that run right and down in it, and the one that it cuts.
 const PLANES = [["transverse", 0, 1, 2], ["sagittal", 2, 1, 0], ["coronal", 0, 2, 1]];
+const NAMES = {
+  transverse: say("transverse"), sagittal: say("sagittal"), coronal: say("coronal"),
+  lateral: say("lateral"), depth: say("depth"), elevation: say("elevation"), bone: say("bone"), shadow: say("shadow"),
+};
 const COLOURS = { bone: "#E69F00", shadow: "#56B4E9", roi: "#00C895" }; // Okabe and Ito, the green lightened on black
 const HALO = ["rgba(0,0,0,.75)", 4.5];
 
@@ -73,7 +79,7 @@ function drawRegion(pen, frame, first, last, dashed = false) {
 }
 
 // A reference point: bone is a circle, shadow a diamond, filled in its own plane, dashed where it is only suggested.
-function drawPoint(pen, frame, name, mm, { label = name, filled = false, dashed = false, whole }) {
+function drawPoint(pen, frame, name, mm, { label = NAMES[name], filled = false, dashed = false, whole }) {
   const [x, y] = spot(frame, mm), colour = COLOURS[name], r = 5;
   pen.setLineDash(dashed ? [3, 3] : []);
   pen.beginPath();

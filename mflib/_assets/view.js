@@ -2,6 +2,9 @@
 const figure = document.currentScript.closest("figure");
 const LEFT = 46, RIGHT = 10, TOP = 8, BELOW = 38, GAP = 14, PANEL = 200;
 const LEAST = 76; // pixels of a plane, however thin: its names and its slider need them
+const RULERS = [say("lateral (mm)"), say("depth (mm)"), say("elevation (mm)")];
+// In English the legend above the two says of what; a level alone is one of the spine.
+const [LEVEL, WIDTH] = [say("window level"), say("window width")].map((name) => name.replace(/^window /, ""));
 const [told, ...packed] = [...figure.querySelectorAll("script[type^='application/']")].map((e) => e.textContent);
 const scene = JSON.parse(told);
 const { shape, spacing, extent } = scene;
@@ -61,7 +64,7 @@ function drawScale(pen, [, right, down], wide, high, scale) {
     pen.fillRect(LEFT + at * scale - 0.5, TOP + high, 1, 4);
     pen.fillText(at, LEFT + at * scale, TOP + high + 12);
   }
-  pen.fillText(`${AXES[right]} (mm)`, LEFT + Math.max(wide, LEAST) / 2, TOP + high + 28);
+  pen.fillText(RULERS[right], LEFT + Math.max(wide, LEAST) / 2, TOP + high + 28);
   pen.textAlign = "right";
   for (let at = 0; at <= extent[down]; at += every) {
     pen.fillRect(LEFT - 4, TOP + at * scale - 0.5, 4, 1);
@@ -71,7 +74,7 @@ function drawScale(pen, [, right, down], wide, high, scale) {
   pen.save();
   pen.translate(11, TOP + Math.max(high, LEAST) / 2);
   pen.rotate(-Math.PI / 2);
-  pen.fillText(`${AXES[down]} (mm)`, 0, 0);
+  pen.fillText(RULERS[down], 0, 0);
   pen.restore();
 }
 
@@ -81,7 +84,7 @@ function drawOverlay(pen, frame) {
   if (scene.roi && shown.roi && scene.roi[0][through] <= here && here <= scene.roi[1][through]) {
     const [x, y] = spot(frame, scene.roi[0]);
     drawRegion(pen, frame, ...scene.roi);
-    named(pen, "ROI", x + 16, y + 12, COLOURS.roi);
+    named(pen, say("ROI"), x + 16, y + 12, COLOURS.roi);
   }
   for (const { name, at } of shown.points ? scene.points : []) {
     const away = Math.abs(at[through] - here), filled = away <= spacing[through] / 2;
@@ -137,7 +140,7 @@ function moveTo(axis, index) {
   change({ at });
 }
 
-function slider(parent, name, [low, high, step], read, write, say) {
+function slider(parent, name, [low, high, step], read, write, tell) {
   const label = make(parent, "label", "", { class: "mflib-view-slider" });
   make(label, "span", name);
   const value = make(label, "span", "", { class: "mflib-view-value" });
@@ -145,8 +148,8 @@ function slider(parent, name, [low, high, step], read, write, say) {
   input.addEventListener("input", () => write(Number(input.value)));
   refresh.push(() => {
     input.value = read();
-    value.textContent = say();
-    input.setAttribute("aria-valuetext", say());
+    value.textContent = tell();
+    input.setAttribute("aria-valuetext", tell());
   });
 }
 
@@ -189,13 +192,13 @@ function follow(canvas, [, right, down, through]) {
 function buildPlane(plane) {
   const [name, right, down, through] = plane;
   const box = make(stage, "div", "", { class: `mflib-view-plane mflib-view-${name}` });
+  const title = scene.name && `, ${scene.name}`, [x, y, z] = [right, down, through].map((axis) => NAMES[AXES[axis]]);
   const canvas = make(box, "canvas", "", {
-    tabindex: 0, role: "application", "aria-roledescription": "image plane",
-    "aria-label": `${name} plane${scene.name && `, ${scene.name}`}: ${AXES[right]} to the right, ${AXES[down]} down. `
-      + `Arrow keys move the crosshair, Page Up and Page Down change ${AXES[through]}.`,
+    tabindex: 0, role: "application", "aria-roledescription": say("image plane"),
+    "aria-label": say(`${NAMES[name]} plane${title}: ${x} to the right, ${y} down. Arrow keys move the crosshair, Page Up and Page Down change ${z}.`),
   });
-  slider(box, name, [0, shape[through] - 1, 1], () => state.at[through],
-    (index) => moveTo(through, index), () => `${AXES[through]} ${mm(middle(through))} mm`);
+  slider(box, NAMES[name], [0, shape[through] - 1, 1], () => state.at[through],
+    (index) => moveTo(through, index), () => `${z} ${mm(middle(through))} mm`);
   follow(canvas, plane);
   return { plane, box, canvas };
 }
@@ -203,14 +206,14 @@ function buildPlane(plane) {
 function reading() {
   const [i, j, k] = state.at, voxel = voxels[i + shape[0] * (j + shape[1] * k)];
   const own = state.at.map((index, axis) => index * scene.factors[axis]);
-  const lines = [`grey ${voxel}`, AXES.map((name, axis) => `${name} ${mm(middle(axis))}`).join(", ") + " mm"];
-  lines.push(`voxel ${own.join(", ")}`);
+  const [x, y, z] = [0, 1, 2].map((axis) => mm(middle(axis)));
+  const lines = [say(`grey ${voxel}`), say(`lateral ${x}, depth ${y}, elevation ${z} mm`), say(`voxel ${own.join(", ")}`)];
   const map = scene.saliency;
   if (map) {
     const [a, b, c] = map.origin.map((from, axis) => Math.floor((middle(axis) - from) / map.spacing[axis]));
     const inside = [a, b, c].every((index, axis) => index >= 0 && index < map.shape[axis]);
     const value = inside && salient[a + map.shape[0] * (b + map.shape[1] * c)];
-    lines.push(inside ? `saliency ${Math.round(value / 2.55)} % of its maximum` : "no saliency here");
+    lines.push(inside ? say(`saliency ${Math.round(value / 2.55)} % of its maximum`) : say("no saliency here"));
   }
   return lines;
 }
@@ -233,37 +236,38 @@ function buildPanel() {
   grey.className = "mflib-view-grey";
   refresh.push(() => reading().forEach((text, n) => { [grey, ...others][n].textContent = text; }));
   const show = make(panel, "fieldset");
-  make(show, "legend", "Show");
-  toggle(show, "crosshair", ["crosshair", "\u253c", "#fff"]);
-  if (scene.roi) toggle(show, "roi", ["region of interest", "\u25ad", COLOURS.roi]);
+  make(show, "legend", say("Show"));
+  toggle(show, "crosshair", [say("crosshair"), "\u253c", "#fff"]);
+  if (scene.roi) toggle(show, "roi", [say("region of interest"), "\u25ad", COLOURS.roi]);
   const [bone] = scene.points;
-  if (bone) toggle(show, "points", ["bone", "\u25cf", COLOURS.bone], ["shadow", "\u25c6", COLOURS.shadow]);
+  if (bone) toggle(show, "points", [NAMES.bone, "\u25cf", COLOURS.bone], [NAMES.shadow, "\u25c6", COLOURS.shadow]);
   if (scene.saliency) buildSaliency(show);
   const contrast = make(panel, "fieldset");
-  make(contrast, "legend", "Window");
-  slider(contrast, "level", [0, 255, 1], () => state.level, (level) => change({ level }), () => `${state.level}`);
-  slider(contrast, "width", [2, 256, 1], () => state.width, (width) => change({ width }), () => `${state.width}`);
+  make(contrast, "legend", say("Window"));
+  slider(contrast, LEVEL, [0, 255, 1], () => state.level, (level) => change({ level }), () => `${state.level}`);
+  slider(contrast, WIDTH, [2, 256, 1], () => state.width, (width) => change({ width }), () => `${state.width}`);
   const buttons = make(panel, "div", "", { class: "mflib-view-buttons" });
   const button = (text, act) => make(buttons, "button", text, { type: "button" }).addEventListener("click", act);
   const nearest = ({ at }) => at.map((value, axis) => Math.floor(value / spacing[axis]));
-  for (const point of scene.points) button(`Go to ${point.name}`, () => change({ at: nearest(point) }));
-  button("Reset", () => {
+  for (const point of scene.points) button(say(`Go to ${NAMES[point.name]}`), () => change({ at: nearest(point) }));
+  button(say("Reset"), () => {
     for (const key of Object.keys(shown)) shown[key] = true;
     change({ ...first, at: [...first.at] });
   });
-  make(panel, "p", "Click or drag in a plane to move; Shift and drag to change the window."
-    + (bone ? ` A point is outlined in planes up to ${scene.near} mm away from it.` : ""));
+  make(panel, "p", bone
+    ? say(`Click or drag in a plane to move; Shift and drag to change the window. A point is outlined in planes up to ${scene.near} mm away from it.`)
+    : say("Click or drag in a plane to move; Shift and drag to change the window."));
 }
 
 function buildSaliency(parent) {
-  toggle(parent, "saliency", ["saliency"]);
+  toggle(parent, "saliency", [say("saliency")]);
   const rgb = scene.saliency.colours;
   const stops = [0, 64, 128, 192, 255].map((value) => `rgb(${rgb.slice(3 * value, 3 * value + 3)})`);
   const bar = make(parent, "div", "", { class: "mflib-view-bar" });
   make(bar, "span", "0");
   make(bar, "span", "", { class: "mflib-view-ramp", style: `background:linear-gradient(90deg,${stops})` });
   make(bar, "span", scene.saliency.highest);
-  slider(parent, "opacity", [0, 1, 0.05], () => state.opacity, (opacity) => change({ opacity }),
+  slider(parent, say("opacity"), [0, 1, 0.05], () => state.opacity, (opacity) => change({ opacity }),
     () => `${Math.round(100 * state.opacity)} %`);
 }
 
@@ -287,4 +291,4 @@ async function start() {
   draw();
 }
 
-start().catch((error) => make(figure, "p", `The volume cannot be clicked through in this browser (${error.message}).`));
+start().catch((error) => make(figure, "p", say(`The volume cannot be clicked through in this browser (${error.message}).`)));
