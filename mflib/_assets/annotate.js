@@ -179,7 +179,7 @@ function render({ model, el }) {
     if (!show) return;
     const choose = (reason) => { showReasons(false); root.focus(); send("exclude", { reason }); };
     const buttons = view.state.reasons.map((reason, n) => {
-      const button = Object.assign(document.createElement("button"), { textContent: `${n + 1}  ${reason}` });
+      const button = Object.assign(document.createElement("button"), { textContent: `${n + 1}  ${view.state.told[n]}` });
       button.onclick = () => choose(reason);
       return button;
     });

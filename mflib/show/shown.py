@@ -370,7 +370,8 @@ def page(template: str, styles: Sequence[str], script: str = "", to: str = "", *
         lstrip_blocks=True,
     )
     environment.filters["bold"] = lambda text: bold(said(text))
-    running = Markup(spoken.script(read(script), said) if script else "")
+    # One that may change the language of its page takes the words with it.
+    running = Markup(read(script) if "words" in context else spoken.script(read(script), said) if script else "")
     style = Markup("".join(map(read, styles)))
     return environment.get_template(template).render(style=style, script=running, lang=LANGUAGES[to], **context)
 

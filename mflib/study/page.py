@@ -159,7 +159,7 @@ def _page(folder: Path, records: Mapping[str, Record], to: str, **context: Any) 
     )
 
 
-_BODY = re.compile(r'<div id="page">.*</div><!-- page -->', re.DOTALL)
+_BODY = re.compile(r'<div id="page">(.*)</div><!-- page -->', re.DOTALL)
 
 
 def _switched(page: str, *others: str) -> str:
