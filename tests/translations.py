@@ -29,7 +29,7 @@ STEMS = tuple(sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")))
 DOMAINS = ("words", *STEMS, "pages", "study", "show", "stats", "models", "data", "base")
 # Arguments of functions that say where or how, and nothing that is read.
 SILENT = {"loc", "layout", "engine", "mode", "encoding", "columns", "pattern", "method", "sep", "how", "orient"}
-SILENT_CALLS = {"compile", "sub", "split", "fullmatch", "match", "search", "findall", "query", "setdefault", "style"}
+SILENT_CALLS = {"compile", "sub", "split", "fullmatch", "match", "search", "findall", "query", "style"}
 # Arguments whose text is read even where it is one word.
 READ = {"label", "xlabel", "ylabel", "title", "caption", "help", "description"}
 CODE = re.compile(
@@ -300,7 +300,7 @@ def faults_of(source: str, said: str) -> list[str]:
     if re.search(r"(?m)^\|", said) is None and spaced(said) != said:
         found.append(f"spaces between Chinese and Latin: expected {spaced(said)}")
     for term, wanted in TERMS.items():
-        if re.search(rf"\b{term}", source, re.IGNORECASE) and not re.search(wanted, said) and re.search(HAN, said):
+        if re.search(rf"\b{term}", PLACEHOLDER.sub("", source), re.IGNORECASE) and not re.search(wanted, said) and re.search(HAN, said):
             found.append(f"{term}: expected {wanted}")
     if (source[:1].isspace(), source[-1:].isspace()) != (said[:1].isspace(), said[-1:].isspace()):
         found.append("blanks at an end")

@@ -30,7 +30,7 @@ _CALL = re.compile(r'\bsay\((?:"((?:[^"\\]|\\.)*)"|`((?:[^`\\]|\\.)*)`)')
 _LITERAL = re.compile(r"'((?:[^'\\]|\\.)*)'")
 # Of a chart: keys whose text a reader reads, whose text is compared with that of the data, and that compute.
 _READ = ("title", "text", "description", "touch", "bind.name", "subtitle")
-_COMPARED = ("value", "options", "labels", "domain", "sort")
+_COMPARED = ("value", "options", "labels", "domain", "sort", "oneOf", "equal")
 _COMPUTED = ("calculate", "filter", "test", "expr", "labelExpr")
 
 

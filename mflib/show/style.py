@@ -18,6 +18,7 @@ from matplotlib import font_manager
 from matplotlib import style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
@@ -114,8 +115,11 @@ def _regret(to: str) -> None:
 
 @cache
 def chinese() -> str:
-    """The font that draws Chinese: the first of the usual ones, any that has the signs, or the package's; else none."""
-    known = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist}
+    """The font that draws Chinese: the first of the usual ones, any that has the signs, or the package's; else none.
+
+    The one of last resort draws a box for every sign there is.
+    """
+    known = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist if "Last Resort" not in entry.name}
     here = [name for name in (*_CHINESE, *known) if name in known and _has(known[name])][:1]
     files = set(known.values())
     # matplotlib keeps a list, and what was installed since then is not in it.
@@ -212,7 +216,7 @@ def _fonts() -> list[str]:
 
 def _drawable(name: str) -> str:
     """A name as a figure can show it: its dollars enclose no formula, what no font can draw stands as its code."""
-    fonts = [font_manager.get_font(font_manager.findfont(font)) for font in _fonts()]
+    fonts = [font_manager.get_font(font_manager.findfont(FontProperties(family=[font]))) for font in _fonts()]
     drawn = [any(font.get_char_index(ord(sign)) for font in fonts) for sign in name]
     shown = [s if has else s.encode("unicode_escape").decode() for s, has in zip(name, drawn, strict=True)]
     hidden = " " if name.startswith("_") else ""  # a legend leaves out what starts with an underscore

@@ -285,8 +285,8 @@ def _highlighting() -> str:
 
 SOLUTION = "solution"
 ANSWER = re.compile(r"\n*<details>.*?</details>", re.DOTALL)
-IN_THE_SOURCE = "found {}, where the solutions come from; expected another folder"
-WORKED_IN = "found {} in {}, where somebody may have worked; expected a folder without, or --force"
+IN_THE_SOURCE = "found {folder}, where the solutions come from; expected another folder"
+WORKED_IN = "found {names} in {folder}, where somebody may have worked; expected a folder without, or --force"
 
 
 def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
@@ -309,11 +309,11 @@ def write_exercises(folder: Path, *, force: bool = False) -> list[Path]:
         one that the notebooks come from.
     """
     if folder.resolve() == NOTEBOOKS.resolve():
-        raise InputError(IN_THE_SOURCE.format(folder.name))
+        raise InputError(IN_THE_SOURCE.format(folder=folder.name))
     paths = [folder / f"{step}{end}.ipynb" for step in STEPS for end in ("", "_solutions")]
     there = [path.name for path in paths if path.exists()]
     if there and not force:
-        raise InputError(WORKED_IN.format(", ".join(there[:3]), folder.name))
+        raise InputError(WORKED_IN.format(names=", ".join(there[:3]), folder=folder.name))
     for step, without, whole in zip(STEPS, paths[::2], paths[1::2], strict=True):
         notebook = nbformat.read(NOTEBOOKS / f"{step}.ipynb", as_version=4)
         for cell in notebook.cells:

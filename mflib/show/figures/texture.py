@@ -275,7 +275,7 @@ def under_gain(series: pd.DataFrame) -> Figure:
 
 @style.styled
 def repeatability(table: pd.DataFrame) -> Figure:
-    """ICC(2,1) of features by what was moved: the median over the GLCM style.grid for each of its properties.
+    """ICC(2,1) of features by what was moved: the median over the GLCM grid for each of its properties.
 
     Parameters
     ----------
