@@ -300,7 +300,11 @@ def faults_of(source: str, said: str) -> list[str]:
     if re.search(r"(?m)^\|", said) is None and spaced(said) != said:
         found.append(f"spaces between Chinese and Latin: expected {spaced(said)}")
     for term, wanted in TERMS.items():
-        if re.search(rf"\b{term}", PLACEHOLDER.sub("", source), re.IGNORECASE) and not re.search(wanted, said) and re.search(HAN, said):
+        if (
+            re.search(rf"\b{term}", PLACEHOLDER.sub("", source), re.IGNORECASE)
+            and not re.search(wanted, said)
+            and re.search(HAN, said)
+        ):
             found.append(f"{term}: expected {wanted}")
     if (source[:1].isspace(), source[-1:].isspace()) != (said[:1].isspace(), said[-1:].isspace()):
         found.append("blanks at an end")

@@ -202,9 +202,12 @@ class _Catalogue:
         """By a template of which little is fixed; a text of anybody's stays as it is."""
         for template in self.weak:
             if found := template.found(text):
-                told = {name: self.said(part) for name, part in found.items()}
-                if told != found or (template.letters and not any(map(_NAME.search, found.values()))):
-                    return self._filled(template, found)
+                said = self._filled(template, found)
+                changed = any(self.said(part) != part for part in found.values())
+                understood = not _left(said) if changed else not _NAME.search("".join(found.values()))
+                # Marks join whatever they stand between, words only what is understood.
+                if understood or (changed and not template.letters):
+                    return said
         return None
 
     def _filled(self, template: _Template, found: Mapping[str, str]) -> str:

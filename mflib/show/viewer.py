@@ -69,7 +69,7 @@ def view(volume: Volume, annotation: Annotation | None = None, saliency: Any = N
         f"<style>{(ASSETS / 'view.css').read_text(encoding='utf-8')}</style>",
         f'<img class="mflib-view-still" width="640" alt="{escape(describe(scene))}" ',
         f'src="data:image/png;base64,{picture}">',
-        f"<figcaption>{escape(' '.join(filter(None, [caption, _note(scene)])))}</figcaption>",
+        f"<figcaption>{escape(caption)} <span>{escape(_note(scene))}</span></figcaption>",
         f'<script type="application/json">{json.dumps(_settings(scene))}</script>',
         *(f'<script type="application/octet-stream">{_pack(values)}</script>' for values in packed),
         f"<script>{_script()}</script>",
