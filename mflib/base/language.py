@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import chain, islice
 from pathlib import Path
 
@@ -103,17 +103,22 @@ class _Template:
     source: str
     translation: str
 
-    @property
+    @cached_property
     def parts(self) -> list[str]:
         """What stands between the places."""
         return PLACEHOLDER.split(self.source)[::2]
 
-    @property
+    @cached_property
+    def word(self) -> str:
+        """Its longest whole word, by which it is looked up; empty where it has none."""
+        return max(re.findall(r"(?<![\w{}])[a-z]+(?![\w{])", self.source.casefold()), key=len, default="")
+
+    @cached_property
     def letters(self) -> int:
         """How many letters of it are fixed."""
         return sum(map(str.isalpha, "".join(self.parts)))
 
-    @property
+    @cached_property
     def weak(self) -> bool:
         """Whether so little of it is fixed that it is found in texts of anybody's."""
         return self.letters < 9 and len(" ".join(self.parts).split()) < 3
@@ -160,9 +165,9 @@ class _Catalogue:
                 self.exact[source.casefold()] = said
                 if PLACEHOLDER.search(source):
                     templates.append(_Template(source, said))
-        templates.sort(key=lambda template: -template.letters)
-        self.strong = [template for template in templates if not template.weak]
-        self.weak = [template for template in templates if template.weak]
+        self.templates: dict[str, list[_Template]] = {}
+        for template in templates:
+            self.templates.setdefault(template.word, []).append(template)
         self.known: dict[str, str] = {}
 
     def said(self, text: str) -> str:
@@ -182,8 +187,15 @@ class _Catalogue:
             return exact
         if text[-1] in _ENDS and (exact := self.exact.get(text[:-1].casefold())):
             return exact + _ENDS[text[-1]]
-        fitting = ((template, found) for template in self.strong if (found := template.found(text)) is not None)
-        return _best(self._filled(*fit) for fit in islice(fitting, 4))
+        return _best(self._filled(*fit) for fit in islice(self._fitting(text, weak=False), 4))
+
+    def _fitting(self, text: str, *, weak: bool) -> Iterator[tuple[_Template, dict[str, str]]]:
+        """The templates that a text may be of, those of which most is fixed first, and what stands in the places."""
+        words = {"", *re.findall("[a-z]+", text.casefold())}
+        likely = [template for word in words for template in self.templates.get(word, ()) if template.weak == weak]
+        for template in sorted(likely, key=lambda template: (-template.letters, template.source)):
+            if (found := template.found(text)) is not None:
+                yield template, found
 
     def _sentences(self, text: str) -> str | None:
         """Sentence by sentence, where possible several at once."""
@@ -200,14 +212,13 @@ class _Catalogue:
 
     def _parts(self, text: str) -> str | None:
         """By a template of which little is fixed; a text of anybody's stays as it is."""
-        for template in self.weak:
-            if found := template.found(text):
-                said = self._filled(template, found)
-                changed = any(self.said(part) != part for part in found.values())
-                understood = not _left(said) if changed else not _NAME.search("".join(found.values()))
-                # Marks join whatever they stand between, words only what is understood.
-                if understood or (changed and not template.letters):
-                    return said
+        for template, found in self._fitting(text, weak=True):
+            said = self._filled(template, found)
+            changed = any(self.said(part) != part for part in found.values())
+            understood = not _left(said) if changed else not _NAME.search("".join(found.values()))
+            # Marks join whatever they stand between, words only what is understood.
+            if understood or (changed and not template.letters):
+                return said
         return None
 
     def _filled(self, template: _Template, found: Mapping[str, str]) -> str:
