@@ -69,7 +69,7 @@ SOFTWARE = (
 DESIGN = (
     "Objective: with MRI grades as the gold standard, to find out whether 3D ultrasound tells infiltrated from "
     "healthy lumbar multifidus, and whether a 3D convolutional network does it better than a random forest on "
-    "texture. Participants: patients aged 18 to 80 years with a BMI below 28 kg/m\u00b2 and no other reason of exclusion "
+    "texture. Participants: patients aged 18 to 80 years with a BMI below 28 kg/m² and no other reason of exclusion "
     "at screening. Methods: 3D ultrasound volumes are recorded at four lumbar levels on both sides; two readers grade "
     "fatty infiltration on MRI, and an adjudicator decides where they disagree. The spinous process and its acoustic "
     "shadow serve as two reference points for gain normalisation. The random forest learns from texture in the region "
