@@ -128,7 +128,7 @@ def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> li
             level: {side: [v for key, v in keyed if key[1:] == (level, side)] for side in SIDES} for level in levels
         }
         said = {"subject": subject, "volumes": volumes, "grid": grid if len(keyed) > 1 else {}, **run(models)}
-        page = shown.page("predict.html.j2", ["page.css", "predict.css"], models=models, words=predict, **said)
+        page = shown.page("predict.html.j2", ["page.css", "predict.css"], models=models, predict=predict, **said)
         written.append(_free(folder, subject, written))
         files.write_text(written[-1], page)
     return written
