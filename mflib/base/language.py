@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import chain, islice
 from pathlib import Path
 
@@ -21,7 +21,8 @@ LOCALE = Path(__file__).parents[1] / "locale"
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 # Of the environment: the language of commands and notebooks, and those in which figures are drawn besides.
 LANGUAGE, DRAWN = "MFLIB_LANGUAGE", "MFLIB_DRAWN"
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
+# A place of a sentence; with !r what stands in it stays as it is, such as the name of a column.
+PLACEHOLDER = re.compile(r"\{(\w+)(?:!r)?\}")
 _WORD = re.compile(r"[A-Za-z]{2}")
 _NAME = re.compile(r"[A-Za-z]{4}")
 _ENGLISH = re.compile(r"(?<![\w`./-])[a-z]{3,}(?![\w`/])")
@@ -103,17 +104,22 @@ class _Template:
     source: str
     translation: str
 
-    @property
+    @cached_property
     def parts(self) -> list[str]:
         """What stands between the places."""
         return PLACEHOLDER.split(self.source)[::2]
 
-    @property
+    @cached_property
+    def word(self) -> str:
+        """Its longest whole word, by which it is looked up; empty where it has none."""
+        return max(re.findall(r"(?<![\w{}])[a-z]+(?![\w{])", self.source.casefold()), key=len, default="")
+
+    @cached_property
     def letters(self) -> int:
         """How many letters of it are fixed."""
         return sum(map(str.isalpha, "".join(self.parts)))
 
-    @property
+    @cached_property
     def weak(self) -> bool:
         """Whether so little of it is fixed that it is found in texts of anybody's."""
         return self.letters < 9 and len(" ".join(self.parts).split()) < 3
@@ -160,9 +166,9 @@ class _Catalogue:
                 self.exact[source.casefold()] = said
                 if PLACEHOLDER.search(source):
                     templates.append(_Template(source, said))
-        templates.sort(key=lambda template: -template.letters)
-        self.strong = [template for template in templates if not template.weak]
-        self.weak = [template for template in templates if template.weak]
+        self.templates: dict[str, list[_Template]] = {}
+        for template in templates:
+            self.templates.setdefault(template.word, []).append(template)
         self.known: dict[str, str] = {}
 
     def said(self, text: str) -> str:
@@ -180,10 +186,18 @@ class _Catalogue:
         """By its very words, or by a template."""
         if exact := self.exact.get(text.casefold()):
             return exact
-        if text[-1] in _ENDS and (exact := self.exact.get(text[:-1].casefold())):
-            return exact + _ENDS[text[-1]]
-        fitting = ((template, found) for template in self.strong if (found := template.found(text)) is not None)
-        return _best(self._filled(*fit) for fit in islice(fitting, 4))
+        said = _best(self._filled(*fit) for fit in islice(self._fitting(text, weak=False), 4))
+        if (said is None or _left(said)) and text[-1] in _ENDS and (bare := self._whole(text[:-1])):
+            return _best([said, bare + _ENDS[text[-1]]])
+        return said
+
+    def _fitting(self, text: str, *, weak: bool) -> Iterator[tuple[_Template, dict[str, str]]]:
+        """The templates that a text may be of, those of which most is fixed first, and what stands in the places."""
+        words = {"", *re.findall("[a-z]+", text.casefold())}
+        likely = [template for word in words for template in self.templates.get(word, ()) if template.weak == weak]
+        for template in sorted(likely, key=lambda template: (-template.letters, -len(template.source))):
+            if (found := template.found(text)) is not None:
+                yield template, found
 
     def _sentences(self, text: str) -> str | None:
         """Sentence by sentence, where possible several at once."""
@@ -200,19 +214,21 @@ class _Catalogue:
 
     def _parts(self, text: str) -> str | None:
         """By a template of which little is fixed; a text of anybody's stays as it is."""
-        for template in self.weak:
-            if found := template.found(text):
-                said = self._filled(template, found)
-                changed = any(self.said(part) != part for part in found.values())
-                understood = not _left(said) if changed else not _NAME.search("".join(found.values()))
-                # Marks join whatever they stand between, words only what is understood.
-                if understood or (changed and not template.letters):
-                    return said
+        for template, found in self._fitting(text, weak=True):
+            names = dict.fromkeys(re.findall(r"\{(\w+)!r\}", template.translation), "")
+            known = names or any(self.said(part) != part for part in found.values())
+            bare = self._filled(template, found | names)
+            understood = not _left(bare) if known else not _NAME.search("".join(found.values()))
+            # Marks join whatever they stand between, words only what is understood.
+            if understood or (known and not template.letters):
+                return self._filled(template, found)
         return None
 
     def _filled(self, template: _Template, found: Mapping[str, str]) -> str:
-        parts = {name: self.said(part) for name, part in found.items()}
-        return PLACEHOLDER.sub(lambda place: parts[place[1]], template.translation)
+        def put(place: re.Match[str]) -> str:
+            return found[place[1]] if "!r" in place[0] else self.said(found[place[1]])
+
+        return PLACEHOLDER.sub(put, template.translation)
 
 
 def _best(ways: Iterable[str | None]) -> str | None:
