@@ -14,6 +14,7 @@ import traceback
 import warnings
 from collections.abc import Collection
 from io import TextIOWrapper
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -80,6 +81,10 @@ class Group(TyperGroup):
         _own_style()
         warnings.formatwarning = lambda message, *_, **__: say(f"warning: {message}\n")
         ctx.obj = args
+        # Help is said before an option is read.
+        for name, to in pairwise(args):
+            if name == "--language" and to in LANGUAGES:
+                os.environ[SPOKEN] = to
         for command in [self, *self.commands.values()]:
             command.help = said(command.help)
             for option in command.params:
@@ -129,11 +134,9 @@ def _stated(encoding: str) -> str:
 
 
 def _spoken(given: str, known: Collection[str]) -> str:
-    """State the language for this process and those that it starts."""
+    """A language that is known; it is stated already."""
     if given and given not in known:
         fail(f"--language is {given!r}, expected one of {', '.join(known)}")
-    if given in LANGUAGES:
-        os.environ[SPOKEN] = given
     return given
 
 

@@ -197,6 +197,7 @@ def _context(study: Study, own: Checked, external: Checked | None) -> dict[str, 
         "profile": study.name,
         "split": study.profile.split,
         "methods": methods.sentences(study),
+        "design": methods.design(study),
     }
 
 
