@@ -15,7 +15,7 @@ import yaml
 from mflib.base import files, made_by, words
 from mflib.base.errors import RunError
 from mflib.base.files import ASSETS
-from mflib.base.language import say
+from mflib.base.language import LANGUAGES, say
 from mflib.show import shown
 from mflib.study.run import Study
 
@@ -231,7 +231,10 @@ def export(page: Path) -> list[Path]:
     RunError
         No table stands in the report yet.
     """
-    found = re.findall(r'<table id="table-([\w-]+)"><caption>(.*?)</caption>', page.read_text(encoding="utf-8"))
+    # Of a page in two languages, the first.
+    text = page.read_text(encoding="utf-8").partition("<template lang")[0]
+    to = next(to for to, lang in LANGUAGES.items() if f'<html lang="{lang}">' in text)
+    found = re.findall(r'<table id="table-([\w-]+)"><caption>(.*?)</caption>', text)
     tables = [
         (name, html.unescape(caption), pd.read_csv(path))
         for name, caption in dict(found).items()
@@ -242,24 +245,26 @@ def export(page: Path) -> list[Path]:
     paths = [page.parent / "tables.xlsx", page.parent / "tables.docx"]
     for path, write in zip(paths, (_write_sheets, _write_document), strict=True):
         with files.replacing(path) as partial:
-            write(tables, partial)
+            write(tables, to, partial)
     return paths
 
 
 Tables = Sequence[tuple[str, str, pd.DataFrame]]
 
 
-def _write_sheets(tables: Tables, path: Path) -> None:
+def _write_sheets(tables: Tables, to: str, path: Path) -> None:
     """A sheet for each table: its caption, its heads, its rows."""
     with pd.ExcelWriter(path, engine="openpyxl") as writer:
         for name, caption, table in tables:
             sheet = name[:31]  # longer ones no spreadsheet takes
-            table.rename(columns=words.heading).to_excel(writer, sheet_name=sheet, startrow=1, index=False)
+            table.rename(columns=lambda name: say(words.heading(name), to)).to_excel(
+                writer, sheet_name=sheet, startrow=1, index=False
+            )
             written = writer.sheets[sheet]
             written["A1"], written.freeze_panes = caption, "A3"
 
 
-def _write_document(tables: Tables, path: Path) -> None:
+def _write_document(tables: Tables, to: str, path: Path) -> None:
     """The tables below each other on pages that lie."""
     import docx
     from docx.enum.section import WD_ORIENT
@@ -275,5 +280,5 @@ def _write_document(tables: Tables, path: Path) -> None:
         drawn = document.add_table(len(shows) + 1, shows.shape[1], style="Table Grid")
         for row, texts in zip(drawn.rows, [list(shows), *shows.to_numpy().tolist()], strict=True):
             for cell, text in zip(row.cells, texts, strict=True):
-                cell.text = text
+                cell.text = say(text, to)
     document.save(str(path))
