@@ -12,7 +12,8 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from functools import partialmethod
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -21,12 +22,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer import rich_utils
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from mflib.base import files
 from mflib.base.errors import BusyError, InputError, RunError, explained, listed
 from mflib.base.language import LANGUAGE as SPOKEN
-from mflib.base.language import LANGUAGES, say, tell
+from mflib.base.language import LANGUAGES, language, say, tell
 
 # Help that takes more room than its option has.
 STEP = (
@@ -57,6 +60,12 @@ PAGE = "en, zh or both: of the page, and of what is said here; in place of the p
 
 NOT_WHOLE = "Some notebooks did not run to their end; the report shows what there is, and the errors."
 
+# Typer's own words of help and errors, by their names there.
+TYPER = (
+    "ARGUMENTS_PANEL_TITLE", "OPTIONS_PANEL_TITLE", "COMMANDS_PANEL_TITLE", "ERRORS_PANEL_TITLE", "DEFAULT_STRING",
+    "REQUIRED_LONG_STRING", "RICH_HELP", "ABORTED_TEXT",
+)  # fmt: skip
+
 # Options that commands share.
 Language = Annotated[str, typer.Option(help=LANGUAGE, callback=lambda given: _spoken(given, LANGUAGES), is_eager=True)]
 PageLanguage = Annotated[
@@ -69,6 +78,15 @@ Encoding = Annotated[str, typer.Option(help=ENCODING, callback=lambda given: _st
 AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON.")]
 
 
+class _Folding(rich_utils.OptionHighlighter):
+    """Chinese has no blanks at which a line ends, and would be cut off; so a line may end anywhere."""
+
+    def highlight(self, text: Text) -> None:
+        """Mark the names of options."""
+        super().highlight(text)
+        text.overflow = "fold"
+
+
 class Group(TyperGroup):
     """All commands; what is expected to go wrong in one of them is one message and exit 1."""
 
@@ -78,19 +96,31 @@ class Group(TyperGroup):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")
         _own_style()
+        # Help is shown before the command whose option this is reads it.
+        if (given := re.search(r"--language[= ](\w+)", " ".join(args))) and given[1] in LANGUAGES:
+            os.environ[SPOKEN] = given[1]
         warnings.formatwarning = lambda message, *_, **__: say(f"warning: {message}\n")
         ctx.obj = args
         for command in [self, *self.commands.values()]:
-            command.help = said(command.help)
-            for option in command.params:
+            command.help, command.options_metavar = said(command.help), say(str(command.options_metavar))
+            for option in command.get_params(ctx):
                 option.help = said(option.help)  # type: ignore[attr-defined]
-        return super().parse_args(ctx, sorted(args, key="--debug".__ne__))
+        if language() != "en":
+            self.subcommand_metavar = say(self.subcommand_metavar)
+            for name in TYPER:
+                setattr(rich_utils, name, say(getattr(rich_utils, name)))
+            rich_utils.highlighter = _Folding()
+            usage = type(ctx).formatter_class
+            usage.write_usage = partialmethod(usage.write_usage, prefix=say("Usage: "))
+        with _objecting():
+            return super().parse_args(ctx, sorted(args, key="--debug".__ne__))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that is named."""
         try:
             files.check_names(*ctx.obj, Path.cwd(), tempfile.gettempdir())
-            return super().invoke(ctx)
+            with _objecting():
+                return super().invoke(ctx)
         except BrokenPipeError:
             raise
         except KeyboardInterrupt:
@@ -102,6 +132,17 @@ class Group(TyperGroup):
 
 
 app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@contextlib.contextmanager
+def _objecting() -> Iterator[None]:
+    """Let typer say in the reader's language what it has against a command."""
+    try:
+        yield
+    except TyperException as error:
+        told = say(error.format_message())
+        error.format_message = lambda: told  # type: ignore[method-assign]
+        raise
 
 
 def _own_style() -> None:
@@ -129,11 +170,9 @@ def _stated(encoding: str) -> str:
 
 
 def _spoken(given: str, known: Collection[str]) -> str:
-    """State the language for this process and those that it starts."""
+    """Refuse a language that is none here."""
     if given and given not in known:
         fail(f"--language is {given!r}, expected one of {', '.join(known)}")
-    if given in LANGUAGES:
-        os.environ[SPOKEN] = given
     return given
 
 
@@ -264,8 +303,10 @@ def check(
         typer.echo(json.dumps(content, indent=2))
     else:
         told = [*listed(inspection.faults, whole=whole), *(f"notice: {notice}" for notice in inspection.notices)]
-        for line in [*told, *(f"{name}: {value}" for name, value in inspection.summary().items())]:
+        for line in told:
             tell(line)
+        for name, value in inspection.summary().items():
+            typer.echo(say("name: {}").format(value) if name == "name" else say(f"{name}: {value}"))
         count = len(inspection.faults)
         typer.secho(say("1 fault" if count == 1 else f"{count} faults"), fg="red" if count else "green")
     raise typer.Exit(1 if inspection.faults else 0)

@@ -78,8 +78,8 @@ def unusual_spacing(table: pd.DataFrame) -> list[str]:
     steps = table[[f"spacing_{axis}_mm" for axis in "ijk"]]
     usual = np.array([_usual(steps[column]) for column in steps])
     far = (np.abs(np.log(steps / usual)) > np.log(SPACING_FACTOR)).any(axis=1)
-    words = "unusual spacing ({:.2g} x {:.2g} x {:.2g} mm, mostly {:.2g} x {:.2g} x {:.2g})"
-    return [words.format(*row, *usual) if out else "" for row, out in zip(steps.to_numpy(), far, strict=True)]
+    *own, mostly = (" x ".join(f"{step:.2g}" for step in row) for row in [*steps.to_numpy(), usual])
+    return [f"unusual spacing ({size} mm, mostly {mostly})" if out else "" for size, out in zip(own, far, strict=True)]
 
 
 def outliers(means: pd.Series) -> list[str]:
@@ -89,8 +89,10 @@ def outliers(means: pd.Series) -> list[str]:
     if means.count() < FEWEST_TO_COMPARE or not spread > 0:
         return [""] * len(means)
     scores = (means - centre) / spread
-    words = f"normalised ROI mean {{:.0f}}, cohort {centre:.0f} (robust z {{:+.1f}})"
-    return [words.format(mean, z) if abs(z) > FAR else "" for mean, z in zip(means, scores, strict=True)]
+    return [
+        f"normalised ROI mean {mean:.0f}, cohort {centre:.0f} (robust z {z:+.1f})" if abs(z) > FAR else ""
+        for mean, z in zip(means, scores, strict=True)
+    ]
 
 
 def _usual(steps: pd.Series) -> float:
@@ -361,8 +363,10 @@ def _wrong_marks(volume: Volume, annotation: Annotation, references: References,
     weak = references.bone - references.shadow < preprocess.WEAK_CONTRAST
     # One dark speckle at the bone is no fault where all around it is bright; without that contrast the voxel decides.
     if references.bone <= references.shadow or (weak and bone <= shadow):
-        found = f"grey {bone} at the bone ({references.bone:.0f} around it)"
-        found += f" and {shadow} at the shadow ({references.shadow:.0f} around it) in {path}"
+        found = (
+            f"grey {bone} at the bone ({references.bone:.0f} around it) and {shadow} at the shadow "
+            f"({references.shadow:.0f} around it) in {path}"
+        )
         yield "bone_i/j/k", found, "bone brighter than shadow"
     roi = volume.voxels[annotation.roi]
     if roi.min() == roi.max():
