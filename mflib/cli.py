@@ -22,7 +22,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from typer import rich_utils
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
@@ -78,15 +77,6 @@ Encoding = Annotated[str, typer.Option(help=ENCODING, callback=lambda given: _st
 AsJson = Annotated[bool, typer.Option("--json", help="Everything as JSON.")]
 
 
-class _Folding(rich_utils.OptionHighlighter):
-    """Chinese has no blanks at which a line ends, and would be cut off; so a line may end anywhere."""
-
-    def highlight(self, text: Text) -> None:
-        """Mark the names of options."""
-        super().highlight(text)
-        text.overflow = "fold"
-
-
 class Group(TyperGroup):
     """All commands; what is expected to go wrong in one of them is one message and exit 1."""
 
@@ -107,11 +97,7 @@ class Group(TyperGroup):
                 option.help = said(option.help)  # type: ignore[attr-defined]
         if language() != "en":
             self.subcommand_metavar = say(self.subcommand_metavar)
-            for name in TYPER:
-                setattr(rich_utils, name, say(getattr(rich_utils, name)))
-            rich_utils.highlighter = _Folding()
-            usage = type(ctx).formatter_class
-            usage.write_usage = partialmethod(usage.write_usage, prefix=say("Usage: "))
+            _help(type(ctx).formatter_class)
         with _objecting():
             return super().parse_args(ctx, sorted(args, key="--debug".__ne__))
 
@@ -132,6 +118,25 @@ class Group(TyperGroup):
 
 
 app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _help(usage: Any) -> None:
+    """Let typer's help be in the reader's language, the usage with its first word, too."""
+    # It takes a tenth of a second to import, which readers of English need not wait.
+    from typer import rich_utils
+
+    for name in TYPER:
+        setattr(rich_utils, name, say(getattr(rich_utils, name)))
+    usage.write_usage = partialmethod(usage.write_usage, prefix=say("Usage: "))
+    mark = rich_utils.highlighter
+
+    def folding(text: Any) -> Text:
+        # Chinese has no blanks at which a line ends, and would be cut off.
+        marked = mark(text)
+        marked.overflow = "fold"
+        return marked
+
+    rich_utils.highlighter = folding  # type: ignore[assignment]
 
 
 @contextlib.contextmanager
@@ -306,7 +311,7 @@ def check(
         for line in told:
             tell(line)
         for name, value in inspection.summary().items():
-            typer.echo(say("name: {}").format(value) if name == "name" else say(f"{name}: {value}"))
+            typer.echo(say("name: {}").format(say(value)) if name == "name" else say(f"{name}: {value}"))
         count = len(inspection.faults)
         typer.secho(say("1 fault" if count == 1 else f"{count} faults"), fg="red" if count else "green")
     raise typer.Exit(1 if inspection.faults else 0)
