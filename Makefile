@@ -4,7 +4,7 @@ STAMP := .venv/.stamp
 # The longest files come first, so that they do not run alone at the end.
 TESTS := $(addprefix tests/, notebooks models study data show stats base) $(sort $(wildcard tests/test_*.py))
 
-.PHONY: report test test-slow test-faults lab picture lock clean
+.PHONY: report test test-slow test-faults translations lab picture lock clean
 
 report: $(STAMP) data/phantom-quick/dataset_description.json
 	$(BIN)/mflib report --profile quick
@@ -27,6 +27,10 @@ test-slow: $(STAMP)
 # root its run lies on a small disk of its own, which can be filled and made read-only.
 test-faults: $(STAMP)
 	$(BIN)/python -m tests.faults --seed $(or $(SEED),1)
+
+# Brings the catalogues in mflib/locale up to date with the texts in the code, and says what is open or wrong in them.
+translations: $(STAMP)
+	$(BIN)/python -m tests.translations
 
 # make lab COHORT=path/to/cohort opens the notebooks on a cohort of one's own. Nobody is asked for Jupyter's news.
 lab: $(STAMP) $(if $(COHORT),,data/phantom-quick/dataset_description.json)

@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Collection, Iterator
 from functools import partialmethod
 from io import TextIOWrapper
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -86,11 +87,12 @@ class Group(TyperGroup):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")
         _own_style()
-        # Help is shown before the command whose option this is reads it.
-        if (given := re.search(r"--language[= ](\w+)", " ".join(args))) and given[1] in LANGUAGES:
-            os.environ[SPOKEN] = given[1]
         warnings.formatwarning = lambda message, *_, **__: say(f"warning: {message}\n")
         ctx.obj = args
+        # Help is said before an option is read.
+        for name, to in pairwise(args):
+            if name == "--language" and to in LANGUAGES:
+                os.environ[SPOKEN] = to
         for command in [self, *self.commands.values()]:
             command.help, command.options_metavar = said(command.help), say(str(command.options_metavar))
             for option in command.get_params(ctx):
@@ -175,7 +177,7 @@ def _stated(encoding: str) -> str:
 
 
 def _spoken(given: str, known: Collection[str]) -> str:
-    """Refuse a language that is none here."""
+    """A language that is known; it is stated already."""
     if given and given not in known:
         fail(f"--language is {given!r}, expected one of {', '.join(known)}")
     return given
@@ -205,7 +207,7 @@ class _Console(Console):
                 )
                 for column in table.columns:
                     column.header = say(str(column.header))
-                    column._cells = [Text(say(str(cell))) for cell in column.cells]
+                    column._cells = [say(c) if isinstance(c, str) else Text(say(str(c))) for c in column.cells]
         super().print(*(say(thing) if isinstance(thing, str) else thing for thing in shown), **how)
 
 

@@ -118,6 +118,7 @@ def test_every_import_is_asked_for(repository: Path) -> None:
         "pydantic_core": "pydantic",
         "pygments": "nbconvert",
         "threadpoolctl": "scikit-learn",
+        "traitlets": "nbconvert",
     }
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]

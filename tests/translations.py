@@ -19,8 +19,8 @@ import yaml
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
-from mflib.base.language import LANGUAGES, LOCALE, PLACEHOLDER, spaced
 from mflib.base import spoken
+from mflib.base.language import LANGUAGES, LOCALE, PLACEHOLDER, spaced
 
 ROOT = Path(__file__).parents[1]
 PACKAGE, NOTEBOOKS = ROOT / "mflib", ROOT / "notebooks"
@@ -212,7 +212,7 @@ def is_text(words: str, *, one: bool) -> bool:
     fixed = PLACEHOLDER.sub("", words)
     if CODE.search(words) or not re.search("[A-Za-z]{2}", fixed):
         return False
-    return one or bool(re.search(r"[\w})%.,:;*'\"`+] +[\w{(*'\"`\[+<]", words)) and bool(re.search("[a-z]{2}", fixed))
+    return one or (bool(re.search(r"[\w})%.,:;*'\"`+] +[\w{(*'\"`\[+<]", words)) and bool(re.search("[a-z]{2}", fixed)))
 
 
 def catalogue(to: str, domain: str) -> Catalog:
@@ -270,14 +270,43 @@ def open_in(to: str) -> list[str]:
 
 # The field's words, as the paper and Chinese guidelines use them.
 TERMS = {
-    "multifidus": "多裂肌", "fatty infiltration": "脂肪浸润", "spinous process": "棘突", "acoustic shadow": "声影",
-    "region of interest": "感兴趣区域", "co-occurrence matri": "灰度共生矩阵|共生矩阵", "random forest": "随机森林",
-    "convolutional network": "卷积神经网络", "area under the ROC curve": "曲线下面积", "sensitivity(?! analysis)": "灵敏度",
-    "specificity": "特异度", "positive predictive value": "阳性预测值", "negative predictive value": "阴性预测值",
-    "accuracy": "准确率", "cross-validation": "交叉验证", "visual analogue": "视觉模拟", "body mass index": "体重指数",
-    "fascia": "筋膜", "ultrasound": "超声", "gain normalis": "增益", "threshold": "阈值", "calibration": "校准", "texture": "纹理",
-    "confusion matri": "混淆矩阵", "kappa": "[Kk]appa", "saliency": "显著", "prevalence": "患病率|比例",
-}  # fmt: skip
+    "multifidus": "多裂肌",
+    "fatty infiltration": "脂肪浸润",
+    "spinous process": "棘突",
+    "acoustic shadow": "声影",
+    "region of interest": "感兴趣区域",
+    "co-occurrence matri": "灰度共生矩阵|共生矩阵",
+    "random forest": "随机森林",
+    "convolutional network": "卷积神经网络",
+    "area under the ROC curve": "曲线下面积",
+    "sensitivity(?! analysis)": "灵敏度",
+    "specificity": "特异度",
+    "positive predictive value": "阳性预测值",
+    "negative predictive value": "阴性预测值",
+    "accuracy": "准确率",
+    "cross-validation": "交叉验证",
+    "visual analogue": "视觉模拟",
+    "body mass index": "体重指数",
+    "fascia": "筋膜",
+    "ultrasound": "超声",
+    "gain normalis": "增益",
+    "threshold": "阈值",
+    "calibration": "校准",
+    "texture": "纹理",
+    "confusion matri": "混淆矩阵",
+    "kappa": "[Kk]appa",
+    "saliency": "显著",
+    "prevalence": "患病率|比例",
+}
+SHAPES = {
+    "code": r"`[^`]+`",
+    "formulas": r"\$[^$\n]+\$",
+    "links": r"\]\(([^)]*)\)",
+    "tags": r"</?\w+>",
+    "headings": r"(?m)^#+ ",
+    "rows": r"(?m)^\|",
+    "items": r"(?m)^ *(?:- |\d+\. )",
+}
 HAN = "[\u3400-\u9fff]"
 
 
@@ -290,8 +319,7 @@ def faults_of(source: str, said: str) -> list[str]:
     numbers = [set(re.findall(r"\d+(?:[.,]\d+)*", PLACEHOLDER.sub("", text))) for text in (source, said)]
     if more := numbers[1] - numbers[0]:
         found.append(f"numbers that the source does not have: {sorted(more)}")
-    for kind, shape in {"code": r"`[^`]+`", "formulas": r"\$[^$\n]+\$", "links": r"\]\(([^)]*)\)", "tags": r"</?\w+>",
-                        "headings": r"(?m)^#+ ", "rows": r"(?m)^\|", "items": r"(?m)^ *(?:- |\d+\. )"}.items():  # fmt: skip
+    for kind, shape in SHAPES.items():
         if sorted(re.findall(shape, source)) != sorted(re.findall(shape, said)):
             found.append(f"{kind} differ")
     bare = re.sub(r"`[^`]*`|\$[^$\n]+\$|\]\([^)]*\)|https?:\S+|</?\w+>", "", said)

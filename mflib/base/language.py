@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import chain, islice
 from pathlib import Path
 
@@ -21,10 +21,13 @@ LOCALE = Path(__file__).parents[1] / "locale"
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 # Of the environment: the language of commands and notebooks, and those in which figures are drawn besides.
 LANGUAGE, DRAWN = "MFLIB_LANGUAGE", "MFLIB_DRAWN"
-PLACEHOLDER = re.compile(r"\{(\w+)\}")
+# A place of a sentence; with !r what stands in it stays as it is, such as the name of a column.
+PLACEHOLDER = re.compile(r"\{(\w+)(?:!r)?\}")
 _WORD = re.compile(r"[A-Za-z]{2}")
 _NAME = re.compile(r"[A-Za-z]{4}")
-_ENGLISH = re.compile(r"(?<![\w`./-])[a-z]{3,}(?![\w`/])")
+_ENGLISH = re.compile(r"(?<![\w`./-])[a-z]{3,}(?![\w`/])", re.ASCII)
+# How many words of a text look as if they were left in English, and what is said.
+_Said = tuple[int, str]
 _SENTENCES = re.compile(r"""(?<=[.!?])([*`"')]*)\s+(?=[A-Z*`"'(\d])""")
 _HAN = "[\u3400-\u9fff]"
 _SPACES = (
@@ -80,7 +83,7 @@ def tell(text: str) -> None:
 def _said(text: str, to: str) -> str:
     if "\n" in text:
         return "\n".join(_said(line, to) for line in text.split("\n"))
-    return spaced(_catalogue(to).said(text))
+    return spaced(_catalogue(to).said(text)[1])
 
 
 def spaced(text: str) -> str:
@@ -103,17 +106,22 @@ class _Template:
     source: str
     translation: str
 
-    @property
+    @cached_property
     def parts(self) -> list[str]:
         """What stands between the places."""
         return PLACEHOLDER.split(self.source)[::2]
 
-    @property
+    @cached_property
+    def word(self) -> str:
+        """Its longest whole word, by which it is looked up; empty where it has none."""
+        return max(re.findall(r"(?<![\w{}])[a-z]+(?![\w{])", self.source.casefold()), key=len, default="")
+
+    @cached_property
     def letters(self) -> int:
         """How many letters of it are fixed."""
         return sum(map(str.isalpha, "".join(self.parts)))
 
-    @property
+    @cached_property
     def weak(self) -> bool:
         """Whether so little of it is fixed that it is found in texts of anybody's."""
         return self.letters < 9 and len(" ".join(self.parts).split()) < 3
@@ -160,75 +168,83 @@ class _Catalogue:
                 self.exact[source.casefold()] = said
                 if PLACEHOLDER.search(source):
                     templates.append(_Template(source, said))
-        templates.sort(key=lambda template: -template.letters)
-        self.strong = [template for template in templates if not template.weak]
-        self.weak = [template for template in templates if template.weak]
-        self.known: dict[str, str] = {}
+        self.templates: dict[str, list[_Template]] = {}
+        for template in templates:
+            self.templates.setdefault(template.word, []).append(template)
+        self.known: dict[str, _Said] = {}
 
-    def said(self, text: str) -> str:
+    def said(self, text: str) -> _Said:
         """A text, as a whole, by its sentences or by its parts: whichever leaves the least of it in English."""
         bare = text.strip()
         if not _WORD.search(bare):
-            return text
+            return 0, text
         if bare not in self.known:
-            ways = (self._whole, self._sentences, self._parts)
-            self.known[bare] = _best(way(bare) for way in ways) or bare
+            found = _best(way(bare) for way in (self._whole, self._sentences, self._parts))
+            self.known[bare] = found or (len(_ENGLISH.findall(bare)), bare)
         before, _, after = text.partition(bare)
-        return f"{before}{self.known[bare]}{after}"
+        left, told = self.known[bare]
+        return left, f"{before}{told}{after}"
 
-    def _whole(self, text: str) -> str | None:
+    def _whole(self, text: str) -> _Said | None:
         """By its very words, or by a template."""
         if exact := self.exact.get(text.casefold()):
-            return exact
-        if text[-1] in _ENDS and (exact := self.exact.get(text[:-1].casefold())):
-            return exact + _ENDS[text[-1]]
-        fitting = ((template, found) for template in self.strong if (found := template.found(text)) is not None)
-        return _best(self._filled(*fit) for fit in islice(fitting, 4))
+            return 0, exact
+        said = _best(self._filled(*fit) for fit in islice(self._fitting(text, weak=False), 4))
+        if (said is None or said[0]) and text[-1] in _ENDS and (bare := self._whole(text[:-1])):
+            return _best([said, (bare[0], bare[1] + _ENDS[text[-1]])])
+        return said
 
-    def _sentences(self, text: str) -> str | None:
+    def _fitting(self, text: str, *, weak: bool) -> Iterator[tuple[_Template, dict[str, str]]]:
+        """The templates that a text may be of, those of which most is fixed first, and what stands in the places."""
+        words = {"", *re.findall("[a-z]+", text.casefold())}
+        likely = [template for word in words for template in self.templates.get(word, ()) if template.weak == weak]
+        for template in sorted(likely, key=lambda template: (-template.letters, -len(template.source))):
+            if (found := template.found(text)) is not None:
+                yield template, found
+
+    def _sentences(self, text: str) -> _Said | None:
         """Sentence by sentence, where possible several at once."""
         parts = list(_split(text))
         if len(parts) == 1:
             return None
-        said, at = [], 0
+        said, at = list[_Said](), 0
         while at < len(parts):
             runs = {end: " ".join(parts[at:end]) for end in range(len(parts) - (not at), at, -1)}
             told = {end: self._whole(run) or (self.said(run) if end == at + 1 else None) for end, run in runs.items()}
-            at = min((end for end in told if told[end]), key=lambda end: (_left(str(told[end])) > 0, -end))
-            said.append(str(told[at]))
-        return "".join(said) if all(re.search(_HAN, part) for part in said) else " ".join(said)
+            known = {end: run for end, run in told.items() if run is not None}
+            at = min(known, key=lambda end: (known[end][0] > 0, -end))
+            said.append(known[at])
+        blank = "" if all(re.search(_HAN, part) for _, part in said) else " "
+        return sum(left for left, _ in said), blank.join(part for _, part in said)
 
-    def _parts(self, text: str) -> str | None:
+    def _parts(self, text: str) -> _Said | None:
         """By a template of which little is fixed; a text of anybody's stays as it is."""
-        for template in self.weak:
-            if found := template.found(text):
-                said = self._filled(template, found)
-                changed = any(self.said(part) != part for part in found.values())
-                understood = not _left(said) if changed else not _NAME.search("".join(found.values()))
-                # Marks join whatever they stand between, words only what is understood.
-                if understood or (changed and not template.letters):
-                    return said
+        for template, found in self._fitting(text, weak=True):
+            left, said = self._filled(template, found)
+            known = "!r" in template.translation or any(self.said(part)[1] != part for part in found.values())
+            understood = not left if known else not _NAME.search("".join(found.values()))
+            # Marks join whatever they stand between, words only what is understood.
+            if understood or (known and not template.letters):
+                return left, said
         return None
 
-    def _filled(self, template: _Template, found: Mapping[str, str]) -> str:
-        parts = {name: self.said(part) for name, part in found.items()}
-        return PLACEHOLDER.sub(lambda place: parts[place[1]], template.translation)
+    def _filled(self, template: _Template, found: Mapping[str, str]) -> _Said:
+        """A translation with what is put in; what stays as it is counts as said."""
+        raw = re.findall(r"\{(\w+)!r\}", template.translation)
+        parts = {name: (0, part) if name in raw else self.said(part) for name, part in found.items()}
+        said = PLACEHOLDER.sub(lambda place: parts[place[1]][1], template.translation)
+        return sum(left for left, _ in parts.values()), said
 
 
-def _best(ways: Iterable[str | None]) -> str | None:
+def _best(ways: Iterable[_Said | None]) -> _Said | None:
     """The first translation with nothing left in English, or with the least."""
-    best: str | None = None
+    best: _Said | None = None
     for said in ways:
-        if said is not None and (best is None or _left(said) < _left(best)):
+        if said is not None and (best is None or said[0] < best[0]):
             best = said
-        if best is not None and not _left(best):
+        if best is not None and not best[0]:
             break
     return best
-
-
-def _left(text: str) -> int:
-    """How many words of a text look as if they were left in English."""
-    return len(_ENGLISH.findall(text))
 
 
 def _split(text: str) -> Iterator[str]:

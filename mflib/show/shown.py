@@ -28,7 +28,7 @@ from PIL import Image
 
 from mflib.base import files, spoken, words
 from mflib.base.files import ASSETS
-from mflib.base.language import LANGUAGES, drawn, language, say
+from mflib.base.language import LANGUAGES, language, say
 from mflib.base.spoken import LIVE
 from mflib.show import style
 
@@ -71,7 +71,7 @@ def save(plot: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     process's language.
     """
     paths = []
-    for to in filter(style.writes, drawn()):
+    for to in style.written():
         place = spoken_in(folder, to)
         place.mkdir(parents=True, exist_ok=True)
         paths.append((place / f"{name}.svg", place / f"{name}.png"))
@@ -250,7 +250,7 @@ def save_chart(specified: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
     import vl_convert
 
     paths = []
-    for to in filter(style.writes, drawn()):
+    for to in style.written():
         place = spoken_in(folder, to)
         place.mkdir(parents=True, exist_ok=True)
         paths.append((place / f"{specified['name']}.svg", place / f"{specified['name']}.png"))
@@ -396,5 +396,8 @@ def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, 
     for name, value in settings.items():
         cell = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         mark = " (changed)" if name in changed else ""
-        rows.append(f'<tr><th scope="row">{escape(name)}</th><td>{escape(cell)}{mark}</td></tr>')
+        # Both are typed as they stand, in every language.
+        rows.append(
+            f'<tr><th scope="row"><code>{escape(name)}</code></th><td><code>{escape(cell)}</code>{mark}</td></tr>'
+        )
     return f"<p>{escape(told)}</p><details><summary>Settings</summary><table>{''.join(rows)}</table></details>"

@@ -22,7 +22,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from mflib.base.language import DRAWN, language, say
+from mflib.base.language import DRAWN, drawn, language, say
 from mflib.base.words import AXES, LABELS, PLANES
 
 WIDTH = 6.4  # inches, 640 pixels at 100 dpi
@@ -89,14 +89,19 @@ def own(to: str = "") -> Iterator[None]:
     to : the language of what is written in them; that of the process by default
     """
     to = to or language()
-    with mpl_style.context(["default", {**_STYLE, "font.family": _fonts()}]):
-        if to == "en" or not writes(to):
-            yield
-            return
-        write = Text.set_text
-        # Every text of a figure passes here, the numbers of an axis too, and when it is drawn again.
-        with mock.patch.object(Text, "set_text", lambda text, words: write(text, words and say(str(words), to))):
-            yield
+    spoken = to if writes(to) else "en"
+    write = Text.set_text
+    # Every text of a figure passes here, the numbers of an axis too, and when it is drawn again.
+    said = mock.patch.object(
+        Text, "set_text", lambda text, words: write(text, words and _signs(say(str(words), spoken)))
+    )
+    with mpl_style.context(["default", {**_STYLE, "font.family": _fonts()}]), said:
+        yield
+
+
+def written() -> tuple[str, ...]:
+    """The languages in which figures are asked for here and can be written: that of the process first."""
+    return tuple(dict.fromkeys(to if writes(to) else "en" for to in drawn()))
 
 
 def writes(to: str) -> bool:
@@ -215,12 +220,19 @@ def _fonts() -> list[str]:
 
 
 def _drawable(name: str) -> str:
-    """A name as a figure can show it: its dollars enclose no formula, what no font can draw stands as its code."""
-    fonts = [font_manager.get_font(font_manager.findfont(FontProperties(family=[font]))) for font in _fonts()]
-    drawn = [any(font.get_char_index(ord(sign)) for font in fonts) for sign in name]
-    shown = [s if has else s.encode("unicode_escape").decode() for s, has in zip(name, drawn, strict=True)]
-    hidden = " " if name.startswith("_") else ""  # a legend leaves out what starts with an underscore
-    return hidden + "".join(shown).replace("$", r"\$")
+    """A name as a figure can show it: its dollars enclose no formula, and a legend does not leave it out."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+def _signs(text: str) -> str:
+    """A text whose signs that no font here can draw stand as their codes, not as boxes."""
+    return text if text.isascii() else "".join(sign if _is_drawn(sign) else ascii(sign)[1:-1] for sign in text)
+
+
+@cache
+def _is_drawn(sign: str) -> bool:
+    fonts = (font_manager.get_font(font_manager.findfont(FontProperties(family=[font]))) for font in _fonts())
+    return sign.isascii() or any(font.get_char_index(ord(sign)) for font in fonts)
 
 
 def box_and_points(axes: Axes, groups: Sequence[NDArray[np.float64]], names: Sequence[str]) -> None:

@@ -121,8 +121,8 @@ def write_page(folder: Path, records: Mapping[str, Record], languages: Sequence[
     folder : the run folder
     records : how each notebook ended
     languages : of the page; of two, the second waits behind a switch
-    context : cohort, external, profile, split, synthetic, notices, provenance, answer, methods (``methods.sentences``):
-        what the page says besides the notebooks
+    context : cohort, external, profile, split, synthetic, notices, provenance, answer, methods and
+        design (of ``methods``): what the page says besides the notebooks
 
     Returns
     -------

@@ -444,5 +444,6 @@ class Study:
     @property
     def command(self) -> str:
         """The command that computes everything with these settings."""
-        changes = [f"--set {name}={json.dumps(value)}" for name, value in flat(self.changes).items()]
+        named = {name: value for name, value in flat(self.changes).items() if name != "language"}
+        changes = [f"--set {name}={json.dumps(value)}" for name, value in named.items()]
         return " ".join(["mflib report --profile", self.name, *changes])

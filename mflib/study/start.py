@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 
 import nbformat
@@ -105,36 +106,28 @@ def copies(to: str) -> Path:
     if to == "en":
         return NOTEBOOKS
     folder = NOTEBOOKS.with_name(f"{NOTEBOOKS.name}-{to}")
-    originals = {path.name: nbformat.read(path, as_version=4) for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
-    links: dict[str, str] = {}
-    for name, notebook in originals.items():
-        said = [spoken.cell(Path(name).stem, cell, to) for cell in notebook.cells]
-        heads = [
-            re.findall(r"^#+ (.+)", text, re.MULTILINE)
-            for text in ("\n".join(c.source for c in notebook.cells), "\n".join(said))
-        ]
-        links |= {f"{name}#{_anchor(own)})": f"{name}#{_anchor(other)})" for own, other in zip(*heads, strict=True)}
-        for cell, text in zip(notebook.cells, said, strict=True):
-            cell.source = text
-    for name, notebook in originals.items():
+    notebooks = {path: nbformat.read(path, as_version=4) for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    anchors: dict[str, str] = {}
+    for path, notebook in notebooks.items():
+        english = _headings(notebook)
         for cell in notebook.cells:
-            cell.source = re.sub(
-                r"[\w]+\.ipynb#[^\s]+?\)(?=[\s,.;|\uff0c\u3002]|$)",
-                lambda link: links.get(link[0], link[0]),
-                cell.source,
-            )
-        path, notebook.metadata[WRITTEN] = folder / name, _digest(notebook)
-        old = nbformat.read(path, as_version=4) if path.exists() else notebook
-        if path.exists() and old.metadata.get(WRITTEN) in (notebook.metadata[WRITTEN], None):
-            continue
-        if old.metadata[WRITTEN] == _digest(old):
-            files.write_text(path, nbformat.writes(notebook) + "\n")
+            cell.source = spoken.cell(path.stem, cell, to)
+        pairs = zip(english, _headings(notebook), strict=True)
+        anchors |= {f"({path.name}#{own})": f"({path.name}#{said})" for own, said in pairs}
+    for path, notebook in notebooks.items():
+        for cell, (own, said) in product(notebook.cells, anchors.items()):
+            cell.source = cell.source.replace(own, said)
+        copy, notebook.metadata[WRITTEN] = folder / path.name, _digest(notebook)
+        old = nbformat.read(copy, as_version=4) if copy.exists() else None
+        if old is None or old.metadata.get(WRITTEN) == _digest(old) != _digest(notebook):
+            files.write_text(copy, nbformat.writes(notebook) + "\n")
     return folder
 
 
-def _anchor(heading: str) -> str:
-    """Where JupyterLab puts a heading."""
-    return heading.replace(" ", "-")
+def _headings(notebook: nbformat.NotebookNode) -> list[str]:
+    """Where JupyterLab puts each."""
+    told = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    return [heading.replace(" ", "-") for heading in re.findall(r"^#+ (.+)", told, re.MULTILINE)]
 
 
 def _digest(notebook: nbformat.NotebookNode) -> str:

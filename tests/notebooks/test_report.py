@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import vl_convert
 import yaml
 from bs4 import BeautifulSoup
 
+from mflib.base import spoken
 from mflib.base.files import locked
+from mflib.base.language import say
 from mflib.data import phantom
 from mflib.models.dcnn import saliency
 from mflib.models.dcnn.fold import load_network
@@ -29,7 +33,8 @@ from mflib.show import style
 from mflib.show.shown import LIVE
 from mflib.stats import performance
 from mflib.stats.performance.predictions import COLUMNS, PROBABILITY
-from mflib.study.pipeline import NOTEBOOKS, TEMPORARY, chosen
+from mflib.study import page
+from mflib.study.pipeline import NOTEBOOKS, TEMPORARY, chosen, read_record
 from mflib.study.run import Study
 from mflib.study.survey import look
 from tests import processes
@@ -440,3 +445,111 @@ def test_notebooks_in_the_run_folder_hold_no_widgets(finished: Path) -> None:
         assert "widgets" not in notebook.metadata
         kinds = {mime for c in notebook.cells for o in c.get("outputs", []) for mime in o.get("data", {})}
         assert kinds <= {"text/html", "text/markdown", "text/plain", "image/png", LIVE}
+
+
+# What a Chinese report leaves in Latin letters: abbreviations, names of methods, units, and what somebody else wrote.
+LATIN = {
+    "kappa", "logit", "logistic", "doi", "lin", "max", "min", "log", "dof", "df", "vs", "et", "al", "arm64", "linux",
+    "small", "phantom", "sub", "mflib", "torch", "float32", "nan",
+}  # fmt: skip
+ENGLISH = re.compile(r"(?<![\w./@\-])[a-z]{3,}(?![\w/@])")
+
+
+def chapters(run: Path, to: str) -> dict[str, BeautifulSoup]:
+    """Every chapter of a run in a language, without code, formulas and what only a script reads."""
+    found = {}
+    for step in STEPS:
+        chapter = BeautifulSoup(page.section(run, step, read_record(run, step), to).html, "html.parser")
+        for unread in chapter.select("script, style, pre, code, math, kbd"):
+            unread.decompose()
+        found[step] = chapter
+    return found
+
+
+def told(chapter: BeautifulSoup) -> list[str]:
+    """What a reader reads and hears of it."""
+    texts = [" ".join(text.split()) for text in chapter.find_all(string=True)]
+    heard = [
+        str(tag[name]) for tag in chapter.find_all(True) for name in ("alt", "aria-label", "title") if tag.get(name)
+    ]
+    return [text for text in texts + heard if text]
+
+
+def test_every_chapter_can_be_read_in_chinese(finished: Path) -> None:
+    english, chinese = chapters(finished, "en"), chapters(finished, "zh")
+    left = []
+    for step, chapter in chinese.items():
+        assert [tag["id"] for tag in chapter.select("[id]")] == [tag["id"] for tag in english[step].select("[id]")]
+        left += [
+            f"{step}: {text}" for text in told(chapter)
+            if "doi:" not in text and set(ENGLISH.findall(text.replace("'", " "))) - LATIN
+        ]  # fmt: skip
+        # Numbers are those of the English report, to the last digit.
+        numbers = [
+            sorted(re.findall(r"\d+\.\d+", " ".join(told(text)))) for text in (english[step], chapter)
+        ]  # fmt: skip
+        assert numbers[0] == numbers[1]
+        wrong = re.findall(
+            r".{6}[\u4e00-\u9fff][,;:?!].{6}|.{6}[\u4e00-\u9fff][A-Za-z0-9].{6}", " ".join(told(chapter))
+        )
+        assert wrong == []
+        assert "**" not in chapter.get_text() and "{" not in chapter.get_text()
+    assert left == []
+
+
+def test_charts_draw_the_same_marks_in_chinese(finished: Path) -> None:
+    drawn = 0
+    for step in STEPS:
+        for cell in nbformat.read(finished / "notebooks" / f"{step}.ipynb", as_version=4).cells:
+            for output in cell.get("outputs", []):
+                if LIVE not in (data := output.get("data", {})):
+                    continue
+                said = spoken.bundle(data, partial(say, to="zh"))[LIVE]
+                svg = [vl_convert.vegalite_to_svg(json.dumps(chart)) for chart in (data[LIVE], said)]
+                marks = [re.findall(r'aria-roledescription="([\w ]+)"', text) for text in svg]
+                assert marks[0] == marks[1] and len(marks[0]) > 3, data[LIVE]["name"]
+                words = re.findall(r"<text[^>]*>([^<]+)</text>", svg[1])
+                assert not [text for text in words if set(ENGLISH.findall(text)) - LATIN], data[LIVE]["name"]
+                drawn += 1
+    assert drawn == 10
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_report_in_two_languages_computes_nothing_again_and_keeps_the_readers_place(
+    finished: Path, small_phantom: Path, tmp_path: Path, open_page: Callable[..., Any]
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run", copy_function=shutil.copy2))
+    arguments = ["report", "--cohort", small_phantom, "--profile", finished.parent / "small.yaml", "--run", run]
+    done = mflib(*arguments, "--language", "both")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "up to date" not in done.stdout and "epochs 1/" not in done.stdout
+    for part in ("tables", "artifacts", "figures"):
+        for path in (path for path in (finished / part).rglob("*") if path.is_file()):
+            same = run / part / path.relative_to(finished / part)
+            assert same.read_bytes() == path.read_bytes(), path.name
+    for figure in (finished / "figures").glob("*.svg"):
+        assert (run / "figures" / "zh" / figure.name).exists(), figure.name
+    # It is all there, in whichever language it is asked for now; the English page is the one that stood.
+    for language in ("zh", "en"):
+        again = mflib(*arguments, "--language", language)
+        assert again.stdout.count("\u662f\u6700\u65b0" if language == "zh" else "up to date") == len(STEPS), (
+            again.stdout
+        )
+    assert "<template" not in (run / "report.html").read_text()
+    assert mflib(*arguments, "--language", "both").returncode == 0
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        opened, complaints = open_page(run / "report.html", width, scheme)
+        for place in ("04_dcnn-training", "07_pitfalls-labels-that-mean-nothing", "glossary"):
+            opened.evaluate("place => { location.hash = place }", place)
+            opened.wait_for_timeout(500)
+            before = opened.locator(f'[id="{place}"]').bounding_box()
+            for language in ("zh-Hans", "en"):
+                opened.locator(f'.controls [lang="{language}"]').evaluate("button => button.click()")
+                assert opened.evaluate("document.documentElement.lang") == language
+                after = opened.locator(f'[id="{place}"]').bounding_box()
+                assert abs(after["y"] - before["y"]) < 60
+        opened.locator('.controls [lang="zh-Hans"]').evaluate("button => button.click()")
+        assert opened.locator("#page .take").count() > 20 and opened.locator("h1").inner_text() == opened.title()
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
+        assert complaints == []

@@ -1,24 +1,29 @@
 """Every figure is drawn whole, without a warning, with its axes named, and leaves no trace in pyplot."""
 
+import importlib.util
 import os
 import subprocess
 import sys
-from io import BytesIO
+from collections.abc import Callable
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from fontTools.ttLib import TTFont
+from matplotlib import font_manager
 from matplotlib.contour import QuadContourSet
 from matplotlib.figure import Figure
 
 from mflib.base.errors import InputError
+from mflib.base.language import say
 from mflib.base.words import KEY, LEVELS, WHOLE_FAMILY
 from mflib.data.quality import Quality, Thumbnail
 from mflib.data.volume import Annotation, Volume
 from mflib.models.texture import glcm, intensity
-from mflib.show import figures
+from mflib.show import figures, shown, style
 from mflib.show.figures.saliency import Case
 from mflib.show.figures.texture import Example
 from mflib.stats import performance
@@ -227,18 +232,20 @@ def test_every_public_figure_is_drawn_here():
     assert {name.split()[0] for name in DRAWN} == set(figures.__all__)
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("name", DRAWN)
-def test_figure(name, tmp_path):
+def test_figure(name, language, monkeypatch):
+    monkeypatch.setenv("MFLIB_LANGUAGE", language)
     before = dict(mpl.rcParams)
     figure = DRAWN[name]()
     assert isinstance(figure, Figure)
-    figure.savefig(BytesIO(), format="svg")  # warnings are errors: missing glyphs and crowded layouts come up here
+    shown.png(figure, 100)  # warnings are errors: missing glyphs and crowded layouts come up here
     assert figure.get_size_inches()[0] == 6.4
     assert plt.get_fignums() == [] and dict(mpl.rcParams) == before
-    shown = [axes for axes in figure.axes if axes.axison and axes.get_label() != "<colorbar>"]
-    x_named = figure.get_supxlabel() or all(axes.get_xlabel() for axes in shown)
+    panels = [axes for axes in figure.axes if axes.axison and axes.get_label() != "<colorbar>"]
+    x_named = figure.get_supxlabel() or all(axes.get_xlabel() for axes in panels)
     # What a small panel shows may stand above it.
-    first = [axes for axes in shown if axes.get_subplotspec().is_first_col()]
+    first = [axes for axes in panels if axes.get_subplotspec().is_first_col()]
     y_named = all(axes.get_ylabel() or axes.get_title(loc="left") for axes in first)
     assert x_named and y_named
 
@@ -338,3 +345,86 @@ def test_the_same_data_give_the_same_files_whatever_style_the_user_has(tmp_path)
         subprocess.run([sys.executable, "-c", DRAW, tmp_path / f"of-{name}"], env=environment, check=True)
         drawn.append([(tmp_path / f"of-{name}" / f"figure.{kind}").read_bytes() for kind in ("svg", "png")])
     assert drawn[0] == drawn[1]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """A machine that has matplotlib's own fonts and those that are given: real Chinese ones, under their names."""
+    brought = Path(str(importlib.util.find_spec("zhplot").origin)).with_name("fonts") / "NotoSansSC-Regular.ttf"
+    here = font_manager.fontManager.ttflist
+    latin = [entry for entry in here if entry.name.startswith(("DejaVu", "Last Resort", "cmr", "STIX"))]
+
+    def machine(*installed: str, new: bool = False, package: bool = False) -> None:
+        files = [tmp_path / f"{name}.ttf" for name in installed]
+        for path, name in zip(files, installed, strict=True):
+            font = TTFont(brought)
+            for record in font["name"].names:
+                if record.nameID in (1, 16):
+                    record.string = name
+            font.save(path)
+        entries = (
+            [] if new else [font_manager.FontEntry(fname=str(f), name=n) for f, n in zip(files, installed, strict=True)]
+        )
+        monkeypatch.setattr(font_manager.fontManager, "ttflist", [*latin, *entries])
+        monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(path) for path in files])
+        monkeypatch.setattr(style, "_PACKAGE", "zhplot" if package else "a_package_that_is_not_here")
+        forget()
+
+    def forget() -> None:
+        for known in (style.chinese, style._is_drawn, style._regret):
+            known.cache_clear()
+
+    yield machine
+    monkeypatch.undo()
+    forget()
+
+
+@pytest.mark.parametrize(
+    ("installed", "new", "package", "font"),
+    [
+        (["Source Han Sans SC", "WenQuanYi Zen Hei"], False, True, "Source Han Sans SC"),  # the better one
+        (["Noto Serif CJK SC"], False, True, "Noto Serif CJK SC"),
+        (["A Font That Nobody Knows"], False, False, "A Font That Nobody Knows"),  # it has the signs
+        (["Newly Installed"], True, False, "Newly Installed"),  # since matplotlib has made its list
+        ([], False, True, "Noto Sans SC"),  # the extra's
+        ([], False, False, ""),
+    ],
+)
+def test_a_font_is_found_by_its_signs(machine, installed, new, package, font):
+    machine(*installed, new=new, package=package)
+    assert style.chinese() == font
+
+
+def test_figures_are_written_in_chinese_where_a_font_is_and_else_in_english(machine, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MFLIB_LANGUAGE", "zh")
+    figure = DRAWN["importance"]
+    for name, installed in {"serif": ["Noto Serif CJK SC"], "none": []}.items():
+        machine(*installed)
+        # A sign without a glyph is a warning, which is an error here.
+        drawing, picture = shown.save(figure(), tmp_path / name, "importance")
+        again, _ = shown.save(figure(), tmp_path / name, "again")
+        text = drawing.read_text(encoding="utf-8")
+        assert ("AUC" in text) and ("fall of the AUC" in text) == (not installed)
+        assert (say("fall of the AUC when shuffled") in text) == bool(installed)
+        assert drawing.parent.name == ("zh" if installed else name) and again.exists() and picture.exists()
+        # Once, and nothing in the notebooks of a report.
+        assert capsys.readouterr().err.count("mflib[zh]") == (not installed)
+
+
+def test_a_report_draws_every_figure_in_both_languages(machine, tmp_path, monkeypatch):
+    machine("Noto Sans CJK SC")
+    monkeypatch.setenv("MFLIB_LANGUAGE", "en")
+    shown.save(DRAWN["flow_of_patients"](), tmp_path / "alone", "flow")
+    monkeypatch.setenv("MFLIB_DRAWN", "zh")
+    drawing, _ = shown.save(DRAWN["flow_of_patients"](), tmp_path / "both", "flow")
+    assert drawing.read_bytes() == (tmp_path / "alone" / "flow.svg").read_bytes()
+    assert say("12 patients, 96 segments", "zh") in (tmp_path / "both" / "zh" / "flow.svg").read_text(encoding="utf-8")
+
+
+def test_chinese_names_in_english_figures_are_signs_or_codes_and_never_boxes(machine, tmp_path):
+    flow = FLOW.assign(reason=["", "超声图像不清", "", ""])
+    for name, installed in {"here": ["SimHei"], "none": []}.items():
+        machine(*installed)
+        drawing, _ = shown.save(figures.flow_of_patients(flow), tmp_path / name, "flow")
+        text = drawing.read_text(encoding="utf-8")
+        assert ("超声图像不清" in text) == bool(installed) and ("u8d85" in text) == (not installed)

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from mflib.base.errors import InputError
 from mflib.cli import app
+from mflib.show import style
 from mflib.stats import performance
 from mflib.study import profile as profiles
 from mflib.study.run import Study
@@ -131,7 +132,7 @@ def test_a_table_is_read_however_a_spreadsheet_saves_it(tmp_path: Path, separato
 
 @pytest.fixture
 def chinese_font(tmp_path: Path) -> Iterator[None]:
-    """A font of the name SimHei with the sign of \u6a21 alone, beside those of matplotlib, until the test ends."""
+    """A font of the name SimHei with a few Chinese signs, beside those of matplotlib, until the test ends."""
     pen = TTGlyphPen(None)
     pen.moveTo((0, 0))
     for corner in ((0, 900), (900, 900), (900, 0)):
@@ -140,7 +141,7 @@ def chinese_font(tmp_path: Path) -> Iterator[None]:
     box = pen.glyph()
     builder = FontBuilder(1000, isTTF=True)
     builder.setupGlyphOrder([".notdef", "box"])
-    builder.setupCharacterMap({0x6A21: "box"})
+    builder.setupCharacterMap(dict.fromkeys(map(ord, "\u6a21" + style._GLYPHS), "box"))
     builder.setupGlyf({".notdef": box, "box": box})
     builder.setupHorizontalMetrics({".notdef": (1000, 0), "box": (1000, 0)})
     builder.setupHorizontalHeader(ascent=900, descent=-100)
@@ -152,8 +153,12 @@ def chinese_font(tmp_path: Path) -> Iterator[None]:
     before = list(fonts.ttflist)
     fonts.ttflist[:] = [font for font in before if font.name.startswith("DejaVu")]
     fonts.addfont(tmp_path / "SimHei.ttf")
+    for known in (style.chinese, style._is_drawn):
+        known.cache_clear()
     yield
     fonts.ttflist[:] = before
+    for known in (style.chinese, style._is_drawn):
+        known.cache_clear()
 
 
 @pytest.mark.usefixtures("chinese_font")

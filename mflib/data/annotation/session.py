@@ -116,7 +116,9 @@ class Session:
         states = [self.state_of(key) for key in self.keys]
         done = sum(state in ("confirmed", "excluded", "changed") for state in states)
         left = sum(state in ("changed", "begun") for state in states)
-        return f"{done} of {len(states)} confirmed" + (f", {left} changed but not confirmed" if left else "")
+        if left:
+            return f"{done} of {len(states)} confirmed, {left} changed but not confirmed"
+        return f"{done} of {len(states)} confirmed"
 
     def roi_sizes_by_hand(self) -> dict[Key, Index]:
         """Extent in voxels of the confirmed regions that were moved or resized by hand since the session began."""

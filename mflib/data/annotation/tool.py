@@ -138,10 +138,11 @@ class Tool(anywidget.AnyWidget):
             region = None if marked.excluded else self._region()
         except InputError as error:
             raise InputError(f"not saved: {error}; correct the marks, or exclude the volume") from error
-        flags = region.references.flags if region else ()
+        flags = ", ".join(region.references.flags if region else ())
         session.confirm()
-        said = "" if marked.confirmed else f"{' '.join(session.key)} saved {datetime.now():%H:%M:%S}"
-        said += f", but {', '.join(flags)}: p goes back to it" if said and flags else ""
+        key, now = " ".join(session.key), f"{datetime.now():%H:%M:%S}"
+        said = f"{key} saved {now}, but {flags}: p goes back to it" if flags else f"{key} saved {now}"
+        said = "" if marked.confirmed else said
         if session.position == len(session.keys) - 1:
             return f"{said} (this was the last; u goes to what is left)"
         session.go(session.position + 1)
