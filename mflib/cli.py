@@ -164,7 +164,7 @@ class _Console(Console):
                 )
                 for column in table.columns:
                     column.header = say(str(column.header))
-                    column._cells = [Text(say(str(cell))) for cell in column.cells]
+                    column._cells = [say(c) if isinstance(c, str) else Text(say(str(c))) for c in column.cells]
         super().print(*(say(thing) if isinstance(thing, str) else thing for thing in shown), **how)
 
 

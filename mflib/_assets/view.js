@@ -8,6 +8,7 @@ const [LEVEL, WIDTH] = [say("window level"), say("window width")].map((name) => 
 const [told, ...packed] = [...figure.querySelectorAll("script[type^='application/']")].map((e) => e.textContent);
 const scene = JSON.parse(told);
 const { shape, spacing, extent } = scene;
+const PLACE = (scene.name && `, ${scene.name}`).replace(/^, (.+) left$/, say(", $1 left")).replace(/^, (.+) right$/, say(", $1 right"));
 const first = { at: scene.start, level: 128, width: 256, opacity: scene.opacity };
 const state = { ...first, at: [...first.at] };
 const shown = { crosshair: true, roi: true, points: true, saliency: true };
@@ -192,10 +193,10 @@ function follow(canvas, [, right, down, through]) {
 function buildPlane(plane) {
   const [name, right, down, through] = plane;
   const box = make(stage, "div", "", { class: `mflib-view-plane mflib-view-${name}` });
-  const title = scene.name && `, ${scene.name}`, [x, y, z] = [right, down, through].map((axis) => NAMES[AXES[axis]]);
+  const [x, y, z] = [right, down, through].map((axis) => NAMES[AXES[axis]]);
   const canvas = make(box, "canvas", "", {
     tabindex: 0, role: "application", "aria-roledescription": say("image plane"),
-    "aria-label": say(`${NAMES[name]} plane${title}: ${x} to the right, ${y} down. Arrow keys move the crosshair, Page Up and Page Down change ${z}.`),
+    "aria-label": say(`${NAMES[name]} plane${PLACE}: ${x} to the right, ${y} down. Arrow keys move the crosshair, Page Up and Page Down change ${z}.`),
   });
   slider(box, NAMES[name], [0, shape[through] - 1, 1], () => state.at[through],
     (index) => moveTo(through, index), () => `${z} ${mm(middle(through))} mm`);

@@ -78,8 +78,8 @@ def unusual_spacing(table: pd.DataFrame) -> list[str]:
     steps = table[[f"spacing_{axis}_mm" for axis in "ijk"]]
     usual = np.array([_usual(steps[column]) for column in steps])
     far = (np.abs(np.log(steps / usual)) > np.log(SPACING_FACTOR)).any(axis=1)
-    words = "unusual spacing ({:.2g} x {:.2g} x {:.2g} mm, mostly {:.2g} x {:.2g} x {:.2g})"
-    return [words.format(*row, *usual) if out else "" for row, out in zip(steps.to_numpy(), far, strict=True)]
+    *own, mostly = (" x ".join(f"{step:.2g}" for step in row) for row in (*steps.to_numpy(), usual))
+    return [f"unusual spacing ({one} mm, mostly {mostly})" if out else "" for one, out in zip(own, far, strict=True)]
 
 
 def outliers(means: pd.Series) -> list[str]:
@@ -89,8 +89,9 @@ def outliers(means: pd.Series) -> list[str]:
     if means.count() < FEWEST_TO_COMPARE or not spread > 0:
         return [""] * len(means)
     scores = (means - centre) / spread
-    words = f"normalised ROI mean {{:.0f}}, cohort {centre:.0f} (robust z {{:+.1f}})"
-    return [words.format(mean, z) if abs(z) > FAR else "" for mean, z in zip(means, scores, strict=True)]
+    words = "normalised ROI mean {mean:.0f}, cohort {centre:.0f} (robust z {z:+.1f})"
+    rows = zip(means, scores, strict=True)
+    return [words.format(mean=mean, centre=centre, z=z) if abs(z) > FAR else "" for mean, z in rows]
 
 
 def _usual(steps: pd.Series) -> float:

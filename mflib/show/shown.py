@@ -396,5 +396,6 @@ def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, 
     for name, value in settings.items():
         cell = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         mark = " (changed)" if name in changed else ""
-        rows.append(f'<tr><th scope="row">{escape(name)}</th><td>{escape(cell)}{mark}</td></tr>')
+        # Both are typed as they stand, in every language.
+        rows.append(f'<tr><th scope="row"><code>{escape(name)}</code></th><td><code>{escape(cell)}</code>{mark}</td></tr>')
     return f"<p>{escape(told)}</p><details><summary>Settings</summary><table>{''.join(rows)}</table></details>"

@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from matplotlib import style
+from matplotlib import rcParams, style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -29,6 +29,7 @@ from mflib.base.words import AXES, LEVEL_NAMES, PLANES, SIDE_NAMES, Plane
 from mflib.data.volume import Annotation, Index, Volume
 from mflib.show import planes, shown
 from mflib.show.shown import Shown
+from mflib.show.style import own
 
 MAX_VOXELS = 8_000_000  # about 8 MB of a page; what is larger is averaged down
 NEAR_MM = 2.0  # a point is drawn in planes as near as this
@@ -138,7 +139,7 @@ def describe(scene: Scene) -> str:
 
 def png(scene: Scene) -> bytes:
     """Three planes through the scene's start as a small PNG, 640 pixels wide on white."""
-    with style.context(["default", {"font.size": 8.5}]):
+    with own(), style.context(["default", {"font.size": 8.5, "font.family": rcParams["font.family"]}]):
         content = shown.png(draw(scene), dpi=125)
     # A palette takes a third of the room.
     picture = Image.open(io.BytesIO(content)).convert("RGB").quantize(128, dither=Image.Dither.NONE)

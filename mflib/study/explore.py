@@ -19,8 +19,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mflib.base import words
+from mflib.base import spoken, words
 from mflib.base.errors import InputError, RunError
+from mflib.base.language import say
 from mflib.base.words import AXES, KEY, PLANES, READERS, Plane
 from mflib.data import preprocess
 from mflib.models.dcnn.settings import MODEL
@@ -79,9 +80,9 @@ class Control:
         import ipywidgets
 
         look: dict[str, Any] = {"style": {"description_width": "11em"}, "layout": {"width": "27em"}}
-        look |= {"description": self.label, "value": self.value}
+        look |= {"description": say(self.label), "value": self.value}
         if not isinstance(self.values, range):
-            return ipywidgets.Dropdown(options=list(self.values.items()), **look)
+            return ipywidgets.Dropdown(options=[(say(name), value) for name, value in self.values.items()], **look)
         low, high, step = self.values[0], self.values[-1], self.values.step
         # Of what a mouse drags through, only the end is drawn.
         return ipywidgets.IntSlider(min=low, max=high, step=step, continuous_update=False, **look)
@@ -126,9 +127,9 @@ class Explorer(Shown):
             else:
                 # Kept open, so that the text below does not jump while a browser unpacks the picture.
                 picture.layout.min_height = f"{round(plot.get_figheight() * 96)}px"
-                picture.value = shown.picture_html(plot, shown.png(plot, DPI))
+                picture.value = spoken.html(shown.picture_html(plot, shown.png(plot, DPI)), say)
                 told = f"<p>{escape(self.caption)}</p>{shown.table_html(table, self.name, said)}"
-            text.value = f'<div class="jp-RenderedHTMLCommon">{told}</div>'
+            text.value = f'<div class="jp-RenderedHTMLCommon">{spoken.html(told, say)}</div>'
 
         for one in turned.values():
             one.observe(redraw, names="value")

@@ -255,7 +255,7 @@ def in_words(found: External, moved: pd.DataFrame, compared: pd.DataFrame, split
 
 def _lost_in_words(row: Mapping[str, Any]) -> str:
     name = label(row["model"])
-    if pd.isna(row["difference"]):
+    if pd.isna(row["low"]):
         return f"{name}: no AUC can be compared ({row['note']})."
     own, external = (performance.estimate(row, side, ends=f"{side}_") for side in ("own", "external"))
     change = "lower" if row["difference"] < 0 else "higher"

@@ -138,7 +138,7 @@ def glossary(to: str = "en") -> dict[str, str]:
     known = dict(yaml.safe_load((ASSETS / "glossary.yaml").read_text(encoding="utf-8")))
     told = {term: say(term, to) for term in known}
     return {
-        term if said == term else f"{said} ({term})": say(known[term], to) for term, said in told.items()
+        term if said == term else f"{said}\uff08{term}\uff09": say(known[term], to) for term, said in told.items()
     }  # fmt: skip
 
 

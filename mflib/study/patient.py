@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from mflib.base import files
+from mflib.base import files, spoken
+from mflib.base.language import language, say
 from mflib.base.words import LEVELS, SIDE_NAMES, SIDES, label
 from mflib.show import shown
 from mflib.show.viewer import view
@@ -61,7 +62,7 @@ def volume(assessment: Assessment, models: Models, anchor: str) -> dict[str, Any
         "notes": list(dict.fromkeys(result.note for result in results if result.note)),
         "features": [row | {"name": label(row["feature"]), "far": _beyond(row)} for row in farthest],
         "acquisition": _acquisition(assessment),
-        "viewer": Markup(_viewer(assessment)),
+        "viewer": _viewer(assessment),
     }
 
 
@@ -90,7 +91,7 @@ def _acquisition(assessment: Assessment) -> list[tuple[str, str]]:
     return rows + [(name, str(recorded.sidecar[name])[:WORD]) for name in kept.WORDS if name in recorded.sidecar]
 
 
-def _viewer(assessment: Assessment) -> str:
+def _viewer(assessment: Assessment) -> Markup:
     shown, annotation = cropped(assessment.volume, assessment.annotation)
     withheld = assessment.applicability.verdict == "outside"
     saliency = assessment.saliency if assessment.saliency.any() and not withheld else None
@@ -99,7 +100,8 @@ def _viewer(assessment: Assessment) -> str:
         caption.append("Saliency: what the network's call rests on, the mean of its folds' Grad-CAMs.")
     elif withheld:
         caption.append("Without saliency, which is not to be read either.")
-    return str(view(shown, annotation, saliency, caption=" ".join(caption)).html)
+    html = view(shown, annotation, saliency, caption=" ".join(caption)).html
+    return Markup(html if language() == "en" else spoken.html(html, say))
 
 
 def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> list[Path]:
@@ -128,7 +130,7 @@ def write(models: Models, assessments: Sequence[Assessment], folder: Path) -> li
             level: {side: [v for key, v in keyed if key[1:] == (level, side)] for side in SIDES} for level in levels
         }
         said = {"subject": subject, "volumes": volumes, "grid": grid if len(keyed) > 1 else {}, **run(models)}
-        page = shown.page("predict.html.j2", ["page.css", "predict.css"], models=models, words=predict, **said)
+        page = shown.page("predict.html.j2", ["page.css", "predict.css"], models=models, predict=predict, **said)
         written.append(_free(folder, subject, written))
         files.write_text(written[-1], page)
     return written

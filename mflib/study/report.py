@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from markupsafe import escape
+
 from mflib.base import made_by, parallel, tables
 from mflib.base.errors import CohortError, Fault
 from mflib.base.files import ASSETS, ROOT, locked, sha256
@@ -232,12 +234,14 @@ def told(records: Mapping[str, Record]) -> dict[str, str]:
 
 
 def readable(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Provenance as pairs of name and text for the page; without what differs from call to call."""
+    """Provenance as pairs of name and text for the page, values as they are; without what differs between calls."""
     names = ("command", "profile", "cohort_sha256", "external_cohort_sha256", "mflib_sha256", "commit")
-    rows = [(name, record[name]) for name in names if name in record]
-    rows += [(name, json.dumps(value)) for name, value in record["parameters"].items()]
-    rows += [("machine", ", ".join(f"{name} {value}" for name, value in record["machine"].items()))]
-    rows += [("packages", ", ".join(f"{name} {value}" for name, value in record["packages"].items()))]
+    texts = {name: record[name] for name in names if name in record}
+    texts |= {name: json.dumps(value) for name, value in record["parameters"].items()}
+    for part in ("machine", "packages"):
+        texts[part] = ", ".join(f"{name} {value}" for name, value in record[part].items())
+    # What is marked up is not translated.
+    rows: list[tuple[str, str]] = [(name, escape(text)) for name, text in texts.items()]
     for step, ended in record["steps"].items():
         rows.append((step, f"{ended['status']} in {ended['seconds']:.0f} s, {ended['finished']}"))
     return rows

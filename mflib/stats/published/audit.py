@@ -13,6 +13,7 @@ from rich.text import Text
 from scipy.signal import fftconvolve
 
 from mflib.base.errors import InputError
+from mflib.base.language import say
 from mflib.stats.published import confusion
 from mflib.stats.published.confusion import Counts, Fit
 from mflib.stats.published.printed import (
@@ -109,8 +110,9 @@ def show(audit: Audit, console: Console) -> None:
             table.add_column("what", ratio=1)
             table.add_column("printed, computed, assumed", ratio=3)
             for finding in group:
-                lines = [f"printed: {finding.printed}", f"computed: {finding.computed}", finding.detail]
-                lines.append(f"assumed: {finding.assumption}")
+                # Each by itself, as what stands before it would be taken into its translation.
+                lines = [f"printed: {say(finding.printed)}", f"computed: {say(finding.computed)}", finding.detail]
+                lines.append(f"assumed: {say(finding.assumption)}")
                 table.add_row(Text(finding.what), Text("\n".join(filter(None, lines))))
             console.print(table)
     for reason in audit.unchecked:
@@ -243,7 +245,8 @@ def _sum(parts: Sequence[int], whole: int, possible: bool) -> str:
     total = sum(parts)
     if possible and total != whole:
         return f"{whole} with some of the matrices that fit"
-    return f"{' + '.join(map(str, parts))} = {total}" + ("" if possible else f", {abs(total - whole)} off")
+    added = f"{' + '.join(map(str, parts))} = {total}"
+    return added if possible else f"{added}, {abs(total - whole)} off"
 
 
 def _finding(what: str, possible: bool, fits: Sequence[Fit], assumption: str, printed: str, computed: str) -> Finding:

@@ -173,11 +173,11 @@ def correlation(what: str, r: str, n: int, p: str) -> Finding:
     fits = claimed.meets(_p_of_r(high, n), _p_of_r(low, n))
     # Fisher's z transformation.
     centre, reach = np.arctanh(float(signed)), norm.ppf(0.975) / np.sqrt(n - 3)
-    computed = f"P = {_p_of_r(size.value, n):.2g}, 95 % interval {np.tanh(centre - reach):.2f} to "
+    lowest, highest = np.tanh(centre - reach), np.tanh(centre + reach)
+    computed = f"P = {_p_of_r(size.value, n):.2g}, 95 % interval {lowest:.2f} to {highest:.2f}"
     assumption = f"{n} independent pairs; two-sided t test; {WITHIN}"
     status = REPRODUCED if fits else NOT_REPRODUCIBLE
-    claim = f"r = {r}, n = {n}, P {claimed}"
-    return Finding(what, status, assumption, claim, computed + f"{np.tanh(centre + reach):.2f}")
+    return Finding(what, status, assumption, f"r = {r}, n = {n}, P {claimed}", computed)
 
 
 def shares(what: str, counts: Mapping[str, tuple[int, int, str]]) -> list[Finding]:
