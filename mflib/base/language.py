@@ -25,7 +25,9 @@ LANGUAGE, DRAWN = "MFLIB_LANGUAGE", "MFLIB_DRAWN"
 PLACEHOLDER = re.compile(r"\{(\w+)(?:!r)?\}")
 _WORD = re.compile(r"[A-Za-z]{2}")
 _NAME = re.compile(r"[A-Za-z]{4}")
-_ENGLISH = re.compile(r"(?<![\w`./-])[a-z]{3,}(?![\w`/])")
+_ENGLISH = re.compile(r"(?<![\w`./-])[a-z]{3,}(?![\w`/])", re.ASCII)
+# How many words of a text look as if they were left in English, and what is said.
+_Said = tuple[int, str]
 _SENTENCES = re.compile(r"""(?<=[.!?])([*`"')]*)\s+(?=[A-Z*`"'(\d])""")
 _HAN = "[\u3400-\u9fff]"
 _SPACES = (
@@ -81,7 +83,7 @@ def tell(text: str) -> None:
 def _said(text: str, to: str) -> str:
     if "\n" in text:
         return "\n".join(_said(line, to) for line in text.split("\n"))
-    return spaced(_catalogue(to).said(text))
+    return spaced(_catalogue(to).said(text)[1])
 
 
 def spaced(text: str) -> str:
@@ -169,26 +171,27 @@ class _Catalogue:
         self.templates: dict[str, list[_Template]] = {}
         for template in templates:
             self.templates.setdefault(template.word, []).append(template)
-        self.known: dict[str, str] = {}
+        self.known: dict[str, _Said] = {}
 
-    def said(self, text: str) -> str:
+    def said(self, text: str) -> _Said:
         """A text, as a whole, by its sentences or by its parts: whichever leaves the least of it in English."""
         bare = text.strip()
         if not _WORD.search(bare):
-            return text
+            return 0, text
         if bare not in self.known:
-            ways = (self._whole, self._sentences, self._parts)
-            self.known[bare] = _best(way(bare) for way in ways) or bare
+            found = _best(way(bare) for way in (self._whole, self._sentences, self._parts))
+            self.known[bare] = found or (len(_ENGLISH.findall(bare)), bare)
         before, _, after = text.partition(bare)
-        return f"{before}{self.known[bare]}{after}"
+        left, told = self.known[bare]
+        return left, f"{before}{told}{after}"
 
-    def _whole(self, text: str) -> str | None:
+    def _whole(self, text: str) -> _Said | None:
         """By its very words, or by a template."""
         if exact := self.exact.get(text.casefold()):
-            return exact
+            return 0, exact
         said = _best(self._filled(*fit) for fit in islice(self._fitting(text, weak=False), 4))
-        if (said is None or _left(said)) and text[-1] in _ENDS and (bare := self._whole(text[:-1])):
-            return _best([said, bare + _ENDS[text[-1]]])
+        if (said is None or said[0]) and text[-1] in _ENDS and (bare := self._whole(text[:-1])):
+            return _best([said, (bare[0], bare[1] + _ENDS[text[-1]])])
         return said
 
     def _fitting(self, text: str, *, weak: bool) -> Iterator[tuple[_Template, dict[str, str]]]:
@@ -199,52 +202,49 @@ class _Catalogue:
             if (found := template.found(text)) is not None:
                 yield template, found
 
-    def _sentences(self, text: str) -> str | None:
+    def _sentences(self, text: str) -> _Said | None:
         """Sentence by sentence, where possible several at once."""
         parts = list(_split(text))
         if len(parts) == 1:
             return None
-        said, at = [], 0
+        said, at = list[_Said](), 0
         while at < len(parts):
             runs = {end: " ".join(parts[at:end]) for end in range(len(parts) - (not at), at, -1)}
             told = {end: self._whole(run) or (self.said(run) if end == at + 1 else None) for end, run in runs.items()}
-            at = min((end for end in told if told[end]), key=lambda end: (_left(str(told[end])) > 0, -end))
-            said.append(str(told[at]))
-        return "".join(said) if all(re.search(_HAN, part) for part in said) else " ".join(said)
+            known = {end: run for end, run in told.items() if run is not None}
+            at = min(known, key=lambda end: (known[end][0] > 0, -end))
+            said.append(known[at])
+        blank = "" if all(re.search(_HAN, part) for _, part in said) else " "
+        return sum(left for left, _ in said), blank.join(part for _, part in said)
 
-    def _parts(self, text: str) -> str | None:
+    def _parts(self, text: str) -> _Said | None:
         """By a template of which little is fixed; a text of anybody's stays as it is."""
         for template, found in self._fitting(text, weak=True):
-            names = dict.fromkeys(re.findall(r"\{(\w+)!r\}", template.translation), "")
-            known = names or any(self.said(part) != part for part in found.values())
-            bare = self._filled(template, found | names)
-            understood = not _left(bare) if known else not _NAME.search("".join(found.values()))
+            left, said = self._filled(template, found)
+            known = "!r" in template.translation or any(self.said(part)[1] != part for part in found.values())
+            understood = not left if known else not _NAME.search("".join(found.values()))
             # Marks join whatever they stand between, words only what is understood.
             if understood or (known and not template.letters):
-                return self._filled(template, found)
+                return left, said
         return None
 
-    def _filled(self, template: _Template, found: Mapping[str, str]) -> str:
-        def put(place: re.Match[str]) -> str:
-            return found[place[1]] if "!r" in place[0] else self.said(found[place[1]])
+    def _filled(self, template: _Template, found: Mapping[str, str]) -> _Said:
+        """A translation with what is put in; what stays as it is counts as said."""
+        raw = re.findall(r"\{(\w+)!r\}", template.translation)
+        parts = {name: (0, part) if name in raw else self.said(part) for name, part in found.items()}
+        said = PLACEHOLDER.sub(lambda place: parts[place[1]][1], template.translation)
+        return sum(left for left, _ in parts.values()), said
 
-        return PLACEHOLDER.sub(put, template.translation)
 
-
-def _best(ways: Iterable[str | None]) -> str | None:
+def _best(ways: Iterable[_Said | None]) -> _Said | None:
     """The first translation with nothing left in English, or with the least."""
-    best: str | None = None
+    best: _Said | None = None
     for said in ways:
-        if said is not None and (best is None or _left(said) < _left(best)):
+        if said is not None and (best is None or said[0] < best[0]):
             best = said
-        if best is not None and not _left(best):
+        if best is not None and not best[0]:
             break
     return best
-
-
-def _left(text: str) -> int:
-    """How many words of a text look as if they were left in English."""
-    return len(_ENGLISH.findall(text))
 
 
 def _split(text: str) -> Iterator[str]:

@@ -397,5 +397,7 @@ def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, 
         cell = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         mark = " (changed)" if name in changed else ""
         # Both are typed as they stand, in every language.
-        rows.append(f'<tr><th scope="row"><code>{escape(name)}</code></th><td><code>{escape(cell)}</code>{mark}</td></tr>')
+        rows.append(
+            f'<tr><th scope="row"><code>{escape(name)}</code></th><td><code>{escape(cell)}</code>{mark}</td></tr>'
+        )
     return f"<p>{escape(told)}</p><details><summary>Settings</summary><table>{''.join(rows)}</table></details>"
