@@ -104,14 +104,19 @@ def chart(node: Any, say: Say, key: str = "") -> Any:
     if isinstance(node, Mapping):
         if key == "datasets":
             return {name: [_datum(row, say) for row in rows] for name, rows in node.items()}
-        return {name: chart(value, say, f"bind.{name}" if key == "bind" else name) for name, value in node.items()}
+        # What a reader may choose begins with a value for each of its fields.
+        return {
+            name: chart(value, say, f"{key}.{name}" if key in ("bind", "value") else name)
+            for name, value in node.items()
+        }
     if isinstance(node, list):
         return [chart(value, say, key) for value in node]
     if not isinstance(node, str):
         return node
-    if key in _COMPUTED:
+    if key.removeprefix("value.") in _COMPUTED:
         return _expression(node, say)
-    return say(node) if key.removeprefix("bind.") in _COMPARED or key in _READ else node
+    compared = key.removeprefix("bind.") in _COMPARED or key.startswith("value.")
+    return say(node) if compared or key in _READ else node
 
 
 def _datum(row: Any, say: Say) -> Any:
