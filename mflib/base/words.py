@@ -37,7 +37,7 @@ P_COLUMN = re.compile(r"(?:\w+_)?p|P\b.*")
 # Of column names: whole ones, and the parts of all others.
 COLUMNS = {"participant_id": "patient", "n_patients": "patients", "n_folds": "folds", "n_missing": "missing",
            "y_true": "infiltrated on MRI", "type_one": "type I error", "type_one_se": "its SE", "coverage_se": "its SE",
-           "lat": "side", "wrong": "wrong value", "right": "right value", "wrong": "its value", "right": "its value"}  # fmt: skip
+           "lat": "side", "wrong": "its value", "right": "its value"}  # fmt: skip
 PARTS = {"auc": "AUC", "ppv": "PPV", "npv": "NPV", "icc": "ICC", "p": "P", "se": "SE", "sd": "SD", "bmi": "BMI",
          "vas": "VAS", "roi": "ROI", "mri": "MRI", "brier": "Brier",
          "pct": "(%)", "mm": "(mm)", "db": "(dB)"}  # fmt: skip
