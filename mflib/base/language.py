@@ -25,7 +25,10 @@ LANGUAGE, DRAWN = "MFLIB_LANGUAGE", "MFLIB_DRAWN"
 PLACEHOLDER = re.compile(r"\{(\w+)(?:!r)?\}")
 _WORD = re.compile(r"[A-Za-z]{2}")
 _NAME = re.compile(r"[A-Za-z]{4}")
-_ENGLISH = re.compile(r"(?<![\w`./-])[a-z]{3,}(?![\w`/])", re.ASCII)
+_ENGLISH = re.compile(r"(?<![\w`'./-])[a-z]{3,}(?![\w`'/]|-\d)", re.ASCII)
+_CLAUSE = re.compile("[:;] ")
+# A file or a setting, and what is said of it alone.
+_OF_A_NAME = re.compile(r"(\S*[./_]\S*): ((?:(?!; \S+: ).)+)", re.DOTALL)
 # How many words of a text look as if they were left in English, and what is said.
 _Said = tuple[int, str]
 _SENTENCES = re.compile(r"""(?<=[.!?])([*`"')]*)\s+(?=[A-Z*`"'(\d])""")
@@ -180,7 +183,7 @@ class _Catalogue:
             return 0, text
         if bare not in self.known:
             found = _best(way(bare) for way in (self._whole, self._sentences, self._parts))
-            self.known[bare] = found or (len(_ENGLISH.findall(bare)), bare)
+            self.known[bare] = found or (_left(bare), bare)
         before, _, after = text.partition(bare)
         left, told = self.known[bare]
         return left, f"{before}{told}{after}"
@@ -190,15 +193,20 @@ class _Catalogue:
         if exact := self.exact.get(text.casefold()):
             return 0, exact
         said = _best(self._filled(*fit) for fit in islice(self._fitting(text, weak=False), 4))
-        if (said is None or said[0]) and text[-1] in _ENDS and (bare := self._whole(text[:-1])):
+        if (said is None or said[0]) and len(text) > 1 and text[-1] in _ENDS and (bare := self._whole(text[:-1])):
             return _best([said, (bare[0], bare[1] + _ENDS[text[-1]])])
         return said
 
     def _fitting(self, text: str, *, weak: bool) -> Iterator[tuple[_Template, dict[str, str]]]:
         """The templates that a text may be of, those of which most is fixed first, and what stands in the places."""
         words = {"", *re.findall("[a-z]+", text.casefold())}
+        named = None if weak else _OF_A_NAME.fullmatch(text)
         likely = [template for word in words for template in self.templates.get(word, ()) if template.weak == weak]
-        for template in sorted(likely, key=lambda template: (-template.letters, -len(template.source))):
+        for template in sorted(
+            likely, key=lambda template: (-template.letters, -len(template.source), template.source)
+        ):
+            if named and (found := template.found(named[2])) is not None:
+                yield _Template("", f"{{_!r}}\uff1a{template.translation}"), {"_": named[1], **found}
             if (found := template.found(text)) is not None:
                 yield template, found
 
@@ -219,21 +227,30 @@ class _Catalogue:
 
     def _parts(self, text: str) -> _Said | None:
         """By a template of which little is fixed; a text of anybody's stays as it is."""
+        tried = []
         for template, found in self._fitting(text, weak=True):
             left, said = self._filled(template, found)
             known = "!r" in template.translation or any(self.said(part)[1] != part for part in found.values())
-            understood = not left if known else not _NAME.search("".join(found.values()))
-            # Marks join whatever they stand between, words only what is understood.
-            if understood or (known and not template.letters):
+            if not left if known else not _NAME.search("".join(found.values())):
                 return left, said
-        return None
+            # Marks join whatever they stand between, words only what is understood.
+            if known and not template.letters:
+                tried.append((left, said))
+        return _best(tried)
 
     def _filled(self, template: _Template, found: Mapping[str, str]) -> _Said:
         """A translation with what is put in; what stays as it is counts as said."""
         raw = re.findall(r"\{(\w+)!r\}", template.translation)
-        parts = {name: (0, part) if name in raw else self.said(part) for name, part in found.items()}
+        # A name has no clauses.
+        kept = {name: (_left(part) if _CLAUSE.search(part) else 0, part) for name, part in found.items() if name in raw}
+        parts = {name: kept.get(name) or self.said(part) for name, part in found.items()}
         said = PLACEHOLDER.sub(lambda place: parts[place[1]][1], template.translation)
         return sum(left for left, _ in parts.values()), said
+
+
+def _left(text: str) -> int:
+    """How many words of a text look as if they were left in English."""
+    return len(_ENGLISH.findall(text))
 
 
 def _best(ways: Iterable[_Said | None]) -> _Said | None:

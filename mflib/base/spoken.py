@@ -23,6 +23,11 @@ _HIDDEN = "script|style|pre|code|math|kbd"
 # Tags, and what a template computes, inside of them too.
 _TAG = r"<(?:\{\{.*?\}\}|\{%.*?%\}|[^<>])*>|\{[%#].*?[%#]\}"
 _TOKENS = re.compile(rf"(<({_HIDDEN})\b.*?</\2>|<!--.*?-->|{_TAG})", re.DOTALL)
+# A blank between Chinese and Chinese, with a tag between them.
+_WIDE = "\u3000-\u303f\u3400-\u9fff\uff01-\uff65"
+_TIGHT = re.compile(
+    rf"(?<=[{_WIDE}]) +((?:</?[a-z]+[^<>]*>)+)(?=[{_WIDE}])|(?<=[{_WIDE}])((?:</[a-z]+>)+) +(?=[{_WIDE}])"
+)
 _ATTRIBUTE = re.compile(r'\b(alt|aria-label|title)="([^"]*)"')
 _STILL = re.compile(r'src="[^"]*" data-zh="([^"]*)"')
 _FILLED = re.compile(r"\{\{.*?\}\}|\$\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}", re.DOTALL)
@@ -65,7 +70,7 @@ def html(text: str, say: Say) -> str:
         if n + 1 < len(tokens):
             tag = tokens[n + 1]
             done.append(script(tag, say) if tag.startswith("<script") else _attributes(tag, say))
-    return "".join(done)
+    return _TIGHT.sub(lambda tags: tags[1] or tags[2], "".join(done))
 
 
 def _attributes(tag: str, say: Say) -> str:

@@ -186,6 +186,7 @@ def _where(split: str, repeat: int) -> str:
     return f"split by {split}, repeat {repeat}"
 
 
+JOINT = "test that all AUCs are equal ({models}), {method}: chi-square {statistic:.2f}, df {df}, {p}"
 _NARROWEST = 110  # characters that the tables need; a file or a pipe has no width of its own
 
 
@@ -238,10 +239,9 @@ def show(comparison: Comparison, console: Console) -> None:
             console.print(_told_differences(tables["comparison"], "AUC, a minus b"))
             accuracy = tables["metric_differences"].query("metric == 'accuracy'")
             console.print(_told_differences(accuracy, "accuracy at the frozen thresholds, a minus b"))
-        for row in tables.get("several", pd.DataFrame()).itertuples():
-            asked = f"test that all AUCs are equal ({row.models}), {row.method}"
-            joint = f"chi-square {row.statistic:.2f}, df {row.df}, {performance.p_value(row.p)}"
-            console.print(f"{asked}: {joint}", markup=False, soft_wrap=True)
+        for row in tables.get("several", pd.DataFrame()).to_dict("records"):
+            joint = JOINT.format(**row | {"p": performance.p_value(row["p"])})
+            console.print(joint, markup=False, soft_wrap=True)
     for notice in [*comparison.notices, *_notes(comparison)]:
         console.print(f"notice: {notice}", markup=False, soft_wrap=True)
 

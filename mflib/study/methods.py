@@ -15,7 +15,7 @@ import yaml
 from mflib.base import files, made_by, words
 from mflib.base.errors import RunError
 from mflib.base.files import ASSETS
-from mflib.base.language import LANGUAGES, say
+from mflib.base.language import LANGUAGES, say, spaced
 from mflib.show import shown
 from mflib.study.run import Study
 
@@ -82,7 +82,7 @@ CITED = re.compile(r" ?\[((?:@\w+(?:; )?)+)\]")
 
 
 def sentences(study: Study) -> str:
-    """The methods of a run, its references as [@key]."""
+    """The methods of a run, a line for each of its steps, references as [@key]."""
     profile, segments, cohort = study.profile, study.cohort.segments, study.cohort
     network, texture = profile.network, profile.texture
     seen = {
@@ -96,7 +96,7 @@ def sentences(study: Study) -> str:
     counts = {"segments": len(segments), "patients": segments["participant_id"].nunique()}
     versions = {"python": platform.python_version()}
     versions |= made_by.versions("mflib", "numpy", "scikit-learn", "torch")
-    return " ".join([
+    return "\n".join([
         COHORT.format(**counts, infiltrated=int(study.labels.sum())),
         *[SYNTHETIC] * cohort.synthetic,
         PREPROCESSING.format(bright=profile.preprocessing.bright, dark=profile.preprocessing.dark),
@@ -122,6 +122,7 @@ def design(study: Study) -> str:
 
 def forms(text: str) -> dict[str, Any]:
     """The text with numbers and its list of references, and what a manuscript takes: Markdown, LaTeX and BibTeX."""
+    text = spaced(text.replace("\n", " "))
     told, listed = numbered(text)
     markdown = told + "\n\n" + "\n".join(listed) + "\n"
     taken = {"Markdown": markdown, "LaTeX": latex(text) + "\n", "BibTeX": bibtex(cited(text))}
