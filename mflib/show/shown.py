@@ -321,7 +321,8 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         frame = frame.drop(columns="note")
     known = frame.astype(object).where(frame.notna(), None)
     cells = [words.cells(str(column), known[column]) for column in known]
-    return pd.DataFrame(dict(enumerate(cells))).set_axis([words.heading(str(column)) for column in known], axis=1)
+    heads = [words.heading(str(column)) for column in known]
+    return pd.DataFrame(dict(enumerate(cells)), dtype="str").set_axis(heads, axis=1)
 
 
 def table_html(frame: pd.DataFrame, name: str, caption: str) -> str:
