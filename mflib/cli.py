@@ -12,7 +12,8 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from functools import partialmethod
 from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
@@ -23,11 +24,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from mflib.base import files
 from mflib.base.errors import BusyError, InputError, RunError, explained, listed
 from mflib.base.language import LANGUAGE as SPOKEN
-from mflib.base.language import LANGUAGES, say, tell
+from mflib.base.language import LANGUAGES, language, say, tell
 
 # Help that takes more room than its option has.
 STEP = (
@@ -58,6 +60,12 @@ PAGE = "en, zh or both: of the page, and of what is said here; in place of the p
 
 NOT_WHOLE = "Some notebooks did not run to their end; the report shows what there is, and the errors."
 
+# Typer's own words of help and errors, by their names there.
+TYPER = (
+    "ARGUMENTS_PANEL_TITLE", "OPTIONS_PANEL_TITLE", "COMMANDS_PANEL_TITLE", "ERRORS_PANEL_TITLE", "DEFAULT_STRING",
+    "REQUIRED_LONG_STRING", "RICH_HELP", "ABORTED_TEXT",
+)  # fmt: skip
+
 # Options that commands share.
 Language = Annotated[str, typer.Option(help=LANGUAGE, callback=lambda given: _spoken(given, LANGUAGES), is_eager=True)]
 PageLanguage = Annotated[
@@ -86,16 +94,21 @@ class Group(TyperGroup):
             if name == "--language" and to in LANGUAGES:
                 os.environ[SPOKEN] = to
         for command in [self, *self.commands.values()]:
-            command.help = said(command.help)
-            for option in command.params:
+            command.help, command.options_metavar = said(command.help), say(str(command.options_metavar))
+            for option in command.get_params(ctx):
                 option.help = said(option.help)  # type: ignore[attr-defined]
-        return super().parse_args(ctx, sorted(args, key="--debug".__ne__))
+        if language() != "en":
+            self.subcommand_metavar = say(self.subcommand_metavar)
+            _help(type(ctx).formatter_class)
+        with _objecting():
+            return super().parse_args(ctx, sorted(args, key="--debug".__ne__))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that is named."""
         try:
             files.check_names(*ctx.obj, Path.cwd(), tempfile.gettempdir())
-            return super().invoke(ctx)
+            with _objecting():
+                return super().invoke(ctx)
         except BrokenPipeError:
             raise
         except KeyboardInterrupt:
@@ -107,6 +120,36 @@ class Group(TyperGroup):
 
 
 app = typer.Typer(cls=Group, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _help(usage: Any) -> None:
+    """Let typer's help be in the reader's language, the usage with its first word, too."""
+    # It takes a tenth of a second to import, which readers of English need not wait.
+    from typer import rich_utils
+
+    for name in TYPER:
+        setattr(rich_utils, name, say(getattr(rich_utils, name)))
+    usage.write_usage = partialmethod(usage.write_usage, prefix=say("Usage: "))
+    mark = rich_utils.highlighter
+
+    def folding(text: Any) -> Text:
+        # Chinese has no blanks at which a line ends, and would be cut off.
+        marked = mark(text)
+        marked.overflow = "fold"
+        return marked
+
+    rich_utils.highlighter = folding  # type: ignore[assignment]
+
+
+@contextlib.contextmanager
+def _objecting() -> Iterator[None]:
+    """Let typer say in the reader's language what it has against a command."""
+    try:
+        yield
+    except TyperException as error:
+        told = say(error.format_message())
+        error.format_message = lambda: told  # type: ignore[method-assign]
+        raise
 
 
 def _own_style() -> None:
@@ -267,8 +310,10 @@ def check(
         typer.echo(json.dumps(content, indent=2))
     else:
         told = [*listed(inspection.faults, whole=whole), *(f"notice: {notice}" for notice in inspection.notices)]
-        for line in [*told, *(f"{name}: {value}" for name, value in inspection.summary().items())]:
+        for line in told:
             tell(line)
+        for name, value in inspection.summary().items():
+            typer.echo(say("name: {}").format(say(value)) if name == "name" else say(f"{name}: {value}"))
         count = len(inspection.faults)
         typer.secho(say("1 fault" if count == 1 else f"{count} faults"), fg="red" if count else "green")
     raise typer.Exit(1 if inspection.faults else 0)

@@ -288,7 +288,7 @@ TERMS = {
     "visual analogue": "视觉模拟",
     "body mass index": "体重指数",
     "fascia": "筋膜",
-    "ultrasound": "超声",
+    "ultrasound(?! Multi-frame)": "超声",
     "gain normalis": "增益",
     "threshold": "阈值",
     "calibration": "校准",

@@ -37,11 +37,11 @@ class Progress:
             return
         self.last = now
         seconds, left = max(now - self.start, 1e-9), self.total - self.done
-        told = [f"{say(self.label)} {self.done}/{self.total}"]
+        told = f"{self.done}/{self.total}"
         if self.done:  # else all that was told of had been done before, and there is no rate yet
-            tail = say(f"{left * seconds / self.done:.0f} s left") if left > 0 else f"{seconds:.0f} s"
-            told.append(f"{self.done / seconds:.3g}/s, {tail}")
-        print(", ".join([*told, *([say(note)] if note else [])]), flush=True)
+            tail = f"{left * seconds / self.done:.0f} s left" if left > 0 else f"{seconds:.0f} s"
+            told += f", {self.done / seconds:.3g}/s, {tail}"
+        print(say(self.label), say(f"{told}, {note}" if note else told), flush=True)
 
 
 def counted(label: str, total: int, items: Iterable[Item]) -> Iterator[Item]:

@@ -280,7 +280,7 @@ def _segment_faults(folder: Folder) -> Iterator[Fault]:
     places["volume"] = folder.volumes
     named = {key for place in places.values() for key in place}
     for key in sorted(key for key in named if key[0] in folder.eligible and key not in folder.unusable):
-        expected = "one, as there is " + " and ".join(place[key] for place in places.values() if key in place)
+        expected = f"one, as there is {' and '.join(place[key] for place in places.values() if key in place)}"
         for name in (name for name, place in places.items() if key not in place):
             file = volume_path(*key).as_posix().removesuffix(".nii.gz") if name == "volume" else name
             found = f"no {'volume' if name == 'volume' else 'row'} for {' '.join(key)}"

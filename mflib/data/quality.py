@@ -362,8 +362,10 @@ def _wrong_marks(volume: Volume, annotation: Annotation, references: References,
     weak = references.bone - references.shadow < preprocess.WEAK_CONTRAST
     # One dark speckle at the bone is no fault where all around it is bright; without that contrast the voxel decides.
     if references.bone <= references.shadow or (weak and bone <= shadow):
-        found = f"grey {bone} at the bone ({references.bone:.0f} around it)"
-        found += f" and {shadow} at the shadow ({references.shadow:.0f} around it) in {path}"
+        found = (
+            f"grey {bone} at the bone ({references.bone:.0f} around it) and {shadow} at the shadow "
+            f"({references.shadow:.0f} around it) in {path}"
+        )
         yield "bone_i/j/k", found, "bone brighter than shadow"
     roi = volume.voxels[annotation.roi]
     if roi.min() == roi.max():

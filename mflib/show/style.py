@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,9 @@ _GLYPHS = "\u591a\u88c2\u808c\u8102\u80aa\u6d78\u6da6"  # what a font must have 
 # Of the extra zh: a package that brings such a font.
 _PACKAGE, _FILE = "zhplot", "fonts/NotoSansSC-Regular.ttf"
 NO_FONT = "No font here has Chinese signs, so figures stay English: pip install 'mflib[zh]' brings one."
+# What is not Chinese, and how Chinese is broken: no line begins with a mark, and no word or number is cut.
+_ENGLISH = re.compile("[a-z]{3}")
+_BREAK = ".{{1,{0}}}(?![\uff0c\u3002\uff1b\uff1a\u3001\uff09A-Za-z0-9.])|.+"
 _STYLE = {
     "font.size": 9.0,
     "axes.labelsize": 9.0,
@@ -93,10 +97,23 @@ def own(to: str = "") -> Iterator[None]:
     write = Text.set_text
     # Every text of a figure passes here, the numbers of an axis too, and when it is drawn again.
     said = mock.patch.object(
-        Text, "set_text", lambda text, words: write(text, words and _signs(say(str(words), spoken)))
+        Text, "set_text", lambda text, words: write(text, words and _signs(_lines(str(words), spoken)))
     )
     with mpl_style.context(["default", {**_STYLE, "font.family": _fonts()}]), said:
         yield
+
+
+def _lines(words: str, to: str) -> str:
+    """A text in a language, line by line; lines that say nothing alone are said as one, and broken again."""
+    lines = words.split("\n")
+    widest, done, begun = max(map(len, lines)) // 2, list[str](), ""
+    for line in lines:
+        begun = f"{begun} {line.strip()}" if begun else line
+        said = say(begun, to)
+        if not _ENGLISH.search(said):
+            done += [said] if begun == line else re.findall(_BREAK.format(widest), said)
+            begun = ""
+    return say(words, to) if begun else "\n".join(done)
 
 
 def written() -> tuple[str, ...]:

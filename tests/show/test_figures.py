@@ -421,6 +421,14 @@ def test_a_report_draws_every_figure_in_both_languages(machine, tmp_path, monkey
     assert say("12 patients, 96 segments", "zh") in (tmp_path / "both" / "zh" / "flow.svg").read_text(encoding="utf-8")
 
 
+def test_lines_that_say_nothing_alone_are_said_as_one_and_broken_again():
+    words = "echo intensity, another\ngain for the fattier half\n(cohort)"
+    lines = style._lines(words, "zh").split("\n")
+    whole = [say("echo intensity, another gain for the fattier half", "zh"), say("(cohort)", "zh")]
+    assert "".join(lines) == "".join(whole) and max(map(len, lines)) < 14 and style._lines(words, "en") == words
+    assert style._lines("Somebody's\nown", "zh").startswith("Somebody's\n")
+
+
 def test_chinese_names_in_english_figures_are_signs_or_codes_and_never_boxes(machine, tmp_path):
     flow = FLOW.assign(reason=["", "超声图像不清", "", ""])
     for name, installed in {"here": ["SimHei"], "none": []}.items():

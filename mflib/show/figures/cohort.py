@@ -71,7 +71,7 @@ def _flow_boxes(flow: pd.DataFrame) -> list[tuple[bool, list[str]]]:
         excluded = row["stage"] == "excluded"
         if not excluded:
             segments = "" if pd.isna(row["segments"]) else f", {row['segments']} segments"
-            boxes.append((False, [str(row["stage"]).capitalize(), f"{row['participants']} patients{segments}"]))
+            boxes.append((False, [str(row["stage"]).capitalize(), f"{row['participants']} patients" + segments]))
             continue
         count = row["participants"] or row["segments"]
         if not boxes or not boxes[-1][0]:
