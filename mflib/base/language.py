@@ -38,6 +38,7 @@ _SPACES = (
     (rf"(?<={_HAN}) +(?={_HAN})", ""),
     ("(?<=[\u3000-\u303f\uff01-\uff65]) +| +(?=[\u3001-\u303f\uff01-\uff65])", ""),
 )
+_QUOTED = re.compile(r"((?<!\w)'[^']*'|`[^`]*`)")
 _ENDS = {".": "\u3002", ":": "\uff1a", ";": "\uff1b", "?": "\uff1f"}
 
 
@@ -90,11 +91,13 @@ def _said(text: str, to: str) -> str:
 
 
 def spaced(text: str) -> str:
-    """One space between Chinese and Latin letters or digits, none at full-width marks; other texts as they are."""
-    if re.search(_HAN, text):
-        for found, wanted in _SPACES:
-            text = re.sub(found, wanted, text)
-    return text
+    """One space between Chinese and Latin letters or digits, none at full-width marks; what is quoted as it is."""
+    if not re.search(_HAN, text):
+        return text
+    parts = _QUOTED.split(text)
+    for found, wanted in _SPACES:
+        parts[::2] = [re.sub(found, wanted, part) for part in parts[::2]]
+    return "".join(parts)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ def test_cells_are_found_by_notebook_id_and_text() -> None:
         ("容积 数据", "容积数据"),
         ("按 患者 划分 ， 共 8 折 。", "按患者划分，共 8 折。"),
         ("plain text, as it is", "plain text, as it is"),
+        ("发现 'VAS评分' 和 '44岁'，应为数字", "发现 'VAS评分' 和 '44岁'，应为数字"),  # somebody wrote it so
     ],
 )
 def test_blanks_stand_between_chinese_and_latin_only(text: str, wanted: str) -> None:
