@@ -111,7 +111,9 @@ def chart(node: Any, say: Say, key: str = "") -> Any:
             return {name: [_datum(row, say) for row in rows] for name, rows in node.items()}
         # What a reader may choose begins with a value for each of its fields.
         return {
-            name: chart(value, say, f"{key}.{name}" if key in ("bind", "value") else name)
+            name: chart(
+                value, say, f"{begin}.{name}" if (begin := key.partition(".")[0]) in ("bind", "value") else name
+            )
             for name, value in node.items()
         }
     if isinstance(node, list):

@@ -29,7 +29,7 @@ from mflib.base.words import AXES, LEVEL_NAMES, PLANES, SIDE_NAMES, Plane
 from mflib.data.volume import Annotation, Index, Volume
 from mflib.show import planes, shown
 from mflib.show.shown import Shown
-from mflib.show.style import own
+from mflib.show.style import own, written
 
 MAX_VOXELS = 8_000_000  # about 8 MB of a page; what is larger is averaged down
 NEAR_MM = 2.0  # a point is drawn in planes as near as this
@@ -63,13 +63,14 @@ def view(volume: Volume, annotation: Annotation | None = None, saliency: Any = N
         Something that cannot be shown; the message says what was found and what was expected.
     """
     scene = prepare(volume, annotation, saliency)
-    picture = base64.b64encode(png(scene)).decode()
+    stills = [f"data:image/png;base64,{base64.b64encode(png(scene, to)).decode()}" for to in written()]
+    # A page takes the one in its language, see `spoken.html`.
+    sources = " ".join(f'{name}="{still}"' for name, still in zip(("src", "data-zh"), stills, strict=False))
     packed = [scene.voxels] if scene.veil is None else [scene.voxels, scene.veil.parts]
     parts = [
         '<figure class="mflib-view">',
         f"<style>{(ASSETS / 'view.css').read_text(encoding='utf-8')}</style>",
-        f'<img class="mflib-view-still" width="640" alt="{escape(describe(scene))}" ',
-        f'src="data:image/png;base64,{picture}">',
+        f'<img class="mflib-view-still" width="640" alt="{escape(describe(scene))}" {sources}>',
         f"<figcaption>{escape(caption)} <span>{escape(_note(scene))}</span></figcaption>",
         f'<script type="application/json">{json.dumps(_settings(scene))}</script>',
         *(f'<script type="application/octet-stream">{_pack(values)}</script>' for values in packed),
@@ -137,10 +138,10 @@ def describe(scene: Scene) -> str:
     return f"{volume}transverse, sagittal and coronal plane through {cut} mm.{drawn}"
 
 
-def png(scene: Scene) -> bytes:
-    """Three planes through the scene's start as a small PNG, 640 pixels wide on white."""
-    with own(), style.context(["default", {"font.size": 8.5, "font.family": rcParams["font.family"]}]):
-        content = shown.png(draw(scene), dpi=125)
+def png(scene: Scene, to: str = "") -> bytes:
+    """Three planes through the scene's start as a small PNG, 640 pixels wide on white, written in a language."""
+    with own(to), style.context(["default", {"font.size": 8.5, "font.family": rcParams["font.family"]}]):
+        content = shown.png(draw(scene), 125, to)
     # A palette takes a third of the room.
     picture = Image.open(io.BytesIO(content)).convert("RGB").quantize(128, dither=Image.Dither.NONE)
     small = io.BytesIO()

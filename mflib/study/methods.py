@@ -234,7 +234,7 @@ def export(page: Path) -> list[Path]:
     """
     # Of a page in two languages, the first.
     text = page.read_text(encoding="utf-8").partition("<template lang")[0]
-    to = next(to for to, lang in LANGUAGES.items() if f'<html lang="{lang}">' in text)
+    to = next((to for to, lang in LANGUAGES.items() if f'<html lang="{lang}">' in text), "en")
     found = re.findall(r'<table id="table-([\w-]+)"><caption>(.*?)</caption>', text)
     tables = [
         (name, html.unescape(caption), pd.read_csv(path))

@@ -203,7 +203,8 @@ def _converted(path: Path, step: str, changed_ns: int, to: str) -> _Chapter:
     figures_folder, found = path.parents[1] / "figures", list[tuple[int, Heading]]()
     notebook = as_chapter(nbformat.read(path, as_version=4), figures_folder, step, to)
     html, _ = _exporter(_Renderer(step, found, anchors)).from_notebook_node(notebook)
-    html = methods.explained(spoken.html(html, partial(say, to=to)), to)
+    html = re.sub(r' data-zh="[^"]*"', "", html) if to == "en" else spoken.html(html, partial(say, to=to))
+    html = methods.explained(html, to)
     # A corner of a table that heads nothing is no head.
     drawn = shown.themed(re.sub(r"<th>\s*</th>", "<td></td>", html), figures_folder, to)
     return _Chapter(found, drawn)

@@ -449,7 +449,7 @@ def test_notebooks_in_the_run_folder_hold_no_widgets(finished: Path) -> None:
 
 # What a Chinese report leaves in Latin letters: abbreviations, names of methods, units, and what somebody else wrote.
 LATIN = {
-    "kappa", "logit", "logistic", "doi", "lin", "max", "min", "log", "dof", "df", "vs", "et", "al", "arm64", "linux",
+    "kappa", "logit", "maxpool", "scans", "tsv", "torch", "cpu", "phantom", "sub", "small", "logistic", "doi", "lin", "max", "min", "log", "dof", "df", "vs", "et", "al", "arm64", "linux",
     "small", "phantom", "sub", "mflib", "torch", "float32", "nan",
 }  # fmt: skip
 ENGLISH = re.compile(r"(?<![\w./@\-])[a-z]{3,}(?![\w/@])")
