@@ -76,7 +76,7 @@ def test_new_sentences_labels_and_figures_of_the_code_are_found(
     [
         ("{n} of {m} volumes", "{n} 个容积", "places"),
         ("a fifth of them", "其中的 1/5", "numbers"),
-        ("run `mflib check`", "运行 `mflib chekc`", "code"),
+        ("run `mflib check`", "运行 `mflib check x`", "code"),
         ("two points: both", "两个点: 都是", "half-width"),
         ("AUC of it", "其AUC", "spaces"),
         ("the spinous process", "脊柱突起", "spinous process"),

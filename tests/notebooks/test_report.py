@@ -449,9 +449,12 @@ def test_notebooks_in_the_run_folder_hold_no_widgets(finished: Path) -> None:
 
 # What a Chinese report leaves in Latin letters: abbreviations, names of methods, units, and what somebody else wrote.
 LATIN = {
-    "kappa", "logit", "maxpool", "scans", "tsv", "torch", "cpu", "phantom", "sub", "small", "logistic", "doi", "lin", "max", "min", "log", "dof", "df", "vs", "et", "al", "arm64", "linux",
-    "small", "phantom", "sub", "mflib", "torch", "float32", "nan",
+    "kappa", "logit", "logistic", "doi", "maxpool", "float32", "torch", "cpu", "mflib", "scans", "tsv", "phantom",
+    "sub", "small",
 }  # fmt: skip
+TITLES = {
+    "Diagnosis of chronic lumbar multifidus muscle injury based on a three-dimensional ultrasound deep learning model"
+}
 ENGLISH = re.compile(r"(?<![\w./@\-])[a-z]{3,}(?![\w/@])")
 
 
@@ -482,7 +485,7 @@ def test_every_chapter_can_be_read_in_chinese(finished: Path) -> None:
         assert [tag["id"] for tag in chapter.select("[id]")] == [tag["id"] for tag in english[step].select("[id]")]
         left += [
             f"{step}: {text}" for text in told(chapter)
-            if "doi:" not in text and set(ENGLISH.findall(text.replace("'", " "))) - LATIN
+            if "doi:" not in text and text not in TITLES and set(ENGLISH.findall(text.replace("'", " "))) - LATIN
         ]  # fmt: skip
         # Numbers are those of the English report, to the last digit.
         numbers = [
