@@ -61,7 +61,7 @@ _GLYPHS = "\u591a\u88c2\u808c\u8102\u80aa\u6d78\u6da6"  # what a font must have 
 _PACKAGE, _FILE = "zhplot", "fonts/NotoSansSC-Regular.ttf"
 NO_FONT = "No font here has Chinese signs, so figures stay English: pip install 'mflib[zh]' brings one."
 # What is not Chinese, and how Chinese is broken: no line begins with a mark, and no word or number is cut.
-_ENGLISH = re.compile("[a-z]{3}")
+_ENGLISH = re.compile(r"\b[a-z]{3,}\b(?!-)", re.ASCII)
 _BREAK = ".{{1,{0}}}(?![\uff0c\u3002\uff1b\uff1a\u3001\uff09A-Za-z0-9.])|.+"
 _STYLE = {
     "font.size": 9.0,
