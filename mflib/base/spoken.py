@@ -22,7 +22,7 @@ _BLOCK = re.compile(r"(\s*(?:[-*] |\d+\. |#+ )+)(.*)|\s*(\|.*|<.*)?")
 _HIDDEN = "script|style|pre|code|math|kbd"
 # Tags, and what a template computes, inside of them too.
 _TAG = r"<(?:\{\{.*?\}\}|\{%.*?%\}|[^<>])*>|\{[%#].*?[%#]\}"
-_TOKENS = re.compile(rf"(<({_HIDDEN})\b.*?</\2>|<!--.*?-->|{_TAG})", re.DOTALL)
+_TOKENS = re.compile(rf"(<({_HIDDEN})\b.*?</\2>|<table translate=.no.>.*?</table>|<!--.*?-->|{_TAG})", re.DOTALL)
 # A blank between Chinese and Chinese, with a tag between them.
 _WIDE = "\u3000-\u303f\u3400-\u9fff\uff01-\uff65"
 _TIGHT = re.compile(
@@ -78,7 +78,9 @@ def _attributes(tag: str, say: Say) -> str:
         return f'{found[1]}="{markup.escape(say(markup.unescape(found[2])))}"'
 
     # A picture that was drawn in both languages.
-    return _ATTRIBUTE.sub(said, _STILL.sub(r'src="\1"', tag)) if not re.match("<(pre|code)", tag) else tag
+    return (
+        _ATTRIBUTE.sub(said, _STILL.sub(r'src="\1"', tag)) if not re.match("<(pre|code|table translate)", tag) else tag
+    )
 
 
 def template(text: str, say: Say) -> str:

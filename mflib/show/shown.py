@@ -396,9 +396,8 @@ def settings_html(told: str, settings: Mapping[str, Any], changed: Mapping[str, 
     rows = []
     for name, value in settings.items():
         cell = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        mark = " (changed)" if name in changed else ""
-        # Both are typed as they stand, in every language.
-        rows.append(
-            f'<tr><th scope="row"><code>{escape(name)}</code></th><td><code>{escape(cell)}</code>{mark}</td></tr>'
-        )
-    return f"<p>{escape(told)}</p><details><summary>Settings</summary><table>{''.join(rows)}</table></details>"
+        mark = say(" (changed)") if name in changed else ""
+        rows.append(f'<tr><th scope="row">{escape(name)}</th><td>{escape(cell)}{mark}</td></tr>')
+    # They are typed as they stand, in every language.
+    table = f'<table translate="no">{"".join(rows)}</table>'
+    return f"<p>{escape(told)}</p><details><summary>Settings</summary>{table}</details>"

@@ -19,7 +19,7 @@ from ipykernel.kernelapp import IPKernelApp
 from IPython.core import application
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
-from jupyter_core.utils import run_sync
+from jupyter_core.utils import ensure_event_loop, run_sync
 
 from mflib.base import files
 from mflib.base.errors import RunError
@@ -119,6 +119,8 @@ class Kernels:
             run_sync(kernel.shutdown_kernel)(now=True)
             for client in kernel.clients:
                 client.stop_channels()
+            # That of this thread, which nobody else closes.
+            ensure_event_loop().close()
             for number in (end, held):
                 os.close(number)
             for folder in (sockets, place):

@@ -397,6 +397,7 @@ def test_a_font_is_found_by_its_signs(machine, installed, new, package, font):
 
 def test_figures_are_written_in_chinese_where_a_font_is_and_else_in_english(machine, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MFLIB_LANGUAGE", "zh")
+    monkeypatch.delenv("MFLIB_DRAWN", raising=False)
     figure = DRAWN["importance"]
     for name, installed in {"serif": ["Noto Serif CJK SC"], "none": []}.items():
         machine(*installed)

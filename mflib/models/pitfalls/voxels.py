@@ -170,6 +170,7 @@ ALIKE = (
     "GLCM has an AUC of **{wrong:.2f}** with the voxels shuffled and {right:.2f} in place; shuffled minus in place is "
     "{difference:+.2f}{interval}. {so}"
 )
+NOT_MADE = "GLCM was not compared with its voxels shuffled. {note}"
 PLACES_SPEAK = "So where a voxel lies says something that the grey levels alone do not."
 GREY_SPEAKS = (
     "So nothing here shows that texture tells the classes apart: grey levels without places do as well, as far as "
@@ -186,6 +187,8 @@ def shuffled_in_words(table: pd.DataFrame) -> str:
     """
     of_glcm = table[table["case"] == TEXTURE]
     row, reach = experiment.differences(of_glcm).iloc[0].to_dict(), 1.96 * of_glcm["se"].mean()
+    if np.isnan(row["difference"]):
+        return NOT_MADE.format(note=row["note"])
     low, high = row["difference"] - reach, row["difference"] + reach
     interval = "" if np.isnan(reach) else f" (95 % interval {low:+.2f} to {high:+.2f}, patients as clusters)"
     return ALIKE.format(**row, interval=interval, so=PLACES_SPEAK if high < 0 else GREY_SPEAKS)
