@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -249,3 +251,54 @@ def test_a_library_warns_without_its_code(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("warnings.formatwarning", warnings.formatwarning)
     CliRunner().invoke(app, ["check", "nowhere"])
     assert warnings.formatwarning("odd", UserWarning, "lib.py", 3, "code()") == "warning: odd\n"
+
+
+ENGLISH = re.compile(r"(?<![\w./@<'\-])[a-z]{3,}(?![\w/@'.]|-\d)")
+
+
+def in_chinese(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command on a machine whose language is Chinese."""
+    bare = {name: value for name, value in os.environ.items() if name != "MFLIB_LANGUAGE"}
+    wide = {"LANG": "zh_CN.UTF-8", "PYTHONIOENCODING": "utf-8", "COLUMNS": "120"}
+    run = [sys.executable, "-m", "mflib", *map(str, arguments)]
+    return subprocess.run(run, capture_output=True, text=True, timeout=120, env=bare | wide | environment)
+
+
+def test_faults_are_said_in_the_language_of_the_machine(make_cohort: Callable[..., Path]) -> None:
+    root = make_cohort(2)
+    people = pd.read_csv(root / "participants.tsv", sep="\t", dtype=str)
+    people.loc[0, ["age", "sex"]] = ["about thirty", "unknown"]
+    people.to_csv(root / "participants.tsv", sep="\t", index=False)
+    grades = pd.read_csv(root / "phenotype" / "mri_grades.tsv", sep="\t", dtype=str)
+    grades.loc[3, "grade_final"] = "7"
+    grades.iloc[1:].to_csv(root / "phenotype" / "mri_grades.tsv", sep="\t", index=False)
+    next((root / "sub-002" / "us").glob("*L45*L_bmode.nii.gz")).unlink()
+    done = in_chinese("check", root, "--report", root / "check.html")
+    assert done.returncode == 1 and done.stderr == ""
+    english = subprocess.run(
+        [sys.executable, "-m", "mflib", "check", root], capture_output=True, text=True, timeout=120
+    )
+    lines = [line for line in done.stdout.splitlines() if "volumes looked at" not in line]
+    assert len(done.stdout.splitlines()) == len(english.stdout.splitlines())
+    # What somebody wrote, and where, stays to the letter.
+    for word in ("'about thirty'", "'unknown'", "participants.tsv", "mri_grades.tsv", "age", "sex"):
+        assert done.stdout.count(word) == english.stdout.count(word), word
+    names = {"unknown", "age", "sex", "tsv", "nii", "json", "bmode", "test", "clinic", "sub", "cohort", "scans"}
+    assert [line for line in lines if set(ENGLISH.findall(line)) - names] == []
+    assert re.sub(r"\D+", " ", done.stdout).split()[-1] == re.sub(r"\D+", " ", english.stdout).split()[-1]
+    page = (root / "check.html").read_text(encoding="utf-8")
+    assert '<html lang="zh-Hans">' in page and "'about thirty'" in html.unescape(page)
+
+
+def test_a_command_is_said_and_refused_in_the_language_that_is_asked_for(tmp_path: Path) -> None:
+    asked = [command.name for command in app.registered_commands if command.name] + ["check", "report", "lab"]
+    for name in {*asked, ""}:
+        told = in_chinese(*filter(None, [name, "--help"])).stdout
+        assert re.search("[\u4e00-\u9fff]", told) and "Options" not in told and "Usage" not in told
+        assert "Usage" in in_chinese(*filter(None, [name, "--help"]), MFLIB_LANGUAGE="en").stdout
+    refused = in_chinese("check", tmp_path / "none")
+    assert refused.returncode == 1 and re.search("[\u4e00-\u9fff]", refused.stdout + refused.stderr)
+    unknown = in_chinese("check", tmp_path, "--language", "fr")
+    assert unknown.returncode == 1 and "'fr'" in unknown.stderr and "en, zh" in unknown.stderr.replace("\uff0c", ", ")
+    assert "No such option" in in_chinese("check", "--what", MFLIB_LANGUAGE="en").stderr
+    assert "No such option" not in in_chinese("check", "--what").stderr
