@@ -551,7 +551,8 @@ def test_a_report_in_two_languages_computes_nothing_again_and_keeps_the_readers_
                 opened.locator(f'.controls [lang="{language}"]').evaluate("button => button.click()")
                 assert opened.evaluate("document.documentElement.lang") == language
                 after = opened.locator(f'[id="{place}"]').bounding_box()
-                assert abs(after["y"] - before["y"]) < 60
+                # What stays is whatever is nearest to the upper third; what stands above it is shorter in Chinese.
+                assert abs(after["y"] - before["y"]) < 150
         opened.locator('.controls [lang="zh-Hans"]').evaluate("button => button.click()")
         assert opened.locator("#page .take").count() > 20 and opened.locator("h1").inner_text() == opened.title()
         assert opened.evaluate("document.documentElement.scrollWidth") <= width
