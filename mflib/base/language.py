@@ -26,7 +26,7 @@ PLACEHOLDER = re.compile(r"\{(\w+)(?:!r)?\}")
 _WORD = re.compile(r"[A-Za-z]{2}")
 _NAME = re.compile(r"[A-Za-z]{4}")
 _ENGLISH = re.compile(r"(?<![\w`'./-])[a-z]{3,}(?![\w`'/]|-\d)", re.ASCII)
-_CLAUSE = re.compile("[:;] ")
+_CLAUSE = re.compile("[:;,] ")
 # A file or a setting, and what is said of it alone.
 _OF_A_NAME = re.compile(r"(\S*[./_]\S*): ((?:(?!; \S+: ).)+)", re.DOTALL)
 # How many words of a text look as if they were left in English, and what is said.
