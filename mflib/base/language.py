@@ -186,10 +186,10 @@ class _Catalogue:
             return 0, text
         if bare not in self.known:
             found = _best(way(bare) for way in (self._whole, self._sentences, self._parts))
-            self.known[bare] = found or (_left(bare), bare)
+            self.known[bare] = found or (left(bare), bare)
         before, _, after = text.partition(bare)
-        left, told = self.known[bare]
-        return left, f"{before}{told}{after}"
+        open_words, told = self.known[bare]
+        return open_words, f"{before}{told}{after}"
 
     def _whole(self, text: str) -> _Said | None:
         """By its very words, or by a template."""
@@ -232,26 +232,26 @@ class _Catalogue:
         """By a template of which little is fixed; a text of anybody's stays as it is."""
         tried = []
         for template, found in self._fitting(text, weak=True):
-            left, said = self._filled(template, found)
+            open_words, said = self._filled(template, found)
             known = "!r" in template.translation or any(self.said(part)[1] != part for part in found.values())
-            if not left if known else not _NAME.search("".join(found.values())):
-                return left, said
+            if not open_words if known else not _NAME.search("".join(found.values())):
+                return open_words, said
             # Marks join whatever they stand between, words only what is understood.
             if known and not template.letters:
-                tried.append((left, said))
+                tried.append((open_words, said))
         return _best(tried)
 
     def _filled(self, template: _Template, found: Mapping[str, str]) -> _Said:
         """A translation with what is put in; what stays as it is counts as said."""
         raw = re.findall(r"\{(\w+)!r\}", template.translation)
         # A name has no clauses.
-        kept = {name: (_left(part) if _CLAUSE.search(part) else 0, part) for name, part in found.items() if name in raw}
+        kept = {name: (left(part) if _CLAUSE.search(part) else 0, part) for name, part in found.items() if name in raw}
         parts = {name: kept.get(name) or self.said(part) for name, part in found.items()}
         said = PLACEHOLDER.sub(lambda place: parts[place[1]][1], template.translation)
         return sum(left for left, _ in parts.values()), said
 
 
-def _left(text: str) -> int:
+def left(text: str) -> int:
     """How many words of a text look as if they were left in English."""
     return len(_ENGLISH.findall(text))
 

@@ -184,4 +184,10 @@ def lines(caption: str) -> list[str]:
     """A caption in lines of at most 96 letters; Chinese ones are twice as wide, and may end anywhere."""
     if caption.isascii() or not re.search("[\u3400-\u9fff]", caption):
         return wrap(caption, 96)
-    return re.findall(r".{1,48}(?![\uff0c\u3002\uff1b\uff1a\u3001\uff09A-Za-z0-9.])|.{1,60}", caption)
+    return broken(caption, 48)
+
+
+def broken(text: str, width: int) -> list[str]:
+    """A Chinese text in lines of about a width: none begins with a mark, and no word or number is cut."""
+    shape = f".{{1,{width}}}(?![\uff0c\u3002\uff1b\uff1a\u3001\uff09A-Za-z0-9.])|.{{1,{width + 12}}}"
+    return re.findall(shape, text)

@@ -70,19 +70,24 @@ def save(plot: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     Those in another language than English go to a folder of their own in ``folder``. The paths are those in the
     process's language.
     """
-    paths = []
-    for to in style.written():
-        place = spoken_in(folder, to)
-        place.mkdir(parents=True, exist_ok=True)
-        paths.append((place / f"{name}.svg", place / f"{name}.png"))
+    paths = _paths(folder, name)
+    for to, (drawing, picture) in paths.items():
         with style.own(to):
             for text in plot.findobj(Text):
                 text.set_text(text.get_text())
-            with files.replacing(paths[-1][0]) as kept:
+            with files.replacing(drawing) as kept:
                 plot.savefig(kept, metadata={"Date": None})
-        with files.replacing(paths[-1][1]) as kept:
+        with files.replacing(picture) as kept:
             kept.write_bytes(png(plot, 160, to))
-    return paths[0]
+    return next(iter(paths.values()))
+
+
+def _paths(folder: Path, name: str) -> dict[str, tuple[Path, Path]]:
+    """The two files of a figure in each language that is asked for; their folders are made."""
+    places = {to: spoken_in(folder, to) for to in style.written()}
+    for place in places.values():
+        place.mkdir(parents=True, exist_ok=True)
+    return {to: (place / f"{name}.svg", place / f"{name}.png") for to, place in places.items()}
 
 
 def spoken_in(folder: Path, to: str) -> Path:
@@ -249,16 +254,13 @@ def save_chart(specified: Mapping[str, Any], folder: Path) -> tuple[Path, Path]:
     # Starting its engine takes a second, which a notebook without charts need not wait.
     import vl_convert
 
-    paths = []
-    for to in style.written():
-        place = spoken_in(folder, to)
-        place.mkdir(parents=True, exist_ok=True)
-        paths.append((place / f"{specified['name']}.svg", place / f"{specified['name']}.png"))
+    paths = _paths(folder, str(specified["name"]))
+    for to, (drawing, picture) in paths.items():
         code = vl_convert.vegalite_to_svg(json.dumps(spoken.chart(specified, partial(say, to=to))))
-        files.write_text(paths[-1][0], code)
-        with files.replacing(paths[-1][1]) as kept:
+        files.write_text(drawing, code)
+        with files.replacing(picture) as kept:
             kept.write_bytes(vl_convert.svg_to_png(code, scale=2))
-    return paths[0]
+    return next(iter(paths.values()))
 
 
 def alive_html(specified: Mapping[str, Any], folder: Path, to: str = "en") -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from mflib.base.language import DRAWN, drawn, language, say
+from mflib.base.language import DRAWN, drawn, language, left, say
+from mflib.base.spoken import broken
 from mflib.base.words import AXES, LABELS, PLANES
 
 WIDTH = 6.4  # inches, 640 pixels at 100 dpi
@@ -60,9 +60,6 @@ _GLYPHS = "\u591a\u88c2\u808c\u8102\u80aa\u6d78\u6da6"  # what a font must have 
 # Of the extra zh: a package that brings such a font.
 _PACKAGE, _FILE = "zhplot", "fonts/NotoSansSC-Regular.ttf"
 NO_FONT = "No font here has Chinese signs, so figures stay English: pip install 'mflib[zh]' brings one."
-# What is not Chinese, and how Chinese is broken: no line begins with a mark, and no word or number is cut.
-_ENGLISH = re.compile(r"\b[a-z]{3,}\b(?!-)", re.ASCII)
-_BREAK = ".{{1,{0}}}(?![\uff0c\u3002\uff1b\uff1a\u3001\uff09A-Za-z0-9.])|.+"
 _STYLE = {
     "font.size": 9.0,
     "axes.labelsize": 9.0,
@@ -110,8 +107,8 @@ def _lines(words: str, to: str) -> str:
     for line in lines:
         begun = f"{begun} {line.strip()}" if begun else line
         said = say(begun, to)
-        if not _ENGLISH.search(said):
-            done += [said] if begun == line else re.findall(_BREAK.format(widest), said)
+        if not left(said):
+            done += [said] if begun == line else broken(said, widest)
             begun = ""
     return say(words, to) if begun else "\n".join(done)
 

@@ -129,7 +129,8 @@ def write_page(folder: Path, records: Mapping[str, Record], languages: Sequence[
     Path
         The written file.
     """
-    pages = [_page(folder, records, to, **context) for to in languages]
+    spoken_there = {LANGUAGES[to]: page_words(to) for to in languages}
+    pages = [_page(folder, records, to, words=spoken_there, **context) for to in languages]
     path = folder / "report.html"
     files.write_text(path, _switched(*pages))
     return path
@@ -154,7 +155,6 @@ def _page(folder: Path, records: Mapping[str, Record], to: str, **context: Any) 
         highlighting=Markup(_highlighting()),
         library=shown.library(),
         dark=shown.DARK,
-        words={LANGUAGES[other]: page_words(other) for other in LANGUAGES if other != "en"},
         **context,
     )
 

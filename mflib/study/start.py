@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -17,6 +16,7 @@ from mflib.base import files, language, made_by, spoken
 from mflib.base.errors import RunError
 from mflib.base.files import ROOT
 from mflib.base.language import tell
+from mflib.data.annotation.tool import become_jupyterlab
 from mflib.show.shown import speak
 from mflib.study import pipeline
 from mflib.study.pipeline import NOTEBOOKS
@@ -92,10 +92,8 @@ def launch(cohort: str = "") -> None:
     if not (page := copies(language.language()) / "start.ipynb").exists():
         raise RunError(f"found no {page}, expected the repository, whose notebooks are opened")
     tell(f"{page}: opening it in JupyterLab; Ctrl-C here ends it")
-    environment = os.environ | {"JUPYTER_CONFIG_PATH": str(files.ASSETS / "lab"), LAB_COHORT: cohort}
     os.chdir(ROOT)
-    where = f"--LabApp.default_url=/lab/tree/{_below_root(page)}"
-    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", where], environment)
+    become_jupyterlab(f"--LabApp.default_url=/lab/tree/{_below_root(page)}", **{LAB_COHORT: cohort})
 
 
 def copies(to: str) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +14,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from mflib.base.errors import RunError
 from mflib.study import profile as profiles
 from mflib.study import start
 from mflib.study.pipeline import NOTEBOOKS, STEPS, Record
@@ -93,3 +96,25 @@ def test_the_page_itself_runs() -> None:
     NotebookClient(page, timeout=120, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
     said = [output["data"]["text/markdown"] for cell in page.cells for output in cell.get("outputs", [])]
     assert len(said) == 3 and all(said)
+
+
+def test_jupyterlab_opens_the_start_page_in_the_language(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "notebooks").mkdir()
+    shutil.copy2(start.NOTEBOOKS / "start.ipynb", tmp_path / "notebooks")
+    for name in ("NOTEBOOKS", "ROOT"):
+        monkeypatch.setattr(start, name, tmp_path / "notebooks" if name == "NOTEBOOKS" else tmp_path)
+    became: list[tuple[list[str], dict[str, str]]] = []
+    monkeypatch.setattr(os, "execve", lambda program, arguments, environment: became.append((arguments, environment)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "theirs")
+    for language, folder in {"en": "notebooks", "zh": "notebooks-zh"}.items():
+        monkeypatch.setenv("MFLIB_LANGUAGE", language)
+        start.launch("some/cohort")
+        arguments, environment = became.pop()
+        assert arguments[-1] == f"--LabApp.default_url=/lab/tree/{folder}/start.ipynb"
+        assert (tmp_path / folder / "start.ipynb").exists() and environment["MFLIB_COHORT"] == "some/cohort"
+        assert environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)[1:] == ["theirs"]
+    (tmp_path / "notebooks" / "start.ipynb").unlink()
+    monkeypatch.setenv("MFLIB_LANGUAGE", "en")
+    with pytest.raises(RunError, match="expected the repository"):
+        start.launch()

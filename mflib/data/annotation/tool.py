@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import anywidget
 import nbformat
@@ -254,10 +254,17 @@ def launch(cohort: Path, annotator: str, *, second: bool = False) -> None:
     """
     notebook = prepare(cohort, annotator, second=second)
     tell(f"{notebook}: {RUN_ALL}")
-    # Without the question about Jupyter's news, which would lie over the tool, and without asking the internet for it.
+    become_jupyterlab(str(notebook))
+
+
+def become_jupyterlab(opened: str, **environment: str) -> NoReturn:
+    """Let JupyterLab take the place of this process.
+
+    Without its question about Jupyter's news, which would lie over a page, and without asking the internet for it.
+    """
     places = [str(SETTINGS), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
-    environment = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(places)}
-    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", str(notebook)], environment)
+    environment = os.environ | {"JUPYTER_CONFIG_PATH": os.pathsep.join(places)} | environment
+    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", opened], environment)
 
 
 def prepare(cohort: Path, annotator: str, *, second: bool = False) -> Path:
